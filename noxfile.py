@@ -1,0 +1,250 @@
+"""The checks of this repository: `nox` runs what every change must pass, `nox -s full` all there is.
+
+Every session has an environment of its own. The packages are built into wheels once; a session of a package installs
+the wheels of the core and of that package alone, so that a forgotten dependency or an import across plugins is seen.
+What every session came to is written to build/results/, from which `.ci/closing_line.py` makes the closing line.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import nox
+
+nox.needs_version = ">=2025.5.1"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.stop_on_first_error = False
+nox.options.error_on_external_run = True
+
+ROOT = Path(__file__).parent
+DIST = ROOT / "build" / "dist"
+RESULTS = ROOT / "build" / "results"
+PACKAGES = ("rv_core", "rv_runner_local", "rv_pipeline_chip_classification")
+PLUGINS = PACKAGES[1:]
+SOURCES = [str(Path(package) / "src") for package in PACKAGES]
+TEST_TOOLS = ["pytest", "pytest-timeout", "hypothesis"]
+S3_TOOLS = ["moto[server]"]
+#: What is left to the sessions of `full`.
+QUICK = "not slow and not real_data and not random_kills"
+#: Spelt out: a bare `torch` may bring gigabytes that nobody asked for.
+TORCH = "torch==2.13.0"
+
+CHECKS = ["lint", "types", "contracts"]
+QUICK_TESTS = ["tests_core", "tests_runner_local", "tests_s3", "tests_chip_classification", "e2e"]
+LONG_TESTS = ["real_scenes", "random_kills", "minimums", "benchmarks"]
+nox.options.sessions = [*CHECKS, *QUICK_TESTS]
+
+
+@contextmanager
+def recorded(name: str) -> Iterator[None]:
+    """Leave a result that can be counted: what pytest wrote, else one check that passed or failed."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    result, junit = RESULTS / f"{name}.json", RESULTS / f"{name}.xml"
+    junit.unlink(missing_ok=True)
+    result.write_text(json.dumps({"passed": 0, "failed": 1}))
+    try:
+        yield
+        result.write_text(json.dumps({"passed": 1, "failed": 0}))
+    finally:
+        if junit.exists():
+            result.unlink()
+
+
+def check(**options: Any) -> Callable[[Callable[[nox.Session], None]], Any]:
+    """A nox session whose result is counted; the import path of the caller's shell does not get in."""
+
+    def decorate(function: Callable[[nox.Session], None]) -> Any:
+        @wraps(function)
+        def run(session: nox.Session) -> None:
+            session.env["PYTHONPATH"] = None
+            with recorded(session.name):
+                function(session)
+
+        return nox.session(**options)(run)
+
+    return decorate
+
+
+def install(session: nox.Session, *requirements: str, constraints: Path = ROOT / "constraints.txt") -> None:
+    """Install with the tested versions, or with those of another file."""
+    session.install("--quiet", "-c", str(constraints), *requirements)
+
+
+def wheel(package: str, extra: str = "") -> str:
+    """The wheel of a package, with an extra, as pip takes it."""
+    (path,) = DIST.glob(f"{package}-*.whl")
+    return f"{path}[{extra}]" if extra else str(path)
+
+
+def pytest(session: nox.Session, *paths: str, marks: str = QUICK) -> None:
+    """Run pytest in the session's environment; its exit code 5, no test that fits, is no failure."""
+    junit = RESULTS / f"{session.name}.xml"
+    session.run("pytest", "-q", "-m", marks, f"--junitxml={junit}", *paths, *session.posargs, success_codes=[0, 5])
+
+
+def assert_absent(session: nox.Session, *modules: str) -> None:
+    """Fail unless none of the modules can be imported: the session is to prove that they are not needed."""
+    code = (
+        f"import importlib.util as u; present = [m for m in {modules!r} if u.find_spec(m)]; assert not present, present"
+    )
+    session.run("python", "-I", "-c", code, silent=True)
+
+
+@check(reuse_venv=True)
+def lint(session: nox.Session) -> None:
+    """Style and likely mistakes, by ruff."""
+    install(session, "ruff")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@check(reuse_venv=True)
+def types(session: nox.Session) -> None:
+    """Types, by mypy: strict for the core, nearly so for the plugins."""
+    install(session, "mypy", "numpy", *direct_requirements("rv_core"), *extra_requirements("rv_core", "testing"))
+    session.run("mypy", *session.posargs)
+
+
+@check(reuse_venv=True)
+def contracts(session: nox.Session) -> None:
+    """Which module may import what, by import-linter; the contracts are in pyproject.toml."""
+    install(session, "import-linter")
+    session.run("lint-imports", "--no-logo", env={"PYTHONPATH": ":".join(SOURCES)}, external=False)
+
+
+@check(reuse_venv=True)
+def wheels(session: nox.Session) -> None:
+    """Build the wheel of every package into build/dist, once for all sessions."""
+    install(session, "build", "hatchling")
+    for old in DIST.glob("*.whl"):
+        old.unlink()
+    for package in PACKAGES:
+        session.run("python", "-m", "build", "--wheel", "--no-isolation", "--outdir", str(DIST), package, silent=True)
+
+
+@check(requires=["wheels"])
+def tests_core(session: nox.Session) -> None:
+    """The core from its wheel, alone."""
+    install(session, wheel("rv_core"), *TEST_TOOLS)
+    assert_absent(session, "boto3", "numpy", "obstore", "rasterio", "torch", *PLUGINS)
+    pytest(session, "tests/rv_core", marks=f"{QUICK} and not s3")
+
+
+@check(requires=["wheels"])
+def tests_runner_local(session: nox.Session) -> None:
+    """The core and the local runner, nothing else."""
+    install(session, wheel("rv_core"), wheel("rv_runner_local"), *TEST_TOOLS)
+    assert_absent(session, "boto3", "numpy", "obstore", "rasterio", "torch", PLUGINS[1])
+    pytest(session, "tests/rv_runner_local", marks=f"{QUICK} and not s3")
+
+
+@check(requires=["wheels"])
+def tests_chip_classification(session: nox.Session) -> None:
+    """The core and the chip-classification pipeline, nothing else."""
+    install(session, wheel("rv_core"), wheel("rv_pipeline_chip_classification"), TORCH, *TEST_TOOLS)
+    assert_absent(session, "boto3", "obstore", PLUGINS[0])
+    pytest(session, "tests/rv_pipeline_chip_classification", marks=f"{QUICK} and not s3")
+
+
+@check(requires=["wheels"])
+def tests_s3(session: nox.Session) -> None:
+    """The core with its extra `s3` and the local runner against a local S3 server."""
+    install(session, wheel("rv_core", "s3"), wheel("rv_runner_local"), *TEST_TOOLS, *S3_TOOLS)
+    assert_absent(session, "numpy", "rasterio", "torch", PLUGINS[1])
+    pytest(session, "tests/rv_core", "tests/rv_runner_local", marks=f"{QUICK} and s3")
+
+
+@check(requires=["wheels"])
+def e2e(session: nox.Session) -> None:
+    """All packages together: whole runs, start-up, the documentation."""
+    install_everything(session)
+    pytest(session, "tests/e2e", "tests/startup", "tests/docs")
+
+
+@nox.session(python=False)
+def full(session: nox.Session) -> None:
+    """Everything: the default sessions and the long ones."""
+    for name in [*CHECKS, *QUICK_TESTS, *LONG_TESTS]:
+        session.notify(name)
+
+
+@check(requires=["wheels"])
+def real_scenes(session: nox.Session) -> None:
+    """The main job on real scenes (RV_TEST_DATA), and every other test that takes long."""
+    install_everything(session)
+    pytest(session, "tests", marks="(real_data or slow) and not random_kills")
+
+
+@check(requires=["wheels"])
+def random_kills(session: nox.Session) -> None:
+    """Runs that are killed at random moments end with the bytes of an undisturbed run."""
+    install_everything(session)
+    pytest(session, "tests", marks="random_kills")
+
+
+@check(requires=["wheels"])
+def minimums(session: nox.Session) -> None:
+    """The lowest version of every direct requirement but torch."""
+    path = ROOT / "build" / "minimums.txt"
+    path.write_text("\n".join(lowest_versions()) + "\n")
+    install_everything(session, constraints=path)
+    pytest(session, *(f"tests/{package}" for package in PACKAGES), "tests/e2e")
+
+
+@check(requires=["wheels"])
+def benchmarks(session: nox.Session) -> None:
+    """What things cost, each ratio beside its limit; `nox -s benchmarks -- startup` for one file."""
+    install_everything(session)
+    session.run("python", "tests/benchmarks/run_benchmarks.py", *session.posargs)
+
+
+@check(requires=["wheels"])
+def coverage(session: nox.Session) -> None:
+    """Lines and branches that no quick test reaches; not part of `full`."""
+    install_everything(session)
+    install(session, "coverage")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", "-q", "-m", QUICK, "tests", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+def install_everything(session: nox.Session, **options: Any) -> None:
+    """The wheels of every package with the S3 store, and the tools of the tests."""
+    install(session, wheel("rv_core", "s3"), *map(wheel, PLUGINS), TORCH, *TEST_TOOLS, *S3_TOOLS, **options)
+
+
+def project_of(package: str) -> dict[str, Any]:
+    """The table `project` of a package's pyproject.toml."""
+    project: dict[str, Any] = tomllib.loads((ROOT / package / "pyproject.toml").read_text())["project"]
+    return project
+
+
+def direct_requirements(package: str) -> list[str]:
+    """What a package needs, as in its pyproject.toml."""
+    return list(project_of(package)["dependencies"])
+
+
+def extra_requirements(package: str, extra: str) -> list[str]:
+    """What an extra of a package needs."""
+    return list(project_of(package)["optional-dependencies"][extra])
+
+
+def lowest_versions() -> list[str]:
+    """`name==lowest` for every direct requirement but torch; the tools of the tests as they are elsewhere."""
+    required = [
+        *extra_requirements("rv_core", "s3"),
+        *(r for package in PACKAGES for r in direct_requirements(package)),
+    ]
+    bounds = [match.groups() for match in (re.match(r"([\w.-]+)>=([\w.]+)", r) for r in required) if match]
+    lowest = [f"{name}=={version}" for name, version in bounds if name not in ("torch", "rv-core")]
+    tested = (ROOT / "constraints.txt").read_text().splitlines()
+    tools = {re.sub(r"\[.*\]", "", tool) for tool in (*TEST_TOOLS, *S3_TOOLS)}
+    return [TORCH, *sorted(lowest), *(line for line in tested if line.split("==")[0] in tools)]

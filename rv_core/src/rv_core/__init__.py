@@ -1,0 +1,85 @@
+"""The core of rv: what pipelines, runners and extra commands are written against.
+
+Names are imported when they are first used, so that `from rv_core import RunnerSpec, hookimpl` costs a plugin's hooks
+module neither marshmallow nor Typer.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rv_core.config import Config as Config
+    from rv_core.config import PipelineConfig as PipelineConfig
+    from rv_core.config import Range as Range
+    from rv_core.config import Secret as Secret
+    from rv_core.config import Uri as Uri
+    from rv_core.declarations import CommandSpec as CommandSpec
+    from rv_core.declarations import ConfigSpec as ConfigSpec
+    from rv_core.declarations import PipelineSpec as PipelineSpec
+    from rv_core.declarations import RunnerSpec as RunnerSpec
+    from rv_core.errors import CheckError as CheckError
+    from rv_core.errors import ConfigError as ConfigError
+    from rv_core.errors import DataError as DataError
+    from rv_core.errors import Finding as Finding
+    from rv_core.errors import PlanError as PlanError
+    from rv_core.errors import PluginError as PluginError
+    from rv_core.errors import RunnerError as RunnerError
+    from rv_core.errors import RvError as RvError
+    from rv_core.errors import StorageError as StorageError
+    from rv_core.errors import TaskError as TaskError
+    from rv_core.errors import UsageError as UsageError
+    from rv_core.hookspecs import HOOK_API_VERSION as HOOK_API_VERSION
+    from rv_core.hookspecs import hookimpl as hookimpl
+    from rv_core.pipeline import Items as Items
+    from rv_core.pipeline import Pipeline as Pipeline
+    from rv_core.pipeline import command as command
+    from rv_core.plan import Job as Job
+    from rv_core.plan import Plan as Plan
+    from rv_core.plan import Resources as Resources
+    from rv_core.plan import Task as Task
+    from rv_core.runner import Capabilities as Capabilities
+    from rv_core.runner import RunContext as RunContext
+    from rv_core.runner import Runner as Runner
+    from rv_core.storage import Storage as Storage
+
+_HOMES = {
+    "config": ("Config", "PipelineConfig", "Range", "Secret", "Uri"),
+    "declarations": ("CommandSpec", "ConfigSpec", "PipelineSpec", "RunnerSpec"),
+    "errors": (
+        "CheckError",
+        "ConfigError",
+        "DataError",
+        "Finding",
+        "PlanError",
+        "PluginError",
+        "RunnerError",
+        "RvError",
+        "StorageError",
+        "TaskError",
+        "UsageError",
+    ),
+    "hookspecs": ("HOOK_API_VERSION", "hookimpl"),
+    "pipeline": ("Items", "Pipeline", "command"),
+    "plan": ("Job", "Plan", "Resources", "Task"),
+    "runner": ("Capabilities", "RunContext", "Runner"),
+    "storage": ("Storage",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,37 @@
+"""`rv` and `python -m rv_core`.
+
+What every task pays for (`run-command`) and what scripts ask often (`--version`) is done before Typer is imported.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code.
+
+    Args:
+        argv: the words without the program's name; those of this process if left out.
+    """
+    from rv_core.cli.argv import RUN_COMMAND, split_at_verb
+
+    words = list(sys.argv[1:] if argv is None else argv)
+    leading, verb, rest = split_at_verb(words)
+    if "--version" in leading:
+        from rv_core import __version__
+
+        print(f"rv {__version__}")
+        return 0
+    if verb == RUN_COMMAND:
+        from rv_core.run_command import main as run_task
+
+        return run_task([*leading, *rest])
+    from rv_core.cli.app import main as run_app
+
+    return run_app(words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""Where this user's caches, the run folders of remote roots and this process's scratch files are on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from rv_core.errors import StorageError
+
+_scratch: tuple[int, Path] | None = None
+
+
+def cache_folder() -> Path:
+    """The user's cache folder: `RV_CACHE_DIR`, else that of the system (`~/.cache/rv` on Linux). Not created."""
+    configured = os.environ.get("RV_CACHE_DIR")
+    if configured:
+        return Path(os.path.abspath(os.path.expanduser(configured)))
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("rv", appauthor=False))
+
+
+def cache_subfolder(*names: str) -> Path:
+    """A folder in the cache folder, created for this user alone.
+
+    Raises:
+        StorageError: if it cannot be created.
+    """
+    folder = cache_folder().joinpath(*names)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as err:
+        raise StorageError(
+            "cannot create the cache folder",
+            where=str(folder),
+            why=err.strerror or str(err),
+            fix="set RV_CACHE_DIR to a folder that can be written to",
+        ) from err
+    return folder
+
+
+def remote_run_folder(run_id: str) -> Path:
+    """The local folder of a run whose root is remote (Makefile, live events, logs), created."""
+    return cache_subfolder("runs", run_id)
+
+
+def text_digest(text: str, num_digits: int = 20) -> str:
+    """A name for any text (a root, a URI) that is safe in a file name: the first digits of its SHA-256."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:num_digits]
+
+
+def host_name() -> str:
+    """This machine's name as it enters names of temporary files: letters, digits, `_`, at most 24 characters."""
+    return re.sub(r"[^A-Za-z0-9]", "_", os.uname().nodename)[:24] or "host"
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process with this id exists on this machine."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def scratch_folder() -> Path:
+    """The temporary folder of this process (below `TMPDIR`), removed when it ends.
+
+    What killed processes of this user on this machine have left there is removed when the folder is created.
+    """
+    global _scratch
+    if _scratch is None or _scratch[0] != os.getpid():
+        _scratch = (os.getpid(), _new_scratch_folder())
+    return _scratch[1]
+
+
+def _new_scratch_folder() -> Path:
+    import atexit
+    import tempfile
+
+    parent = Path(tempfile.gettempdir())
+    _remove_dead_scratch(parent)
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f"rv-scratch-{host_name()}-{os.getpid()}-", dir=parent))
+    except OSError as err:
+        raise StorageError(
+            "cannot create a folder for temporary files",
+            where=str(parent),
+            why=err.strerror or str(err),
+            fix="set TMPDIR to a folder on a disk with free space",
+        ) from err
+    atexit.register(_remove_scratch, os.getpid(), folder)
+    return folder
+
+
+def _remove_scratch(pid: int, folder: Path) -> None:
+    # A forked child inherits the exit handler, but the folder is its parent's.
+    if os.getpid() == pid:
+        import shutil
+
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_dead_scratch(parent: Path) -> None:
+    import shutil
+
+    pattern = re.compile(rf"rv-scratch-{host_name()}-(\d+)-")
+    with os.scandir(parent) as entries:
+        dead = [entry.path for entry in entries if (match := pattern.match(entry.name)) and not is_alive(int(match[1]))]
+    for path in dead:
+        # Another process may be removing it too, and in a shared /tmp it may be another user's.
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,147 @@
+"""Ending a run from outside: the process that runs it, or what its runner left to an engine."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+
+from rv_core import uris
+from rv_core.errors import RunnerError, UsageError
+from rv_core.event_writer import EventWriter
+from rv_core.run_reading import RunFiles, find_run, local_dirs, read_run
+from rv_core.run_state import Marker, RunPaths, is_stale, read_marker, release_marker
+
+#: What an `rv run` gets beyond the grace of its tasks, to end them and to write down how they ended.
+_EXTRA_GRACE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Cancellation:
+    """What a request to cancel came to.
+
+    Args:
+        run_id: the run that it was about; "" if there was none.
+        is_cancelled: whether something was ended.
+        message: what happened, for people.
+    """
+
+    run_id: str
+    is_cancelled: bool
+    message: str
+
+
+def cancel(root_uri: str, run_id: str | None = None) -> Cancellation:
+    """End the run that is going on under a root; nothing to end is no error.
+
+    Args:
+        root_uri: an absolute root.
+        run_id: only if it is this run.
+
+    Raises:
+        UsageError: if the root holds no such run, or the run's process is on another machine.
+        RunnerError: if its engine refuses, or its process belongs to another user.
+    """
+    files = find_run(root_uri, run_id)
+    marker = read_marker(root_uri)
+    if marker is None or marker.run_id != files.run_id:
+        return Cancellation(files.run_id, False, f"nothing to cancel: run {files.run_id} has ended")
+    if not marker.detached and is_stale(marker, lambda _: True):
+        _end_leftovers(marker)
+        release_marker(root_uri, marker.run_id)
+        gone = f"its process ({marker.pid} on {marker.host}) is gone"
+        return Cancellation(files.run_id, False, f"nothing to cancel: run {files.run_id} is over, {gone}")
+    if marker.detached and _is_over(root_uri, marker):
+        _release(files)
+        return Cancellation(files.run_id, False, f"nothing to cancel: run {files.run_id} has ended")
+    cancel_run(root_uri, marker)
+    return Cancellation(files.run_id, True, f"run {files.run_id} is cancelled; what was done stays done")
+
+
+def cancel_run(root_uri: str, marker: Marker) -> None:
+    """End the run of a marker, note that in its events, and give its roots free.
+
+    Raises:
+        UsageError: if its process is on another machine.
+        RunnerError: if its engine refuses, or its process belongs to another user.
+    """
+    from rv_core.processes import end_process, host_name, read_grace_s
+
+    files = read_run(RunPaths(root_uri, marker.run_id))
+    if marker.detached:
+        _cancel_detached(files)
+    elif marker.host != host_name():
+        raise UsageError(
+            f"run {marker.run_id} runs on {marker.host} (process {marker.pid}), not on this machine ({host_name()})",
+            where=root_uri,
+            fix=f"on {marker.host}: rv cancel {root_uri}; if that machine is gone for good, delete .rv/active-run.json",
+        )
+    else:
+        end_process(marker.pid, marker.process_started, grace_s=read_grace_s() + _EXTRA_GRACE_S)
+        _end_leftovers(marker)
+    note_cancelled(files)
+    _release(files)
+
+
+def note_cancelled(files: RunFiles) -> None:
+    """Append `cancelled` to the events of the run's submission, under every root and in its folders on this machine."""
+    from rv_core.processes import host_name
+
+    reason = f"cancelled by {_user()} on {host_name()}"
+    remote = [paths for paths in files.all_paths() if not uris.is_local(paths.root_uri)]
+    for folder in local_dirs(files):
+        with EventWriter(os.path.join(folder, "events", "submission.jsonl")) as events:
+            events.write("cancelled", reason=reason)
+    for paths in remote:
+        _append_remote(paths, reason)
+
+
+def _user() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"  # a container's user need not have a name
+
+
+def _append_remote(paths: RunPaths, reason: str) -> None:
+    """A store cannot append: what is there is put again with one line more. Its writer is gone by now."""
+    import json
+
+    from rv_core import storage
+    from rv_core.event_writer import timestamp
+
+    before = storage.read_bytes(paths.submission) if storage.exists(paths.submission) else b""
+    line = json.dumps({"time": timestamp(time.time()), "event": "cancelled", "reason": reason})
+    storage.write_bytes(paths.submission, before[: before.rfind(b"\n") + 1] + line.encode() + b"\n")
+
+
+def _cancel_detached(files: RunFiles) -> None:
+    from rv_core.status import runner_of
+
+    runner = runner_of(files.record)
+    if not runner.capabilities.cancels:
+        raise RunnerError(
+            f"the runner {files.record.runner} cannot cancel a run", fix="end it with the tools of its engine"
+        )
+    runner.cancel(files.record)
+
+
+def _end_leftovers(marker: Marker) -> None:
+    """Processes of a run whose `rv run` was killed end by themselves; this waits for it and helps where need be."""
+    from rv_core.processes import end_processes_of_run, host_name
+
+    if marker.host == host_name():
+        end_processes_of_run(marker.run_id)
+
+
+def _is_over(root_uri: str, marker: Marker) -> bool:
+    from rv_core.status import run_is_over
+
+    return run_is_over(root_uri, marker.run_id)
+
+
+def _release(files: RunFiles) -> None:
+    for paths in files.all_paths():
+        release_marker(paths.root_uri, files.run_id)

@@ -1,0 +1,109 @@
+"""The command line of `rv`: global options, verbs, and the boundary that turns every exception into an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.main import get_command
+
+from rv_core.cli.argv import normalise, split_at_verb
+from rv_core.cli.errors import exit_code_of
+from rv_core.cli.output import warn
+from rv_core.cli.state import GlobalOptions
+from rv_core.cli.verbs import BUILTIN_VERBS, VerbGroup
+from rv_core.errors import EXIT_DONE, EXIT_USAGE
+
+#: Verbs that need no plugin, or that show what is wrong with them themselves.
+_SILENT_VERBS = frozenset(("plugins", "status", "logs", "cancel"))
+_EXAMPLES = """\b
+Examples:
+  rv run local experiment.py -a root_uri out --splits 4
+  rv check experiment.py -a root_uri out
+  rv status out
+  rv run --help"""
+
+# Rich markup is off: summaries and help of plugins are foreign text, and plain help costs half the CPU time.
+app = typer.Typer(
+    cls=VerbGroup,
+    add_completion=True,
+    rich_markup_mode=None,
+    invoke_without_command=True,
+    epilog=_EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+@app.callback(options_metavar="[OPTIONS]")
+def root(
+    ctx: typer.Context,
+    profile: Annotated[
+        str | None, typer.Option("--profile", "-p", metavar="NAME", help="Take settings from this profile.")
+    ] = None,
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, show_default=False, help="Say more; -vv says still more.")
+    ] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only what went wrong.")] = False,
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show where an expected error was raised.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Run geospatial deep-learning pipelines in one process, on all cores of this machine, or on AWS Batch.
+
+    These options stand before or after the verb.
+    """
+    ctx.obj = GlobalOptions(profile=profile, verbosity=-1 if quiet else verbose, traceback=traceback)
+    if ctx.invoked_subcommand is None:
+        print(ctx.get_help(), file=sys.stderr)
+        raise typer.Exit(EXIT_USAGE)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a command line.
+
+    Args:
+        argv: the words without the program's name.
+
+    Returns:
+        The exit code.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show must not end a run
+    show_traceback = "--traceback" in argv
+    try:
+        words = normalise(argv)
+        code = _run(words)
+        sys.stdout.flush()
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one boundary; it prints every exception
+        return exit_code_of(error, show_traceback=show_traceback)
+    return code
+
+
+def _run(words: list[str]) -> int:
+    command: Any = get_command(app)
+    if "_RV_COMPLETE" in os.environ:
+        command.main(args=[], prog_name="rv")  # ends the process
+    _warn_of_plugins(words)
+    with command.make_context("rv", words) as context:
+        command.invoke(context)
+    return EXIT_DONE
+
+
+def _warn_of_plugins(words: list[str]) -> None:
+    """One line for everything that is wrong with plugins, for verbs that may miss something by it."""
+    from rv_core.plugin_discovery import is_strict
+    from rv_core.plugins import plugin_manager
+
+    leading, verb, _ = split_at_verb(words)
+    is_silent = verb in _SILENT_VERBS or {"-q", "--quiet"} & set(leading)
+    if is_silent and not is_strict(os.environ):
+        return
+    text = plugin_manager().warning()
+    if text and not is_silent:
+        warn(text)
+
+
+__all__ = ["BUILTIN_VERBS", "app", "main"]

@@ -1,0 +1,149 @@
+"""Rewrites what users may type into what Typer can take. Pure.
+
+Typer knows neither an option with a value of two words (`-a KEY VALUE`) nor options of the group after the verb.
+Every task and `rv --version` go through this module, so it imports next to nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+#: Options of built-in verbs that take the next word, whatever it looks like; a test compares them with the verbs.
+VALUE_OPTIONS = frozenset(
+    [
+        "--set",
+        "--splits",
+        "--split",
+        "-s",
+        "--jobs",
+        "-j",
+        "--from",
+        "--to",
+        "--pipeline-run-name",
+        "--runner",
+        "--run",
+        "--attempt",
+    ]
+)
+#: Verbs whose `-a` takes a key and a value.
+ARGUMENT_VERBS = frozenset(("run", "check"))
+RUN_COMMAND = "run-command"
+_ALIASES = {"run_command": RUN_COMMAND}
+_FLAG = re.compile(r"-v+|--verbose|-q|--quiet|--traceback")
+_PROFILE = re.compile(r"-p|--profile|-p.+|--profile=.*", re.DOTALL)
+
+
+class _Words:
+    """Words that are sorted into those before the verb and those after it."""
+
+    def __init__(self, rest: list[str]) -> None:
+        self.rest = rest
+        self.global_words: list[str] = []
+        self.verb_words: list[str] = []
+
+    def take(self, count: int) -> list[str]:
+        taken, self.rest = self.rest[:count], self.rest[count:]
+        return taken
+
+
+def normalise(argv: Sequence[str]) -> list[str]:
+    """The words of a command line as Typer takes them.
+
+    Global options (`-p/--profile X`, `-v`, `-q`, `--traceback`) move before the verb; for `run` and `check`
+    `-a KEY VALUE` becomes `-a KEY=VALUE`; `--split` becomes `--splits`; nothing changes from `--` on.
+
+    Args:
+        argv: the words without the program's name.
+
+    Raises:
+        UsageError: for `-a` or `--profile` without a value.
+    """
+    leading, verb, rest = split_at_verb(argv)
+    if verb is None:
+        return leading
+    words = _Words(rest)
+    while words.rest:
+        if words.rest[0] == "--":
+            words.verb_words += words.take(len(words.rest))
+        elif not _take_global(words) and not _take_argument(words, verb):
+            _take_plain(words, verb)
+    return [*leading, *words.global_words, verb, *words.verb_words]
+
+
+def split_at_verb(argv: Sequence[str]) -> tuple[list[str], str | None, list[str]]:
+    """Split into the words before the verb, the verb (None if there is none) and the words after it."""
+    leading: list[str] = []
+    rest = list(argv)
+    while rest and rest[0].startswith("-") and rest[0] != "--":
+        count = 2 if rest[0] in ("-p", "--profile") else 1
+        leading, rest = leading + rest[:count], rest[count:]
+    if not rest or rest[0] == "--":
+        return leading + rest, None, []
+    return leading, _ALIASES.get(rest[0], rest[0]), rest[1:]
+
+
+def is_global_option(word: str) -> bool:
+    """Whether a word is an option of `rv` itself, wherever it stands."""
+    return bool(_FLAG.fullmatch(word) or _PROFILE.fullmatch(word))
+
+
+def _take_global(words: _Words) -> bool:
+    word = words.rest[0]
+    if _FLAG.fullmatch(word):
+        words.global_words += words.take(1)
+        return True
+    if not _PROFILE.fullmatch(word):
+        return False
+    if word not in ("-p", "--profile"):
+        words.global_words += words.take(1)
+        return True
+    if len(words.rest) < 2 or words.rest[1].startswith("-"):
+        raise _usage_error(f"{word} has no value", f"write {word} NAME")
+    words.global_words += words.take(2)
+    return True
+
+
+def _take_argument(words: _Words, verb: str) -> bool:
+    option, attached = _argument_option(words.rest[0])
+    if verb not in ARGUMENT_VERBS or not option:
+        return False
+    words.take(1)
+    pair = attached or next(iter(words.take(1)), None)
+    if pair is None or _looks_like_an_option(pair):
+        raise _usage_error(f"{option} has no value", f"write {option} KEY VALUE or {option} KEY=VALUE")
+    if "=" not in pair:
+        value = next(iter(words.take(1)), None)
+        if value is None or _looks_like_an_option(value):
+            fix = f"write {option} {pair} VALUE; a value that begins with '-' is written {option} {pair}=VALUE"
+            raise _usage_error(f"{option} {pair} has no value", fix)
+        pair = f"{pair}={value}"
+    words.verb_words += ["-a", pair]
+    return True
+
+
+def _usage_error(what: str, fix: str) -> Exception:
+    from rv_core.errors import UsageError
+
+    return UsageError(what, fix=fix)
+
+
+def _argument_option(word: str) -> tuple[str, str]:
+    """(the option as typed, what is attached to it), or ("", "") for another word."""
+    if word in ("-a", "--arg"):
+        return word, ""
+    if word.startswith("--arg="):
+        return "--arg", word.removeprefix("--arg=")
+    return ("-a", word[2:]) if word.startswith("-a") else ("", "")
+
+
+def _looks_like_an_option(word: str) -> bool:
+    return re.match(r"-[^\d.]", word) is not None
+
+
+def _take_plain(words: _Words, verb: str) -> None:
+    word = words.rest[0]
+    taken = words.take(2 if word in VALUE_OPTIONS else 1)
+    if verb == "run":
+        taken[0] = re.sub(r"^--split(?=$|=)", "--splits", word, flags=re.DOTALL)
+    words.verb_words += taken

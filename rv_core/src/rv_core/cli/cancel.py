@@ -1,0 +1,17 @@
+"""`rv cancel`."""
+
+from __future__ import annotations
+
+from rv_core.cli.status import Root, RunId
+
+
+def cancel(root: Root, run: RunId = None) -> None:
+    """End the run that is going on under a root; what is done stays done.
+
+    Example:
+      rv cancel out
+    """
+    from rv_core.cancellation import cancel as cancel_active
+    from rv_core.run_reading import absolute_root
+
+    print(cancel_active(absolute_root(root), run).message)

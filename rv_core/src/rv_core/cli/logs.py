@@ -1,0 +1,129 @@
+"""`rv logs`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rv_core.cli.status import Root, RunId, print_lines
+from rv_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from rv_core.events import TaskStatus
+    from rv_core.run_logs import TaskLog
+    from rv_core.run_reading import RunFiles
+
+
+def logs(
+    root: Root,
+    task: Annotated[
+        str | None, typer.Argument(metavar="TASK", help="A task, for instance chip.3-of-5; left out: list the logs.")
+    ] = None,
+    run: RunId = None,
+    attempt: Annotated[int | None, typer.Option("--attempt", min=1, help="This attempt instead of the last.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing until the task ends.")] = False,
+) -> None:
+    """Print what a task printed, or list the tasks that have a log.
+
+    Examples:
+      rv logs out
+
+      rv logs out chip.3-of-5 --follow
+    """
+    from rv_core.run_logs import choose_attempt, find_logs, resolve_task
+    from rv_core.run_reading import absolute_root, find_run
+
+    if task is None and (follow or attempt):
+        raise UsageError("which task's log?", fix=f"rv logs {root} TASK; `rv logs {root}` lists the tasks")
+    files = find_run(absolute_root(root), run)
+    if task is None:
+        _list_logs(files, root)
+        return
+    name = resolve_task(task, files)
+    found = find_logs(files).get(name, [])
+    if follow:
+        _follow(files, name, found, attempt)
+    elif found:
+        _print_log(choose_attempt(found, attempt))
+    else:
+        _print_engine_log(files, name)
+
+
+def _list_logs(files: RunFiles, root: str) -> None:
+    from rv_core.run_logs import find_logs
+    from rv_core.status import status_of
+    from rv_core.status_view import line
+
+    found = find_logs(files)
+    if not found:
+        raise UsageError(f"run {files.run_id} has no logs yet", where=root, fix=f"rv status {root} tells what it does")
+    states = {task.task: task.state for job in status_of(files).jobs for task in job.tasks}
+    width = max(map(len, found))
+    for task, attempts in found.items():
+        size = f"{sum(log.size for log in attempts)} bytes"
+        several = f", {len(attempts)} attempts" if len(attempts) > 1 else ""
+        print_lines([line(f"{task:<{width}}  {states.get(task, ''):<9}  {size}{several}")])
+
+
+def _print_log(log: TaskLog) -> None:
+    from rv_core.run_logs import read_lines
+
+    is_empty = True
+    for text in read_lines(log):
+        is_empty = False
+        print(text)
+    if is_empty:
+        print(f"{log.task} printed nothing", file=sys.stderr)
+
+
+def _follow(files: RunFiles, task: str, found: list[TaskLog], attempt: int | None) -> None:
+    from rv_core.run_logs import choose_attempt, follow, why_no_log
+    from rv_core.status import run_is_over
+
+    log = choose_attempt(found, attempt) if found else None
+    num_lines = 0
+    try:
+        for text in follow(
+            files,
+            task,
+            log,
+            is_run_over=lambda: run_is_over(files.paths.root_uri, files.run_id),
+            attempt=attempt,
+        ):
+            num_lines += 1
+            print(text, flush=True)
+    except KeyboardInterrupt:
+        return
+    if not num_lines:
+        why = "" if log else f": {why_no_log(_task_status(files, task))}"
+        print(f"{task} printed nothing{why}", file=sys.stderr)
+
+
+def _print_engine_log(files: RunFiles, task: str) -> None:
+    """A task that left no log here: what its runner's engine has, else why there is none."""
+    from rv_core.run_logs import clean_line, why_no_log
+
+    problem = ""
+    if files.record.capabilities.get("detaches"):
+        from rv_core.status import runner_of
+
+        try:
+            lines = [clean_line(text) for text in runner_of(files.record).logs(files.record, task)]
+        except Exception as error:  # noqa: BLE001 - whatever the engine says is the reason that the user wants to see
+            problem, lines = f"could not ask {files.record.runner}: {error}", []
+        if lines:
+            print("\n".join(lines))
+            return
+    raise UsageError(
+        f"{task} has no log",
+        where=f"run {files.run_id}",
+        why="; ".join(filter(None, [why_no_log(_task_status(files, task)), problem])),
+    )
+
+
+def _task_status(files: RunFiles, task: str) -> TaskStatus:
+    from rv_core.status import status_of
+
+    return next(status for job in status_of(files).jobs for status in job.tasks if status.task == task)

@@ -1,0 +1,77 @@
+"""Tables, JSON and messages of the verbs: for people on a terminal, plain for everything else.
+
+Text of others (names, summaries, values, errors) is printed as it is, never read as markup, and redacted first.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rv_core.redaction import redact
+from rv_core.wording import printable
+
+
+def print_json(value: Any) -> None:
+    """Print plain JSON values."""
+    ascii_only = not (getattr(sys.stdout, "encoding", "") or "").lower().startswith("utf")
+    print(redact(json.dumps(value, indent=1, ensure_ascii=ascii_only, default=str)))
+
+
+def print_text(line: str) -> None:
+    """Print one line; control characters of foreign text are made visible."""
+    print(printable(redact(line)))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows under their headings: a table with colour on a terminal, aligned columns elsewhere."""
+    cells = [[printable(redact(cell)) for cell in row] for row in rows]
+    if is_plain():
+        _print_plain(columns, cells)
+    else:
+        _print_rich(columns, cells)
+
+
+def is_plain() -> bool:
+    """Whether the output is no terminal, or `NO_COLOR`, `CI` or a dumb terminal ask for plain text."""
+    from rv_core import display
+
+    return display.is_plain(sys.stdout)
+
+
+def _print_plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = [list(columns), *map(list, rows)]
+    widths = [max(len(row[index]) for row in table) for index in range(len(columns))]
+    for row in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console().print(table)
+
+
+def warn(text: str) -> None:
+    """Print one line of warning on stderr."""
+    print(f"warning: {printable(redact(text))}", file=sys.stderr)
+
+
+def print_error(text: str) -> None:
+    """Print a message on stderr; the headline of an error block (`config error: …`) is red on a terminal."""
+    from rv_core import display
+
+    text = redact(text)
+    headline, colon, rest = text.partition(": ")
+    if colon and "\n" not in headline and not display.is_plain(sys.stderr):
+        text = f"\x1b[1;31m{headline}:\x1b[0m {rest}"
+    print(text, file=sys.stderr)

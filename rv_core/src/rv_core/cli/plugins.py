@@ -1,0 +1,140 @@
+"""`rv plugins`: which plugins are there, what each provides, and whether what they declare can be imported."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rv_core.cli.output import print_json, print_table, print_text
+from rv_core.errors import EXIT_ENVIRONMENT, UsageError, unknown_name
+from rv_core.plugin_records import Kind, PluginRecord, word_of
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
+
+
+@app.callback()
+def plugins(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """List, show and check plugins. Without a further word it lists them.
+
+    Plugins are installed with pip. RV_DISABLE_PLUGINS=a,b switches some off by the name of plugin or package;
+    RV_STRICT_PLUGINS=1 makes a plugin that does not work an error.
+
+    Examples:
+      rv plugins
+      rv plugins show local
+      rv plugins check
+    """
+    if ctx.invoked_subcommand is None:
+        list_plugins(as_json=as_json)
+
+
+@app.command("list")
+def list_plugins(as_json: AsJson = False) -> None:
+    """List all plugins: package, version, whether they work, and what they provide."""
+    from rv_core.plugins import plugin_manager
+
+    found = plugin_manager()
+    if as_json:
+        print_json(
+            {
+                "plugins": [record.to_json() for record in found.records],
+                "problems": [finding.to_json() for finding in found.findings()],
+            }
+        )
+        return
+    columns = ("plugin", "package", "version", "status", "provides")
+    print_table(columns, [_row(record) for record in found.records])
+    _print_problems([str(finding) for finding in found.findings()])
+
+
+def _row(record: PluginRecord) -> tuple[str, ...]:
+    kinds: tuple[Kind, ...] = ("runner", "pipeline", "command")
+    names = {word_of(kind): [p.name for p in record.provides if p.kind == kind] for kind in kinds}
+    parts = [f"{word}{'s' if len(found) > 1 else ''}: {', '.join(found)}" for word, found in names.items() if found]
+    return record.name, record.distribution, record.version, record.status, "; ".join(parts)
+
+
+def _print_problems(problems: list[str]) -> None:
+    for problem in problems:
+        print_text(f"  problem: {problem}")
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="Name of a plugin or of its package.")], as_json: AsJson = False
+) -> None:
+    """Show one plugin: where it is from, all that it declares, and why it does not work if it does not.
+
+    Example:
+      rv plugins show local
+    """
+    records = _find(name)
+    if as_json:
+        print_json([record.to_json() for record in records])
+        return
+    for record in records:
+        _print_record(record)
+
+
+def _find(name: str) -> list[PluginRecord]:
+    from rv_core.plugin_discovery import normalised
+    from rv_core.plugins import plugin_manager
+
+    records = plugin_manager().records
+    wanted = normalised(name)
+    found = [r for r in records if wanted in (normalised(r.name), normalised(r.distribution))]
+    if not found:
+        what, fix = unknown_name("plugin", name, {n for r in records for n in (r.name, r.distribution)})
+        raise UsageError(what, fix=fix or "rv plugins list")
+    return found
+
+
+def _print_record(record: PluginRecord) -> None:
+    print_text(f"{record.name}: {record.distribution} {record.version}, {record.status}")
+    print_text(f"  module    {record.module}")
+    if record.error:
+        print_text(f"  error     {record.error}")
+    for problem in record.problems:
+        print_text(f"  problem   {problem}")
+    for provided in record.provides:
+        summary = f" – {provided.summary}" if provided.summary else ""
+        target = f" → {provided.target}" if provided.target else ""
+        print_text(f"  provides  {provided}{target}{summary}")
+    for hook in record.hooks:
+        print_text(f"  hook      {hook}")
+    for line in record.traceback.splitlines():
+        print_text(f"  | {line}")
+
+
+@app.command()
+def check(as_json: AsJson = False) -> None:
+    """Import everything that plugins declare, and end with 3 if anything of it does not work.
+
+    Example:
+      rv plugins check --json
+    """
+    from rv_core.cli.verbs import command_problem
+    from rv_core.plugin_check import check_targets
+    from rv_core.plugins import plugin_manager
+
+    found = plugin_manager()
+    findings = [finding for finding in found.findings() if finding.severity == "error"]
+    targets = check_targets(found, command_problem)
+    ok = not findings and not targets
+    if as_json:
+        print_json(
+            {
+                "ok": ok,
+                "problems": [finding.to_json() for finding in findings],
+                "targets": [dict(problem.__dict__) for problem in targets],
+            }
+        )
+    else:
+        _print_problems([*map(str, findings), *map(str, targets)])
+        working = sum(record.status == "ok" for record in found.records)
+        print(f"{working} of {len(found.records)} plugins work" if ok else "not everything works; see above")
+    if not ok:
+        raise typer.Exit(EXIT_ENVIRONMENT)

@@ -1,0 +1,252 @@
+"""`rv run` and `rv check`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rv_core.cli.state import GlobalOptions
+from rv_core.errors import EXIT_DONE, Finding, UsageError
+from rv_core.plan import RunPlan, Selection
+from rv_core.run_outcome import RunOutcome, last_lines
+
+Arguments = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-a", "--arg", metavar="KEY VALUE", help="An argument of get_config; also KEY=VALUE. May be repeated."
+    ),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Change a field of the config: --set train.num_epochs=5."),
+]
+RunName = Annotated[
+    str | None, typer.Option("--pipeline-run-name", help="Name of the pipeline in job names and status.")
+]
+
+
+def run(
+    ctx: typer.Context,
+    runner: Annotated[str, typer.Argument(help="inprocess, local, or the name of an installed runner.")],
+    module: Annotated[
+        str, typer.Argument(help="A .py file or module with get_config, or a saved pipeline-config.json.")
+    ],
+    commands: Annotated[list[str] | None, typer.Argument(help="Only these commands, in the pipeline's order.")] = None,
+    arg: Arguments = None,
+    sets: Sets = None,
+    splits: Annotated[int, typer.Option("--splits", "--split", "-s", help="Tasks per splittable command.")] = 1,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", help="Tasks at once (default: the cores).")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and start nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: the plan as JSON.")] = False,
+    first: Annotated[str | None, typer.Option("--from", metavar="COMMAND", help="Start with this command.")] = None,
+    last: Annotated[str | None, typer.Option("--to", metavar="COMMAND", help="End with this command.")] = None,
+    rerun: Annotated[bool, typer.Option("--rerun", help="Run again what is done already.")] = False,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", "-k", help="After a failure go on with what does not depend on it.")
+    ] = False,
+    run_name: RunName = None,
+    take_over: Annotated[bool, typer.Option("--take-over", help="End the unfinished run of this root first.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for a runner that only submits.")] = False,
+) -> None:
+    """Run a pipeline, or several, with a runner. What is already done is skipped, and the reasons are printed.
+
+    Examples:
+      rv run local experiment.py -a data_uri data -a root_uri out --splits 4
+
+      rv run inprocess experiment.py chip --dry-run
+    """
+    from rv_core import preflight
+    from rv_core.run import RunOptions, execute, findings_of, prepare
+
+    state: GlobalOptions = ctx.obj
+    options = RunOptions(
+        runner=runner,
+        module=module,
+        selection=Selection(tuple(commands or ()), first, last, rerun),
+        arguments=_pairs(arg, "-a"),
+        sets=_pairs(sets, "--set"),
+        splits=splits,
+        jobs=jobs,
+        keep_going=keep_going,
+        run_name=run_name,
+        take_over=take_over,
+        wait=wait,
+        profile=state.profile,
+        verbosity=state.verbosity,
+    )
+    prepared = prepare(options, is_dry_run=dry_run)
+    if dry_run:
+        _print_dry_run(prepared, as_json=as_json)
+        return
+    if state.verbosity >= 0:
+        print_plan(prepared.run_plan)
+    if not prepared.run_plan.plan.jobs:
+        print("Nothing to do: everything is done already. (--rerun runs it again.)")
+        return
+    findings = findings_of(prepared)
+    preflight.raise_if_wrong(findings)
+    _print_findings(findings)
+    sys.stdout.flush()
+    raise typer.Exit(execute(prepared, Show(is_quiet=state.verbosity < 0)))
+
+
+def check(
+    ctx: typer.Context,
+    module: Annotated[
+        str, typer.Argument(help="A .py file or module with get_config, or a saved pipeline-config.json.")
+    ],
+    runner: Annotated[str | None, typer.Option("--runner", help="Check for this runner too (default: local).")] = None,
+    arg: Arguments = None,
+    sets: Sets = None,
+    run_name: RunName = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The findings as JSON.")] = False,
+) -> None:
+    """Look at config, inputs and environment, and report everything that would make a run fail.
+
+    Example:
+      rv check experiment.py -a data_uri data -a root_uri out
+    """
+    from rv_core import preflight
+    from rv_core.plugins import plugin_manager
+    from rv_core.run import RunOptions, findings_of, prepare
+
+    state: GlobalOptions = ctx.obj
+    chosen = runner or ("local" if "local" in plugin_manager().runner_specs() else "inprocess")
+    options = RunOptions(
+        runner=chosen,
+        module=module,
+        arguments=_pairs(arg, "-a"),
+        sets=_pairs(sets, "--set"),
+        run_name=run_name,
+        profile=state.profile,
+    )
+    prepared = prepare(options, is_dry_run=True)
+    findings = findings_of(prepared, everything=True)
+    if as_json:
+        print(json.dumps(preflight.report_json(findings), indent=1))
+        raise typer.Exit(EXIT_DONE if preflight.report_json(findings)["ok"] else 2)
+    preflight.raise_if_wrong(findings)
+    _print_findings(findings)
+    skipped = any(finding.severity == "skipped" for finding in findings)
+    done = not prepared.run_plan.plan.jobs
+    print(
+        "Nothing found"
+        + (" in what could be checked" if skipped else "")
+        + f" ({chosen})"
+        + ("; all is done already." if done else ".")
+    )
+
+
+def _pairs(words: list[str] | None, option: str) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for word in words or ():
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise UsageError(f"{option} {word!r} has no value", fix=f"write {option} KEY=VALUE")
+        pairs.append((key, value))
+    return tuple(pairs)
+
+
+def print_plan(run_plan: RunPlan) -> None:
+    """One line per command: what will run or is skipped, and why."""
+    jobs = {job.id: job for job in run_plan.plan.jobs}
+    width = max((len(command.job) for command in run_plan.commands), default=0)
+    for command in run_plan.commands:
+        if command.decision == "not selected":
+            continue
+        reasons = list(command.reasons)
+        if command.decision == "run":
+            size = _size_text(command.num_items, len(command.to_do), len(jobs[command.job].tasks), command.info.items)
+            print(f"  {command.job:<{width}}  run   {size}{reasons[0]}")
+        else:
+            print(f"  {command.job:<{width}}  skip  {reasons[0]}")
+        for reason in reasons[1:]:
+            print(f"  {'':<{width}}        {reason}")
+
+
+def _size_text(num_items: int, num_to_do: int, num_tasks: int, items: Any) -> str:
+    if items is None:
+        return ""
+    tasks = f" in {num_tasks} tasks" if num_tasks > 1 else ""
+    return f"{num_to_do} of {num_items} items{tasks} · "
+
+
+def _print_dry_run(prepared: Any, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(prepared.run_plan.to_json(with_items=True), indent=1, ensure_ascii=False))
+        return
+    print_plan(prepared.run_plan)
+    if not prepared.run_plan.plan.jobs:
+        print("Nothing to do: everything is done already.")
+        return
+    text = prepared.runner.render(prepared.run_plan.plan, prepared.context)
+    if text:
+        print()
+        print(text)
+
+
+def _print_findings(findings: list[Finding]) -> None:
+    for finding in findings:
+        print(f"  {finding.severity}: {finding}", file=sys.stderr)
+
+
+class Show:
+    """Prints what happens to a run; the part of `rv run` that talks to people.
+
+    Args:
+        is_quiet: failures only.
+    """
+
+    def __init__(self, *, is_quiet: bool) -> None:
+        self._is_quiet = is_quiet
+
+    def display(self, prepared: Any, run_dir: Path) -> AbstractContextManager[Any]:
+        """The display of the running tasks; plain for a runner whose tasks print to this terminal themselves."""
+        from rv_core.display import Display
+
+        if not self._is_quiet:
+            print(f"run {prepared.run_id}", flush=True)
+        rows = []
+        for job in prepared.run_plan.plan.jobs:
+            command = prepared.run_plan.of(job.id)
+            rows.append((job.id, len(job.tasks), command.num_items, len(command.done)))
+        in_process = prepared.context.capabilities.in_process
+        if prepared.context.capabilities.detaches and not prepared.options.wait:
+            return nullcontext()
+        return Display(rows, [run_dir], quiet=self._is_quiet, live=False if in_process else None)
+
+    def outcome(self, prepared: Any, outcome: RunOutcome) -> None:
+        """The end of a run: what is done, and for every failed task its exit code, its reason and its last lines."""
+        if outcome.succeeded:
+            if not self._is_quiet:
+                roots = ", ".join(prepared.run_plan.roots.values())
+                print(f"done: {outcome.num_items} items; results are under {roots}")
+            return
+        out = sys.stderr
+        for task in outcome.failed[:5]:
+            code = f" with exit code {task.exit_code}" if task.exit_code is not None else ""
+            print(f"\n{task.task} {task.state}{code}: {task.reason}", file=out)
+            for line in last_lines(task.log):
+                print(f"  | {line}", file=out)
+            if task.log:
+                print(f"  log: {task.log}", file=out)
+        if len(outcome.failed) > 5:
+            print(f"\nand {len(outcome.failed) - 5} more failed tasks", file=out)
+        if outcome.not_started:
+            print(f"not started: {', '.join(outcome.not_started)}", file=out)
+        left = outcome.num_items - outcome.num_done
+        print(f"{left} of {outcome.num_items} items are not done; the same command goes on from here", file=out)
+
+    def submitted(self, prepared: Any) -> None:
+        """A detaching runner has submitted everything."""
+        root = next(iter(prepared.run_plan.roots.values()))
+        print(f"submitted run {prepared.run_id}; watch it with: rv status {root} --watch")
+
+    def interrupted(self, prepared: Any) -> None:
+        """INT or TERM ended the run."""
+        print("\ninterrupted: what was finished is kept; the same command goes on from here", file=sys.stderr)

@@ -1,0 +1,20 @@
+"""The options that every verb has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class GlobalOptions:
+    """The global options; a verb finds them in the `obj` of its Typer context.
+
+    Args:
+        profile: `-p/--profile`, or None for the default one.
+        verbosity: `-v` counted; -1 for `-q/--quiet`.
+        traceback: whether expected errors show one.
+    """
+
+    profile: str | None = None
+    verbosity: int = 0
+    traceback: bool = False

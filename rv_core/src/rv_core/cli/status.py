@@ -1,0 +1,123 @@
+"""`rv status`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rv_core.cli.output import is_plain, print_json
+from rv_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from rv_core.run_reading import RunFiles
+    from rv_core.status import RunStatus
+    from rv_core.status_view import Line
+
+Root = Annotated[str, typer.Argument(metavar="ROOT", help="The root_uri of a pipeline that was run.")]
+RunId = Annotated[str | None, typer.Option("--run", metavar="ID", help="This run instead of the newest one.")]
+
+
+def status(
+    root: Root,
+    run: RunId = None,
+    all_runs: Annotated[bool, typer.Option("--all", help="List all runs of this root.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the run until it ends.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything that is known, as JSON.")] = False,
+) -> None:
+    """Show how a run is getting on: jobs, items, failed tasks with their reasons, and what to do next.
+
+    Examples:
+      rv status out
+
+      rv status out --all
+    """
+    from rv_core.run_reading import absolute_root, find_run
+
+    _refuse_clashes(run=run, all_runs=all_runs, watch=watch, as_json=as_json)
+    root_uri = absolute_root(root)
+    if all_runs:
+        _show_runs(root_uri, as_json=as_json)
+        return
+    files = find_run(root_uri, run)
+    if watch and not _watched(files):
+        print(f"the run goes on; rv status {root} shows how it is", file=sys.stderr)
+        return
+    _show_run(files, root, as_json=as_json)
+
+
+def _refuse_clashes(*, run: str | None, all_runs: bool, watch: bool, as_json: bool) -> None:
+    if all_runs and (watch or run):
+        raise UsageError("--all does not go together with --watch or --run", fix="leave one of them out")
+    if watch and as_json:
+        raise UsageError("--watch and --json do not go together", fix="ask with --json as often as you like")
+
+
+def _show_runs(root_uri: str, *, as_json: bool) -> None:
+    from rv_core.run_reading import no_run_error
+    from rv_core.status import runs
+    from rv_core.status_view import runs_lines
+
+    summaries = runs(root_uri)
+    if not summaries:
+        raise no_run_error(root_uri)
+    if as_json:
+        print_json([summary.__dict__ for summary in summaries])
+    else:
+        print_lines(runs_lines(summaries))
+
+
+def _watched(files: RunFiles) -> bool:
+    """Follow the run if it is going on; False if the user had enough of it."""
+    from rv_core.status import status_of
+    from rv_core.watching import watch
+
+    if status_of(files).state not in ("running", "submitted", "unknown"):
+        return True
+    try:
+        watch(files)
+    except KeyboardInterrupt:
+        return False
+    print()
+    return True
+
+
+def _show_run(files: RunFiles, root: str, *, as_json: bool) -> None:
+    from rv_core.status import status_of
+    from rv_core.status_view import next_step, status_lines
+
+    found = status_of(files)
+    if as_json:
+        print_json({**found.to_json(), "next": next_step(found, root)})
+        return
+    print_lines(status_lines(found, root=root, excerpts=_excerpts(found), now=time.time()))
+
+
+def _excerpts(found: RunStatus) -> dict[str, list[str]]:
+    """The last log lines of the first failed tasks, where the logs lie on this machine."""
+    from rv_core.run_logs import failure_excerpt
+    from rv_core.run_reading import local_dirs
+    from rv_core.status_view import EXCERPT_LINES, MAX_EXCERPTS
+
+    excerpts: dict[str, list[str]] = {}
+    for task in found.failed_tasks()[:MAX_EXCERPTS]:
+        for folder in local_dirs(found.files):
+            excerpts[task.task] = failure_excerpt(folder, task.task, EXCERPT_LINES) or excerpts.get(task.task, [])
+    return excerpts
+
+
+def print_lines(lines: Iterable[Line]) -> None:
+    """Print lines, with their styles on a terminal only."""
+    if is_plain():
+        for line in lines:
+            print(line.text)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    for line in lines:
+        console.print(Text.assemble(*line.pieces), soft_wrap=True)

@@ -1,0 +1,166 @@
+"""Code that travels: the config module that was given by path, as a deterministic zip that tasks import from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+from rv_core.errors import ConfigError
+
+#: The oldest time that a zip can hold, so that equal code gives equal bytes.
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+_REGULAR_FILE = 0o100644 << 16
+#: Folders and archives that this module has put on the path.
+_ON_PATH: list[str] = []
+
+
+def archive_name(sha256: str) -> str:
+    """Where the zip lies, relative to the root."""
+    return f".rv/code/{sha256}.zip"
+
+
+def pack_module(path: str | os.PathLike[str], module: str = "") -> tuple[str, bytes]:
+    """The zip of one `.py` file; equal text gives equal bytes, on every machine.
+
+    Args:
+        path: the file.
+        module: the name under which it is imported; that of the file when "".
+
+    Returns:
+        (SHA-256 of the zip in hexadecimal, its bytes).
+    """
+    import io
+    import zipfile
+
+    stem = os.path.splitext(os.path.basename(path))[0]
+    entry = zipfile.ZipInfo(f"{module or stem}.py", _ZIP_TIME)
+    entry.external_attr = _REGULAR_FILE
+    entry.create_system = 3
+    buffer = io.BytesIO()
+    # Stored, not deflated: the output of deflate differs between builds of zlib.
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(entry, _read(path))
+    data = buffer.getvalue()
+    return hashlib.sha256(data).hexdigest(), data
+
+
+def _read(path: str | os.PathLike[str]) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def describe_code(module: str, sha256: str, folder: str) -> dict[str, str]:
+    """The `code` of a saved config.
+
+    Args:
+        module: the module's name.
+        sha256: the hash of its zip.
+        folder: the folder that the file was in; what it imports from there works on this machine.
+    """
+    return {"module": module, "sha256": sha256, "archive": archive_name(sha256), "folder": folder}
+
+
+def activate_code(code: Mapping[str, Any], local_zip_path: str | os.PathLike[str], original_dir: str | None) -> None:
+    """Make the module of a saved config importable in this process, from its zip.
+
+    The zip goes to the end of `sys.path`, the original folder after it; the module itself is always taken from the
+    zip, even if a file of its name lies in the working directory. A module of the same name that came from another
+    place is forgotten.
+
+    Args:
+        code: `code` of the saved config. Where it names no archive, only the folder goes on the path.
+        local_zip_path: the zip, on this machine.
+        original_dir: the folder that the module was loaded from, or None. One that is not here is left out.
+
+    Raises:
+        ConfigError: if the zip is not the one that was saved.
+        DataError: if it holds what no zip of ours holds.
+    """
+    if not code.get("archive"):
+        if original_dir and os.path.isdir(original_dir):
+            add_folder(original_dir)
+        return
+    zip_path = os.fspath(local_zip_path)
+    check_code(code, _read(zip_path), source=zip_path)
+    _forget_path()
+    for place in (zip_path, original_dir):
+        if place and os.path.exists(place) and place not in sys.path:
+            sys.path.append(place)
+            _ON_PATH.append(place)
+    module = str(code["module"])
+    loaded = sys.modules.get(module)
+    if loaded is not None and not _is_same_code(loaded, zip_path, str(code["sha256"])):
+        del sys.modules[module]
+    sys.meta_path.insert(0, _CodeFinder(module, zip_path))
+
+
+def check_code(code: Mapping[str, Any], data: bytes, *, source: str) -> None:
+    """Refuse a zip that is not the one that was saved, or that holds more than Python files of sane size.
+
+    Raises:
+        ConfigError: if the hash is another one.
+        DataError: if it holds what no zip of ours holds.
+    """
+    from rv_core.archives import CODE_LIMITS, check_zip
+
+    found = hashlib.sha256(data).hexdigest()
+    if found != code.get("sha256"):
+        raise ConfigError(
+            "the code that travels with this config was changed or damaged",
+            where=source,
+            why=f"its SHA-256 is {found[:16]}…, the config names {str(code.get('sha256'))[:16]}…",
+            fix="start the run again from the module",
+        )
+    check_zip(data, CODE_LIMITS, source=source)
+
+
+def add_folder(folder: str) -> None:
+    """Put the folder of a config module last on the path, in place of that of the one before."""
+    _forget_path()
+    if folder not in sys.path:
+        sys.path.append(folder)
+        _ON_PATH.append(folder)
+
+
+def _forget_path() -> None:
+    """Undo what an earlier call has put on the path: only one config module is in use at a time."""
+    for place in _ON_PATH:
+        if place in sys.path:
+            sys.path.remove(place)
+    _ON_PATH.clear()
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _CodeFinder)]
+
+
+def _is_same_code(module: ModuleType, zip_path: str, sha256: str) -> bool:
+    """Whether a loaded module is the text in the zip: in the process that packed it, it must not be loaded twice."""
+    origin = getattr(module, "__file__", None) or ""
+    if origin.startswith(zip_path):
+        return True
+    try:
+        return pack_module(origin, module.__name__)[0] == sha256
+    except OSError:
+        return False
+
+
+class _CodeFinder:
+    """Finds one module, in one zip, before anything else is asked."""
+
+    # Not a MetaPathFinder: importing importlib.abc would cost a task 10 ms.
+
+    def __init__(self, module: str, zip_path: str) -> None:
+        self._module = module
+        self._zip_path = zip_path
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self._module:
+            return None
+        from zipimport import zipimporter
+
+        return zipimporter(self._zip_path).find_spec(fullname, target)

@@ -1,0 +1,260 @@
+"""Saved configs: `pipeline-config.json`, with versions, upgraders and the code that travels.
+
+The text is `{"rv": {"format", "versions", "types", "packages", "code"}, "config": {…}}`. Every config object in it
+carries `type_hint`, so that upgraders find each of them. Settings and secrets are never in it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rv_core.code_archive import activate_code, pack_module
+from rv_core.config import PipelineConfig, to_plain, walk
+from rv_core.config_fields import class_label, is_importable
+from rv_core.config_trusted import NotTrustedError, build_trusted
+from rv_core.config_types import config_specs, hint_of, package_version
+from rv_core.errors import ConfigError, Finding
+
+__all__ = [
+    "FORMAT",
+    "PlainConfig",
+    "SavedConfig",
+    "activate_code",
+    "dump",
+    "pack_module",
+    "parse",
+    "parse_plain",
+    "parse_trusted",
+]
+
+#: The version of the file's own layout.
+FORMAT = 1
+_RV_KEYS = {"format", "versions", "types", "packages", "code"}
+
+
+@dataclass(frozen=True)
+class SavedConfig:
+    """A saved config, loaded.
+
+    Args:
+        config: the config, brought up to date.
+        code: `{"module", "sha256", "archive", "folder"}` of the code that travels; empty if there is none.
+        versions: plugin -> version of its config when it was saved.
+        is_upgraded: whether a plugin's config was of an older version.
+    """
+
+    config: PipelineConfig
+    code: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
+    is_upgraded: bool = False
+
+
+@dataclass(frozen=True)
+class PlainConfig:
+    """A saved config as plain JSON values; reading it imports no code of the run and calls none.
+
+    Args:
+        plain: the values of the config, as they were saved.
+        code: as in `SavedConfig`.
+        versions: as in `SavedConfig`.
+        types: type hint -> `"module:Class"`.
+        packages: top-level package -> its `__version__`.
+    """
+
+    plain: dict[str, Any]
+    code: dict[str, Any]
+    versions: dict[str, int]
+    types: dict[str, str]
+    packages: dict[str, str]
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+def dump(config: PipelineConfig, *, code: Mapping[str, Any] | None = None) -> str:
+    """The JSON text of a config that has been checked.
+
+    Args:
+        config: the config; equal ones give equal texts.
+        code: what `code_archive.describe_code` says of the module that it came from.
+
+    Raises:
+        ConfigError: if a fresh process could not find a class of it.
+    """
+    classes = {type(part): path for path, part in reversed(list(walk(config)))}
+    _refuse_unfindable(classes)
+    types = {hint_of(cls): class_label(cls) for cls in classes}
+    packages = {label.partition(":")[0].partition(".")[0] for label in types.values()}
+    header = {
+        "format": FORMAT,
+        "versions": _versions_of(types),
+        "types": dict(sorted(types.items())),
+        "packages": {name: package_version(name) for name in sorted(packages)},
+        "code": dict(code or {}),
+    }
+    plain = to_plain(config, all_hints=True)
+    return json.dumps({"rv": header, "config": plain}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _refuse_unfindable(classes: Mapping[type, str]) -> None:
+    findings = [
+        Finding(
+            path,
+            f"{class_label(cls)} cannot be found by a fresh process",
+            "define the class at the top level of an importable module",
+        )
+        for cls, path in classes.items()
+        if not is_importable(cls)
+    ]
+    if findings:
+        raise ConfigError("the config cannot be saved", findings=findings)
+
+
+def _versions_of(types: Mapping[str, str]) -> dict[str, int]:
+    from rv_core.config_upgrades import SavedTypes, owns
+
+    saved = SavedTypes({}, types)
+    specs = (spec for spec in config_specs() if any(owns(spec, hint, saved) for hint in types))
+    return {spec.plugin: spec.version for spec in sorted(specs, key=lambda spec: spec.plugin)}
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def parse_plain(text: str, *, source: str) -> PlainConfig:
+    """A saved config as plain values, without importing anything that it names.
+
+    Args:
+        text: the JSON text.
+        source: the file or URI, for messages.
+
+    Raises:
+        ConfigError: if the text is no saved config, or one of a newer format.
+    """
+    data = _json_object(text, source)
+    header = data.get("rv")
+    plain = data.get("config")
+    if not isinstance(header, dict) or not isinstance(plain, dict) or set(data) != {"rv", "config"}:
+        raise ConfigError(
+            "this is not a saved pipeline config",
+            where=source,
+            why='it must be an object with the keys "rv" and "config" and no others',
+            fix="let `rv run` write one: it is pipeline-config.json under the root",
+        )
+    _check_header(header, source)
+    return PlainConfig(
+        plain,
+        header.get("code", {}),
+        header.get("versions", {}),
+        header.get("types", {}),
+        header.get("packages", {}),
+    )
+
+
+def _json_object(text: str, source: str) -> dict[str, Any]:
+    try:
+        data = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+    except RecursionError as err:
+        raise ConfigError("the JSON is nested too deeply", where=source) from err
+    except ValueError as err:
+        raise ConfigError("this is not valid JSON", where=source, why=str(err)) from err
+    return data if isinstance(data, dict) else {}
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return found
+
+
+def _refuse_constant(word: str) -> Any:
+    raise ValueError(f"{word} is not a number in JSON")
+
+
+def _check_header(header: dict[str, Any], source: str) -> None:
+    version = header.get("format")
+    if type(version) is not int or version < 1:
+        raise ConfigError("the saved config names no format", where=source, why=f'"rv"."format" is {version!r}')
+    if version > FORMAT:
+        raise ConfigError(
+            f"the saved config has format {version}, this rv-core reads up to {FORMAT}",
+            where=source,
+            fix="pip install --upgrade rv-core",
+        )
+    objects = all(isinstance(header.get(name, {}), dict) for name in _RV_KEYS - {"format"})
+    versions = header.get("versions", {}).values() if objects else ()
+    texts = [*header.get("types", {}).values(), *header.get("packages", {}).values()] if objects else ()
+    is_sound = objects and all(type(v) is int and v >= 1 for v in versions) and all(isinstance(t, str) for t in texts)
+    if not is_sound or not set(header) <= _RV_KEYS:
+        raise ConfigError('the "rv" part of the saved config is not what rv writes', where=source)
+
+
+def parse(text: str, *, source: str) -> SavedConfig:
+    """A saved config: read, brought up to date by the plugins' upgraders, and loaded strictly.
+
+    The code that it names must be importable: see `activate_code`.
+
+    Raises:
+        ConfigError: if it is no saved config, is newer than what is installed, names classes that are not installed
+            (the message names the package), or is wrong in any other way; all problems at once.
+    """
+    from rv_core import schemas
+
+    saved = parse_plain(text, source=source)
+    try:
+        plain, is_upgraded = up_to_date(saved)
+        config = schemas.load(plain, PipelineConfig)
+    except ConfigError as err:
+        raise with_source(err, source) from err
+    assert isinstance(config, PipelineConfig)
+    return SavedConfig(config, saved.code, saved.versions, is_upgraded)
+
+
+def up_to_date(saved: PlainConfig) -> tuple[dict[str, Any], bool]:
+    """The plain values as the installed plugins write them now, and whether an older version was among them.
+
+    Args:
+        saved: the config; its values are changed in place.
+
+    Raises:
+        ConfigError: as `parse`.
+    """
+    from rv_core.config_upgrades import SavedTypes, upgraded
+
+    specs = config_specs()
+    plain = upgraded(saved.plain, SavedTypes(saved.versions, saved.types), specs)
+    current = {spec.plugin: spec.version for spec in specs}
+    return plain, any(version < current.get(plugin, 0) for plugin, version in saved.versions.items())
+
+
+def with_source(err: ConfigError, source: str) -> ConfigError:
+    """The same error with the file that it is about."""
+    block = err.block
+    where = f"{source}: {block.where}" if block.where else source
+    return ConfigError(block.what, where=where, why=block.why, fix=block.fix, findings=block.findings)
+
+
+def parse_trusted(text: str, *, source: str) -> SavedConfig:
+    """The run's own immutable copy of a config, written and checked by these very versions of everything.
+
+    Builds the objects directly: neither marshmallow nor an entry point is loaded. A file of another format, of other
+    package versions or with other fields than the classes have goes through `parse`.
+
+    Raises:
+        ConfigError: as `parse`.
+    """
+    try:
+        data = json.loads(text)
+        header, plain = data["rv"], data["config"]
+        if header["format"] != FORMAT:
+            return parse(text, source=source)
+        config = build_trusted(plain, header["types"], header["packages"])
+    except (NotTrustedError, ValueError, KeyError, TypeError):
+        return parse(text, source=source)
+    return SavedConfig(config, header.get("code", {}), header.get("versions", {}))

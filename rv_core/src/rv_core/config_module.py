@@ -1,0 +1,240 @@
+"""MODULE → config objects: `rv run RUNNER MODULE` takes a dotted module, a `.py` path, or a saved `.json`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+from rv_core import config_file, schemas, uris
+from rv_core.arguments import arguments_for, signature_of
+from rv_core.code_archive import activate_code, archive_name, check_code, pack_module
+from rv_core.config import PipelineConfig, absolutise, normalised, walk_to_plain
+from rv_core.config_classes import Config
+from rv_core.config_fields import check_is_dataclass
+from rv_core.dotted_paths import join_paths
+from rv_core.errors import ConfigError, Finding, UsageError, nearest
+from rv_core.module_loading import UserModule, load_module
+from rv_core.overrides import apply_sets
+from rv_core.pipeline_names import name_pipelines
+from rv_core.user_code import call
+
+Pairs = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class LoadedModule:
+    """The configs of one `rv run`: checked, with absolute URIs and with names that differ.
+
+    Args:
+        configs: at least one.
+        code: what a saved config says of the code that travels: `{"module", "sha256", "archive", "folder"}`; empty if
+            there is none, and without `archive` for a package that is only importable from `folder`.
+        code_archive: the zip that belongs to `code`.
+        source: the file or module, for messages.
+        findings: warnings.
+    """
+
+    configs: list[PipelineConfig]
+    code: dict[str, Any] = field(default_factory=dict)
+    code_archive: bytes = b""
+    source: str = ""
+    findings: tuple[Finding, ...] = ()
+
+
+def load_configs(
+    module: str,
+    *,
+    runner: str,
+    arguments: Pairs = (),
+    sets: Pairs = (),
+    run_name: str | None = None,
+    cwd: str | os.PathLike[str],
+) -> LoadedModule:
+    """Load MODULE, call its `get_config` or `get_configs`, and check what comes out.
+
+    Args:
+        module: dotted module, `.py` path, or path or URI of a saved `.json`.
+        runner: the runner's name, passed to the function if it takes it.
+        arguments: `-a` pairs.
+        sets: `--set` pairs; they apply to every config.
+        run_name: `--pipeline-run-name`.
+        cwd: the folder that relative paths and URIs start from.
+
+    Raises:
+        UsageError: if there is no such module, or if the arguments do not fit its function.
+        ConfigError: if the module or its function fails, or with everything that is wrong with the configs.
+    """
+    folder = os.path.abspath(cwd)
+    if module.endswith(".json"):
+        loaded = _from_json(module, arguments, sets, folder)
+    else:
+        loaded = _from_python(module, runner, arguments, sets, folder)
+    configs = _named([absolutise(config, folder) for config in loaded.configs], run_name, loaded.source)
+    return LoadedModule(configs, loaded.code, loaded.code_archive, loaded.source, loaded.findings)
+
+
+# --- Python -----------------------------------------------------------------------------------------------------------
+
+
+def _from_python(module: str, runner: str, arguments: Pairs, sets: Pairs, cwd: str) -> LoadedModule:
+    loaded = load_module(module, cwd)
+    _check_classes(loaded.module)
+    name, function = _find_function(loaded)
+    values = arguments_for(signature_of(function), runner, arguments)
+    result = call(function, values, what=f"{name} of {loaded.label} failed", where=loaded.label)
+    configs = _configs_of(result, name, loaded.label)
+    checked, findings = _checked(configs, sets, loaded.label)
+    return LoadedModule(checked, loaded.code, loaded.code_archive, loaded.label, (*loaded.findings, *findings))
+
+
+def _check_classes(module: ModuleType) -> None:
+    """Refuse config classes of the module that forgot `@dataclass`, before a call of one says something unclear."""
+    for value in list(vars(module).values()):
+        if isinstance(value, type) and issubclass(value, Config) and value.__module__ == module.__name__:
+            check_is_dataclass(value)
+
+
+def _find_function(loaded: UserModule) -> tuple[str, Any]:
+    for name in ("get_configs", "get_config"):
+        function = getattr(loaded.module, name, None)
+        if callable(function):
+            return name, function
+    own = [
+        name
+        for name, value in vars(loaded.module).items()
+        if callable(value) and getattr(value, "__module__", None) == loaded.module.__name__
+    ]
+    near = nearest("get_config", own) or nearest("get_configs", own)
+    raise ConfigError(
+        f"{loaded.label} defines neither get_config nor get_configs",
+        why=f"it defines {', '.join(own)}" if own else "it defines no function",
+        fix=f"rename {near!r}?" if near else "define `def get_config(runner: str, root_uri: str) -> MyConfig`",
+    )
+
+
+def _configs_of(result: Any, name: str, label: str) -> list[PipelineConfig]:
+    configs = list(result) if name == "get_configs" and isinstance(result, list | tuple) else [result]
+    wrong = [value for value in configs if not isinstance(value, PipelineConfig)]
+    if configs and not wrong:
+        return configs
+    if not configs:
+        raise ConfigError(f"get_configs of {label} returned no config", fix="return a list of at least one")
+    fix = "return a PipelineConfig" if name == "get_config" else "return a list of PipelineConfigs"
+    if name == "get_config" and isinstance(result, list | tuple):
+        fix = "rename it to get_configs: that may return several"
+    raise ConfigError(f"{name} of {label} returned {schemas.shown(wrong[0])}, which is no PipelineConfig", fix=fix)
+
+
+def _checked(configs: Sequence[PipelineConfig], sets: Pairs, label: str) -> tuple[list[PipelineConfig], list[Finding]]:
+    """The configs with `--set` applied, in the form that loading them would give, and the warnings."""
+    found: list[Finding] = []
+    good: list[PipelineConfig] = []
+    for index, config in enumerate(configs):
+        changed, findings = _check_one(config, sets)
+        prefix = f"configs[{index}]" if len(configs) > 1 else ""
+        found.extend(Finding(join_paths(prefix, f.where), f.what, f.fix, f.severity) for f in findings)
+        if changed is not None and not _errors(findings):
+            good.append(normalised(changed))
+    _raise_errors(found, label)
+    return good, found
+
+
+def _check_one(config: PipelineConfig, sets: Pairs) -> tuple[PipelineConfig | None, list[Finding]]:
+    if not sets:
+        return config, schemas.check(config)
+    changed, findings = schemas.load_with_findings(apply_sets(walk_to_plain(config), sets), PipelineConfig)
+    assert changed is None or isinstance(changed, PipelineConfig)
+    return changed, findings
+
+
+def _errors(findings: Sequence[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.severity == "error"]
+
+
+def _raise_errors(findings: Sequence[Finding], label: str) -> None:
+    errors = _errors(findings)
+    if errors:
+        raise ConfigError(schemas.wording_of(len(errors)), where=label, findings=findings)
+
+
+# --- saved configs ----------------------------------------------------------------------------------------------------
+
+
+def _from_json(module: str, arguments: Pairs, sets: Pairs, cwd: str) -> LoadedModule:
+    from rv_core import storage
+
+    if arguments:
+        raise UsageError(
+            f"-a {arguments[0][0]}: a saved config has no get_config that could take it",
+            where=module,
+            fix=f"use --set {arguments[0][0]}={arguments[0][1]}",
+        )
+    uri = uris.absolute(module, cwd)
+    try:
+        text = storage.read_text(uri)
+    except storage.MissingFileError as err:
+        raise UsageError(f"there is no saved config {module!r}", where=uri) from err
+    saved = config_file.parse_plain(text, source=module)
+    archive = _code_of(saved.code, saved.plain, uri)
+    try:
+        plain, _ = config_file.up_to_date(saved)
+        config, findings = schemas.load_with_findings(apply_sets(plain, sets), PipelineConfig)
+    except ConfigError as err:
+        raise config_file.with_source(err, module) from err
+    _raise_errors(findings, module)
+    assert isinstance(config, PipelineConfig)
+    return LoadedModule([config], saved.code, archive, module, tuple(findings))
+
+
+def _code_of(code: Mapping[str, Any], plain: Mapping[str, Any], uri: str) -> bytes:
+    """The zip of the code that a saved config names, made importable; b"" if it names none."""
+    from rv_core import storage
+
+    if not code.get("archive"):
+        activate_code(code, "", code.get("folder"))
+        return b""
+    if code["archive"] != archive_name(str(code.get("sha256"))):
+        raise ConfigError("the code that the saved config names is not where rv puts it", where=uri)
+    for root in (str(plain.get("root_uri", "")), uri.rpartition("/")[0]):
+        try:
+            path = storage.local_copy(uris.join(root, code["archive"]))
+        except storage.MissingFileError:
+            continue
+        activate_code(code, path, code.get("folder"))
+        return path.read_bytes()
+    return _code_in_folder(code, uri)
+
+
+def _code_in_folder(code: Mapping[str, Any], uri: str) -> bytes:
+    """The zip made anew from the file that it was made from, if that is still the same."""
+    from rv_core.module_loading import load_from_folder
+
+    path = os.path.join(str(code.get("folder", "")), f"{code.get('module')}.py")
+    data = pack_module(path)[1] if os.path.isfile(path) else b""
+    try:
+        check_code(code, data, source=path)
+    except ConfigError as err:
+        raise ConfigError(
+            "the code that travels with this config is missing",
+            where=uri,
+            why=f"there is no {code['archive']} under its root, nor the same file as {path}",
+            fix="run the module itself",
+        ) from err
+    load_from_folder(path)
+    return data
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def _named(configs: list[PipelineConfig], run_name: str | None, label: str) -> list[PipelineConfig]:
+    given = [config.name for config in configs]
+    classes = [type(config).__name__ for config in configs]
+    names, findings = name_pipelines(given, classes, run_name=run_name)
+    _raise_errors(findings, label)
+    for config, name in zip(configs, names, strict=True):
+        config.name = name  # these are copies of our own
+    return configs

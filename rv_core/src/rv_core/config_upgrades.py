@@ -1,0 +1,161 @@
+"""Bringing the plain values of a saved config up to date: v → v + 1, plugin by plugin, on every load."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from rv_core.config_types import TYPE_HINT, class_of
+from rv_core.declarations import ConfigSpec
+from rv_core.dotted_paths import join
+from rv_core.errors import ConfigError, Finding
+
+#: What a file that names no version of a plugin was written with: before the plugin declared any.
+FIRST_VERSION = 1
+
+
+@dataclass(frozen=True)
+class SavedTypes:
+    """What a saved config says about the classes in it.
+
+    Args:
+        versions: plugin -> version of its config when it was saved.
+        types: type hint -> `"module:Class"` when it was saved.
+    """
+
+    versions: Mapping[str, int]
+    types: Mapping[str, str]
+
+    def package_of(self, hint: str) -> str:
+        """The top-level package of a hint's class; "" where neither the hint nor the file says it."""
+        target = hint if ":" in hint else self.types.get(hint, "")
+        return target.partition(":")[0].partition(".")[0]
+
+
+def owns(spec: ConfigSpec, hint: str, saved: SavedTypes) -> bool:
+    """Whether objects with this hint belong to the plugin: it registers the hint, or has the package of the class."""
+    packages = {target.partition(":")[0].partition(".")[0] for target in spec.types.values()}
+    return hint in spec.types or saved.package_of(hint) in packages
+
+
+def hinted_objects(plain: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """(dotted path, object) of every dict with a `type_hint`, outermost first."""
+    if isinstance(plain, dict):
+        if isinstance(plain.get(TYPE_HINT), str):
+            yield path, plain
+        for key, child in plain.items():
+            yield from hinted_objects(child, join(path, key))
+    elif isinstance(plain, list):
+        for index, child in enumerate(plain):
+            yield from hinted_objects(child, join(path, index))
+
+
+def upgraded(plain: dict[str, Any], saved: SavedTypes, specs: list[ConfigSpec]) -> dict[str, Any]:
+    """The plain values of a config as the installed plugins write them now.
+
+    Args:
+        plain: the values, as they were saved; changed in place.
+        saved: versions and classes that the file names.
+        specs: what the installed plugins declare.
+
+    Raises:
+        ConfigError: if a plugin is older than the file, if an upgrader is missing or fails, or if a class is not
+            installed; the message names the package.
+    """
+    _refuse_newer(saved, specs)
+    holder = {"config": plain}
+    for spec in specs:
+        for version in range(saved.versions.get(spec.plugin, FIRST_VERSION), spec.version):
+            _upgrade_all(holder, spec, version, saved)
+    _refuse_missing(holder["config"], saved, specs)
+    return holder["config"]
+
+
+def _refuse_newer(saved: SavedTypes, specs: list[ConfigSpec]) -> None:
+    newer = [spec for spec in specs if saved.versions.get(spec.plugin, 0) > spec.version]
+    if newer:
+        findings = [
+            Finding(
+                spec.plugin, f"the config was saved with version {saved.versions[spec.plugin]}, here is {spec.version}"
+            )
+            for spec in newer
+        ]
+        names = " ".join(spec.plugin for spec in newer)
+        raise ConfigError(
+            "this config was saved by a newer version of a plugin than the one installed here",
+            findings=findings,
+            fix=f"pip install --upgrade {names}",
+        )
+
+
+def _upgrade_all(holder: dict[str, Any], spec: ConfigSpec, version: int, saved: SavedTypes) -> None:
+    """Call the upgrader of one version for every object of the plugin, outermost first."""
+    pending: list[tuple[Any, Any, str]] = [(holder, "config", "")]
+    upgrader = None
+    while pending:
+        parent, key, path = pending.pop(0)
+        value = parent[key]
+        if isinstance(value, dict) and isinstance(value.get(TYPE_HINT), str) and owns(spec, value[TYPE_HINT], saved):
+            upgrader = upgrader or _resolve_upgrader(spec, version)
+            value = parent[key] = _call_upgrader(upgrader, value, spec, version, path)
+        children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        pending.extend((value, step, join(path, step)) for step, _ in children)
+
+
+def _resolve_upgrader(spec: ConfigSpec, version: int) -> Any:
+    target = spec.upgraders.get(version)
+    if target is None:
+        raise ConfigError(
+            f"the plugin {spec.plugin} cannot bring its config from version {version} to {version + 1}",
+            why="it declares no upgrader for this version",
+            fix=f"report this to the authors of {spec.plugin}",
+        )
+    module, _, name = target.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except Exception as err:
+        raise ConfigError(
+            f"the upgrader {target} of the plugin {spec.plugin} cannot be loaded", why=f"{type(err).__name__}: {err}"
+        ) from err
+
+
+def _call_upgrader(upgrader: Any, value: dict[str, Any], spec: ConfigSpec, version: int, path: str) -> dict[str, Any]:
+    try:
+        result = upgrader(value)
+        if not isinstance(result, dict):
+            raise TypeError(f"it returned {type(result).__name__}, not a dict")
+    except Exception as err:
+        raise ConfigError(
+            f"the plugin {spec.plugin} failed to bring its config from version {version} to {version + 1}",
+            where=path or "the outermost object",
+            why=f"{type(err).__name__}: {err}",
+            fix=f"report this to the authors of {spec.plugin}",
+        ) from err
+    return result
+
+
+def _refuse_missing(plain: dict[str, Any], saved: SavedTypes, specs: list[ConfigSpec]) -> None:
+    """Name the package to install for every class that cannot be found here."""
+    findings: dict[str, Finding] = {}
+    for path, value in hinted_objects(plain):
+        hint = value[TYPE_HINT]
+        if hint not in findings:
+            try:
+                class_of(hint)
+            except ConfigError as err:
+                package = package_to_install(hint, saved, specs)
+                fix = f"pip install {package}" if package else err.block.fix
+                findings[hint] = Finding(join(path, TYPE_HINT), err.block.what, fix)
+    if findings:
+        raise ConfigError("the config holds classes that are not installed here", findings=findings.values())
+
+
+def package_to_install(hint: str, saved: SavedTypes, specs: list[ConfigSpec]) -> str:
+    """The distribution that has the class of a hint, as far as the file tells; "" if it does not, or if it is here."""
+    missing = sorted(set(saved.versions) - {spec.plugin for spec in specs})
+    package = saved.package_of(hint)
+    same = [name for name in missing if package and re.sub(r"[-.]+", "_", name).lower() == package.lower()]
+    return " ".join(same or missing)

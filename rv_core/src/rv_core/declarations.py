@@ -1,0 +1,76 @@
+"""What a plugin hands over from its hooks: names and import targets, nothing that has to be imported yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Upgrader = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class RunnerSpec:
+    """Declares a runner.
+
+    Args:
+        name: what the user types in `rv run NAME`.
+        target: `"module:Class"` of a `Runner`, imported only when this runner is chosen.
+        summary: one line for `rv plugins` and `--help`.
+        settings: `"module:Dataclass"` of the runner's settings (its section of a profile, named like the runner), or "".
+    """
+
+    name: str
+    target: str
+    summary: str = ""
+    settings: str = ""
+
+
+@dataclass(frozen=True)
+class PipelineSpec:
+    """Declares a pipeline that can be shown and documented by name.
+
+    Args:
+        name: the pipeline's name, for instance `chip_classification`.
+        target: `"module:Class"` of its `PipelineConfig`.
+        summary: one line for `rv plugins`.
+    """
+
+    name: str
+    target: str
+    summary: str = ""
+
+
+@dataclass(frozen=True)
+class CommandSpec:
+    """Declares an extra `rv` verb.
+
+    Args:
+        name: the verb.
+        target: `"module:app"`, a `typer.Typer` application or a plain function with Typer annotations.
+        summary: one line for `rv --help`, which is printed without importing the target.
+        panel: the heading under which `rv --help` lists it.
+    """
+
+    name: str
+    target: str
+    summary: str = ""
+    panel: str = "Plugins"
+
+
+@dataclass(frozen=True)
+class ConfigSpec:
+    """Declares the config classes of one plugin, their version and how older ones are brought up to date.
+
+    Args:
+        plugin: the name under which the version is stored in a saved config, usually the distribution's name.
+        types: registered `type_hint` -> `"module:Class"`.
+        version: the current config version of the plugin, from 1.
+        upgraders: v -> `"module:function"` that turns a dict of version v into one of v + 1. It is called for every
+            config object of this plugin, as plain JSON values with its `type_hint`, outermost first.
+    """
+
+    plugin: str
+    types: Mapping[str, str] = field(default_factory=dict)
+    version: int = 1
+    upgraders: Mapping[int, str] = field(default_factory=dict)

@@ -1,0 +1,136 @@
+"""The display on a terminal: a table with a line per job, drawn with rich. The only module besides `cli` to import it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from rv_core.events import TaskState, TaskStatus
+from rv_core.job_progress import Change, JobProgress, RunProgress
+from rv_core.wording import duration_text, exit_text, numbers_text, printable, rate_text
+
+STYLES: dict[TaskState, str] = {
+    "waiting": "dim",
+    "submitted": "blue",
+    "running": "cyan",
+    "done": "green",
+    "skipped": "green",
+    "failed": "bold red",
+    "lost": "bold red",
+    "stopped": "yellow",
+    "cancelled": "yellow",
+    "unknown": "magenta",
+}
+MAX_FAILED_SHOWN = 5
+_BAR_WIDTH = 16
+#: Jobs in these states are left out first where the terminal is too low for all.
+_LEFT_OUT_FIRST: Sequence[TaskState] = ("done", "waiting", "submitted", "cancelled", "running")
+
+
+class LiveDisplay:
+    """Redraws a table in place.
+
+    Args:
+        stream: the terminal.
+        console: a console to use instead of one made for the stream.
+        clock: seconds since 1970.
+    """
+
+    def __init__(
+        self, stream: TextIO | None, *, console: Console | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._console = console or Console(file=stream)
+        self._clock = clock
+        self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="ellipsis")
+        self._drawn_at = float("-inf")
+
+    def start(self) -> None:
+        """Take over the lower lines of the terminal."""
+        self._live.start()
+
+    def draw(self, progress: RunProgress, changes: Iterable[Change], *, is_last: bool = False) -> None:
+        """Draw the table anew."""
+        height = None if is_last else max(4, self._console.height - 2 - MAX_FAILED_SHOWN)
+        self._live.update(run_table(progress.jobs.values(), self._clock(), max_rows=height), refresh=True)
+
+    def stop(self) -> None:
+        """Leave the last table on the screen and give the terminal back."""
+        self._live.stop()
+
+
+def run_table(jobs: Iterable[JobProgress], now: float, *, max_rows: int | None = None) -> RenderableType:
+    """The table of all jobs, with failed tasks named below.
+
+    Args:
+        jobs: in the order of the plan.
+        now: seconds since 1970.
+        max_rows: so many jobs at most; the others are counted in a last line.
+    """
+    jobs = list(jobs)
+    shown = _fitting(jobs, max_rows)
+    table = Table(box=None, pad_edge=False, show_header=True, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("job", no_wrap=True, overflow="ellipsis", ratio=None)
+    table.add_column("state", no_wrap=True)
+    table.add_column("", no_wrap=True, width=_BAR_WIDTH)
+    for name in ("done", "rate", "time", "left"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True, overflow="ellipsis", ratio=1)
+    for job in shown:
+        table.add_row(*_cells(job, now))
+    left_out = len(jobs) - len(shown)
+    below = [Text(f"… and {left_out} more jobs", style="dim")] if left_out else []
+    return Group(table, *below, *_failed_lines(jobs))
+
+
+def _cells(job: JobProgress, now: float) -> list[RenderableType]:
+    state = job.state
+    style = STYLES[state]
+    return [
+        Text(printable(job.plan.job)),
+        Text(state, style=style),
+        ProgressBar(total=1.0, completed=job.fraction(), width=_BAR_WIDTH, complete_style=style, finished_style=style),
+        Text(job.count_text),
+        Text(rate_text(job.rate(now)) if job.plan.items_total > 1 else ""),
+        Text(duration_text(job.elapsed_s(now))),
+        Text(duration_text(job.remaining_s(now))),
+        Text(_notes(job)),
+    ]
+
+
+def _notes(job: JobProgress) -> str:
+    counts = job.counts
+    parts = [numbers_text(job.numbers)] if job.numbers else []
+    if job.plan.num_tasks > 1 and job.state != "done":
+        states: tuple[TaskState, ...] = ("running", "submitted", "failed", "lost", "stopped", "unknown")
+        parts += [f"{counts[state]} {state}" for state in states if counts[state]]
+    return "  ".join(parts)
+
+
+def _fitting(jobs: list[JobProgress], max_rows: int | None) -> list[JobProgress]:
+    if max_rows is None or len(jobs) <= max_rows:
+        return jobs
+    order = {state: rank for rank, state in enumerate(_LEFT_OUT_FIRST)}
+    by_worth = sorted(jobs, key=lambda job: -order.get(job.state, len(order)))
+    kept = {id(job) for job in by_worth[:max_rows]}
+    return [job for job in jobs if id(job) in kept]
+
+
+def _failed_lines(jobs: Iterable[JobProgress]) -> list[Text]:
+    failed = [task for job in jobs for task in job.bad_tasks()]
+    lines = [_failed_line(task) for task in failed[:MAX_FAILED_SHOWN]]
+    hidden = len(failed) - len(lines)
+    return [*lines, Text(f"… and {hidden} more failed tasks", style="red")] if hidden else lines
+
+
+def _failed_line(task: TaskStatus) -> Text:
+    why = ", ".join(filter(None, [exit_text(task.exit_code), task.reason]))
+    return Text(
+        f"{printable(task.task)} {task.state}: {printable(why)}", style="red", no_wrap=True, overflow="ellipsis"
+    )

@@ -1,0 +1,206 @@
+"""Local copies of remote files: compared with the store on every use, fetched once by parallel processes, bounded.
+
+Layout, below `<cache>/inputs/`: `<key>/<file name>` and `<key>/entry.json` (what the store said about the copy),
+`<key>.lock` (held while an entry is looked at, filled or removed), and `leases/<host>-<pid>-….txt`: the keys that a
+living process uses. A lease is locked as long as its process lives, so what is in use is never evicted, also after a
+crash. `RV_CACHE_MAX_GIB` bounds the bytes; the entries that were used longest ago go first. A file that is larger than
+the whole cache goes to the scratch folder of the process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from rv_core import file_errors, local_files, remote_files, uris
+from rv_core.cache_folder import cache_subfolder, host_name, scratch_folder, text_digest
+from rv_core.errors import ConfigError
+from rv_core.local_files import FileInfo
+
+_DEFAULT_MAX_GIB = 20.0
+_GIB = 1 << 30
+_leases: dict[tuple[int, str], IO[str]] = {}
+
+
+def fetch(uri: str) -> Path:
+    """A local path with the present content of a remote file.
+
+    Args:
+        uri: a remote URI, variables filled in.
+
+    Raises:
+        MissingFileError: if the file is not there.
+        StorageError: if it cannot be read or there is no room for it.
+    """
+    info = remote_files.stat(uri)
+    if info is None:
+        raise file_errors.missing(uri)
+    limit_bytes = max_bytes()
+    is_cached = info.size <= limit_bytes
+    folder = cache_subfolder("inputs") if is_cached else scratch_folder()
+    entry = _Entry(folder, uri)
+    _lease(folder, entry.key)
+    with _locked(folder / f"{entry.key}.lock"):
+        if not entry.holds(info):
+            if is_cached:
+                _make_room(folder, limit_bytes - max(info.size, 0))
+            entry.fill(uri)
+        entry.mark_used()
+    return entry.path
+
+
+def max_bytes() -> int:
+    """The most that the cache may hold: `RV_CACHE_MAX_GIB`, in bytes.
+
+    Raises:
+        ConfigError: if it is not a number.
+    """
+    text = os.environ.get("RV_CACHE_MAX_GIB", "")
+    if not text:
+        return int(_DEFAULT_MAX_GIB * _GIB)
+    if not re.fullmatch(r"\d{1,7}(\.\d*)?|\.\d+", text):
+        raise ConfigError(f"{text!r} is not a number of GiB", where="environment variable RV_CACHE_MAX_GIB")
+    return int(float(text) * _GIB)
+
+
+class _Entry:
+    """One cached file. Its lock is held by whoever calls `holds`, `fill` or `mark_used`."""
+
+    def __init__(self, folder: Path, uri: str) -> None:
+        self.key = text_digest(uri)
+        self.folder = folder / self.key
+        # The ending stays: libraries choose their reader by it.
+        name = re.sub(r"[^A-Za-z0-9._-]", "_", uris.name_of(uri))[-80:].lstrip(".") or "file"
+        self.path = self.folder / name
+        self._record = self.folder / "entry.json"
+
+    def holds(self, info: FileInfo) -> bool:
+        """Whether the copy is what the store has now, and nobody has touched it since."""
+        if info.etag is None and info.mtime_ns is None:
+            return False
+        try:
+            record = json.loads(self._record.read_bytes())
+            status = self.path.stat()
+        except (OSError, ValueError):
+            return False
+        return bool(record == {"remote": list(info), "local": [status.st_size, status.st_mtime_ns]})
+
+    def fill(self, uri: str) -> None:
+        """Downloads the file aside, then puts it and its record in place."""
+        path = str(self.path)
+        with suppress(FileNotFoundError):
+            self._record.unlink()
+        with local_files.temporary_file(path) as temporary:
+            info = remote_files.download(uri, temporary)
+            with file_errors.explained("write", path):
+                os.chmod(temporary, 0o444)
+                status = os.stat(temporary)
+                local_files.publish(temporary, path, is_synced=False)
+        # Without a sync: after a power cut the record may be there without the bytes, but then the size differs.
+        record = {"remote": list(info), "local": [status.st_size, status.st_mtime_ns]}
+        local_files.write(str(self._record), json.dumps(record).encode(), is_synced=False)
+
+    def mark_used(self) -> None:
+        """Makes this entry the last to be evicted."""
+        with suppress(OSError):
+            os.utime(self._record)
+
+
+def _make_room(folder: Path, limit_bytes: int) -> None:
+    """Removes the entries that were used longest ago until the rest fits, except those in use."""
+    sizes = {entry.name: _size_of(Path(entry)) for entry in os.scandir(folder) if _is_entry(entry)}
+    total = sum(sizes.values())
+    for key in sorted(sizes, key=lambda key: _last_used_ns(folder / key)):
+        if total <= limit_bytes:
+            return
+        if _remove(folder, key):
+            total -= sizes[key]
+
+
+def _is_entry(entry: os.DirEntry[str]) -> bool:
+    return entry.name != "leases" and entry.is_dir(follow_symlinks=False)
+
+
+def _size_of(entry: Path) -> int:
+    with suppress(OSError):
+        return sum(file.stat().st_size for file in os.scandir(entry))
+    return 0
+
+
+def _last_used_ns(entry: Path) -> int:
+    for path in (entry / "entry.json", entry):
+        with suppress(OSError):
+            return path.stat().st_mtime_ns
+    return 0
+
+
+def _remove(folder: Path, key: str) -> bool:
+    with _locked(folder / f"{key}.lock", is_blocking=False) as has_lock:
+        # In this order: who takes an entry leases it first and locks it then.
+        if not has_lock or key in _leased_keys(folder):
+            return False
+        shutil.rmtree(folder / key, ignore_errors=True)
+        with suppress(OSError):
+            os.unlink(folder / f"{key}.lock")
+    return True
+
+
+def _lease(folder: Path, key: str) -> None:
+    """Notes that this process uses an entry, until it ends."""
+    place = (os.getpid(), str(folder))
+    if place not in _leases:
+        leases = folder / "leases"
+        leases.mkdir(mode=0o700, exist_ok=True)
+        name = f"{host_name()}-{os.getpid()}-{os.urandom(4).hex()}.txt"
+        file = open(leases / name, "a", encoding="ascii")  # noqa: SIM115 - open and locked as long as the process lives
+        fcntl.flock(file, fcntl.LOCK_EX)
+        _leases[place] = file
+    _leases[place].write(key + "\n")
+    _leases[place].flush()
+
+
+def _leased_keys(folder: Path) -> set[str]:
+    """The keys that living processes use; leases of dead ones are removed."""
+    keys: set[str] = set()
+    for path in (folder / "leases").glob("*.txt"):
+        with suppress(FileNotFoundError), open(path, encoding="ascii") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                keys.update(file.read().split())
+            else:
+                path.unlink()
+    return keys
+
+
+@contextmanager
+def _locked(path: Path, *, is_blocking: bool = True) -> Iterator[bool]:
+    """Holds a lock file; yields False at once if it is held elsewhere and `is_blocking` is not set."""
+    flags = fcntl.LOCK_EX | (0 if is_blocking else fcntl.LOCK_NB)
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, flags)
+            except BlockingIOError:
+                yield False
+                return
+            if _is_same_file(descriptor, path):
+                yield True
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _is_same_file(descriptor: int, path: Path) -> bool:
+    # Whoever evicts an entry removes its lock file while others wait for it.
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    return False

@@ -1,0 +1,180 @@
+"""The errors that a user can cause or mend, their wording and their exit codes.
+
+Every expected error is an `RvError`: the command line prints it as one block – what, where, why, what to do next –
+without a traceback (`--traceback` shows it) and ends with the error's `exit_code`. Anything else is a bug in rv or
+in a plugin and prints a traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_ENVIRONMENT = 3
+EXIT_STOPPED = 75
+EXIT_INTERRUPTED = 130
+
+Severity = Literal["error", "warning", "skipped"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong (or could not be looked at) in a config, an input or the environment.
+
+    Args:
+        where: the dotted path in the config, a file or a URI, a setting; "" where there is no place to name.
+        what: what is wrong, with the value.
+        fix: what to do about it; "" where `what` says it already.
+        severity: `error` stops the run, `warning` is printed, `skipped` is a check that could not be made.
+    """
+
+    where: str
+    what: str
+    fix: str = ""
+    severity: Severity = "error"
+
+    def to_json(self) -> dict[str, Any]:
+        """The finding as plain JSON values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        fix = f"; {self.fix}" if self.fix else ""
+        return f"{place}{self.what}{fix}"
+
+
+@dataclass(frozen=True)
+class _Block:
+    what: str
+    where: str = ""
+    why: str = ""
+    fix: str = ""
+    findings: tuple[Finding, ...] = field(default=())
+
+
+class RvError(Exception):
+    """Base of every error that is explained to the user instead of shown as a traceback.
+
+    Args:
+        what: what went wrong, with the value that was refused.
+        where: file, URI, dotted config path, plugin or task.
+        why: the cause, if it is not plain from `what`.
+        fix: the next step for the user.
+        findings: several problems found at once, each with its own place.
+    """
+
+    exit_code = EXIT_FAILED
+    headline = "error"
+
+    def __init__(
+        self, what: str, *, where: str = "", why: str = "", fix: str = "", findings: Iterable[Finding] = ()
+    ) -> None:
+        super().__init__(what)
+        self.block = _Block(what, where, why, fix, tuple(findings))
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The single problems, when several were found at once."""
+        return self.block.findings
+
+    def __str__(self) -> str:
+        """The whole block as plain text: one line of what, then where, why, the findings and the next step."""
+        block = self.block
+        lines = [f"{self.headline}: {block.what}"]
+        if block.where:
+            lines.append(f"  where: {block.where}")
+        if block.why:
+            lines.append(f"  why: {block.why}")
+        for finding in block.findings:
+            mark = "" if finding.severity == "error" else f"({finding.severity}) "
+            lines.append(f"  - {mark}{finding}")
+        if block.fix:
+            lines.append(f"  next: {block.fix}")
+        return "\n".join(lines)
+
+
+class UsageError(RvError):
+    """The command line asks for something that does not exist or does not go together."""
+
+    exit_code = EXIT_USAGE
+    headline = "usage error"
+
+
+class ConfigError(RvError):
+    """A config, a settings file or the module that makes them is wrong; all problems are reported at once."""
+
+    exit_code = EXIT_USAGE
+    headline = "config error"
+
+
+class PlanError(RvError):
+    """The commands cannot be put into a plan: a missing requirement, a cycle, clashing ids or roots."""
+
+    exit_code = EXIT_USAGE
+    headline = "plan error"
+
+
+class CheckError(RvError):
+    """Pre-flight found something that would make the run fail."""
+
+    exit_code = EXIT_USAGE
+    headline = "check failed"
+
+
+class DataError(RvError):
+    """An input (image, labels, bundle) cannot be used for what it is asked for."""
+
+    exit_code = EXIT_FAILED
+    headline = "data error"
+
+
+class StorageError(RvError):
+    """A URI cannot be read, written or listed."""
+
+    exit_code = EXIT_FAILED
+    headline = "storage error"
+
+
+class TaskError(RvError):
+    """A task cannot start or cannot be finished, for instance because a job that it requires is not done."""
+
+    exit_code = EXIT_FAILED
+    headline = "task error"
+
+
+class PluginError(RvError):
+    """A plugin cannot be loaded, is missing, or clashes with another one."""
+
+    exit_code = EXIT_ENVIRONMENT
+    headline = "plugin error"
+
+
+class RunnerError(RvError):
+    """A runner cannot work here: its engine, credentials or services are missing."""
+
+    exit_code = EXIT_ENVIRONMENT
+    headline = "runner error"
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that `name` is most likely a misspelling of, or None if none is near."""
+    import difflib
+
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> tuple[str, str]:
+    """What is wrong and what to do for a name that is not among the known ones, near miss included.
+
+    Returns:
+        (what, fix), to be passed on to an `RvError` or a `Finding`.
+    """
+    names = sorted(known)
+    near = nearest(name, names)
+    fix = f"did you mean {near!r}?" if near else ""
+    return f"no {kind} named {name!r}; known: {', '.join(names) or 'none'}", fix

@@ -1,0 +1,95 @@
+"""What went wrong with a local file, said so that the user can mend it: what, where, how much is free, what next."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rv_core.errors import StorageError
+
+#: What `OSError.errno` is when nothing more can be written here.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+class MissingFileError(StorageError, FileNotFoundError):
+    """The file was asked for and is not there – as against a store that could not be asked."""
+
+
+@contextmanager
+def explained(action: str, path: str, shown: str = "") -> Iterator[None]:
+    """Turns an `OSError` into a `StorageError` that says what, where, why and what to do.
+
+    Args:
+        action: a verb for the message, such as "read" or "write".
+        path: the local path that was worked on.
+        shown: what to call it in the message, if not by its path.
+    """
+    try:
+        yield
+    except OSError as err:
+        if isinstance(err, StorageError):
+            raise
+        raise explain(err, action, path, shown) from err
+
+
+def explain(err: OSError, action: str, path: str, shown: str = "") -> StorageError:
+    """The `StorageError` for an `OSError` of a local file."""
+    shown = shown or path
+    if err.errno == errno.ENOENT and action == "read":
+        return missing(shown)
+    why, fix = _reason(err, path)
+    return StorageError(f"cannot {action} {os.path.basename(shown) or shown!r}", where=shown, why=why, fix=fix)
+
+
+def missing(shown: str) -> MissingFileError:
+    """The error for a file that is not there."""
+    return MissingFileError(f"{os.path.basename(shown.rstrip('/')) or shown!r} does not exist", where=shown)
+
+
+def _reason(err: OSError, path: str) -> tuple[str, str]:
+    if err.errno in (errno.ENOSPC, errno.EDQUOT):
+        return describe_space(path, is_quota=err.errno == errno.EDQUOT), (
+            "free some space or use a folder on a larger disk, then run the same command again: it goes on from there"
+        )
+    if err.errno == errno.EROFS:
+        return "the file system is mounted read-only", "use a folder that can be written to"
+    if err.errno in (errno.EACCES, errno.EPERM):
+        return "permission denied", f"change the permissions of {_existing_folder(path)} or use another folder"
+    return err.strerror or str(err), ""
+
+
+def describe_space(path: str, *, is_quota: bool = False) -> str:
+    """How much is free where a path is, as a sentence."""
+    folder = _existing_folder(path)
+    free_bytes, total_bytes, free_files = free_space(folder)
+    if is_quota:
+        return f"the disk quota is used up; the file system of {folder} has {_in_units(free_bytes)} free"
+    if free_bytes > 0 and free_files == 0:
+        return f"the file system of {folder} has no room for another file (no inodes left)"
+    return f"the disk is full: {_in_units(free_bytes)} of {_in_units(total_bytes)} free in {folder}"
+
+
+def free_space(folder: str) -> tuple[int, int, int]:
+    """(free bytes, bytes in all, free inodes or -1 where the file system does not count them), for this user."""
+    status = os.statvfs(folder)
+    return (
+        status.f_bavail * status.f_frsize,
+        status.f_blocks * status.f_frsize,
+        status.f_favail if status.f_files else -1,
+    )
+
+
+def _existing_folder(path: str) -> str:
+    folder = os.path.dirname(os.path.abspath(path))
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    return folder
+
+
+def _in_units(num_bytes: int) -> str:
+    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if num_bytes >= size:
+            return f"{num_bytes / size:.1f} {unit}"
+    return f"{num_bytes} bytes"

@@ -1,0 +1,80 @@
+"""The hooks that a plugin can implement.
+
+A plugin is a module named by an entry point in the group `rv`; rv calls the functions of that module that are marked
+with `@rv_core.hookimpl`. Declaring hooks (`rv_runners`, `rv_pipelines`, `rv_commands`, `rv_configs`) are called once
+per process, in no promised order; they must be pure and must import nothing heavy. Lifecycle hooks are called while a
+run is on; one that raises, or takes more than a second, becomes an event in the log and never a failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from rv_core.declarations import CommandSpec, ConfigSpec, PipelineSpec, RunnerSpec
+
+#: The version of this file's contract. A plugin states the one it was written for as `RV_HOOK_API_VERSION` in its
+#: hooks module (without it the current one is assumed); another major number is refused at load.
+HOOK_API_VERSION = 1
+
+hookspec = pluggy.HookspecMarker("rv")
+hookimpl = pluggy.HookimplMarker("rv")
+
+
+@hookspec
+def rv_runners() -> list[RunnerSpec]:  # type: ignore[empty-body]
+    """Declare runners. Since 1. A name that two plugins declare is an error naming both distributions."""
+
+
+@hookspec
+def rv_pipelines() -> list[PipelineSpec]:  # type: ignore[empty-body]
+    """Declare pipelines. Since 1."""
+
+
+@hookspec
+def rv_commands() -> list[CommandSpec]:  # type: ignore[empty-body]
+    """Declare extra `rv` verbs. Since 1. A built-in verb is never replaced."""
+
+
+@hookspec
+def rv_configs() -> list[ConfigSpec]:  # type: ignore[empty-body]
+    """Declare config types and their upgraders. Since 1."""
+
+
+@hookspec
+def rv_plan_created(run_id: str, plan: Mapping[str, Any]) -> None:
+    """Called in the submitting process after planning, before anything is started. Not called by `--dry-run`. Since 1.
+
+    Args:
+        run_id: the id of the run that is about to start.
+        plan: what `--dry-run --json` prints.
+    """
+
+
+@hookspec
+def rv_task_started(run_id: str, task: str, attempt: int) -> None:
+    """Called in the task's process before its command. Since 1."""
+
+
+@hookspec
+def rv_task_finished(run_id: str, task: str, attempt: int, duration_s: float) -> None:
+    """Called in the task's process after its command ended well. Since 1."""
+
+
+@hookspec
+def rv_task_failed(run_id: str, task: str, attempt: int, reason: str) -> None:
+    """Called in the task's process after its command raised, timed out or was stopped by TERM. Since 1."""
+
+
+@hookspec
+def rv_run_finished(run_id: str, succeeded: bool, summary: Mapping[str, Any]) -> None:
+    """Called in the submitting process when a run that it waited for has ended. Since 1.
+
+    Args:
+        run_id: the id of the run.
+        succeeded: whether every planned item is done.
+        summary: `{"done": n, "failed": n, "tasks": n, "duration_s": seconds, "failed_tasks": [ids]}`.
+    """

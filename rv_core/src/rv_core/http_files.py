@@ -1,0 +1,143 @@
+"""Files over http(s), read-only, with the standard library: HEAD for identity, GET for content.
+
+Rasters are not read this way: GDAL reads them in place, by ranges.
+"""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import socket
+import ssl
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote
+from urllib.request import Request, urlopen
+
+from rv_core.errors import StorageError
+from rv_core.local_files import FileInfo
+
+_TIMEOUT_S = 30
+_CHUNK_BYTES = 1 << 20
+_MISSING = (404, 410)
+_HEAD_IS_REFUSED = (403, 405, 501)  # links that are signed for GET alone answer 403
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class HttpFiles:
+    """Reads files from web servers."""
+
+    def stat(self, uri: str) -> FileInfo | None:
+        """Size, ETag and Last-Modified by HEAD, or by a GET of one byte where HEAD is refused; None for 404."""
+        try:
+            with _open(uri, "HEAD") as answer:
+                return _info_of(answer)
+        except HTTPError as err:
+            if err.code in _MISSING:
+                return None
+            if err.code not in _HEAD_IS_REFUSED:
+                raise
+        try:
+            with _open(uri, "GET", {"Range": "bytes=0-0"}) as answer:
+                return _info_of(answer)
+        except HTTPError as err:
+            if err.code in _MISSING:
+                return None
+            raise
+
+    def read(self, uri: str) -> bytes:
+        """The whole body of a GET."""
+        try:
+            with _open(uri, "GET") as answer:
+                return bytes(answer.read())
+        except HTTPError as err:
+            raise _or_missing(err) from err
+
+    def download(self, uri: str, path: str) -> FileInfo:
+        """Streams the body of a GET to a new file.
+
+        Raises:
+            ConnectionError: if fewer bytes came than the server announced.
+        """
+        try:
+            with _open(uri, "GET") as answer, open(path, "wb") as file:
+                shutil.copyfileobj(answer, file, _CHUNK_BYTES)
+                info = _info_of(answer)
+                num_bytes = file.tell()
+        except HTTPError as err:
+            raise _or_missing(err) from err
+        if info.size not in (-1, num_bytes):
+            raise ConnectionError(f"the connection ended after {num_bytes} of {info.size} bytes")
+        return info._replace(size=num_bytes)
+
+    def write(self, uri: str, data: bytes) -> None:
+        """Raises a `StorageError`: http is read-only."""
+        raise _read_only(uri)
+
+    def write_once(self, uri: str, data: bytes) -> bool:
+        """Raises a `StorageError`: http is read-only."""
+        raise _read_only(uri)
+
+    def delete(self, uri: str) -> None:
+        """Raises a `StorageError`: http is read-only."""
+        raise _read_only(uri)
+
+    def upload(self, path: str, uri: str) -> None:
+        """Raises a `StorageError`: http is read-only."""
+        raise _read_only(uri)
+
+    def list_files(self, uri: str) -> dict[str, FileInfo]:
+        """Raises a `StorageError`: web servers have no listings."""
+        raise StorageError("cannot list a folder over http", where=uri, fix="name the files one by one")
+
+    def is_transient(self, error: Exception) -> bool:
+        """Whether asking again may help."""
+        if isinstance(error, HTTPError):
+            return error.code in _TRANSIENT
+        if isinstance(error, URLError):
+            return _is_transient_reason(error.reason)
+        if isinstance(error, http.client.InvalidURL):
+            return False
+        return isinstance(error, (ConnectionError, TimeoutError, http.client.HTTPException))
+
+
+def _is_transient_reason(reason: object) -> bool:
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return False
+    if isinstance(reason, socket.gaierror):
+        return reason.errno == socket.EAI_AGAIN
+    return isinstance(reason, OSError)
+
+
+def _open(uri: str, method: str, headers: dict[str, str] | None = None) -> Any:
+    # Characters that a path in a config may hold and a request line may not; what is encoded already stays so.
+    url = quote(uri, safe="%/:=&?~#+!$,;'@()*[]")
+    request = Request(url, headers={"User-Agent": "rv", **(headers or {})}, method=method)
+    return urlopen(request, timeout=_TIMEOUT_S)
+
+
+def _info_of(answer: Any) -> FileInfo:
+    total = (answer.headers.get("Content-Range") or "").rpartition("/")[2]
+    length = total if answer.status == 206 else answer.headers.get("Content-Length")
+    modified = answer.headers.get("Last-Modified")
+    return FileInfo(
+        int(length) if length and length.isdigit() else -1,
+        _nanoseconds(modified) if modified else None,
+        answer.headers.get("ETag"),
+    )
+
+
+def _nanoseconds(http_date: str) -> int | None:
+    try:
+        return int(parsedate_to_datetime(http_date).timestamp()) * 1_000_000_000
+    except ValueError:
+        return None
+
+
+def _or_missing(err: HTTPError) -> Exception:
+    return FileNotFoundError(str(err)) if err.code in _MISSING else err
+
+
+def _read_only(uri: str) -> StorageError:
+    return StorageError("cannot write over http", where=uri, fix="use a local folder or an object store as root_uri")

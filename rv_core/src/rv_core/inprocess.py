@@ -1,0 +1,113 @@
+"""The `inprocess` runner: every task in order, in the process of `rv run` itself, so that a debugger works."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from rv_core.plan import Plan, Task
+from rv_core.runner import Capabilities, RunContext, Runner
+
+if TYPE_CHECKING:
+    from rv_core.pipeline import Pipeline
+    from rv_core.plan import RunPlan
+    from rv_core.run_state import RunPaths
+
+
+class InProcessRunner(Runner):
+    """Runs all tasks one after the other; the first failure ends the run unless it is told to keep going."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities(parallel=False, cancels=True, retries=False, in_process=True)
+
+    def run(self, plan: Plan, context: RunContext) -> None:
+        """Run the tasks in order; what requires a failed job is left out."""
+        failed: set[str] = set()
+        for job in plan.jobs:
+            if failed & set(job.requires):
+                failed.add(job.id)
+                continue
+            for task in job.tasks:
+                if context.run_task(task) != 0:
+                    failed.add(job.id)
+                    if not context.keep_going:
+                        return
+
+
+class InProcessTasks:
+    """Runs a task with the pipeline objects of this process: the callable behind `RunContext.run_in_process`.
+
+    Args:
+        plan: the run's plan.
+        pipelines: the built pipelines, by name.
+        paths: the run's paths, by pipeline.
+        run_dir: the local run folder.
+        task_hooks: whether plugins want to hear of tasks.
+    """
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        pipelines: Mapping[str, Pipeline],
+        paths: Mapping[str, RunPaths],
+        run_dir: str,
+        *,
+        task_hooks: bool,
+    ) -> None:
+        self._plan = plan
+        self._pipelines = pipelines
+        self._paths = paths
+        self._run_dir = run_dir
+        self._records = {c.job: {**c.record(), "task_hooks": task_hooks} for c in plan.commands}
+
+    def __call__(self, task: Task) -> int:
+        """Run one task; its exit code.
+
+        Raises:
+            Interrupted: if INT or TERM arrived; what was done stays done.
+        """
+        from rv_core import run_command
+        from rv_core.errors import EXIT_INTERRUPTED, EXIT_STOPPED
+        from rv_core.processes import Interrupted
+        from rv_core.task_execution import TaskRequest
+        from rv_core.task_log import teed_to
+
+        pipeline_name, command = task.job.rsplit(".", 1)
+        paths = self._paths[pipeline_name]
+        stop = run_command.StopSignal()
+        before = signal.signal(signal.SIGTERM, stop.arrived)
+        os.environ["RV_RUN_DIR"] = self._run_dir
+        try:
+            with run_command.opened_record(paths, task.id, 1) as (events, attempt, log_path), teed_to(log_path):
+                request = TaskRequest(
+                    task.id, command, task.split_index, task.num_splits, attempt, paths.run_id, self._records[task.job]
+                )
+                code = run_command.reported(
+                    request, events, lambda: self._execute(request, pipeline_name, events, stop)
+                )
+        finally:
+            del os.environ["RV_RUN_DIR"]
+            signal.signal(signal.SIGTERM, before)
+        if code == EXIT_STOPPED:
+            raise Interrupted(signal.SIGTERM)
+        if code == EXIT_INTERRUPTED:
+            raise Interrupted(signal.SIGINT)
+        return code
+
+    def _execute(self, request: object, pipeline_name: str, events: object, stop: object) -> None:
+        from rv_core import run_command
+        from rv_core.task_execution import requirement_error, unmet_requirements
+
+        record = request.record  # type: ignore[attr-defined]
+        problems = unmet_requirements(self._paths[pipeline_name].root_uri, record, lambda job: self._records[job])
+        if problems:
+            raise requirement_error(record["command"], problems)
+        with run_command.gpu_lease(record["resources"]["gpus"]):
+            run_command.execute(
+                self._pipelines[pipeline_name],
+                request,  # type: ignore[arg-type]
+                events,  # type: ignore[arg-type]
+                stop,  # type: ignore[arg-type]
+                timeout_s=record["resources"]["timeout_s"],
+            )

@@ -1,0 +1,219 @@
+"""How far each job of a run is, counted up event by event, so that ten thousand tasks cost nothing while they are quiet."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from rv_core.event_tail import Batch, TaskBoard
+from rv_core.events import ENDED_STATES, TaskState, TaskStatus
+
+_SPLIT = re.compile(r"\.(\d+)-of-(\d+)\Z")
+
+#: States that a task does not leave for the better without the user.
+BAD_STATES: frozenset[TaskState] = frozenset({"failed", "lost"})
+
+
+@dataclass(frozen=True)
+class JobPlan:
+    """What a display has to know of a job beforehand.
+
+    Args:
+        job: its id.
+        num_tasks: how many tasks were planned.
+        items_total: all its items, those already done before this run included; 1 for a command without items.
+        items_done_before: how many were done before this run.
+    """
+
+    job: str
+    num_tasks: int
+    items_total: int
+    items_done_before: int = 0
+
+
+def job_of(task: str) -> str:
+    """The id of the job that a task belongs to: `pipe1.chip` of `pipe1.chip.3-of-5`."""
+    return _SPLIT.sub("", task)
+
+
+def split_text(task: str) -> str:
+    """Which split a task is, from 1: `split 3 of 5`; "" for a job of a single task."""
+    match = _SPLIT.search(task)
+    return f"split {match[1]} of {match[2]}" if match else ""
+
+
+_BY_WEIGHT: tuple[TaskState, ...] = ("running", "failed", "lost", "cancelled", "stopped", "submitted", "unknown")
+
+
+def state_of_counts(counts: Mapping[TaskState, int], num_tasks: int) -> TaskState:
+    """A job's state: what its tasks are doing, and the worst of their ends once none of them runs.
+
+    Args:
+        counts: how many tasks are in each state; those not counted are waiting.
+        num_tasks: how many tasks the job has; one without tasks is done.
+    """
+    num_done = counts.get("done", 0) + counts.get("skipped", 0)
+    if num_done >= num_tasks:
+        return "done"
+    state: TaskState = next((state for state in _BY_WEIGHT if counts.get(state, 0) > 0), "waiting")
+    return "running" if num_done and state in ("waiting", "submitted") else state
+
+
+@dataclass
+class JobProgress:
+    """The counters of one job.
+
+    Args:
+        plan: what was planned.
+        tasks: the last state of every task that has been heard of.
+        items: how many items of this run are done, by task.
+    """
+
+    plan: JobPlan
+    tasks: dict[str, TaskStatus] = field(default_factory=dict)
+    items: dict[str, int] = field(default_factory=dict)
+    counts: Counter[TaskState] = field(default_factory=Counter)
+    items_done_now: int = 0
+    started: float = 0.0
+    ended: float = 0.0
+    latest: TaskStatus | None = None
+
+    def update(self, status: TaskStatus, items_done: int) -> TaskState | None:
+        """Take in a task's new state; gives the state that it had before."""
+        before = self.tasks.get(status.task)
+        if before is not None:
+            self.counts[before.state] -= 1
+        self.counts[status.state] += 1
+        self.items_done_now += items_done - self.items.get(status.task, 0)
+        self.tasks[status.task], self.items[status.task] = status, items_done
+        self.started = min(filter(None, (self.started, status.started)), default=0.0)
+        self.ended = max(self.ended, status.ended)
+        if self.latest is None or status.updated >= self.latest.updated:
+            self.latest = status
+        return before.state if before else None
+
+    @property
+    def state(self) -> TaskState:
+        """See `state_of_counts`."""
+        return state_of_counts(self.counts, self.plan.num_tasks)
+
+    @property
+    def items_done(self) -> int:
+        """Items done of `plan.items_total`; a finished job has all of them."""
+        if self.state == "done":
+            return self.plan.items_total
+        # A command without items has no event of an item; each of its finished tasks is one.
+        counted = max(self.items_done_now, self.counts["done"])
+        return min(self.plan.items_total, self.plan.items_done_before + counted)
+
+    @property
+    def numbers(self) -> Mapping[str, Any]:
+        """The numbers that the task heard of last has reported."""
+        return self.latest.numbers if self.latest else {}
+
+    @property
+    def step(self) -> tuple[float, float]:
+        """(done, total) that a job of a single item reports of itself, for instance epochs; (0, 0) for other jobs."""
+        is_single = self.plan.num_tasks == 1 and self.plan.items_total == 1
+        return (self.latest.done, self.latest.total) if is_single and self.latest else (0, 0)
+
+    @property
+    def count_text(self) -> str:
+        """How far it is as `12/75`: items, or the steps that a job of a single item reports."""
+        done, total = self.step
+        if total > 1 and self.state != "done":
+            return f"{done:g}/{total:g}"
+        return f"{self.items_done}/{self.plan.items_total}"
+
+    def elapsed_s(self, now: float) -> float:
+        """Seconds from its first task's start to its last one's end (or now); -1 before the start."""
+        if not self.started:
+            return -1.0
+        # A lost task has no end, only a last event.
+        last_sign = self.latest.updated if self.latest else 0.0
+        end = now if self.state == "running" else self.ended or last_sign
+        return max(0.0, end - self.started)
+
+    def rate(self, now: float) -> float:
+        """Items per second since the job started, those done before not counted; 0 = none yet."""
+        elapsed = self.elapsed_s(now)
+        done = self.items_done - self.plan.items_done_before
+        return done / elapsed if elapsed > 0 and done > 0 else 0.0
+
+    def remaining_s(self, now: float) -> float:
+        """Seconds left if it goes on like this; -1 where nothing can be said."""
+        if self.state != "running":
+            return -1.0
+        done, total = self.step
+        if total > 0 and 0 < done <= total:
+            return self.elapsed_s(now) * (total - done) / done
+        rate = self.rate(now)
+        return (self.plan.items_total - self.items_done) / rate if rate > 0 else -1.0
+
+    def fraction(self) -> float:
+        """How much of it is done, 0 to 1."""
+        done, total = self.step
+        if self.state != "done" and total > 0:
+            return min(1.0, done / total)
+        return self.items_done / self.plan.items_total if self.plan.items_total else 1.0
+
+    def bad_tasks(self) -> list[TaskStatus]:
+        """Tasks that failed or were lost, by split."""
+        if not any(self.counts[state] > 0 for state in BAD_STATES):
+            return []
+        return sorted((t for t in self.tasks.values() if t.state in BAD_STATES), key=lambda t: natural_order(t.task))
+
+
+@dataclass(frozen=True)
+class Change:
+    """A task went from one state to another."""
+
+    job: JobProgress
+    before: TaskState | None
+    status: TaskStatus
+
+
+class RunProgress:
+    """The progress of all jobs of a run, fed with the batches of a tail."""
+
+    def __init__(self, jobs: Iterable[JobPlan]) -> None:
+        self.jobs = {plan.job: JobProgress(plan) for plan in jobs}
+        self.board = TaskBoard()
+
+    def update(self, batch: Batch) -> list[Change]:
+        """Take in new events; gives the tasks whose state changed, in the order of the events' files."""
+        was_cancelled = self.board.is_cancelled()
+        changed = self.board.update(batch)
+        if self.board.is_cancelled() and not was_cancelled:
+            changed |= {task for job in self.jobs.values() for task in job.tasks}
+        return self._take([self.board.status(task) for task in sorted(changed, key=natural_order)])
+
+    def settle(self, is_gone: Callable[[TaskStatus], bool]) -> list[Change]:
+        """Call tasks *lost* that say they run while their process is gone; for the last look."""
+        running = [t for job in self.jobs.values() for t in job.tasks.values() if t.state == "running"]
+        lost = [t for t in running if is_gone(t)]
+        return self._take([replace(t, state="lost", reason="its process ended without a word (killed?)") for t in lost])
+
+    def is_over(self) -> bool:
+        """Whether every job has ended, or the submitting process wrote that the run has."""
+        return self.board.is_over() or all(job.state in ENDED_STATES for job in self.jobs.values())
+
+    def _take(self, statuses: Iterable[TaskStatus]) -> list[Change]:
+        changes = []
+        for status in statuses:
+            job = self.jobs.get(job_of(status.task))
+            if job is None:
+                continue
+            before = job.update(status, self.board.items_done(status.task))
+            if before != status.state:
+                changes.append(Change(job, before, status))
+        return changes
+
+
+def natural_order(task: str) -> tuple[str, int]:
+    """A sort key that puts split 2 before split 10."""
+    match = _SPLIT.search(task)
+    return (_SPLIT.sub("", task), int(match[1]) if match else 0)

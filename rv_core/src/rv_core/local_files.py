@@ -1,0 +1,313 @@
+"""Files on this machine's file systems: whole or not at all, listed fast, with errors that say what to do.
+
+Writing goes to a temporary file beside the target, `.<name>.<tag>.tmp`, which is synced and then renamed. The tag
+carries the attempt, this machine, the process and a counter, so no two writers share one. `storage` is the only
+caller; everybody else names files by URI.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import itertools
+import os
+import re
+import stat as stat_module
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+
+from rv_core.cache_folder import host_name, is_alive, text_digest
+from rv_core.file_errors import explained
+
+_MAX_NAME_BYTES = 255
+_READ_BYTES = 1 << 20
+_TEMPORARY = re.compile(r"\.(?P<host>[A-Za-z0-9_]+)-(?P<pid>\d+)-\d+\.tmp\Z")
+_counter = itertools.count()
+
+
+class FileInfo(NamedTuple):
+    """What a store says about a file without reading it.
+
+    Args:
+        size: bytes.
+        mtime_ns: time of the last change in nanoseconds since 1970, where the store has one.
+        etag: the store's own mark of this content, where it has one.
+    """
+
+    size: int
+    mtime_ns: int | None = None
+    etag: str | None = None
+
+
+def stat(path: str) -> FileInfo | None:
+    """Size and time of a file, following links; None if there is no file (a folder is none).
+
+    Raises:
+        StorageError: if it cannot be looked at.
+    """
+    with explained("look at", path):
+        try:
+            status = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+    return FileInfo(status.st_size, status.st_mtime_ns) if stat_module.S_ISREG(status.st_mode) else None
+
+
+def read(path: str) -> bytes:
+    """The whole file.
+
+    Raises:
+        MissingFileError: if it is not there.
+        StorageError: if it cannot be read.
+    """
+    with explained("read", path), open(path, "rb", buffering=0) as file:
+        return file.read()
+
+
+def write(path: str, data: bytes, *, attempt_tag: str = "", is_synced: bool = True) -> None:
+    """Puts a file in place, whole; folders are created.
+
+    Args:
+        path: the target.
+        data: its content.
+        attempt_tag: enters the name of the temporary file.
+        is_synced: wait until it is on the disk. Only for what may be lost in a power cut can this be left out.
+
+    Raises:
+        StorageError: if it cannot be written. The target is then what it was before.
+    """
+    with explained("write", path), temporary_file(path, attempt_tag) as temporary:
+        _write_new(temporary, data, is_synced)
+        publish(temporary, path, is_synced=is_synced)
+
+
+def write_once(path: str, data: bytes, *, attempt_tag: str = "") -> bool:
+    """Creates a file that nobody has created yet, whole; False (and nothing changed) if it is there.
+
+    Of any number of processes that do so at once, also on a network file system, exactly one gets True.
+
+    Raises:
+        StorageError: if it cannot be written.
+    """
+    with explained("write", path), temporary_file(path, attempt_tag) as temporary:
+        _write_new(temporary, data, is_synced=True)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        except OSError as err:
+            if err.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
+                raise
+            return _create_exclusively(path, data)
+        _sync_folder(os.path.dirname(path))
+    return True
+
+
+def _create_exclusively(path: str, data: bytes) -> bool:
+    # For file systems without hard links: still one winner, but a crash half-way leaves a part of the file.
+    try:
+        _write_new(path, data, is_synced=True)
+    except FileExistsError:
+        return False
+    return True
+
+
+def delete(path: str) -> None:
+    """Removes a file; one that is not there is fine.
+
+    Raises:
+        StorageError: if it cannot be removed.
+    """
+    with explained("delete", path), suppress(FileNotFoundError, NotADirectoryError):
+        os.unlink(path)
+
+
+def list_files(folder: str) -> dict[str, FileInfo]:
+    """Every file below a folder by relative path, `/` between the parts; {} if there is no such folder.
+
+    Temporary files are left out. Links are followed; a folder that contains itself is entered once.
+
+    Raises:
+        StorageError: if a folder cannot be listed.
+    """
+    found: dict[str, FileInfo] = {}
+    linked: set[str] = set()
+    pending = [(folder, "")]
+    while pending:
+        path, prefix = pending.pop()
+        with explained("list", path):
+            try:
+                entries = os.scandir(path)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            with entries:
+                for entry in entries:
+                    _take_entry(entry, prefix, found, pending, linked)
+    return found
+
+
+def _take_entry(
+    entry: os.DirEntry[str],
+    prefix: str,
+    found: dict[str, FileInfo],
+    pending: list[tuple[str, str]],
+    linked: set[str],
+) -> None:
+    name = entry.name
+    if is_temporary(name):
+        return
+    if entry.is_dir():
+        if entry.is_symlink() and not _is_new_folder(entry.path, linked):
+            return
+        pending.append((entry.path, f"{prefix}{name}/"))
+        return
+    try:
+        status = entry.stat()
+    except FileNotFoundError:  # removed meanwhile, or a link to nowhere
+        return
+    if stat_module.S_ISREG(status.st_mode):
+        found[prefix + name] = FileInfo(status.st_size, status.st_mtime_ns)
+
+
+def _is_new_folder(link: str, linked: set[str]) -> bool:
+    target = os.path.realpath(link)
+    parent = os.path.realpath(os.path.dirname(link))
+    if target in linked or (parent + "/").startswith(target.rstrip("/") + "/"):
+        return False
+    linked.add(target)
+    return True
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file name (without folder) is that of a file that is being written."""
+    return name.startswith(".") and name.endswith(".tmp")
+
+
+def temporary_name(name: str, attempt_tag: str = "") -> str:
+    """A name for a temporary file that nobody else uses; long names are shortened to what file systems take."""
+    tag = re.sub(r"[^A-Za-z0-9_-]", "_", attempt_tag)[:60]
+    suffix = f".{tag}.{host_name()}-{os.getpid()}-{next(_counter)}.tmp"
+    if len(os.fsencode(name)) + len(suffix) + 1 > _MAX_NAME_BYTES:
+        name = text_digest(name)
+    return f".{name}{suffix}"
+
+
+@contextmanager
+def temporary_file(path: str, attempt_tag: str = "") -> Iterator[str]:
+    """A path beside the target to write to. What is left there at the end is removed.
+
+    The folder of the target is created.
+
+    Raises:
+        StorageError: if it cannot be created.
+    """
+    folder = os.path.dirname(path)
+    with explained("write", path):
+        os.makedirs(folder or ".", exist_ok=True)
+    name = temporary_name(os.path.basename(path), attempt_tag)
+    try:
+        yield os.path.join(folder, name)
+    finally:
+        # The usual ends: renamed away (nothing is left), or one file left after an error or beside a link.
+        with suppress(OSError):
+            os.unlink(os.path.join(folder, name))
+
+
+def remove_side_files(temporary: str) -> list[str]:
+    """Removes what a library has put beside a temporary file (`<name>.aux.xml`, `<name>.npy`); their names."""
+    folder, name = os.path.split(temporary)
+    with os.scandir(folder or ".") as entries:
+        left = [entry.name for entry in entries if entry.name.startswith(name) and entry.name != name]
+    for side in left:
+        with suppress(OSError):
+            os.unlink(os.path.join(folder, side))
+    return left
+
+
+def publish(temporary: str, path: str, *, is_synced: bool = True) -> None:
+    """Renames a written (and synced) temporary file to its target."""
+    os.replace(temporary, path)
+    if is_synced:
+        _sync_folder(os.path.dirname(path))
+
+
+def sync(path: str) -> None:
+    """Waits until the content of a file is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(folder: str) -> None:
+    # Some network file systems refuse to sync a folder; the rename itself has been made.
+    with suppress(OSError):
+        sync(folder or ".")
+
+
+def _write_new(path: str, data: bytes, is_synced: bool) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        if is_synced:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def digest(path: str) -> tuple[int, str]:
+    """(bytes, SHA-256 in hexadecimal) of a file, read in one pass."""
+    total = hashlib.sha256()
+    size = 0
+    buffer = memoryview(bytearray(_READ_BYTES))
+    with open(path, "rb", buffering=0) as file:
+        while num_read := file.readinto(buffer):
+            total.update(buffer[:num_read])
+            size += num_read
+    return size, total.hexdigest()
+
+
+def sweep_temporary(folder: str, older_than_s: float) -> int:
+    """Removes temporary files below a folder that no process writes any more.
+
+    Args:
+        folder: where to look, recursively.
+        older_than_s: seconds since the last write. Those of a process that is alive on this machine are kept.
+
+    Returns:
+        How many were removed.
+    """
+    limit = time.time() - older_than_s
+    num_removed = 0
+    for path, _, names in os.walk(folder):
+        for name in filter(is_temporary, names):
+            target = os.path.join(path, name)
+            with suppress(OSError):
+                if os.lstat(target).st_mtime <= limit and not _is_in_use(name):
+                    os.unlink(target)
+                    num_removed += 1
+    return num_removed
+
+
+def _is_in_use(name: str) -> bool:
+    match = _TEMPORARY.search(name)
+    return match is not None and match["host"] == host_name() and is_alive(int(match["pid"]))
+
+
+def leaves_folder(root: str, parts: Sequence[str]) -> bool:
+    """Whether a path below a folder passes a link that leads out of it. Costs one look per part."""
+    path = root
+    for part in parts:
+        path = f"{path}/{part}"
+        try:
+            is_link = stat_module.S_ISLNK(os.lstat(path).st_mode)
+        except OSError:
+            return False
+        if is_link and not (os.path.realpath(path) + "/").startswith(os.path.realpath(root).rstrip("/") + "/"):
+            return True
+    return False

@@ -1,0 +1,161 @@
+"""Manifests: `.rv/done/<command>/<item>.<key>.json`, written last. The presence of one is what "done" means."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rv_core.storage import FileOutput
+
+DONE_FOLDER = ".rv/done"
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
+
+
+@lru_cache(maxsize=65536)
+def item_file_name(item: str) -> str:
+    """The part of a manifest's name that stands for an item: its id, or a slug and a hash of an id unfit for a file."""
+    if _PLAIN_NAME.match(item):
+        return item
+    import hashlib
+
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "_", item).strip("._-")[:60] or "item"
+    return f"{slug}~{hashlib.sha256(item.encode()).hexdigest()[:12]}"
+
+
+def manifest_name(command: str, item: str, key: str) -> str:
+    """The manifest's name relative to the root."""
+    return f"{DONE_FOLDER}/{command}/{item_file_name(item)}.{key}.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What one item produced.
+
+    Args:
+        command, item, key: which item under which key.
+        outputs: `{"path" relative to the root, "bytes", "sha256"}` of every file.
+        parts: what the key was made of, for explaining a change later.
+        counts: numbers that the command recorded.
+        timings: started, ended (UTC), duration_s, cpu_s.
+        versions: of Python and the rv packages.
+        run_id, task, attempt: who wrote it.
+    """
+
+    command: str
+    item: str
+    key: str
+    outputs: tuple[Mapping[str, Any], ...] = ()
+    parts: Mapping[str, Any] = field(default_factory=dict)
+    counts: Mapping[str, float] = field(default_factory=dict)
+    timings: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    run_id: str = ""
+    task: str = ""
+    attempt: int = 1
+
+    @property
+    def name(self) -> str:
+        """Its name relative to the root."""
+        return manifest_name(self.command, self.item, self.key)
+
+    def to_text(self) -> str:
+        """The manifest as JSON."""
+        return json.dumps({"format": 1, **asdict(self)}, ensure_ascii=False, indent=1) + "\n"
+
+    @classmethod
+    def from_text(cls, text: str | bytes) -> Manifest:
+        """Read one back; ValueError for what is not a manifest of a known format."""
+        plain = json.loads(text)
+        if not isinstance(plain, dict) or plain.pop("format", None) != 1:
+            raise ValueError("not a manifest of format 1")
+        return cls(**{**plain, "outputs": tuple(plain["outputs"])})
+
+
+def output_json(output: FileOutput) -> dict[str, Any]:
+    """A written file as it stands in a manifest."""
+    return {"path": output.path, "bytes": output.bytes, "sha256": output.sha256}
+
+
+@dataclass(frozen=True)
+class DoneState:
+    """The manifests under a root and the sizes of the outputs that they name; a value, so that planning is pure.
+
+    Args:
+        manifests: command -> item's file name -> key -> manifest.
+        sizes: size in bytes of every output that is there, by name relative to the root.
+    """
+
+    manifests: Mapping[str, Mapping[str, Mapping[str, Manifest]]] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+    def problem(self, command: str, item: str, key: str) -> str | None:
+        """Why an item is not done under a key, or None if it is."""
+        manifest = self.manifests.get(command, {}).get(item_file_name(item), {}).get(key)
+        return "not done yet" if manifest is None else output_problem(manifest, self.sizes)
+
+    def last_parts(self, command: str, item: str) -> dict[str, Any] | None:
+        """What the newest manifest of an item under any key was made of, or None if there is none."""
+        others = self.manifests.get(command, {}).get(item_file_name(item), {})
+        if not others:
+            return None
+        newest = max(others.values(), key=lambda manifest: str(manifest.timings.get("ended", "")))
+        return dict(newest.parts)
+
+
+def output_problem(manifest: Manifest, sizes: Mapping[str, int]) -> str | None:
+    """What is wrong with the outputs that a manifest names, or None."""
+    for output in manifest.outputs:
+        size = sizes.get(output["path"])
+        if size is None:
+            return f"{output['path']} is missing"
+        if size != output["bytes"]:
+            return f"{output['path']} has {size} bytes instead of {output['bytes']}"
+    return None
+
+
+def read_done(root_uri: str, commands: Iterable[str]) -> DoneState:
+    """Look at what is done under a root: one listing of the manifests, and one per folder of outputs."""
+    from rv_core import storage, uris
+
+    wanted = set(commands)
+    names = [name for name in storage.list_files(uris.join(root_uri, DONE_FOLDER)) if name.split("/")[0] in wanted]
+    texts = storage.read_many([uris.join(root_uri, DONE_FOLDER, name) for name in names if name.endswith(".json")])
+    manifests: dict[str, dict[str, dict[str, Manifest]]] = {}
+    for text in texts.values():
+        try:
+            manifest = Manifest.from_text(text)
+        except (ValueError, KeyError, TypeError):
+            continue  # a damaged manifest is no manifest: its item runs again and overwrites it
+        keys = manifests.setdefault(manifest.command, {}).setdefault(item_file_name(manifest.item), {})
+        keys[manifest.key] = manifest
+    return DoneState(manifests, _output_sizes(root_uri, manifests))
+
+
+def _output_sizes(root_uri: str, manifests: Mapping[str, Any]) -> dict[str, int]:
+    from rv_core import storage, uris
+
+    outputs = [
+        o["path"] for items in manifests.values() for keys in items.values() for m in keys.values() for o in m.outputs
+    ]
+    sizes: dict[str, int] = {}
+    for folder in {path.split("/")[0] for path in outputs}:
+        found = storage.list_files(uris.join(root_uri, folder))
+        sizes.update({f"{folder}/{name}": info.size for name, info in found.items()})
+    for path in outputs:
+        if "/" not in path:
+            info = storage.stat(uris.join(root_uri, path))
+            if info is not None:
+                sizes[path] = info.size
+    return sizes
+
+
+def done_names(root_uri: str, command: str) -> set[str]:
+    """The file names of all manifests of a command: one listing, no reads."""
+    from rv_core import storage, uris
+
+    return set(storage.list_files(uris.join(root_uri, DONE_FOLDER, command)))

@@ -1,0 +1,158 @@
+"""What would make a run fail, found before anything is started: all findings of core, pipelines and runner at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
+from typing import Any
+
+from rv_core import uris
+from rv_core.errors import CheckError, Finding, RvError
+from rv_core.pipeline import Pipeline
+from rv_core.plan import RunPlan
+from rv_core.runner import RunContext, Runner
+
+#: Opening every raster of a large dataset takes a while; a check that takes longer than this tells nothing early.
+DEEP_CHECK_TIMEOUT_S = 600
+
+
+def items_to_check(run_plan: RunPlan, pipeline_name: str) -> dict[str, list[str]]:
+    """The ids of the items that will be worked through, by command."""
+    return {
+        entry.command: [item.id for item in entry.to_do]
+        for entry in run_plan.commands
+        if entry.pipeline == pipeline_name and entry.decision == "run"
+    }
+
+
+def root_findings(roots: Mapping[str, str], *, in_process: bool, is_remote: bool) -> list[Finding]:
+    """What is wrong with the roots for this kind of runner, and with each beside the others."""
+    findings = []
+    for name, root in roots.items():
+        if root.startswith("memory:") and not in_process:
+            findings.append(
+                Finding(f"{name}.root_uri", f"{root} is in the memory of one process", "use the runner `inprocess`")
+            )
+        if is_remote and uris.is_local(root):
+            findings.append(
+                Finding(f"{name}.root_uri", f"{root} is a folder of this machine", "use a root that all machines see")
+            )
+        if uris.is_local(root):
+            findings += _unwritable(name, uris.local_path(root))
+    names = list(roots)
+    for position, first in enumerate(names):
+        for second in names[position + 1 :]:
+            if uris.same_or_nested(roots[first], roots[second]):
+                findings.append(
+                    Finding(
+                        f"{first}.root_uri, {second}.root_uri",
+                        f"{roots[first]} and {roots[second]} are equal or one lies in the other",
+                        "give every pipeline a root of its own",
+                    )
+                )
+    return findings
+
+
+def _unwritable(name: str, path: str) -> list[Finding]:
+    """A finding if the root, or the nearest folder above it that exists, cannot be written to."""
+    folder = path
+    while not os.path.lexists(folder) and os.path.dirname(folder) != folder:
+        folder = os.path.dirname(folder)
+    if not os.path.isdir(folder):
+        return [Finding(f"{name}.root_uri", f"{folder} is not a folder", "choose another root")]
+    if os.access(folder, os.W_OK | os.X_OK) and not os.statvfs(folder).f_flag & os.ST_RDONLY:
+        return []
+    return [
+        Finding(f"{name}.root_uri", f"{folder} cannot be written to", "choose another root or mend its permissions")
+    ]
+
+
+def pipeline_findings(pipeline: Pipeline, todo: Mapping[str, Sequence[str]], config_text: str) -> list[Finding]:
+    """The pipeline's own findings: the cheap ones, then those of its deep check in a child process."""
+    findings = list(pipeline.preflight(todo))
+    if not pipeline.deep_check or not any(todo.values()):
+        return findings
+    missing = [name for name in pipeline.requires_modules if find_spec(name) is None]
+    if missing:
+        skipped = f"the inputs were not opened: {', '.join(missing)} is not installed here"
+        return [*findings, Finding("", skipped, "", "skipped")]
+    return findings + run_deep_check(pipeline.deep_check, config_text, todo)
+
+
+def run_deep_check(target: str, config_text: str, todo: Mapping[str, Sequence[str]]) -> list[Finding]:
+    """Run a pipeline's deep check in a child process, which alone imports what opens images.
+
+    Args:
+        target: `"module:function"`.
+        config_text: the saved config.
+        todo: ids of items by command.
+    """
+    request = json.dumps({"target": target, "config": config_text, "todo": todo, "path": sys.path})
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "rv_core.deep_check"],
+            input=request,
+            capture_output=True,
+            text=True,
+            timeout=DEEP_CHECK_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return [Finding("", f"the check of the inputs took over {DEEP_CHECK_TIMEOUT_S} s and was ended", "", "skipped")]
+    if done.returncode != 0:
+        last = "\n".join(done.stderr.strip().splitlines()[-3:])
+        return [Finding("", f"the check of the inputs failed itself (exit code {done.returncode}): {last}")]
+    lines = done.stdout.splitlines()
+    return [Finding(**entry) for entry in json.loads(lines[-1])] if lines else []
+
+
+def all_findings(
+    run_plan: RunPlan,
+    pipelines: Mapping[str, Pipeline],
+    config_texts: Mapping[str, str],
+    runner: Runner,
+    context: RunContext,
+    todo_of: Mapping[str, Mapping[str, Sequence[str]]],
+) -> list[Finding]:
+    """Everything that speaks against the run. With several pipelines the place of a finding starts with its name."""
+    findings = []
+    for name, pipeline in pipelines.items():
+        own = pipeline_findings(pipeline, todo_of[name], config_texts[name])
+        findings += [_placed(finding, name) for finding in own] if len(pipelines) > 1 else own
+    return findings + _runner_findings(runner, run_plan, context)
+
+
+def _placed(finding: Finding, name: str) -> Finding:
+    where = f"{name}: {finding.where}" if finding.where else name
+    return Finding(where, finding.what, finding.fix, finding.severity)
+
+
+def _runner_findings(runner: Runner, run_plan: RunPlan, context: RunContext) -> list[Finding]:
+    try:
+        return list(runner.preflight(run_plan.plan, context))
+    except RvError as error:
+        if error.findings:
+            return list(error.findings)
+        raise
+
+
+def raise_if_wrong(findings: Iterable[Finding]) -> None:
+    """Refuse to go on.
+
+    Raises:
+        CheckError: with all findings, if one of them is an error.
+    """
+    found = list(findings)
+    errors = [finding for finding in found if finding.severity == "error"]
+    if errors:
+        count = f"{len(errors)} problem{'s' if len(errors) > 1 else ''}"
+        raise CheckError(f"{count} found before anything was started", findings=found)
+
+
+def report_json(findings: Sequence[Finding]) -> dict[str, Any]:
+    """Findings as `rv check --json` prints them."""
+    return {"ok": not any(f.severity == "error" for f in findings), "findings": [f.to_json() for f in findings]}

@@ -1,0 +1,294 @@
+"""Files in remote stores: which store serves a URI, retries with a bound, and errors that say what to do.
+
+`s3://` is served by obstore (else s3fs), `http(s)://` by the standard library, everything else by its fsspec plugin.
+None of them is imported before a URI asks for it. With `RV_OFFLINE=1` every URI that would need a network is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from rv_core.errors import ConfigError, Finding, StorageError
+from rv_core.file_errors import FULL, MissingFileError, missing
+from rv_core.file_errors import explain as explain_local
+from rv_core.local_files import FileInfo
+from rv_core.uris import name_of, scheme_of
+
+_Answer = TypeVar("_Answer")
+
+_MAX_WORKERS = 32
+_MAX_ERRORS = 8
+_MAX_DELAY_S = 8.0
+_DEFAULT_RETRY_S = 30.0
+_NO_NETWORK = frozenset({"memory"})
+_stores: dict[str, RemoteStore] = {}
+
+
+class RemoteStore(Protocol):
+    """What a store of one scheme can do. Errors are the library's own; a missing file is `FileNotFoundError`."""
+
+    def stat(self, uri: str) -> FileInfo | None:
+        """Size and identity of a file without reading it; None if there is none."""
+
+    def read(self, uri: str) -> bytes:
+        """The whole file."""
+
+    def write(self, uri: str, data: bytes) -> None:
+        """Puts a whole file."""
+
+    def write_once(self, uri: str, data: bytes) -> bool:
+        """Puts a whole file if there is none; False if there is one."""
+
+    def delete(self, uri: str) -> None:
+        """Removes a file; `FileNotFoundError` if it is not there is fine."""
+
+    def list_files(self, uri: str) -> dict[str, FileInfo]:
+        """Every file below the URI by relative path."""
+
+    def upload(self, path: str, uri: str) -> None:
+        """Puts a local file."""
+
+    def download(self, uri: str, path: str) -> FileInfo:
+        """Streams a file to a new local path; what exactly was downloaded."""
+
+    def is_transient(self, error: Exception) -> bool:
+        """Whether asking again may help (and the library has not done so itself)."""
+
+
+def stat(uri: str) -> FileInfo | None:
+    """Size and identity of a file; None if there is none."""
+    return ask("look at", uri, lambda store: store.stat(uri))
+
+
+def read(uri: str) -> bytes:
+    """The whole file."""
+    return ask("read", uri, lambda store: store.read(uri))
+
+
+def write(uri: str, data: bytes) -> None:
+    """Puts a whole file."""
+    ask("write", uri, lambda store: store.write(uri, data))
+
+
+def write_once(uri: str, data: bytes) -> bool:
+    """Puts a whole file if there is none; False if there is one."""
+    return ask("write", uri, lambda store: store.write_once(uri, data))
+
+
+def delete(uri: str) -> None:
+    """Removes a file; one that is not there is fine."""
+
+    def remove(store: RemoteStore) -> None:
+        try:
+            store.delete(uri)
+        except FileNotFoundError as err:
+            if "NoSuchBucket" in str(err):
+                raise
+
+    ask("delete", uri, remove)
+
+
+def list_files(uri: str) -> dict[str, FileInfo]:
+    """Every file below the URI by relative path; {} if there is none."""
+    return ask("list", uri, lambda store: store.list_files(uri))
+
+
+def upload(path: str, uri: str) -> None:
+    """Puts a local file."""
+    ask("write", uri, lambda store: store.upload(path, uri))
+
+
+def download(uri: str, path: str) -> FileInfo:
+    """Streams a file to a new local path; what exactly was downloaded."""
+
+    def stream(store: RemoteStore) -> FileInfo:
+        try:
+            return store.download(uri, path)
+        except OSError as err:
+            if err.errno in FULL:
+                raise explain_local(err, "write", path) from err
+            raise
+
+    return ask("read", uri, stream)
+
+
+def ask(action: str, uri: str, question: Callable[[RemoteStore], _Answer]) -> _Answer:
+    """The store's answer; transient failures are asked again with growing pauses, for `RV_RETRY_S` seconds in all.
+
+    Raises:
+        MissingFileError: if a file that is to be read is not there.
+        StorageError: if the store could not be asked, or refused.
+    """
+    store = store_for(uri)
+    delays = retry_delays()
+    while True:
+        try:
+            return question(store)
+        except StorageError:
+            raise
+        except Exception as err:  # each plugin has its own errors
+            delay = next(delays, None) if store.is_transient(err) else None
+            if delay is None:
+                raise explain(err, action, uri) from err
+        time.sleep(delay)
+
+
+def ask_many(question: Callable[[str], _Answer], uris: Sequence[str]) -> dict[str, _Answer]:
+    """Asks about many URIs at the same time; those whose file is missing are left out.
+
+    Raises:
+        StorageError: if any store could not be asked, with a finding for each URI. After some failures the rest is
+            not asked any more.
+    """
+    from concurrent.futures import ThreadPoolExecutor, as_completed
+
+    answers: dict[str, _Answer] = {}
+    errors: dict[str, StorageError] = {}
+    pool = ThreadPoolExecutor(min(_MAX_WORKERS, len(uris)))
+    try:
+        futures = {pool.submit(question, uri): uri for uri in uris}
+        for future in as_completed(futures):
+            try:
+                answers[futures[future]] = future.result()
+            except MissingFileError:
+                continue
+            except StorageError as err:
+                errors[futures[future]] = err
+                if len(errors) >= _MAX_ERRORS:
+                    break
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    if errors:
+        raise all_of(errors, num_not_asked=len(uris) - len(answers) - len(errors))
+    return answers
+
+
+def all_of(errors: Mapping[str, StorageError], *, num_not_asked: int = 0) -> StorageError:
+    """One error for several URIs: the only one itself, else one with a finding for each."""
+    first = next(iter(errors.values()))
+    if len(errors) == 1:
+        return first
+    findings = [
+        Finding(uri, err.block.what + (f": {err.block.why}" if err.block.why else "")) for uri, err in errors.items()
+    ]
+    rest = f"; {num_not_asked} more were not asked or not found" if num_not_asked else ""
+    return StorageError(f"{len(errors)} files could not be asked for{rest}", fix=first.block.fix, findings=findings)
+
+
+def retry_delays() -> Iterator[float]:
+    """Growing pauses in seconds (with jitter) that add up to at most `RV_RETRY_S` seconds from now.
+
+    Raises:
+        ConfigError: if `RV_RETRY_S` is not a number.
+    """
+    import random
+
+    end = time.monotonic() + retry_time_s()
+    delay_s = 0.2
+    while (left_s := end - time.monotonic()) > 0:
+        yield min(delay_s * random.uniform(0.5, 1.0), left_s)
+        delay_s = min(2 * delay_s, _MAX_DELAY_S)
+
+
+def retry_time_s() -> float:
+    """For how long a transient failure of a store is asked again: `RV_RETRY_S` seconds.
+
+    Raises:
+        ConfigError: if it is not a number of seconds.
+    """
+    text = os.environ.get("RV_RETRY_S", "")
+    if not text:
+        return _DEFAULT_RETRY_S
+    if not re.fullmatch(r"\d{1,6}(\.\d*)?", text):
+        raise ConfigError(f"{text!r} is not a number of seconds", where="environment variable RV_RETRY_S")
+    return float(text)
+
+
+def require_online(uri: str) -> None:
+    """Refuses a URI that needs a network when `RV_OFFLINE` is set.
+
+    Raises:
+        StorageError: naming the URI.
+    """
+    if os.environ.get("RV_OFFLINE", "0") not in ("", "0") and scheme_of(uri) not in _NO_NETWORK:
+        raise StorageError(
+            "this URI needs the network, and RV_OFFLINE is set",
+            where=uri,
+            fix="use a local copy, or unset RV_OFFLINE",
+        )
+
+
+def store_for(uri: str) -> RemoteStore:
+    """The store that serves a remote URI.
+
+    Raises:
+        StorageError: if no installed library serves its scheme, or `RV_OFFLINE` forbids it.
+    """
+    require_online(uri)
+    scheme = scheme_of(uri)
+    if scheme not in _stores:
+        _stores[scheme] = _new_store(scheme, uri)
+    return _stores[scheme]
+
+
+def _new_store(scheme: str, uri: str) -> RemoteStore:
+    if scheme in ("http", "https"):
+        from rv_core.http_files import HttpFiles
+
+        return HttpFiles()
+    if scheme in ("s3", "s3a"):
+        from importlib.util import find_spec
+
+        if find_spec("obstore") is not None:
+            from rv_core.s3_files import S3Files
+
+            return S3Files()
+        if find_spec("s3fs") is None:
+            raise StorageError(
+                "s3:// needs a library that is not installed",
+                where=uri,
+                fix="pip install obstore boto3  (or: pip install s3fs)",
+            )
+    from rv_core.fsspec_files import FsspecFiles
+
+    return FsspecFiles(scheme, uri)
+
+
+def explain(err: Exception, action: str, uri: str) -> StorageError:
+    """The `StorageError` for an error of a store's library."""
+    text = _first_lines(str(err)) or type(err).__name__
+    if "NoSuchBucket" in text:
+        return StorageError(
+            f"cannot {action} {name_of(uri)!r}",
+            where=uri,
+            why="there is no such bucket",
+            fix="create the bucket or correct its name",
+        )
+    if isinstance(err, FileNotFoundError) and action == "read":
+        return missing(uri)
+    return StorageError(f"cannot {action} {name_of(uri) or uri!r}", where=uri, why=text, fix=_fix_for(err, text))
+
+
+def _first_lines(text: str) -> str:
+    # obstore adds a dump of its own state; S3 answers in XML.
+    text = text.partition("\n\nDebug source")[0]
+    xml = re.search(r"<Code>([^<]*)</Code>\s*<Message>([^<]*)</Message>", text)
+    if xml:
+        text = f"{text[: text.find('<')].strip()} {xml[1]}: {xml[2]}"
+    return " ".join(text.split())[:500]
+
+
+def _fix_for(err: Exception, text: str) -> str:
+    if isinstance(err, PermissionError) or re.search(
+        r"\b40[13]\b|AccessDenied|Forbidden|[Uu]nauthor|[Cc]redential", text
+    ):
+        return "check the credentials (for S3: AWS_PROFILE or the role of the job) and the rights on this path"
+    if re.search(r"\b301\b|PermanentRedirect|AuthorizationHeaderMalformed", text):
+        return "set AWS_REGION to the region of the bucket"
+    if isinstance(err, OSError) or "error sending request" in text:
+        return "check the network and the address (AWS_ENDPOINT_URL for S3), then run the same command again"
+    return ""

@@ -1,0 +1,407 @@
+"""What `rv run` and `rv check` do: from a module's name to an exit code.
+
+Order: load, validate, plan, check, and only then take the root, write the record of the run and start something.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rv_core import config_file, preflight, run_state, storage, uris
+from rv_core.config_module import LoadedModule, load_configs
+from rv_core.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, Finding, PluginError, UsageError, unknown_name
+from rv_core.event_writer import EventWriter
+from rv_core.pipeline import Pipeline
+from rv_core.plan import RunPlan, Selection
+from rv_core.planning import plan_pipelines
+from rv_core.plugins import plugin_manager, resolve
+from rv_core.run_outcome import RunOutcome, outcome_of_run
+from rv_core.run_state import RunPaths, RunRecord
+from rv_core.runner import RunContext, Runner
+
+TASK_HOOKS = ("rv_task_started", "rv_task_finished", "rv_task_failed")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the user typed.
+
+    Args:
+        runner: the runner's name.
+        module: dotted module, `.py` path or saved `.json`.
+        selection: which commands.
+        arguments: `-a` pairs.
+        sets: `--set` pairs.
+        splits: how many tasks a command with items becomes, at most.
+        jobs: tasks at once; None for the runner's setting or the number of cores.
+        keep_going: go on with what does not depend on a failed task.
+        run_name: `--pipeline-run-name`.
+        take_over: end the unfinished run of the root first.
+        wait: wait for a runner that detaches.
+        profile: the profile's name, or None for the default.
+        verbosity: `-v` counted, -1 for `-q`.
+    """
+
+    runner: str
+    module: str
+    selection: Selection = field(default_factory=Selection)
+    arguments: tuple[tuple[str, str], ...] = ()
+    sets: tuple[tuple[str, str], ...] = ()
+    splits: int = 1
+    jobs: int | None = None
+    keep_going: bool = False
+    run_name: str | None = None
+    take_over: bool = False
+    wait: bool = False
+    profile: str | None = None
+    verbosity: int = 0
+
+
+@dataclass
+class PreparedRun:
+    """Everything that is known before something is started."""
+
+    options: RunOptions
+    runner: Runner
+    loaded: LoadedModule
+    pipelines: dict[str, Pipeline]
+    run_plan: RunPlan
+    context: RunContext
+    config_texts: dict[str, str]
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def run_id(self) -> str:
+        """The id that the run has, or would have."""
+        return self.context.run_id
+
+    @property
+    def paths(self) -> dict[str, RunPaths]:
+        """Where the run's record is, by pipeline."""
+        return {name: RunPaths(p._config.root_uri, self.run_id) for name, p in self.pipelines.items()}
+
+
+def make_runner(name: str, profile: str | None) -> Runner:
+    """The runner of a name, with its settings.
+
+    Raises:
+        UsageError: if no plugin declares it.
+        PluginError: if the plugin that does is broken.
+        ConfigError: if its settings are wrong.
+    """
+    plugins = plugin_manager()
+    specs = plugins.runner_specs()
+    if name not in specs:
+        what, fix = unknown_name("runner", name, specs)
+        broken = [record.name for record in plugins.records if record.status == "broken"]
+        why = f"these plugins could not be loaded: {', '.join(broken)}; see `rv plugins list`" if broken else ""
+        raise UsageError(what, why=why, fix=fix)
+    spec = specs[name]
+    cls = resolve(spec.target, declared_by=name)
+    if not (isinstance(cls, type) and issubclass(cls, Runner)):
+        raise PluginError(f"{spec.target}, declared as runner {name!r}, is not a subclass of rv_core.Runner")
+    settings = None
+    if spec.settings:
+        from rv_core.settings import load_settings
+
+        settings = load_settings(resolve(spec.settings, declared_by=name), name, profile=profile)
+    return cls(settings)
+
+
+def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
+    """Load, validate and plan; writes nothing.
+
+    Raises:
+        RvError: whatever is wrong, all of a kind at once.
+    """
+    from rv_core.thread_shares import available_cores
+
+    if options.splits < 1:
+        raise UsageError(f"--splits {options.splits} is below 1")
+    if options.jobs is not None and options.jobs < 1:
+        raise UsageError(f"--jobs {options.jobs} is below 1")
+    runner = make_runner(options.runner, options.profile)
+    loaded = load_configs(
+        options.module,
+        runner=options.runner,
+        arguments=list(options.arguments),
+        sets=list(options.sets),
+        run_name=options.run_name,
+        cwd=os.getcwd(),
+    )
+    pipelines = {config.name: config.build() for config in loaded.configs}
+    roots = {name: pipeline._config.root_uri for name, pipeline in pipelines.items()}
+    capabilities = runner.capabilities
+    preflight.raise_if_wrong(
+        preflight.root_findings(roots, in_process=capabilities.in_process, is_remote=capabilities.is_remote)
+    )
+    run_plan = plan_pipelines(pipelines, splits=options.splits, selection=options.selection)
+    run_id = run_state.new_run_id()
+    paths = {name: RunPaths(root, run_id) for name, root in roots.items()}
+    cores = available_cores()
+    context = RunContext(
+        run_id=run_id,
+        runner=options.runner,
+        capabilities=capabilities,
+        config_uris={name: p.config for name, p in paths.items()},
+        run_dir=Path(run_state.local_run_dir(next(iter(paths.values())))),
+        jobs=options.jobs or getattr(runner.settings, "jobs", None) or cores,
+        keep_going=options.keep_going,
+        verbosity=options.verbosity,
+        profile=options.profile or "",
+        cores=cores,
+        grace_s=_grace_s(capabilities.is_remote),
+        is_dry_run=is_dry_run,
+        attempts_by_job={job.id: job.resources.attempts for job in run_plan.plan.jobs},
+    )
+    texts = {config.name: config_file.dump(config, code=loaded.code) for config in loaded.configs}
+    return PreparedRun(options, runner, loaded, pipelines, run_plan, context, texts)
+
+
+def _grace_s(is_remote: bool) -> float:
+    from rv_core.lifeline import read_grace_s
+
+    return read_grace_s() if os.environ.get("RV_GRACE_S") or not is_remote else 25.0
+
+
+def findings_of(prepared: PreparedRun, *, everything: bool = False) -> list[Finding]:
+    """All findings of pre-flight; `everything` also looks at what is done already."""
+    todo: dict[str, Mapping[str, Sequence[str]]] = {}
+    for name in prepared.pipelines:
+        todo[name] = preflight.items_to_check(prepared.run_plan, name)
+        if everything and not todo[name]:
+            entries = [entry for entry in prepared.run_plan.commands if entry.pipeline == name]
+            todo[name] = {entry.command: [item.id for item in (*entry.to_do, *entry.done)] for entry in entries}
+    return preflight.all_findings(
+        prepared.run_plan, prepared.pipelines, prepared.config_texts, prepared.runner, prepared.context, todo
+    )
+
+
+def execute(prepared: PreparedRun, show: Any) -> int:
+    """Take the roots, write the record of the run, let the runner work, and tell how it ended.
+
+    Args:
+        prepared: the run.
+        show: what prints: has `display(prepared, run_dir)`, `outcome(prepared, outcome)`, `submitted(prepared)` and
+            `interrupted(prepared)`.
+
+    Returns:
+        The exit code of `rv run`.
+    """
+    from rv_core.processes import Interrupted
+
+    capabilities = prepared.runner.capabilities
+    mine = run_state.this_process_marker(prepared.run_id, prepared.options.runner, detached=capabilities.detaches)
+    taken: list[str] = []
+    is_left_running = False
+    try:
+        for paths in prepared.paths.values():
+            run_state.acquire_marker(
+                paths.root_uri,
+                mine,
+                take_over=_take_over(paths.root_uri) if prepared.options.take_over else None,
+                is_detached_running=lambda marker, root=paths.root_uri: is_detached_running(root, marker),  # type: ignore[misc]
+            )
+            taken.append(paths.root_uri)
+        write_record(prepared)
+        code, is_left_running = _run(prepared, show)
+        return code
+    except (Interrupted, KeyboardInterrupt):
+        show.interrupted(prepared)
+        return EXIT_INTERRUPTED
+    finally:
+        if not is_left_running:
+            for root_uri in taken:
+                run_state.release_marker(root_uri, prepared.run_id)
+
+
+def write_record(prepared: PreparedRun) -> None:
+    """Write what the run's tasks read and what people look up: config, code, plan, items, run.json."""
+    record = make_record(prepared)
+    plan_json = {"run_id": prepared.run_id, **prepared.run_plan.to_json()}
+    for root_uri in prepared.run_plan.roots.values():
+        storage.sweep_temporary(root_uri, older_than_s=0)
+    for name, paths in prepared.paths.items():
+        code = prepared.loaded.code
+        if code.get("archive"):
+            storage.write_once(uris.join(paths.root_uri, code["archive"]), prepared.loaded.code_archive)
+        _write(paths.config, prepared.config_texts[name])
+        _write(paths.plan, _json(plan_json))
+        for entry in prepared.run_plan.commands:
+            if entry.pipeline == name:
+                items = {**entry.record(), "task_hooks": record.task_hooks}
+                _write(paths.items(entry.job), _json(items))
+        _write(paths.run, record.to_text())
+        _write(uris.join(paths.root_uri, "pipeline-config.json"), prepared.config_texts[name])
+        if prepared.options.selection.rerun:
+            _forget(prepared.run_plan, name, paths.root_uri)
+    prepared.context.run_dir.mkdir(parents=True, exist_ok=True)
+
+
+def _write(uri: str, text: str) -> None:
+    storage.write_bytes(uri, text.encode())
+
+
+def _forget(run_plan: RunPlan, pipeline: str, root_uri: str) -> None:
+    """Delete the manifests of what `--rerun` asks for, so that an interrupted re-run goes on where it stopped."""
+    from rv_core.manifests import done_names, item_file_name
+
+    for entry in run_plan.commands:
+        if entry.pipeline != pipeline or entry.decision != "run":
+            continue
+        there = done_names(root_uri, entry.command)
+        for item in entry.to_do:
+            name = f"{item_file_name(item.id)}.{item.key}.json"
+            if name in there:
+                storage.delete(uris.join(root_uri, ".rv/done", entry.command, name))
+
+
+def make_record(prepared: PreparedRun) -> RunRecord:
+    """`run.json` of a run."""
+    from rv_core.process_table import host_name
+    from rv_core.redaction import redact
+
+    options = prepared.options
+    return RunRecord(
+        run_id=prepared.run_id,
+        runner=options.runner,
+        created=run_state.utc_now(),
+        pipelines=tuple({"name": name, "root_uri": root} for name, root in prepared.run_plan.roots.items()),
+        user=_user(),
+        host=host_name(),
+        pid=os.getpid(),
+        argv=tuple(redact(word) for word in sys.argv),
+        cwd=os.getcwd(),
+        capabilities=asdict(prepared.runner.capabilities),
+        profile=options.profile or "",
+        settings=_saved_settings(prepared.runner, options.runner),
+        versions=run_state.versions(),
+        options={
+            "splits": options.splits,
+            "jobs": prepared.context.jobs,
+            "keep_going": options.keep_going,
+            "commands": list(options.selection.commands),
+            "rerun": options.selection.rerun,
+        },
+        code=dict(prepared.loaded.code),
+        task_hooks=plugin_manager().implements(*TASK_HOOKS),
+    )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())  # a container's user need not have a name
+
+
+def _saved_settings(runner: Runner, section: str) -> dict[str, Any]:
+    if runner.settings is None:
+        return {}
+    from rv_core.settings import saved_settings
+
+    return {section: saved_settings(runner.settings)}
+
+
+def _run(prepared: PreparedRun, show: Any) -> tuple[int, bool]:
+    """Let the runner work.
+
+    Returns:
+        (exit code, whether the run goes on without this process).
+    """
+    from rv_core.processes import stop_on_signals
+
+    plugins = plugin_manager()
+    context = prepared.context
+    with ExitStack() as stack:
+        writers = [_submission_events(stack, paths, context.run_dir) for paths in prepared.paths.values()]
+        context.on_report = _reporter(writers)
+        if context.capabilities.in_process:
+            context.run_in_process = _in_process_tasks(prepared)
+        else:
+            stack.enter_context(stop_on_signals(prepared.run_id, grace_s=context.grace_s))
+        _tell(plugins, writers, "rv_plan_created", run_id=prepared.run_id, plan=prepared.run_plan.to_json())
+        with show.display(prepared, context.run_dir):
+            prepared.runner.run(prepared.run_plan.plan, context)
+            if context.capabilities.detaches and prepared.options.wait:
+                show.wait(prepared)
+        if context.capabilities.detaches and not prepared.options.wait:
+            show.submitted(prepared)
+            return EXIT_DONE, True
+        outcome = outcome_of_run(prepared.run_plan, prepared.paths, str(context.run_dir))
+        summary = outcome.summary(time.monotonic() - prepared.started)
+        for writer in writers:
+            writer.write("run_finished", succeeded=outcome.succeeded, **summary)
+        _tell(plugins, writers, "rv_run_finished", run_id=prepared.run_id, succeeded=outcome.succeeded, summary=summary)
+    show.outcome(prepared, outcome)
+    return (EXIT_DONE if outcome.succeeded else EXIT_FAILED), False
+
+
+def _reporter(writers: Sequence[EventWriter]) -> Callable[[Mapping[str, Any]], None]:
+    def report(entry: Mapping[str, Any]) -> None:
+        for writer in writers:
+            writer.write(**entry)
+
+    return report
+
+
+def _submission_events(stack: ExitStack, paths: RunPaths, run_dir: Path) -> EventWriter:
+    """The events of the submitting process, under the root and, where that is remote, in the local run folder too."""
+    if uris.is_local(paths.root_uri):
+        path = uris.local_path(paths.submission)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return stack.enter_context(EventWriter(path))
+    local = run_dir / "events" / "submission.jsonl"
+    local.parent.mkdir(parents=True, exist_ok=True)
+    return stack.enter_context(EventWriter(local, remote_uri=paths.submission))
+
+
+def _in_process_tasks(prepared: PreparedRun) -> Any:
+    from rv_core.inprocess import InProcessTasks
+
+    return InProcessTasks(
+        prepared.run_plan,
+        prepared.pipelines,
+        prepared.paths,
+        str(prepared.context.run_dir),
+        task_hooks=plugin_manager().implements(*TASK_HOOKS),
+    )
+
+
+def _tell(plugins: Any, writers: Sequence[EventWriter], hook: str, **arguments: Any) -> None:
+    for failure in plugins.call(hook, **arguments):
+        for writer in writers:
+            writer.write("hook_failed", hook=hook, reason=str(failure))
+
+
+def is_detached_running(root_uri: str, marker: run_state.Marker) -> bool:
+    """Whether a run that was submitted and left to its engine still goes on; what cannot be asked counts as going on."""
+    from rv_core.status import run_is_over
+
+    return not run_is_over(root_uri, marker.run_id)
+
+
+def _take_over(root_uri: str) -> Any:
+    def take_over(marker: run_state.Marker) -> None:
+        from rv_core.cancellation import cancel_run
+
+        cancel_run(root_uri, marker)
+
+    return take_over
+
+
+def _json(value: Any) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+__all__ = ["PreparedRun", "RunOptions", "RunOutcome", "execute", "findings_of", "make_runner", "prepare"]

@@ -1,0 +1,119 @@
+"""How a run ended: from the manifests, and for what is not done from the events and logs of its tasks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rv_core.events import TaskStatus, file_name, fold, read_events
+from rv_core.plan import Job, RunPlan
+from rv_core.run_state import RunPaths
+from rv_core.task_execution import manifests_missing
+
+
+@dataclass(frozen=True)
+class FailedTask:
+    """A task that did not do all its items.
+
+    Args:
+        task: its id.
+        state: failed, stopped, lost or waiting.
+        exit_code: its own exit code, or None where it left none.
+        reason: why, in words.
+        attempts: how often it was started.
+        log: the path of its last log, or "".
+    """
+
+    task: str
+    state: str
+    exit_code: int | None
+    reason: str
+    attempts: int
+    log: str
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What is done of a plan, and what kept the rest.
+
+    Args:
+        num_done, num_items: items with a manifest, and planned items.
+        num_tasks: planned tasks.
+        failed: tasks that were started and failed, in the plan's order.
+        not_started: jobs that were not started because something they require failed.
+    """
+
+    num_done: int
+    num_items: int
+    num_tasks: int
+    failed: tuple[FailedTask, ...]
+    not_started: tuple[str, ...]
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether every planned item is done."""
+        return self.num_done == self.num_items
+
+    def summary(self, duration_s: float) -> dict[str, Any]:
+        """The numbers that hooks and events get."""
+        return {
+            "done": self.num_done,
+            "failed": len(self.failed),
+            "tasks": self.num_tasks,
+            "duration_s": round(duration_s, 1),
+            "failed_tasks": [task.task for task in self.failed],
+        }
+
+
+def outcome_of_run(run_plan: RunPlan, paths: Mapping[str, RunPaths], run_dir: str) -> RunOutcome:
+    """Look at what the planned jobs left behind: one listing a command, and events only of what is not done."""
+    num_done = num_items = 0
+    failed: list[FailedTask] = []
+    not_started: list[str] = []
+    for job in run_plan.plan.jobs:
+        entries = [{"id": item.id, "key": item.key} for item in run_plan.of(job.id).to_do]
+        missing = manifests_missing(paths[job.pipeline].root_uri, job.command, entries)
+        num_items += len(entries)
+        num_done += len(entries) - len(missing)
+        if missing:
+            started = _failed_tasks(job, run_dir)
+            failed += started
+            if not started:
+                not_started.append(job.id)
+    return RunOutcome(num_done, num_items, len(run_plan.plan.tasks), tuple(failed), tuple(not_started))
+
+
+def _failed_tasks(job: Job, run_dir: str) -> list[FailedTask]:
+    found = []
+    for task in job.tasks:
+        attempt, status = _last_attempt(run_dir, task.id)
+        if status is not None and status.state != "done":
+            state = "lost" if status.state == "running" else status.state
+            reason = status.reason or ("its process ended without a word (killed?)" if state == "lost" else "")
+            log = os.path.join(run_dir, "logs", f"{task.id}.{attempt}.log")
+            found.append(
+                FailedTask(task.id, state, status.exit_code, reason, attempt, log if os.path.exists(log) else "")
+            )
+    return found
+
+
+def _last_attempt(run_dir: str, task: str) -> tuple[int, TaskStatus | None]:
+    attempt = 0
+    while os.path.exists(os.path.join(run_dir, "events", file_name(task, attempt + 1))):
+        attempt += 1
+    if not attempt:
+        return 0, None
+    return attempt, fold(read_events(os.path.join(run_dir, "events", file_name(task, attempt))), task=task)
+
+
+def last_lines(path: str, count: int = 20) -> list[str]:
+    """The last lines of a log."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - 16384))
+            return file.read().decode("utf-8", "replace").splitlines()[-count:]
+    except OSError:
+        return []

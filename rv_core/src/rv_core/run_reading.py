@@ -1,0 +1,201 @@
+"""Reads the record of a run and what its events say. JSON only: nothing found under a root is ever imported."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rv_core import uris
+from rv_core.errors import StorageError, UsageError, unknown_name
+from rv_core.event_tail import Batch, EventTail, RemoteEventTail, Tail, TaskBoard
+from rv_core.job_progress import JobPlan
+from rv_core.plan import Task, make_tasks
+from rv_core.run_state import RUNS_FOLDER, RunPaths, RunRecord, local_run_dir, read_marker, run_ids
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """A run as its immutable record tells it.
+
+    Args:
+        paths: where the record that was read is.
+        record: `run.json`.
+        plan: `plan.json`.
+    """
+
+    paths: RunPaths
+    record: RunRecord
+    plan: Mapping[str, Any]
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        return self.record.run_id
+
+    @property
+    def roots(self) -> dict[str, str]:
+        """Pipeline name -> root URI."""
+        return {name: pipeline["root_uri"] for name, pipeline in self.plan["pipelines"].items()}
+
+    def all_paths(self) -> list[RunPaths]:
+        """The run's paths under each of its roots, the first pipeline's first."""
+        return [RunPaths(root, self.run_id) for root in dict.fromkeys(self.roots.values())]
+
+    def commands(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """(pipeline name, entry of plan.json) of every command of every pipeline, in order."""
+        return [(name, entry) for name, pipeline in self.plan["pipelines"].items() for entry in pipeline["commands"]]
+
+    def tasks(self) -> list[Task]:
+        """Every planned task, in order."""
+        return [task for job in self.plan["jobs"] for task in make_tasks(job["id"], job["num_splits"])]
+
+    def job_plans(self) -> list[JobPlan]:
+        """What a display has to know beforehand, for the jobs of this run."""
+        entries = {entry["job"]: entry for _, entry in self.commands()}
+        return [_job_plan(job, entries[job["id"]]) for job in self.plan["jobs"]]
+
+
+def _job_plan(job: Mapping[str, Any], entry: Mapping[str, Any]) -> JobPlan:
+    num_items, num_to_do = int(entry["num_items"]), int(entry["num_to_do"])
+    return JobPlan(job["id"], int(job["num_splits"]), num_items, num_items - num_to_do)
+
+
+def absolute_root(root: str) -> str:
+    """A root as typed, made absolute, `${NAME}` expanded."""
+    return uris.expand(uris.absolute(root, os.getcwd()))
+
+
+def find_run(root_uri: str, run_id: str | None = None) -> RunFiles:
+    """The record of a run: the named one, else the one that is going on, else the newest.
+
+    Args:
+        root_uri: an absolute root.
+        run_id: a run id, or the beginning of one if no other begins so.
+
+    Raises:
+        UsageError: if the root holds no run, or none of this id.
+        StorageError: if the record cannot be read.
+    """
+    if run_id is None:
+        marker = read_marker(root_uri)
+        if marker is not None and _has_record(RunPaths(root_uri, marker.run_id)):
+            return read_run(RunPaths(root_uri, marker.run_id))
+    ids = known_run_ids(root_uri)
+    if not ids:
+        raise no_run_error(root_uri)
+    return read_run(RunPaths(root_uri, ids[0] if run_id is None else _named(run_id, ids, root_uri)))
+
+
+def known_run_ids(root_uri: str) -> list[str]:
+    """The ids of all runs of a root, newest first; on this machine without a look at their thousands of events.
+
+    Raises:
+        StorageError: if the root cannot be looked at.
+    """
+    if not uris.is_local(root_uri):
+        return run_ids(root_uri)
+    folder = os.path.join(uris.local_path(root_uri), RUNS_FOLDER)
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((e.name for e in entries if os.path.exists(os.path.join(e.path, "run.json"))), reverse=True)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise StorageError("cannot look for runs", where=folder, why=error.strerror or str(error)) from error
+
+
+def _named(run_id: str, ids: list[str], root_uri: str) -> str:
+    if run_id in ids:
+        return run_id
+    begun = [known for known in ids if known.startswith(run_id)]
+    if len(begun) == 1:
+        return begun[0]
+    what, fix = unknown_name("run", run_id, begun or ids[:10])
+    raise UsageError(what, where=root_uri, fix=fix or f"rv status {root_uri} --all lists them")
+
+
+def _has_record(paths: RunPaths) -> bool:
+    from rv_core import storage
+
+    return storage.exists(paths.run)
+
+
+def read_run(paths: RunPaths) -> RunFiles:
+    """Read `run.json` and `plan.json`.
+
+    Raises:
+        StorageError: if one is missing or damaged.
+    """
+    from rv_core import storage
+
+    texts = storage.read_many([paths.run, paths.plan])
+    for uri in (paths.run, paths.plan):
+        if uri not in texts:
+            raise StorageError(
+                f"{uris.name_of(uri)} is missing", where=paths.folder, fix="the run never started: run it again"
+            )
+    try:
+        files = RunFiles(paths, RunRecord.from_text(texts[paths.run]), json.loads(texts[paths.plan]))
+        files.job_plans()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StorageError("the record of this run is damaged", where=paths.folder, why=repr(error)) from error
+    return files
+
+
+def no_run_error(root_uri: str) -> UsageError:
+    """The refusal for a root that holds no run, naming roots right below or above it that do."""
+    near = _roots_near(root_uri)
+    fix = f"did you mean {near[0]}?" if near else "give the root_uri of a pipeline that was run"
+    return UsageError("no run found here", where=root_uri, why=f"there is no {RUNS_FOLDER}/ with a run in it", fix=fix)
+
+
+def _roots_near(root_uri: str) -> list[str]:
+    if not uris.is_local(root_uri):
+        return []
+    here = uris.local_path(root_uri)
+    below: Iterable[str] = ()
+    with contextlib.suppress(OSError):
+        below = sorted(entry.path for entry in os.scandir(here) if entry.is_dir())[:1000]
+    above = [os.path.dirname(here), os.path.dirname(os.path.dirname(here))]
+    return [folder for folder in (*below, *above) if os.path.isdir(os.path.join(folder, RUNS_FOLDER))]
+
+
+def read_items(files: RunFiles) -> dict[str, Mapping[str, Any]]:
+    """Job id -> `items/<job>.json`, for every command of the plan; those that are not there are left out."""
+    from rv_core import storage
+
+    roots = files.roots
+    places = {entry["job"]: RunPaths(roots[name], files.run_id).items(entry["job"]) for name, entry in files.commands()}
+    texts = storage.read_many(list(places.values()))
+    return {job: json.loads(texts[uri]) for job, uri in places.items() if uri in texts}
+
+
+def local_dirs(files: RunFiles) -> list[str]:
+    """The folders on this machine that hold events and logs of a run; none where it ran elsewhere."""
+    folders = dict.fromkeys(str(local_run_dir(paths)) for paths in files.all_paths())
+    return [folder for folder in folders if os.path.isdir(folder)]
+
+
+def tails(files: RunFiles) -> list[Tail]:
+    """Where the events of a run come from: run folders on this machine, and remote roots that have none here."""
+    remote = [paths for paths in files.all_paths() if not uris.is_local(paths.root_uri)]
+    here = local_dirs(files)
+    elsewhere = [] if here and not files.record.capabilities.get("detaches") else remote
+    return [*map(EventTail, here), *(RemoteEventTail(paths.folder) for paths in elsewhere)]
+
+
+def read_board(files: RunFiles) -> TaskBoard:
+    """What all events so far say."""
+    merged: Batch = {}
+    for tail in tails(files):
+        for stem, events in tail.poll(whole=True).items():
+            # The same file may lie here and in the store, where it lags behind.
+            if len(events) > len(merged.get(stem, ())):
+                merged[stem] = events
+    board = TaskBoard()
+    board.update(merged)
+    return board

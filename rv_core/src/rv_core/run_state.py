@@ -1,0 +1,240 @@
+"""The record of a run under its root: ids, layout, what is written once, and the marker of the one unfinished run."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rv_core import uris
+from rv_core.errors import UsageError
+
+RUNS_FOLDER = ".rv/runs"
+MARKER = ".rv/active-run.json"
+
+
+def new_run_id() -> str:
+    """A run id that sorts by time: `20261123-121500-3fa9c1`."""
+    return time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + "-" + secrets.token_hex(3)
+
+
+def utc_now() -> str:
+    """This moment in UTC, ISO 8601, with seconds."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Where the record of one run is, under one root."""
+
+    root_uri: str
+    run_id: str
+
+    @property
+    def folder(self) -> str:
+        """URI of the run's folder."""
+        return uris.join(self.root_uri, RUNS_FOLDER, self.run_id)
+
+    @property
+    def config(self) -> str:
+        """URI of the immutable config that the run's tasks read."""
+        return uris.join(self.folder, "pipeline-config.json")
+
+    @property
+    def plan(self) -> str:
+        """URI of plan.json."""
+        return uris.join(self.folder, "plan.json")
+
+    @property
+    def run(self) -> str:
+        """URI of run.json."""
+        return uris.join(self.folder, "run.json")
+
+    @property
+    def submission(self) -> str:
+        """URI of the events that the submitting process writes."""
+        return uris.join(self.folder, "events", "submission.jsonl")
+
+    def items(self, job: str) -> str:
+        """URI of the items of a job."""
+        return uris.join(self.folder, "items", f"{job}.json")
+
+    @classmethod
+    def of_config(cls, config_uri: str) -> RunPaths | None:
+        """The run whose immutable config this is, or None if the URI is another config."""
+        parts = config_uri.rstrip("/").split("/")
+        if len(parts) >= 5 and parts[-1] == "pipeline-config.json" and parts[-4:-2] == [".rv", "runs"]:
+            return cls("/".join(parts[:-4]) or "/", parts[-2])
+        return None
+
+
+def local_run_dir(paths: RunPaths) -> str:
+    """The folder on this machine for logs, live events and the Makefile of a run: its own where the root is local."""
+    if uris.is_local(paths.root_uri):
+        return uris.local_path(paths.folder)
+    from rv_core.cache_folder import cache_folder
+
+    return os.path.join(cache_folder(), "runs", paths.run_id)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """`run.json`: who started what, when, how, with which versions. Written once, before anything starts."""
+
+    run_id: str
+    runner: str
+    created: str
+    pipelines: tuple[Mapping[str, str], ...]
+    user: str = ""
+    host: str = ""
+    pid: int = 0
+    argv: tuple[str, ...] = ()
+    cwd: str = ""
+    capabilities: Mapping[str, Any] = field(default_factory=dict)
+    profile: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    code: Mapping[str, Any] = field(default_factory=dict)
+    task_hooks: bool = False
+
+    def to_text(self) -> str:
+        """The record as JSON."""
+        return json.dumps(self.__dict__, ensure_ascii=False, indent=1) + "\n"
+
+    @classmethod
+    def from_text(cls, text: str | bytes) -> RunRecord:
+        """Read one back; fields of a newer version are left out."""
+        plain = json.loads(text)
+        known = {name: plain[name] for name in cls.__dataclass_fields__ if name in plain}
+        return cls(**{**known, "pipelines": tuple(plain["pipelines"]), "argv": tuple(plain.get("argv", ()))})
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of every rv distribution here, plugins included."""
+    from importlib.metadata import distributions
+
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for distribution in distributions():
+        name = distribution.metadata["Name"] or ""
+        if name.lower().replace("_", "-").startswith("rv-"):
+            found[name] = distribution.version
+    return dict(sorted(found.items()))
+
+
+def run_ids(root_uri: str) -> list[str]:
+    """The ids of all runs of a root, newest first."""
+    from rv_core import storage
+
+    names = storage.list_files(uris.join(root_uri, RUNS_FOLDER))
+    return sorted({name.split("/")[0] for name in names if name.endswith("/run.json")}, reverse=True)
+
+
+@dataclass(frozen=True)
+class Marker:
+    """`.rv/active-run.json`: the one unfinished run of a root."""
+
+    run_id: str
+    runner: str
+    host: str
+    pid: int
+    process_started: str
+    created: str
+    detached: bool = False
+
+    def to_text(self) -> str:
+        """The marker as JSON."""
+        return json.dumps(self.__dict__) + "\n"
+
+
+def read_marker(root_uri: str) -> Marker | None:
+    """The marker of a root, or None if there is none (a damaged one counts as none)."""
+    from rv_core import storage
+
+    uri = uris.join(root_uri, MARKER)
+    if not storage.exists(uri):
+        return None
+    try:
+        plain = json.loads(storage.read_bytes(uri))
+        return Marker(**{name: plain[name] for name in Marker.__dataclass_fields__ if name in plain})
+    except (ValueError, TypeError):
+        return None
+
+
+def this_process_marker(run_id: str, runner: str, *, detached: bool) -> Marker:
+    """The marker that this process would set."""
+    from rv_core.process_table import host_name, process_started
+
+    pid = os.getpid()
+    return Marker(run_id, runner, host_name(), pid, str(process_started(pid)), utc_now(), detached)
+
+
+def is_stale(marker: Marker, is_detached_running: Callable[[Marker], bool]) -> bool:
+    """Whether the run of a marker is over although its marker is still there.
+
+    Args:
+        marker: the marker.
+        is_detached_running: asked for a run that goes on without the process that submitted it.
+    """
+    from rv_core.process_table import host_name, is_alive
+
+    if marker.detached:
+        return not is_detached_running(marker)
+    return marker.host == host_name() and not is_alive(marker.pid, marker.process_started)
+
+
+def acquire_marker(
+    root_uri: str,
+    mine: Marker,
+    *,
+    take_over: Callable[[Marker], None] | None,
+    is_detached_running: Callable[[Marker], bool],
+) -> None:
+    """Make `mine` the one unfinished run of a root.
+
+    Args:
+        root_uri: the root.
+        mine: the marker to set.
+        take_over: ends the run that is in the way, where the user asked for that.
+        is_detached_running: see `is_stale`.
+
+    Raises:
+        UsageError: if another run is unfinished and still going on.
+    """
+    from rv_core import storage
+
+    uri = uris.join(root_uri, MARKER)
+    for _ in range(3):
+        if storage.write_once(uri, mine.to_text().encode()):
+            return
+        other = read_marker(root_uri)
+        if other is not None and not is_stale(other, is_detached_running):
+            if take_over is None:
+                raise _already_running(root_uri, other)
+            take_over(other)
+        storage.delete(uri)
+    raise UsageError("another run took this root at the same moment", where=root_uri, fix="run the command again")
+
+
+def _already_running(root_uri: str, other: Marker) -> UsageError:
+    process = "" if other.detached else f", process {other.pid} on {other.host}"
+    return UsageError(
+        f"run {other.run_id} is still going on here (runner {other.runner}, since {other.created}{process})",
+        where=root_uri,
+        why="two runs on one root would undo each other's work",
+        fix=f"watch it with `rv status {root_uri} --watch`, end it with `rv cancel {root_uri}`, or use --take-over",
+    )
+
+
+def release_marker(root_uri: str, run_id: str) -> None:
+    """Remove the marker if it is this run's."""
+    from rv_core import storage
+
+    marker = read_marker(root_uri)
+    if marker is not None and marker.run_id == run_id:
+        storage.delete(uris.join(root_uri, MARKER))

@@ -1,0 +1,202 @@
+"""What state a run, its jobs and its tasks are in: looks at the root, the events and the runner's engine.
+
+How states follow from what was seen is in `status_rules`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from rv_core import uris
+from rv_core.errors import UsageError, unknown_name
+from rv_core.events import TaskState, TaskStatus, parse_lines, seconds_of
+from rv_core.manifests import DONE_FOLDER
+from rv_core.run_reading import RunFiles, find_run, known_run_ids, read_board, read_items
+from rv_core.run_state import Marker, RunPaths, RunRecord, is_stale, read_marker
+from rv_core.status_rules import work_out
+from rv_core.status_values import JobStatus, Observation, RunState, RunStatus, RunSummary, Sighting
+
+__all__ = [
+    "JobStatus",
+    "Observation",
+    "RunState",
+    "RunStatus",
+    "RunSummary",
+    "TaskState",
+    "TaskStatus",
+    "is_gone",
+    "job_statuses",
+    "run_is_over",
+    "run_status",
+    "runs",
+]
+
+
+def run_status(root_uri: str, run_id: str | None = None) -> RunStatus:
+    """Look at a run: one listing of manifests per root, its events, and its runner's engine if it goes on by itself.
+
+    Raises:
+        UsageError: if there is no such run.
+        StorageError: if the root cannot be read.
+    """
+    return status_of(find_run(root_uri, run_id))
+
+
+def status_of(files: RunFiles) -> RunStatus:
+    """The state of a run whose record was read."""
+    return work_out(files, _look(files))
+
+
+def job_statuses(run_record: RunFiles) -> list[JobStatus]:
+    """The state of every job of a run."""
+    return list(status_of(run_record).jobs)
+
+
+def _look(files: RunFiles) -> Sighting:
+    from rv_core import storage
+
+    root_uris = dict.fromkeys(files.roots.values())
+    listed = {root: frozenset(storage.list_files(uris.join(root, DONE_FOLDER))) for root in root_uris}
+    observed, problem = _observe(files.record)
+    marker = _marker_of(files)
+    newest = [files.run_id] if marker is not None else known_run_ids(files.paths.root_uri)[:1]
+    return Sighting(
+        board=read_board(files),
+        items=read_items(files),
+        manifests=listed,
+        observed=observed,
+        observe_problem=problem,
+        marker=marker,
+        is_marker_stale=marker is not None and is_marker_stale(marker),
+        is_latest=newest in ([], [files.run_id]),
+        is_gone=is_gone,
+    )
+
+
+def _marker_of(files: RunFiles) -> Marker | None:
+    for paths in files.all_paths():
+        marker = read_marker(paths.root_uri)
+        if marker is not None and marker.run_id == files.run_id:
+            return marker
+    return None
+
+
+def _observe(record: RunRecord) -> tuple[Mapping[str, Observation], str]:
+    """What the engine of a runner that detaches says, or why it could not be asked."""
+    if not record.capabilities.get("detaches"):
+        return {}, ""
+    try:
+        return runner_of(record).observe(record), ""
+    except Exception as error:  # noqa: BLE001 - no plugin, no credentials, no network: all the same answer
+        what = getattr(getattr(error, "block", None), "what", "") or str(error) or type(error).__name__
+        return {}, f"could not ask {record.runner}: {what}"
+
+
+def runner_of(record: RunRecord) -> Any:
+    """The runner of a run, with the settings that the run was started with.
+
+    Raises:
+        UsageError: if the runner's plugin is not installed here.
+    """
+    from rv_core.plugins import plugin_manager, resolve
+
+    specs = plugin_manager().runner_specs()
+    spec = specs.get(record.runner)
+    if spec is None:
+        what, fix = unknown_name("runner", record.runner, specs)
+        raise UsageError(what, fix=fix or "install the package of this runner; `rv plugins` lists what is here")
+    runner: Any = resolve(spec.target, declared_by=spec.name)
+    if not spec.settings:
+        return runner()
+    from rv_core.settings import load_settings
+
+    cls: Any = resolve(spec.settings, declared_by=spec.name)
+    recorded = record.settings.get(spec.name, {})
+    overrides = {name: value for name, value in recorded.items() if name in cls.__dataclass_fields__}
+    return runner(load_settings(cls, spec.name, profile=record.profile or None, overrides=overrides))
+
+
+def is_gone(status: TaskStatus) -> bool:
+    """Whether the process of a task that says it runs on this machine is gone; False for other machines."""
+    from rv_core.processes import host_name, is_alive
+
+    if status.host != host_name() or status.pid <= 0 or status.pid == os.getpid():
+        return False
+    return not is_alive(status.pid) or _started_later(status.pid, status.started)
+
+
+def _started_later(pid: int, moment: float) -> bool:
+    """Whether a process was started after a moment: then it only got the id of the one that is meant."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            ticks = int(file.read().rpartition(b")")[2].split()[19])
+        with open("/proc/stat", "rb") as file:
+            boot = next(int(line.split()[1]) for line in file if line.startswith(b"btime"))
+    except (OSError, ValueError, IndexError, StopIteration):
+        return False
+    return boot + ticks / os.sysconf("SC_CLK_TCK") > moment + 2.0
+
+
+def is_marker_stale(marker: Marker) -> bool:
+    """Whether the process that a marker names is known to be gone; a detached run has none."""
+    return is_stale(marker, lambda _: True)
+
+
+def run_is_over(root_uri: str, run_id: str) -> bool:
+    """Whether nothing more will happen in a run; one that cannot be asked about counts as going on.
+
+    Raises:
+        StorageError: if the root cannot be read.
+    """
+    try:
+        state = run_status(root_uri, run_id).state
+    except UsageError:
+        return True  # its record was removed
+    return state not in ("running", "submitted", "unknown")
+
+
+def runs(root_uri: str) -> list[RunSummary]:
+    """Every run of a root, newest first: one listing and one concurrent read.
+
+    Raises:
+        StorageError: if the root cannot be read.
+    """
+    from rv_core import storage
+
+    paths = [RunPaths(root_uri, run_id) for run_id in known_run_ids(root_uri)]
+    texts = storage.read_many([uri for path in paths for uri in (path.run, path.submission)])
+    marker = read_marker(root_uri)
+    return [_summary(path, texts, marker) for path in paths]
+
+
+def _summary(paths: RunPaths, texts: Mapping[str, bytes], marker: Marker | None) -> RunSummary:
+    try:
+        record = RunRecord.from_text(texts[paths.run])
+    except (KeyError, ValueError, TypeError):
+        return RunSummary(paths.run_id, "", "", "", "", (), "damaged record")
+    return RunSummary(
+        run_id=record.run_id,
+        created=record.created,
+        user=record.user,
+        host=record.host,
+        runner=record.runner,
+        pipelines=tuple(str(pipeline.get("name", "")) for pipeline in record.pipelines),
+        state=_summary_state(record, parse_lines(texts.get(paths.submission, b"")), marker),
+        argv=record.argv,
+    )
+
+
+def _summary_state(record: RunRecord, events: list[dict[str, Any]], marker: Marker | None) -> str:
+    last = next((event for event in reversed(events) if event["event"] in ("run_finished", "cancelled")), None)
+    if last is not None:
+        return "cancelled" if last["event"] == "cancelled" else "done" if last.get("succeeded") else "failed"
+    if marker is not None and marker.run_id == record.run_id and not is_marker_stale(marker):
+        return "submitted" if marker.detached else "running"
+    return "lost" if marker is not None and marker.run_id == record.run_id else "stopped"
+
+
+def created_s(record: RunRecord | RunSummary) -> float:
+    """When a run was created, in seconds since 1970."""
+    return seconds_of(record.created)

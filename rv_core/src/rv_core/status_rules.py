@@ -1,0 +1,191 @@
+"""The rules that make states out of what was seen of a run. Pure.
+
+Of a task: the manifests of its items, else what its runner's engine says, else its last event.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from rv_core.events import ENDED_STATES, TaskState, TaskStatus
+from rv_core.job_progress import state_of_counts
+from rv_core.manifests import DONE_FOLDER, manifest_name
+from rv_core.plan import make_tasks, split_shares
+from rv_core.run_reading import RunFiles
+from rv_core.status_values import JobStatus, Observation, RunState, RunStatus, Sighting
+
+
+def work_out(files: RunFiles, seen: Sighting) -> RunStatus:
+    """The state of a run, its jobs and its tasks."""
+    jobs = tuple(_job_statuses(files, seen))
+    tasks = [task for job in jobs for task in job.tasks]
+    return RunStatus(
+        files=files,
+        state=_run_state(files, jobs, seen),
+        jobs=jobs,
+        started=min((task.started for task in tasks if task.started), default=0.0),
+        ended=max((task.ended or task.updated for task in tasks), default=0.0),
+        problem=seen.observe_problem,
+        note=_note(seen),
+    )
+
+
+def _job_statuses(files: RunFiles, seen: Sighting) -> Iterable[JobStatus]:
+    planned = {job["id"]: job for job in files.plan["jobs"]}
+    roots = files.roots
+    ended: dict[str, TaskState] = {}
+    for pipeline, entry in files.commands():
+        job, there = entry["job"], seen.manifests.get(roots[pipeline], frozenset())
+        if job in planned:
+            status = _planned_job(pipeline, entry, planned[job], there, seen, ended)
+        else:
+            status = _other_job(pipeline, entry, there, seen)
+        ended[job] = status.state
+        yield status
+
+
+def _other_job(pipeline: str, entry: Mapping[str, Any], there: frozenset[str], seen: Sighting) -> JobStatus:
+    """A command that this run leaves alone: it was done before, or not asked for."""
+    record = seen.items.get(entry["job"], {"items": (), "done": ()})
+    num_done = sum(_is_done(entry["command"], item, there) for item in (*record["items"], *record["done"]))
+    reason = "not selected" if entry["decision"] == "not selected" else "done before"
+    return JobStatus(
+        entry["job"], entry["command"], "skipped", num_done, int(entry["num_items"]), (), pipeline, num_done, reason
+    )
+
+
+def _planned_job(
+    pipeline: str,
+    entry: Mapping[str, Any],
+    planned: Mapping[str, Any],
+    there: frozenset[str],
+    seen: Sighting,
+    ended: Mapping[str, TaskState],
+) -> JobStatus:
+    command, num_splits = entry["command"], int(planned["num_splits"])
+    record = seen.items.get(entry["job"], {"items": (), "done": ()})
+    shares = split_shares(record["items"], num_splits, lambda item: str(item.get("group", "")))
+    blocked = _blocking(planned.get("requires", ()), ended)
+    tasks, num_done = [], sum(_is_done(command, item, there) for item in record["done"])
+    for task, share in zip(make_tasks(entry["job"], num_splits), shares, strict=True):
+        present = sum(_is_done(command, item, there) for item in share)
+        tasks.append(_task_status(task.id, len(share), present, blocked, seen))
+        num_done += present if seen.is_latest else max(present, seen.board.items_done(task.id))
+    counts = Counter(task.state for task in tasks)
+    return JobStatus(
+        job=entry["job"],
+        command=command,
+        state=state_of_counts(counts, num_splits),
+        items_done=min(num_done, int(entry["num_items"])),
+        items_total=int(entry["num_items"]),
+        tasks=tuple(tasks),
+        pipeline=pipeline,
+        items_done_before=int(entry["num_items"]) - int(entry["num_to_do"]),
+    )
+
+
+def _is_done(command: str, item: Mapping[str, Any], there: frozenset[str]) -> bool:
+    return manifest_name(command, item["id"], item["key"]).removeprefix(f"{DONE_FOLDER}/") in there
+
+
+def _blocking(requires: Iterable[str], ended: Mapping[str, TaskState]) -> str:
+    """Why tasks of a job cannot start: a required job that ended without being done; "" if nothing is in the way."""
+    for job in requires:
+        state = ended.get(job, "done")
+        if state not in ("done", "skipped", "running", "submitted"):
+            return f"{job} is not done ({state})"
+    return ""
+
+
+def _task_status(task: str, num_items: int, num_present: int, blocked: str, seen: Sighting) -> TaskStatus:
+    """The state of one task: its items' manifests, else what its runner says, else its last event."""
+    own = seen.board.own_status(task)
+    status = seen.board.status(task)
+    missing = num_items - num_present
+    if missing == 0:
+        return replace(status, state="done", reason="", exit_code=0, items_done=num_present)
+    status = replace(status, items_done=max(num_present, seen.board.items_done(task)))
+    observed = seen.observed.get(task)
+    if observed is not None:
+        status = _with_observation(status, observed)
+    if status.state == "done":
+        return _done_without_manifests(status, own, missing, num_items)
+    if status.state not in ENDED_STATES and observed is None and seen.observe_problem:
+        return replace(status, state="unknown", reason=seen.observe_problem)
+    if status.state == "running" and observed is None and seen.is_gone(status):
+        return replace(status, state="lost", reason=status.reason or "its process ended without a word (killed?)")
+    if status.state == "waiting":
+        return replace(status, reason=status.reason or _why_waiting(blocked, seen))
+    return status
+
+
+def _with_observation(status: TaskStatus, observed: Observation) -> TaskStatus:
+    """What the engine says counts before the last event; what the task said of its own end explains more."""
+    reasons = [status.reason if status.state == observed.state else "", observed.reason]
+    return replace(
+        status,
+        state=observed.state,
+        reason="; ".join(dict.fromkeys(filter(None, reasons))),
+        exit_code=observed.exit_code if observed.exit_code is not None else status.exit_code,
+        attempt=max(status.attempt, observed.attempt),
+        native_id=observed.native_id or status.native_id,
+        started=status.started or observed.started,
+        ended=observed.ended or status.ended,
+    )
+
+
+def _done_without_manifests(status: TaskStatus, own: TaskStatus, missing: int, num_items: int) -> TaskStatus:
+    if own.state == "done":
+        return replace(status, reason=f"{missing} of its {num_items} items were removed or replaced since")
+    reason = f"it ended without an error, but {missing} of its {num_items} items are not done"
+    return replace(status, state="failed", reason=reason)
+
+
+def _why_waiting(blocked: str, seen: Sighting) -> str:
+    is_over = seen.marker is None or seen.is_marker_stale or seen.board.is_over()
+    if blocked:
+        return f"did not start: {blocked}" if is_over else f"waits: {blocked}"
+    return "did not start: the run ended before" if is_over else ""
+
+
+def _run_state(files: RunFiles, jobs: Sequence[JobStatus], seen: Sighting) -> RunState:
+    states = [job.state for job in jobs if job.tasks]
+    if all(state == "done" for state in states):
+        return "done"
+    if _is_going_on(files, jobs, seen):
+        return "running" if any(state not in ("submitted", "waiting") for state in states) else "submitted"
+    if seen.board.is_cancelled():
+        return "cancelled"
+    if "unknown" in states:
+        return "unknown"
+    if any(job.count("failed") for job in jobs):
+        return "failed"
+    # A run that is interrupted takes its marker away; one that is killed leaves it.
+    return "lost" if seen.marker is not None or any(job.count("lost") for job in jobs) else "stopped"
+
+
+def _is_going_on(files: RunFiles, jobs: Sequence[JobStatus], seen: Sighting) -> bool:
+    if not files.record.capabilities.get("detaches"):
+        return seen.marker is not None and not seen.is_marker_stale
+    if seen.observe_problem or (seen.board.is_over() and not seen.observed):
+        return False
+    requires = {job["id"]: job.get("requires", ()) for job in files.plan["jobs"]}
+    states = {job.job: job.state for job in jobs}
+    return any(
+        task.state in ("running", "submitted") or (task.state == "waiting" and not _blocking(requires[job.job], states))
+        for job in jobs
+        for task in job.tasks
+    )
+
+
+def _note(seen: Sighting) -> str:
+    cancelled = [event for event in seen.board.run_events if event["event"] == "cancelled"]
+    if cancelled:
+        return str(cancelled[-1].get("reason") or "cancelled")
+    marker = seen.marker
+    if marker is not None and seen.is_marker_stale and not seen.board.is_over():
+        return f"the process that ran it ({marker.pid} on {marker.host}) is gone"
+    return ""

@@ -1,0 +1,216 @@
+"""Bytes and files by URI: the one way in which rv reads, writes and lists small files, local or remote.
+
+The functions take any URI; `${NAME}` in it is filled in from the environment when it is opened, and never shown in a
+message. `Storage` is bound to a root and takes names relative to it. Local files never import fsspec. Every write is
+whole or not at all. "It is not there" (None, False, `MissingFileError`) and "could not ask" (`StorageError`) are
+never mixed up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from rv_core import local_files, remote_files, uris
+from rv_core.cache_folder import scratch_folder
+from rv_core.errors import StorageError
+from rv_core.file_errors import MissingFileError
+from rv_core.local_files import FileInfo
+from rv_core.uri_files import (
+    at,
+    delete,
+    exists,
+    list_files,
+    local_copy,
+    opened_uri,
+    path_of,
+    read_bytes,
+    read_many,
+    read_text,
+    stat,
+    stat_many,
+    sweep_temporary,
+    write_bytes,
+    write_once,
+)
+from rv_core.uris import is_local
+
+__all__ = [
+    "FileInfo",
+    "FileOutput",
+    "MissingFileError",
+    "Storage",
+    "delete",
+    "exists",
+    "is_local",
+    "list_files",
+    "local_copy",
+    "read_bytes",
+    "read_many",
+    "read_text",
+    "stat",
+    "stat_many",
+    "sweep_temporary",
+    "write_bytes",
+    "write_once",
+]
+
+
+class FileOutput(NamedTuple):
+    """A file that a task has written.
+
+    Args:
+        path: its name relative to the root.
+        bytes: its size.
+        sha256: the hash of its content, in hexadecimal.
+    """
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+class Storage:
+    """The files below one root, by relative name. Names with `..` and links that leave the root are refused.
+
+    Args:
+        root_uri: local or remote.
+        attempt_tag: enters the names of temporary files, so that two copies of one task share none.
+        on_output: called with the name before the first byte of an output is written.
+        on_written: called with the name and its `FileOutput` when the output is in place.
+    """
+
+    def __init__(
+        self,
+        root_uri: str,
+        *,
+        attempt_tag: str = "",
+        on_output: Callable[[str], object] | None = None,
+        on_written: Callable[[str, FileOutput], object] | None = None,
+    ) -> None:
+        self.root_uri = root_uri
+        self.attempt_tag = attempt_tag
+        self.on_output = on_output
+        self.on_written = on_written
+
+    @property
+    def scratch_dir(self) -> Path:
+        """A local folder for temporary files of this process, removed when it ends."""
+        return scratch_folder()
+
+    def uri(self, name: str) -> str:
+        """The URI of a name.
+
+        Raises:
+            StorageError: if the name is not a plain relative one.
+        """
+        return uris.join(self.root_uri, name)
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a file of this name."""
+        return exists(self._readable(name))
+
+    def read_bytes(self, name: str) -> bytes:
+        """The whole file.
+
+        Raises:
+            MissingFileError: if it is not there.
+            StorageError: if it cannot be read, or is a link that leaves the root.
+        """
+        return read_bytes(self._readable(name))
+
+    def read_text(self, name: str) -> str:
+        """The whole file as UTF-8 text; errors as for `read_bytes`, and if it is not UTF-8."""
+        return read_text(self._readable(name))
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Puts an output in place, whole.
+
+        Raises:
+            StorageError: if it cannot be written, or would leave the root.
+        """
+        uri = self._writable(name)
+        self._announce(name)
+        at(
+            uri,
+            lambda path: local_files.write(path, data, attempt_tag=self.attempt_tag),
+            lambda opened: remote_files.write(opened, data),
+        )
+        self._record(name, len(data), hashlib.sha256(data).hexdigest())
+
+    def write_text(self, name: str, text: str) -> None:
+        """Puts UTF-8 text in place, whole; errors as for `write_bytes`."""
+        self.write_bytes(name, text.encode("utf-8"))
+
+    def delete(self, name: str) -> None:
+        """Removes a file; one that is not there is fine."""
+        delete(self._writable(name))
+
+    def list_files(self, name: str = "") -> dict[str, FileInfo]:
+        """Every file below a folder of the root ("" for the root), by its path relative to that folder."""
+        return list_files(self._readable(name) if name else self.root_uri)
+
+    def input_file(self, name: str) -> Path:
+        """A local path to read a file from: its own, or for a remote root a checked copy in the cache.
+
+        Raises:
+            MissingFileError: if it is not there.
+            StorageError: if it cannot be read, or is a link that leaves the root.
+        """
+        return local_copy(self._readable(name))
+
+    @contextmanager
+    def output_file(self, name: str) -> Iterator[Path]:
+        """A local path to write an output to. It is put in place at the end of the block, or not at all.
+
+        The path is new and must be written as it is; files that a library puts beside it are removed.
+
+        Raises:
+            StorageError: if nothing was written to the path, or it cannot be put in place, or the disk is full.
+        """
+        from rv_core import output_files
+
+        uri = self._writable(name)
+        self._announce(name)
+        with opened_uri(uri) as opened:
+            if uris.is_local(opened):
+                pending = output_files.local_output(path_of(opened), self.attempt_tag)
+            else:
+                pending = output_files.remote_output(opened)
+            with pending as output:
+                yield output.path
+        self._record(name, output.bytes, output.sha256)
+
+    def _announce(self, name: str) -> None:
+        if self.on_output is not None:
+            self.on_output(name)
+
+    def _record(self, name: str, num_bytes: int, sha256: str) -> None:
+        if self.on_written is not None:
+            self.on_written(name, FileOutput(name, num_bytes, sha256))
+
+    def _readable(self, name: str) -> str:
+        uri = self.uri(name)
+        self._refuse_leaving(name, len(name.split("/")))
+        return uri
+
+    def _writable(self, name: str) -> str:
+        uri = self.uri(name)
+        parts = name.split("/")
+        if local_files.is_temporary(parts[-1]):
+            raise StorageError(f"refused name {name!r}", why="names like .*.tmp are those of half-written files")
+        # A target that is itself a link is replaced, not followed.
+        self._refuse_leaving(name, len(parts) - 1)
+        return uri
+
+    def _refuse_leaving(self, name: str, num_parts: int) -> None:
+        root = uris.expand(self.root_uri)
+        if uris.is_local(root) and local_files.leaves_folder(path_of(root), name.split("/")[:num_parts]):
+            raise StorageError(
+                f"refused {name!r}: a link on the way leaves the root",
+                where=self.root_uri,
+                fix="put the real file or folder there",
+            )

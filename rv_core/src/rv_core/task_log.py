@@ -1,0 +1,121 @@
+"""The log of one attempt of a task: everything that its process, and what it starts, prints."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+UPLOAD_INTERVAL_S = 60.0
+
+
+@contextlib.contextmanager
+def redirected_to(path: str) -> Iterator[None]:
+    """Send this process's stdout and stderr to a file until the end of the block."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    saved = _point_output_at(descriptor)
+    os.close(descriptor)
+    try:
+        yield
+    finally:
+        _restore_output(saved)
+
+
+@contextlib.contextmanager
+def copied_to(path: str, upload_uri: str = "") -> Iterator[None]:
+    """Copy this process's stdout and stderr to a file, and put that file to a URI at the end and every 60 s.
+
+    For tasks on other machines, where the engine keeps what is printed as well.
+    """
+    reading, writing = os.pipe()
+    saved = _point_output_at(writing)
+    os.close(writing)
+    copier = threading.Thread(target=_copy, args=(reading, saved[0], path, upload_uri), daemon=True)
+    copier.start()
+    try:
+        yield
+    finally:
+        _restore_output(saved, close=False)
+        copier.join(timeout=10)
+        for descriptor in saved:
+            os.close(descriptor)
+
+
+def _point_output_at(descriptor: int) -> tuple[int, int]:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = (os.dup(1), os.dup(2))
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(line_buffering=True)
+    return saved
+
+
+def _restore_output(saved: tuple[int, int], *, close: bool = True) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for descriptor, target in zip(saved, (1, 2), strict=True):
+        os.dup2(descriptor, target)
+        if close:
+            os.close(descriptor)
+
+
+def _copy(reading: int, original: int, path: str, upload_uri: str) -> None:
+    """Until every writer has closed the pipe: to the original output, to the file, and now and then to the URI."""
+    uploaded_at = time.monotonic()
+    with open(path, "ab", buffering=0) as file:
+        while data := os.read(reading, 65536):
+            file.write(data)
+            with contextlib.suppress(OSError):
+                os.write(original, data)
+            if upload_uri and time.monotonic() - uploaded_at > UPLOAD_INTERVAL_S:
+                uploaded_at = time.monotonic()
+                upload(path, upload_uri)
+    os.close(reading)
+    if upload_uri:
+        upload(path, upload_uri)
+
+
+def upload(path: str, uri: str) -> None:
+    """Put a log to a URI; a log that cannot be put never fails its task, and stays in its file."""
+    from rv_core import storage
+    from rv_core.errors import StorageError
+
+    try:
+        with open(path, "rb") as file:
+            storage.write_bytes(uri, file.read())
+    except (OSError, StorageError) as error:
+        print(f"the log could not be written to {uri}: {error}", file=sys.__stderr__)
+
+
+class Tee:
+    """A text stream that also writes to a log; for tasks that share the process of `rv run`."""
+
+    def __init__(self, stream: object, log: object) -> None:
+        self._stream = stream
+        self._log = log
+
+    def write(self, text: str) -> int:
+        """Write to both."""
+        self._log.write(text)  # type: ignore[attr-defined]
+        return int(self._stream.write(text))  # type: ignore[attr-defined]
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def teed_to(path: str) -> Iterator[None]:
+    """Copy what Python prints in the block to a file as well; the terminal, and a debugger, keep working."""
+    with open(path, "a", encoding="utf-8", buffering=1) as log:
+        before = (sys.stdout, sys.stderr)
+        sys.stdout, sys.stderr = Tee(before[0], log), Tee(before[1], log)
+        try:
+            yield
+        finally:
+            sys.stdout, sys.stderr = before

@@ -1,0 +1,222 @@
+"""Reading, writing and listing files by URI, local or remote. `storage` is where others import this from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from rv_core import file_errors, local_files, remote_files, uris
+from rv_core.errors import StorageError
+from rv_core.file_errors import MissingFileError
+from rv_core.local_files import FileInfo
+
+_Answer = TypeVar("_Answer")
+
+
+def stat(uri: str) -> FileInfo | None:
+    """Size, time and ETag of a file; None if there is none (a folder is none).
+
+    Raises:
+        StorageError: if the store cannot be asked.
+    """
+    return at(uri, local_files.stat, remote_files.stat)
+
+
+def exists(uri: str) -> bool:
+    """Whether there is a file at this URI. A folder is none: an object store has no folders.
+
+    Raises:
+        StorageError: if the store cannot be asked.
+    """
+    return stat(uri) is not None
+
+
+def read_bytes(uri: str) -> bytes:
+    """The whole file.
+
+    Raises:
+        MissingFileError: if it is not there.
+        StorageError: if it cannot be read.
+    """
+    return at(uri, local_files.read, remote_files.read)
+
+
+def read_text(uri: str) -> str:
+    """The whole file as UTF-8 text.
+
+    Raises:
+        MissingFileError: if it is not there.
+        StorageError: if it cannot be read or is not UTF-8.
+    """
+    return _decode(read_bytes(uri), uri)
+
+
+def write_bytes(uri: str, data: bytes, *, is_synced: bool = True) -> None:
+    """Puts a file in place, whole; folders are created.
+
+    Args:
+        uri: the target; what is there is replaced.
+        data: its content.
+        is_synced: wait until a local file is on the disk. Only for what may be lost in a power cut can this be left
+            out.
+
+    Raises:
+        StorageError: if it cannot be written. The target is then what it was before.
+    """
+    at(
+        uri,
+        lambda path: local_files.write(path, data, is_synced=is_synced),
+        lambda opened: remote_files.write(opened, data),
+    )
+
+
+def write_once(uri: str, data: bytes) -> bool:
+    """Creates a file that nobody has created yet; False (and nothing changed) if it is there.
+
+    Of several writers at once exactly one gets True: locally by a hard link, on S3 by a conditional put. Where a store
+    has no conditional put, its plugin's check-then-put is used, and two writers in the same instant may both get True.
+    An answer that is lost on the way and asked again comes back as False although the content is this writer's own.
+
+    Raises:
+        StorageError: if it cannot be written.
+    """
+    return at(
+        uri, lambda path: local_files.write_once(path, data), lambda opened: remote_files.write_once(opened, data)
+    )
+
+
+def delete(uri: str) -> None:
+    """Removes a file; one that is not there is fine.
+
+    Raises:
+        StorageError: if it cannot be removed.
+    """
+    at(uri, local_files.delete, remote_files.delete)
+
+
+def list_files(uri_prefix: str) -> dict[str, FileInfo]:
+    """Every file below a folder, by its path relative to it, from one recursive listing; {} if there is none.
+
+    Files that are being written (`.<name>.<tag>.tmp`) are left out.
+
+    Raises:
+        StorageError: if the store cannot be asked, or cannot list (http).
+    """
+    return at(uri_prefix, local_files.list_files, remote_files.list_files)
+
+
+def read_many(uris_to_read: Iterable[str]) -> dict[str, bytes]:
+    """The files by URI, read at the same time where they are remote; missing ones are left out.
+
+    Raises:
+        StorageError: if any of them cannot be read, with a finding for each.
+    """
+    return _many(uris_to_read, read_bytes)
+
+
+def stat_many(uris_to_ask: Iterable[str]) -> dict[str, FileInfo]:
+    """`stat` of many URIs, asked at the same time where they are remote; missing ones are left out.
+
+    Raises:
+        StorageError: if any store cannot be asked, with a finding for each URI.
+    """
+    return {uri: info for uri, info in _many(uris_to_ask, stat).items() if info is not None}
+
+
+def local_copy(uri: str) -> Path:
+    """A local path to read a file from: its own, or for a remote one a checked copy in the user's cache.
+
+    The copy is compared with the store (ETag or time, and size) on every call, downloaded once by parallel processes,
+    and never evicted while this process lives. It must not be changed.
+
+    Raises:
+        MissingFileError: if the file is not there.
+        StorageError: if it cannot be read.
+    """
+    return at(uri, lambda path: _existing_path(path, uri), _fetched)
+
+
+def sweep_temporary(root_uri: str, older_than_s: float) -> int:
+    """Removes what killed processes have left half-written below a local root; how many files.
+
+    Remote stores keep no half-written files (a bucket should have a rule that aborts old multipart uploads).
+    """
+    return at(root_uri, lambda path: local_files.sweep_temporary(path, older_than_s), lambda _: 0)
+
+
+def _fetched(opened: str) -> Path:
+    from rv_core import download_cache
+
+    return download_cache.fetch(opened)
+
+
+def at(uri: str, locally: Callable[[str], _Answer], remotely: Callable[[str], _Answer]) -> _Answer:
+    """What one of two functions says: of the path of a local URI, or of a remote URI; variables filled in."""
+    with opened_uri(uri) as opened:
+        return locally(path_of(opened)) if uris.is_local(opened) else remotely(opened)
+
+
+@contextmanager
+def opened_uri(uri: str) -> Iterator[str]:
+    """The URI with its variables filled in; errors inside the block show it as it was written."""
+    opened = uris.expand(uri)
+    try:
+        yield opened
+    except StorageError as err:
+        concealed = _concealed(err, uri)
+        if concealed is None:
+            raise
+        # Without its cause: that one shows what the variables hold.
+        raise concealed from None
+
+
+def _concealed(err: StorageError, uri: str) -> StorageError | None:
+    block = err.block
+    texts = (block.what, block.where, block.why, block.fix)
+    what, where, why, fix = (uris.conceal(text, uri) for text in texts)
+    if (what, where, why, fix) == texts:
+        return None
+    return type(err)(what, where=where, why=why, fix=fix, findings=block.findings)
+
+
+def path_of(opened: str) -> str:
+    """The path of a local URI.
+
+    Raises:
+        StorageError: if it is that of another machine.
+    """
+    try:
+        return uris.local_path(opened)
+    except ValueError as err:
+        raise StorageError("not a file on this machine", where=opened, fix="write file:///folder/name") from err
+
+
+def _existing_path(path: str, uri: str) -> Path:
+    if local_files.stat(path) is None:
+        raise file_errors.missing(uri)
+    return Path(path)
+
+
+def _decode(data: bytes, uri: str) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as err:
+        raise StorageError("the file is not UTF-8 text", where=uri, why=str(err)) from err
+
+
+def _many(wanted: Iterable[str], question: Callable[[str], _Answer]) -> dict[str, _Answer]:
+    answers: dict[str, _Answer] = {}
+    remote: list[str] = []
+    for uri in dict.fromkeys(wanted):
+        if not uris.is_local(uris.expand(uri)):
+            remote.append(uri)
+            continue
+        try:
+            answers[uri] = question(uri)
+        except MissingFileError:
+            continue
+    if remote:
+        answers.update(remote_files.ask_many(question, remote))
+    return answers

@@ -1,0 +1,90 @@
+"""How durations, rates, numbers and foreign text are worded for people. Pure."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+#: A number of a progress event whose name says that it counts: shown without digits after the point.
+_MAX_NUMBERS = 6
+
+
+def printable(text: str, limit: int | None = None) -> str:
+    r"""Foreign text for one line of a terminal: control and escape characters become a space or `\\x1b`, the rest stays.
+
+    Args:
+        text: a name, a reason or a log line that somebody else wrote.
+        limit: cut after this many characters, with a mark.
+    """
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " if c in "\n\r\t" else _escaped(c) for c in text)
+    return text if limit is None or len(text) <= limit else text[: max(limit - 1, 0)] + "…"
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def duration_text(seconds: float) -> str:
+    """A duration as `0.4 s`, `0:42`, `1:02:03` or `2 d 3 h`; "" for a negative or unknown one."""
+    if not 0 <= seconds < float("inf"):
+        return ""
+    if 0 < seconds < 1:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours >= 48:
+        return f"{hours // 24} d {hours % 24} h"
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def rate_text(per_second: float) -> str:
+    """A rate in the unit that makes it readable: `12/s`, `3.1/min`, `0.5/h`; "" for none."""
+    if not 0 < per_second < float("inf"):
+        return ""
+    for factor, unit in ((1, "s"), (60, "min")):
+        if per_second * factor >= 1:
+            return f"{_short_number(per_second * factor)}/{unit}"
+    return f"{_short_number(per_second * 3600)}/h"
+
+
+def numbers_text(numbers: Mapping[str, Any], limit: int = _MAX_NUMBERS) -> str:
+    """The numbers of a progress event as `epoch 3  loss 0.412  val_f1 0.871`, at most six of them."""
+    pairs = list(numbers.items())[:limit]
+    return "  ".join(f"{printable(str(name))} {_number_text(value)}" for name, value in pairs)
+
+
+def count_text(count: int, noun: str) -> str:
+    """A count with its noun: `1 task`, `5 tasks`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def exit_text(exit_code: int | None) -> str:
+    """An exit code in words: `exit code 1`, `killed by SIGKILL`, `exit code 137 (SIGKILL)`; "" for none."""
+    if exit_code is None:
+        return ""
+    if exit_code < 0:
+        return f"killed by {_signal_name(-exit_code)}"
+    if exit_code == 75:
+        return "exit code 75 (stopped with its state saved)"
+    if 128 < exit_code < 128 + 65:
+        return f"exit code {exit_code} ({_signal_name(exit_code - 128)})"
+    return f"exit code {exit_code}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _number_text(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return printable(str(value), 24)
+    return str(value) if isinstance(value, int) else f"{value:.4g}"
+
+
+def _short_number(value: float) -> str:
+    return f"{value:.1f}" if value < 10 else f"{value:.0f}"

@@ -1,0 +1,57 @@
+"""Chip classification: a pipeline that gives each cell of a georeferenced image one class.
+
+The config classes are all that a user's module needs; they import neither torch nor rasterio nor numpy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rv_pipeline_chip_classification.config import AnalyzeConfig as AnalyzeConfig
+    from rv_pipeline_chip_classification.config import ChipClassificationConfig as ChipClassificationConfig
+    from rv_pipeline_chip_classification.config import ChipConfig as ChipConfig
+    from rv_pipeline_chip_classification.config import ClassConfig as ClassConfig
+    from rv_pipeline_chip_classification.config import ClassRasterLabelsConfig as ClassRasterLabelsConfig
+    from rv_pipeline_chip_classification.config import DatasetConfig as DatasetConfig
+    from rv_pipeline_chip_classification.config import EvalConfig as EvalConfig
+    from rv_pipeline_chip_classification.config import GeoJsonLabelsConfig as GeoJsonLabelsConfig
+    from rv_pipeline_chip_classification.config import LabelsConfig as LabelsConfig
+    from rv_pipeline_chip_classification.config import ModelConfig as ModelConfig
+    from rv_pipeline_chip_classification.config import PredictConfig as PredictConfig
+    from rv_pipeline_chip_classification.config import RasterSourceConfig as RasterSourceConfig
+    from rv_pipeline_chip_classification.config import SceneConfig as SceneConfig
+    from rv_pipeline_chip_classification.config import TrainConfig as TrainConfig
+
+_CONFIGS = (
+    "AnalyzeConfig",
+    "ChipClassificationConfig",
+    "ChipConfig",
+    "ClassConfig",
+    "ClassRasterLabelsConfig",
+    "DatasetConfig",
+    "EvalConfig",
+    "GeoJsonLabelsConfig",
+    "LabelsConfig",
+    "ModelConfig",
+    "PredictConfig",
+    "RasterSourceConfig",
+    "SceneConfig",
+    "TrainConfig",
+)
+
+__all__ = ["__version__", *_CONFIGS]  # noqa: PLE0604
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _CONFIGS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.config"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

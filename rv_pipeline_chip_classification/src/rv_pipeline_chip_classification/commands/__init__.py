@@ -1,0 +1,1 @@
+"""What the commands of the pipeline do, as plain functions of values."""

@@ -1,0 +1,101 @@
+"""The command `analyze`: statistics of each training scene, and of all of them together."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rv_core.errors import DataError
+from rv_core.storage import Storage
+from rv_pipeline_chip_classification.config import AnalyzeConfig, SceneConfig
+from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.data.statistics import (
+    ChannelStatistics,
+    from_json,
+    merge,
+    merge_all,
+    no_pixels,
+    statistics_of,
+)
+from rv_pipeline_chip_classification.data.windows import Window
+
+Progress = Callable[[int, int], None]
+
+
+def statistics_name(scene_id: str) -> str:
+    """Name of a scene's statistics under the root."""
+    return f"analyze/{scene_id}.json"
+
+
+def analyze_scene(
+    scene: SceneConfig, analyze: AnalyzeConfig, storage: Storage, progress: Progress | None = None
+) -> ChannelStatistics:
+    """Write the statistics of a scene's valid pixels to `analyze/<scene id>.json`; each block is read once.
+
+    Args:
+        scene: the scene; all of its extent counts, whatever its AOI.
+        analyze: how much of it is read.
+        storage: where the file goes.
+        progress: called with (rows done, rows in all).
+
+    Raises:
+        DataError: if the image cannot be read.
+    """
+    with SceneRaster(scene.raster, scene.id) as raster:
+        statistics = no_pixels(raster.num_channels)
+        box = raster.extent
+        for part, pixels in raster.iter_strips(box, _Sample(analyze.sample_fraction)):
+            statistics = merge(statistics, statistics_of(pixels.values, pixels.valid))
+            if progress is not None:
+                progress(part.row_end - box.row_off, box.height)
+        names, dtype = list(raster.channel_names), str(raster.dtype)
+    plain: dict[str, Any] = {"scene": scene.id, "dtype": dtype, "channels": names, **statistics.to_json()}
+    storage.write_text(statistics_name(scene.id), json.dumps(plain, indent=1) + "\n")
+    return statistics
+
+
+class _Sample:
+    """Chooses a share of the strips, evenly spread and always the first: which part of a strip is wanted."""
+
+    def __init__(self, fraction: float) -> None:
+        self._fraction, self._seen = fraction, 0
+
+    def __call__(self, strip: Window) -> Window:
+        before = math.ceil(self._seen * self._fraction)
+        self._seen += 1
+        is_chosen = math.ceil(self._seen * self._fraction) > before
+        return strip if is_chosen else strip._replace(height=0)
+
+
+def read_statistics(storage: Storage, scene_id: str) -> ChannelStatistics:
+    """What `analyze` wrote for a scene.
+
+    Raises:
+        DataError: if the file is damaged.
+        StorageError: if it cannot be read.
+    """
+    where = storage.uri(statistics_name(scene_id))
+    try:
+        plain = json.loads(storage.read_text(statistics_name(scene_id)))
+    except ValueError as err:
+        raise DataError("statistics are damaged", where=where, why=str(err)) from err
+    return from_json(plain, where=where)
+
+
+def merge_statistics(storage: Storage, scene_ids: Sequence[str]) -> ChannelStatistics:
+    """The statistics of some scenes together, from the files of `analyze`.
+
+    Raises:
+        DataError: if scenes differ in the number of channels, or no scene has a valid pixel.
+    """
+    parts = [read_statistics(storage, scene_id) for scene_id in scene_ids]
+    counts = {part.num_channels: scene_id for scene_id, part in zip(scene_ids, parts, strict=True)}
+    if len(counts) > 1:
+        why = ", ".join(f"{scene_id!r} has {count}" for count, scene_id in counts.items())
+        raise DataError("training scenes differ in the number of channels", why=why, fix="set channel_order")
+    merged = merge_all(parts, next(iter(counts), 0))
+    if not merged.count:
+        raise DataError("no training scene has a valid pixel", where=", ".join(scene_ids), fix="check nodata")
+    return merged

@@ -1,0 +1,275 @@
+"""The command `chip` for one scene: choose windows, label them, store the pixels that they cover."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rv_core.storage import Storage
+from rv_pipeline_chip_classification.config import ChipConfig, ClassConfig, SceneConfig
+from rv_pipeline_chip_classification.data.aoi import Aoi, read_aoi
+from rv_pipeline_chip_classification.data.chip_layout import ChipLayout, layout_of
+from rv_pipeline_chip_classification.data.chip_store import index_name, mask_name, pixels_name
+from rv_pipeline_chip_classification.data.chip_writer import ChipRecords, NpyWriter, index_lines
+from rv_pipeline_chip_classification.data.class_counts import box_sums, summed_area
+from rv_pipeline_chip_classification.data.labels import UNLABELLED, LabelSource, WindowLabels, open_labels
+from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.data.windows import (
+    Window,
+    WindowArray,
+    random_windows,
+    scene_rng,
+    windows_over,
+)
+
+_log = logging.getLogger(__name__)
+
+#: Windows drawn per window wanted before an AOI is called too small for random windows.
+_MAX_DRAWS_PER_WINDOW = 100
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class ChipCounts:
+    """What became of the windows of a scene.
+
+    Args:
+        scene_id: the scene.
+        subset: "train", "validation" or "test".
+        num_windows: windows that the sampling gave.
+        num_in_aoi: of these, those that the AOI selects.
+        num_labelled: of these, those with a class.
+        num_chips: of these, those with enough valid pixels; they were stored.
+        class_counts: class name -> chips.
+    """
+
+    scene_id: str
+    subset: str
+    num_windows: int
+    num_in_aoi: int
+    num_labelled: int
+    num_chips: int
+    class_counts: dict[str, int]
+
+    def to_json(self) -> dict[str, int]:
+        """The numbers by name, for a manifest; `chips_of_<class name>` for each class."""
+        return {
+            "num_windows": self.num_windows,
+            "num_in_aoi": self.num_in_aoi,
+            "num_labelled": self.num_labelled,
+            "num_chips": self.num_chips,
+            **{f"chips_of_{name}": count for name, count in self.class_counts.items()},
+        }
+
+    def why_none(self) -> str:
+        """In words, why a scene gave no chip."""
+        if not self.num_windows:
+            return "it has no labels, or its image no pixels"
+        if not self.num_in_aoi:
+            return f"none of its {self.num_windows} windows is selected by the AOI"
+        if not self.num_labelled:
+            return f"none of its {self.num_in_aoi} windows has a label"
+        return f"none of its {self.num_labelled} labelled windows has enough valid pixels"
+
+
+@dataclass(frozen=True)
+class SelectedWindows:
+    """The windows of a scene that are to be chipped if their pixels are valid.
+
+    Args:
+        windows: (N, 4) int64.
+        labels: of these windows; each has a class.
+        num_windows: before the AOI.
+        num_in_aoi: before the labels.
+    """
+
+    windows: WindowArray
+    labels: WindowLabels
+    num_windows: int
+    num_in_aoi: int
+
+
+NO_WINDOWS = SelectedWindows(np.empty((0, 4), np.int64), WindowLabels(np.empty(0, np.int64), np.empty(0)), 0, 0)
+
+
+def chip_scene(
+    scene: SceneConfig,
+    subset: str,
+    classes: ClassConfig,
+    chip: ChipConfig,
+    seed: int,
+    storage: Storage,
+    progress: Progress | None = None,
+) -> ChipCounts:
+    """Chip one scene into the files that `data/chip_store.py` describes; each block of the image is read once.
+
+    Args:
+        scene: the scene; without labels it has no chips.
+        subset: what the scene is used for; only passed on to the counts.
+        classes: the classes.
+        chip: which windows.
+        seed: of random windows, together with the scene's id.
+        storage: where `chip/…` goes.
+        progress: called with (rows done, rows in all).
+
+    Raises:
+        DataError: if the image, the labels or the AOI cannot be read or used.
+    """
+    with SceneRaster(scene.raster, scene.id) as raster:
+        share_name, selected = _selected_windows(scene, classes, chip, seed, raster)
+        records = _store(raster, selected, share_name, chip, storage, progress)
+        _write_index(records, classes, raster, storage)
+    counts = _counts_of(scene.id, subset, classes, selected, records)
+    if not counts.num_chips:
+        _log.warning("scene %s has no chips: %s", scene.id, counts.why_none())
+    return counts
+
+
+def _selected_windows(
+    scene: SceneConfig, classes: ClassConfig, chip: ChipConfig, seed: int, raster: SceneRaster
+) -> tuple[str, SelectedWindows]:
+    """What shares of labels are called, and the windows to chip; none for a scene without labels."""
+    if scene.labels is None:
+        return "label_fraction", NO_WINDOWS
+    aoi = read_aoi(scene.aoi_uris, raster.grid, raster.extent, scene_id=scene.id)
+    with open_labels(scene, classes, raster.grid, raster.extent) as source:
+        _tell_notes(scene.id, source, chip)
+        return source.share_name, select_windows(raster, aoi, source, chip, seed)
+
+
+def _tell_notes(scene_id: str, source: LabelSource, chip: ChipConfig) -> None:
+    for note in [*source.report.notes, source.warn_of(chip.chip_size_px)]:
+        if note:
+            _log.warning("labels of scene %s: %s", scene_id, note)
+
+
+def select_windows(raster: SceneRaster, aoi: Aoi, source: LabelSource, chip: ChipConfig, seed: int) -> SelectedWindows:
+    """The labelled windows of a scene, by sampling and AOI; pixels are not looked at."""
+    num_windows, windows = sample_windows(raster.extent, aoi, chip, scene_rng(seed, raster.scene_id))
+    labels = source.label(windows)
+    is_labelled = labels.class_ids != UNLABELLED
+    kept = WindowLabels(labels.class_ids[is_labelled], labels.shares[is_labelled])
+    return SelectedWindows(windows[is_labelled], kept, num_windows, len(windows))
+
+
+def sample_windows(extent: Window, aoi: Aoi, chip: ChipConfig, rng: np.random.Generator) -> tuple[int, WindowArray]:
+    """How many windows were sampled (sliding: all; random: those wanted), and those that the AOI selects."""
+    size_px = chip.chip_size_px
+    if chip.sampling == "sliding":
+        windows = windows_over(extent, size_px=size_px, stride_px=chip.stride_px or size_px)
+        return len(windows), windows[aoi.selects(windows, within=chip.within_aoi)]
+    wanted = chip.windows_per_scene or 0
+    area = _draw_area(aoi, extent, size_px)
+    chosen, num_chosen = [np.empty((0, 4), np.int64)], 0
+    for _ in range(_MAX_DRAWS_PER_WINDOW):
+        if num_chosen >= wanted or area.is_empty:
+            break
+        drawn = random_windows(area, wanted, size_px=size_px, rng=rng)
+        chosen.append(drawn[aoi.selects(drawn, within=chip.within_aoi)])
+        num_chosen += len(chosen[-1])
+    return wanted, np.concatenate(chosen)[:wanted]
+
+
+def _draw_area(aoi: Aoi, extent: Window, size_px: int) -> Window:
+    """The part of the extent that random windows are drawn from: the AOI's box with a window's margin around it."""
+    box = aoi.bounds()
+    if box.is_empty:
+        return box
+    margin = Window(box.row_off - size_px, box.col_off - size_px, box.height + 2 * size_px, box.width + 2 * size_px)
+    return margin.intersection(extent)
+
+
+def _store(
+    raster: SceneRaster,
+    selected: SelectedWindows,
+    share_name: str,
+    chip: ChipConfig,
+    storage: Storage,
+    progress: Progress | None,
+) -> ChipRecords:
+    """Write the pixels, and say which windows have enough valid ones."""
+    layout = layout_of(selected.windows, raster.extent)
+    num_invalid = _write_pixels(raster, layout, storage, progress)
+    num_valid = layout.windows[:, 2] * layout.windows[:, 3] - num_invalid
+    fractions = num_valid / (selected.windows[:, 2] * selected.windows[:, 3])
+    kept = (num_valid > 0) & (fractions >= chip.min_valid_fraction)
+    return ChipRecords(
+        raster.scene_id,
+        selected.windows[kept],
+        layout.offsets[kept],
+        selected.labels.class_ids[kept],
+        selected.labels.shares[kept],
+        share_name,
+        np.round(fractions[kept], 6).astype(np.float64),
+        num_invalid[kept] > 0,
+    )
+
+
+def _write_pixels(
+    raster: SceneRaster, layout: ChipLayout, storage: Storage, progress: Progress | None
+) -> NDArray[np.int64]:
+    """Write the pixels, and their mask if some are invalid: pixels without data in each window, (N,) int64."""
+    num_invalid = np.zeros(len(layout.windows), np.int64)
+    scene_id, shape = raster.scene_id, layout.shape
+    with ExitStack() as stack:
+        path = stack.enter_context(storage.output_file(pixels_name(scene_id)))
+        pixels_file = stack.enter_context(NpyWriter(path, (*shape, raster.num_channels), raster.dtype))
+        mask_file: NpyWriter | None = None
+        for part, pixels in raster.iter_strips(layout.box, layout.needed_part):
+            for row, stored_row, height in layout.runs(part):
+                rows = slice(row, row + height)
+                pixels_file.write(stored_row, part.col_off - layout.box.col_off, pixels.values[rows])
+                if pixels.valid is not None:
+                    if mask_file is None:
+                        mask_path = stack.enter_context(storage.output_file(mask_name(scene_id)))
+                        mask_file = stack.enter_context(NpyWriter(mask_path, shape, np.dtype(np.uint8), fill=1))
+                    mask = pixels.valid[rows].view(np.uint8)
+                    mask_file.write(stored_row, part.col_off - layout.box.col_off, mask)
+            if pixels.valid is not None:
+                _add_invalid(num_invalid, layout.windows, part, ~pixels.valid)
+            if progress is not None:
+                progress(part.row_end - layout.box.row_off, layout.box.height)
+    if mask_file is None and storage.exists(mask_name(scene_id)):
+        storage.delete(mask_name(scene_id))
+    return num_invalid
+
+
+def _add_invalid(
+    num_invalid: NDArray[np.int64], windows: WindowArray, part: Window, invalid: NDArray[np.bool_]
+) -> None:
+    """Add to each window what it has of a strip's invalid pixels (H, W)."""
+    ends = windows[:, :2] + windows[:, 2:]
+    boxes = np.concatenate([windows[:, :2], ends], axis=1) - np.tile([part.row_off, part.col_off], 2)
+    boxes[:, [0, 2]] = np.clip(boxes[:, [0, 2]], 0, part.height)
+    boxes[:, [1, 3]] = np.clip(boxes[:, [1, 3]], 0, part.width)
+    touched = np.flatnonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
+    num_invalid[touched] += box_sums(summed_area(invalid), boxes[touched])
+
+
+def _write_index(records: ChipRecords, classes: ClassConfig, raster: SceneRaster, storage: Storage) -> None:
+    with (
+        storage.output_file(index_name(records.scene_id)) as path,
+        path.open("w", encoding="utf-8", newline="\n") as file,
+    ):
+        file.writelines(index_lines(records, classes.names, raster.grid.transform))
+
+
+def _counts_of(
+    scene_id: str, subset: str, classes: ClassConfig, selected: SelectedWindows, records: ChipRecords
+) -> ChipCounts:
+    per_class = np.bincount(records.class_ids, minlength=len(classes.names)).tolist()
+    return ChipCounts(
+        scene_id,
+        subset,
+        selected.num_windows,
+        selected.num_in_aoi,
+        len(selected.windows),
+        len(records.class_ids),
+        dict(zip(classes.names, per_class, strict=True)),
+    )

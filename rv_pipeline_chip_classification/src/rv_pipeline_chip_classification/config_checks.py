@@ -1,0 +1,280 @@
+"""Checks of the configuration that go beyond types and ranges; pure functions of config values.
+
+Each yields findings whose `where` is relative to the object that is checked. Nothing here opens a file.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rv_core.errors import Finding, unknown_name
+
+if TYPE_CHECKING:
+    from rv_pipeline_chip_classification.config import (
+        ChipClassificationConfig,
+        ChipConfig,
+        DatasetConfig,
+        LabelsConfig,
+        SceneConfig,
+    )
+
+SCENE_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+BACKBONES = ("small_cnn", "resnet18", "resnet34", "resnet50")
+
+#: Kept apart by people with colour-blindness as far as ten colours can be (Okabe-Ito, then Tableau's).
+_PALETTE = [
+    "#0072b2",
+    "#e69f00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#d55e00",
+    "#f0e442",
+    "#7f7f7f",
+    "#8c564b",
+    "#17becf",
+    "#aec7e8",
+    "#ffbb78",
+    "#98df8a",
+    "#ff9896",
+    "#c5b0d5",
+    "#c49c94",
+    "#f7b6d2",
+    "#dbdb8d",
+    "#9edae5",
+    "#393b79",
+]
+
+
+def palette_color(class_id: int) -> str:
+    """The fixed colour of a class id as `#rrggbb`; it does not depend on the other classes."""
+    if class_id < len(_PALETTE):
+        return _PALETTE[class_id]
+    # The golden angle never comes back to a hue, so any number of classes keep different colours.
+    red, green, blue = colorsys.hsv_to_rgb((class_id * 0.618033988749895) % 1.0, 0.65, 0.85)
+    return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
+
+
+def repeated(values: Iterable[str]) -> list[str]:
+    """The values that occur more than once, each once, in order."""
+    seen: dict[str, int] = {}
+    for value in values:
+        seen[value] = seen.get(value, 0) + 1
+    return [value for value, count in seen.items() if count > 1]
+
+
+def check_classes(names: Sequence[str], colors: Sequence[str]) -> Iterator[Finding]:
+    """Names are unique and not empty; colours are `#rrggbb`, one per class."""
+    if not names:
+        yield Finding("names", "no class is named", "name at least two classes")
+    elif len(names) == 1:
+        only = f"{names[0]!r} is the only class, so every answer is right"
+        yield Finding("names", only, 'name another one, for instance "background"', severity="warning")
+    for index, name in enumerate(names):
+        if not name.strip():
+            yield Finding(f"names[{index}]", "a class name is empty")
+    for name in repeated(names):
+        yield Finding("names", f"class name {name!r} is given more than once", "class names must be unique")
+    if colors and len(colors) != len(names):
+        yield Finding(
+            "colors", f"{len(colors)} colours for {len(names)} classes", "give one per class, or none for the palette"
+        )
+    for index, color in enumerate(colors):
+        if not re.fullmatch(r"#[0-9A-Fa-f]{6}", color):
+            yield Finding(f"colors[{index}]", f"{color!r} is no colour", 'write it as "#rrggbb"')
+
+
+def check_scene_id(scene_id: str) -> Iterator[Finding]:
+    """A scene id is safe as a file name on every file system."""
+    if not re.fullmatch(SCENE_ID_PATTERN, scene_id):
+        yield Finding(
+            "id",
+            f"{scene_id!r} cannot be a scene id",
+            "start with a letter or digit; then letters, digits, '.', '_' and '-'; at most 100 characters",
+        )
+
+
+def check_raster_source(
+    uris: Sequence[str], channel_order: Sequence[int] | None, bbox: Sequence[int] | None
+) -> Iterator[Finding]:
+    """There is an image, channels count from 0, and the crop is a box."""
+    if not uris:
+        yield Finding("uris", "no image is given")
+    for uri in repeated(uris):
+        yield Finding("uris", f"{uri} is given more than once")
+    if channel_order is not None and not channel_order:
+        yield Finding("channel_order", "no channel is chosen", "leave it out to take all bands but alpha")
+    for index, channel in enumerate(channel_order or ()):
+        if channel < 0:
+            yield Finding(
+                f"channel_order[{index}]",
+                f"channel {channel} is negative",
+                "channels count from 0, as the file's bands do from 1",
+            )
+    if bbox is not None:
+        yield from _check_bbox(bbox)
+
+
+def _check_bbox(bbox: Sequence[int]) -> Iterator[Finding]:
+    fix = "write [row_off, col_off, height, width] in pixels"
+    if len(bbox) != 4:
+        yield Finding("bbox", f"{list(bbox)} has {len(bbox)} numbers instead of 4", fix)
+        return
+    row_off, col_off, height, width = bbox
+    if row_off < 0 or col_off < 0:
+        yield Finding("bbox", f"{list(bbox)} begins before the first pixel", fix)
+    if height < 1 or width < 1:
+        yield Finding("bbox", f"{list(bbox)} holds no pixel", fix)
+
+
+def check_geojson_labels(class_property: str | None) -> Iterator[Finding]:
+    """A property that is named has a name."""
+    if class_property is not None and not class_property:
+        yield Finding(
+            "class_property", "the property's name is empty", "leave it out to use class_id, class_name, label"
+        )
+
+
+def check_class_values(class_values: dict[int, str]) -> Iterator[Finding]:
+    """At least one raster value has a class."""
+    if not class_values:
+        yield Finding("class_values", "no raster value has a class", 'write for instance {1: "forest", 2: "shrub"}')
+
+
+def check_chip(chip: ChipConfig) -> Iterator[Finding]:
+    """The options of random and sliding sampling are not mixed."""
+    if chip.sampling == "random":
+        if chip.windows_per_scene is None:
+            yield Finding("windows_per_scene", 'sampling is "random" but not how many windows to draw')
+        if chip.stride_px is not None:
+            yield Finding("stride_px", 'is not used where sampling is "random"', "leave it out")
+    elif chip.windows_per_scene is not None:
+        yield Finding(
+            "windows_per_scene", 'is not used where sampling is "sliding"', 'leave it out, or set sampling to "random"'
+        )
+
+
+def check_backbone(backbone: str) -> Iterator[Finding]:
+    """The backbone is one of ours or one of timm's."""
+    if backbone not in BACKBONES and not re.fullmatch(r"timm:.+", backbone):
+        yield Finding("backbone", *unknown_name("backbone", backbone, [*BACKBONES, "timm:<name>"]))
+
+
+def check_subsets(subsets: Sequence[str]) -> Iterator[Finding]:
+    """Each subset is named once."""
+    for subset in repeated(subsets):
+        yield Finding("subsets", f"{subset!r} is given more than once")
+
+
+def check_dataset(dataset: DatasetConfig) -> Iterator[Finding]:
+    """There are training scenes, and ids are unique without regard to case over all subsets."""
+    if not dataset.train_scenes:
+        yield Finding("train_scenes", "there is no training scene")
+    first: dict[str, str] = {}
+    for path, _subset, scene in dataset.located_scenes():
+        where = first.setdefault(scene.id.casefold(), path)
+        if where != path:
+            yield Finding(
+                f"{path}.id",
+                f"scene id {scene.id!r} is also that of {where}",
+                "ids name files: make them unique over all subsets, without regard to case",
+            )
+
+
+def check_pipeline(config: ChipClassificationConfig) -> Iterator[Finding]:
+    """Whatever needs more than one part of the config to be seen."""
+    yield from _check_class_names(config)
+    yield from _check_labels_present(config)
+    yield from _check_channel_counts(config)
+    yield from _check_evaluation(config)
+    yield from _check_class_weights(config)
+
+
+def _located_labels(config: ChipClassificationConfig) -> Iterator[tuple[str, str, SceneConfig, LabelsConfig]]:
+    for path, subset, scene in config.dataset.located_scenes():
+        if scene.labels is not None:
+            yield f"dataset.{path}.labels", subset, scene, scene.labels
+
+
+def _check_class_names(config: ChipClassificationConfig) -> Iterator[Finding]:
+    for path, _subset, _scene, labels in _located_labels(config):
+        for place, name in labels.class_names_used():
+            if name not in config.classes.names:
+                yield Finding(f"{path}.{place}", *unknown_name("class", name, config.classes.names))
+
+
+def _check_labels_present(config: ChipClassificationConfig) -> Iterator[Finding]:
+    for path, subset, scene in config.dataset.located_scenes():
+        if scene.labels is None and subset == "train":
+            yield Finding(f"dataset.{path}.labels", f"training scene {scene.id!r} has no labels")
+        if scene.labels is None and subset == "validation":
+            what = f"validation scene {scene.id!r} has no labels: it is predicted, and not used for validation"
+            yield Finding(f"dataset.{path}.labels", what, severity="warning")
+
+
+def _check_channel_counts(config: ChipClassificationConfig) -> Iterator[Finding]:
+    first: tuple[str, int] | None = None
+    for path, _subset, scene in config.dataset.located_scenes():
+        if scene.raster.channel_order is None:
+            continue
+        count = len(scene.raster.channel_order)
+        first = first or (path, count)
+        if count != first[1]:
+            yield Finding(
+                f"dataset.{path}.raster.channel_order",
+                f"{count} channels, but {first[1]} in dataset.{first[0]}",
+                "every scene must give the model the same channels",
+            )
+
+
+def _check_evaluation(config: ChipClassificationConfig) -> Iterator[Finding]:
+    for index, subset in enumerate(config.eval.subsets):
+        if subset not in config.predict.subsets:
+            yield Finding(
+                f"eval.subsets[{index}]", f"{subset!r} is evaluated but not predicted", "add it to predict.subsets"
+            )
+    yield from _check_cell_sizes(config)
+
+
+def _check_cell_sizes(config: ChipClassificationConfig) -> Iterator[Finding]:
+    first: tuple[str, int] | None = None
+    for path, subset, _scene, labels in _located_labels(config):
+        if subset not in config.predict.subsets or not labels.has_cell_grid():
+            continue
+        cell_px = labels.cell_size_px or config.chip.chip_size_px
+        if first is None:
+            first = (path, cell_px)
+            yield from _check_cell_against_chip(path, cell_px, config)
+        elif cell_px != first[1]:
+            yield Finding(
+                f"{path}.cell_size_px",
+                f"cells of {cell_px} px, but of {first[1]} px in {first[0]}",
+                "one model has one cell size",
+            )
+
+
+def _check_cell_against_chip(path: str, cell_px: int, config: ChipClassificationConfig) -> Iterator[Finding]:
+    stride_px = config.predict.stride_px or cell_px
+    if cell_px % stride_px:
+        yield Finding(
+            "predict.stride_px",
+            f"windows every {stride_px} px can never match all the cells of {cell_px} px of {path}",
+            "leave it out, or set it to the cell size or a divisor of it",
+        )
+    if cell_px != config.chip.chip_size_px:
+        what = f"the model learns from chips of {config.chip.chip_size_px} px and classifies cells of {cell_px} px"
+        yield Finding(f"{path}.cell_size_px", what, "best give both the same size", severity="warning")
+
+
+def _check_class_weights(config: ChipClassificationConfig) -> Iterator[Finding]:
+    weights = config.train.class_weights
+    if isinstance(weights, str):
+        return
+    if len(weights) != len(config.classes.names):
+        what = f"{len(weights)} weights for {len(config.classes.names)} classes"
+        yield Finding("train.class_weights", what, 'give one per class, or "balanced" or "none"')
+    elif any(weight < 0 for weight in weights) or not any(weights):
+        yield Finding("train.class_weights", f"{weights} are no weights", "give numbers from 0, not all of them 0")

@@ -1,0 +1,1 @@
+"""Pixels, windows and labels: from scenes to chips."""

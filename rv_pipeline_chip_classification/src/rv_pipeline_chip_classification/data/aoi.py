@@ -1,0 +1,74 @@
+"""Areas of interest: which windows of a scene lie where it is fully labelled. The union of all polygons counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from rv_core.errors import DataError
+from rv_pipeline_chip_classification.data.geojson import polygons_in_pixels, read_geojson
+from rv_pipeline_chip_classification.data.grid import Grid
+from rv_pipeline_chip_classification.data.overlaps import window_boxes
+from rv_pipeline_chip_classification.data.windows import Window, WindowArray, clip_windows
+
+#: Closes the seams that reprojecting leaves between polygons that share an edge, and forgives rounded coordinates.
+_TOLERANCE_PX = 1e-3
+
+
+@dataclass(frozen=True)
+class Aoi:
+    """The area of interest of one scene.
+
+    Args:
+        area: union of the polygons in pixel coordinates, or None where all of the scene is of interest.
+        extent: the pixels there are; what a window has beyond them need not lie in the area.
+    """
+
+    area: Any
+    extent: Window
+
+    def selects(self, windows: WindowArray, *, within: bool) -> NDArray[np.bool_]:
+        """Which windows lie inside the area (or, if not `within`, share any area with it): (N,) bool."""
+        if self.area is None or not len(windows):
+            return np.ones(len(windows), np.bool_)
+        boxes = window_boxes(clip_windows(windows, self.extent))
+        selected: NDArray[np.bool_]
+        if within:
+            selected = shapely.covers(self.area, boxes)
+        else:
+            selected = shapely.intersects(self.area, boxes) & ~shapely.touches(self.area, boxes)
+        return selected
+
+    def bounds(self) -> Window:
+        """The box of whole pixels that holds the area inside the extent; empty where they do not meet."""
+        if self.area is None:
+            return self.extent
+        if self.area.is_empty:
+            return Window(self.extent.row_off, self.extent.col_off, 0, 0)
+        left, top, right, bottom = self.area.bounds
+        row, col = int(np.floor(top)), int(np.floor(left))
+        return Window(row, col, int(np.ceil(bottom)) - row, int(np.ceil(right)) - col).intersection(self.extent)
+
+
+def read_aoi(aoi_uris: Sequence[str], grid: Grid, extent: Window, *, scene_id: str) -> Aoi:
+    """The area of interest of a scene from its GeoJSON files.
+
+    Raises:
+        DataError: if a file cannot be used, or none of them holds a polygon.
+    """
+    if not aoi_uris:
+        return Aoi(None, extent)
+    polygons = np.concatenate([polygons_in_pixels(read_geojson(uri), grid).polygons for uri in aoi_uris])
+    if not len(polygons):
+        where = ", ".join(aoi_uris)
+        raise DataError(
+            f"the AOI of scene {scene_id!r} has no polygon", where=where, fix="leave out aoi_uris for all of it"
+        )
+    area = shapely.union_all(shapely.buffer(polygons, _TOLERANCE_PX, join_style="mitre"))
+    shapely.prepare(area)
+    return Aoi(area, extent)

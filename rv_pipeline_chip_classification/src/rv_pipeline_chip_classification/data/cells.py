@@ -1,0 +1,43 @@
+"""Cells: the squares that are predicted, and their truth."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rv_pipeline_chip_classification.config import ChipConfig, ClassConfig, SceneConfig, cell_size_px
+from rv_pipeline_chip_classification.data.aoi import read_aoi
+from rv_pipeline_chip_classification.data.labels import open_labels
+from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.data.windows import WindowArray
+
+
+class LabelledCells(NamedTuple):
+    """The truth of one scene.
+
+    Args:
+        windows: (N, 4) int64, in pixels of the scene, row by row.
+        class_ids: (N,) int64.
+    """
+
+    windows: WindowArray
+    class_ids: NDArray[np.int64]
+
+
+def label_cells(scene: SceneConfig, classes: ClassConfig, chip: ChipConfig) -> LabelledCells:
+    """The cells of a scene that have a class and that its AOI selects.
+
+    Of the image only the header is read. With `infer_cells=False` the cells are the bounds of features, to whole
+    pixels, else the grid of cells over the extent.
+
+    Raises:
+        DataError: if the scene has no labels, or a file cannot be used.
+    """
+    with SceneRaster(scene.raster, scene.id) as raster:
+        aoi = read_aoi(scene.aoi_uris, raster.grid, raster.extent, scene_id=scene.id)
+        with open_labels(scene, classes, raster.grid, raster.extent) as source:
+            windows, class_ids = source.label_cells(cell_size_px(scene.labels, chip))
+    selected = aoi.selects(windows, within=chip.within_aoi)
+    return LabelledCells(windows[selected], class_ids[selected])

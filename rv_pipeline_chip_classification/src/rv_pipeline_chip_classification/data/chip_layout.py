@@ -1,0 +1,69 @@
+"""Which pixels of a scene a chip store holds and where each chip lies in them. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rv_pipeline_chip_classification.data.windows import (
+    Window,
+    WindowArray,
+    bounding_window,
+    clip_windows,
+    covered_rows,
+)
+
+
+@dataclass(frozen=True)
+class ChipLayout:
+    """Where the pixels of windows lie in the stored array.
+
+    Args:
+        box: the box of the scene that holds all windows, as far as there are pixels; its columns are the array's.
+        stored_rows: (box.height + 1,) int64: row r of the box is row `stored_rows[r]` of the array, if some window
+            covers it; the last number is how many rows there are.
+        windows: (N, 4) int64, the windows as far as there are pixels.
+        offsets: (N, 2) int64, row and column of each window's first pixel in the array.
+    """
+
+    box: Window
+    stored_rows: NDArray[np.int64]
+    windows: WindowArray
+    offsets: NDArray[np.int64]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the stored array."""
+        return int(self.stored_rows[-1]), self.box.width
+
+    def needed_part(self, strip: Window) -> Window:
+        """The part of a strip that windows cover, as a box; empty if none does."""
+        row_off, col_off = self.windows[:, 0], self.windows[:, 1]
+        row_end, col_end = row_off + self.windows[:, 2], col_off + self.windows[:, 3]
+        touches = (row_off < strip.row_end) & (row_end > strip.row_off)
+        touches &= (col_off < strip.col_end) & (col_end > strip.col_off)
+        return bounding_window(self.windows[touches]).intersection(strip)
+
+    def runs(self, part: Window) -> list[tuple[int, int, int]]:
+        """The runs of rows of a box that are stored: (row in the box, row in the array, number of rows)."""
+        first = part.row_off - self.box.row_off
+        rows = self.stored_rows[first : first + part.height + 1]
+        is_stored = np.diff(rows) > 0
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], is_stored, [False]]).astype(np.int8)))
+        return [(int(begin), int(rows[begin]), int(end - begin)) for begin, end in edges.reshape(-1, 2)]
+
+
+def layout_of(windows: WindowArray, extent: Window) -> ChipLayout:
+    """The layout that stores every pixel that some window covers once; rows that none covers are left out.
+
+    Args:
+        windows: (N, 4) int64, beginning inside the extent.
+        extent: where there are pixels.
+    """
+    clipped = clip_windows(windows, extent)
+    box = bounding_window(clipped)
+    stored_rows = np.concatenate([[0], np.cumsum(covered_rows(clipped, box))]).astype(np.int64)
+    offsets = np.column_stack([stored_rows[clipped[:, 0] - box.row_off], clipped[:, 1] - box.col_off])
+    return ChipLayout(box, stored_rows, clipped, offsets)

@@ -1,0 +1,165 @@
+"""Several files as one raster: where each lies on the common grid, and which one a pixel is taken from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rv_core.errors import DataError
+from rv_pipeline_chip_classification.data.grid import Grid, Pixels
+from rv_pipeline_chip_classification.data.raster_reader import RasterFile, is_same_crs
+from rv_pipeline_chip_classification.data.row_reader import RowReader, slices_of
+from rv_pipeline_chip_classification.data.windows import Window
+
+#: Files of a mosaic may be off the common grid by this share of a pixel.
+_GRID_TOLERANCE_PX = 0.01
+
+
+@dataclass(frozen=True)
+class PlacedFile:
+    """A file and the box of the mosaic's grid that it fills."""
+
+    file: RasterFile
+    box: Window
+
+
+class Mosaic:
+    """Files of one CRS, pixel size, grid, dtype and number of channels as one raster; gaps are not valid.
+
+    Where files overlap, the first one in order that has a valid pixel there wins.
+    Attributes: as of `RasterFile`; `block_shape` is the largest one.
+    """
+
+    def __init__(self, files: Sequence[RasterFile], scene_id: str) -> None:
+        for file in files[1:]:
+            _check_alike(files[0], file, scene_id)
+        self.files = place_files(files)
+        first = files[0]
+        self.dtype, self.num_channels, self.channel_names = first.dtype, first.num_channels, first.channel_names
+        self.block_shape = (max(file.block_shape[0] for file in files), max(file.block_shape[1] for file in files))
+        self.file_pixel_bytes = first.file_pixel_bytes
+        self.grid = _union_grid(first.grid, [placed.box for placed in self.files])
+
+    def read(self, window: Window) -> Pixels:
+        """The pixels of a window of the grid: values (H, W, C), gaps 0 and not valid."""
+        parts = []
+        for placed in self.files:
+            part = placed.box.intersection(window)
+            if not part.is_empty:
+                parts.append((part, placed.file.read(_local(part, placed.box))))
+        return compose(window, parts, self.dtype, self.num_channels)
+
+    def rows(self, box: Window) -> MosaicRows:
+        """The rows of a box, from top to bottom, each block of each file read once."""
+        return MosaicRows(self, box)
+
+
+class MosaicRows:
+    """Rows of a box of a mosaic; see `RowReader`."""
+
+    def __init__(self, mosaic: Mosaic, box: Window) -> None:
+        self._mosaic, self._box = mosaic, box
+        self._readers = []
+        for placed in mosaic.files:
+            part = placed.box.intersection(box)
+            if not part.is_empty:
+                self._readers.append((placed, part, RowReader(placed.file, _local(part, placed.box))))
+
+    def read(self, row_off: int, height: int) -> Pixels:
+        """Rows `row_off .. row_off + height - 1` of the box; `row_off` never goes back."""
+        rows = Window(row_off, self._box.col_off, height, self._box.width)
+        parts = []
+        for placed, box, reader in self._readers:
+            part = box.intersection(rows)
+            if not part.is_empty:
+                parts.append((part, reader.read(part.row_off - placed.box.row_off, part.height)))
+        return compose(rows, parts, self._mosaic.dtype, self._mosaic.num_channels)
+
+
+def compose(window: Window, parts: Iterable[tuple[Window, Pixels]], dtype: np.dtype[Any], num_channels: int) -> Pixels:
+    """The pixels of a window from parts of it, the first valid one of each pixel; 0 and not valid where there is none.
+
+    Args:
+        window: the box to fill.
+        parts: (box inside the window, its pixels), the most important one first.
+        dtype: of the values.
+        num_channels: of the values.
+    """
+    values = np.zeros((window.height, window.width, num_channels), dtype)
+    valid = np.zeros((window.height, window.width), np.bool_)
+    for box, pixels in parts:
+        place = slices_of(box, window)
+        missing = ~valid[place]
+        wanted = missing if pixels.valid is None else missing & pixels.valid
+        if wanted.all():
+            values[place], valid[place] = pixels.values, True
+        else:
+            _fill(values[place], valid[place], pixels.values, wanted)
+    return Pixels(values, None if valid.all() else valid)
+
+
+def _fill(values: NDArray[Any], valid: NDArray[np.bool_], source: NDArray[Any], wanted: NDArray[np.bool_]) -> None:
+    values[wanted] = source[wanted]
+    valid |= wanted
+
+
+def _local(part: Window, box: Window) -> Window:
+    return part._replace(row_off=part.row_off - box.row_off, col_off=part.col_off - box.col_off)
+
+
+def place_files(files: Sequence[RasterFile]) -> list[PlacedFile]:
+    """Where each file lies on the grid whose pixel (0, 0) is the first row and column that any of them has."""
+    offsets = [_offset(files[0].grid, file.grid) for file in files]
+    rows, cols = [round(row) for row, _ in offsets], [round(col) for _, col in offsets]
+    return [
+        PlacedFile(file, Window(row - min(rows), col - min(cols), file.grid.height, file.grid.width))
+        for file, row, col in zip(files, rows, cols, strict=True)
+    ]
+
+
+def _offset(base: Grid, other: Grid) -> tuple[float, float]:
+    """Row and column, on the base grid, of the other grid's first pixel."""
+    a, b, c, d, e, f = base.transform
+    x, y = other.transform[2] - c, other.transform[5] - f
+    determinant = a * e - b * d
+    return (a * y - d * x) / determinant, (e * x - b * y) / determinant
+
+
+def _union_grid(first: Grid, boxes: Sequence[Window]) -> Grid:
+    a, b, c, d, e, f = first.transform
+    row, col = -boxes[0].row_off, -boxes[0].col_off
+    origin = (a, b, c + a * col + b * row, d, e, f + d * col + e * row)
+    return Grid(max(box.row_end for box in boxes), max(box.col_end for box in boxes), origin, first.crs)
+
+
+def _check_alike(first: RasterFile, other: RasterFile, scene_id: str) -> None:
+    problems = []
+    if first.grid.crs is None or not is_same_crs(first.grid.crs, other.grid.crs):
+        problems.append("all need the same CRS")
+    elif not _has_same_pixels(first.grid, other.grid):
+        problems.append("all need the same pixel size and rotation")
+    elif max(abs(offset - round(offset)) for offset in _offset(first.grid, other.grid)) > _GRID_TOLERANCE_PX:
+        problems.append("their pixels do not lie on one grid")
+    if other.dtype != first.dtype:
+        problems.append(f"dtypes are {first.dtype} and {other.dtype}")
+    if other.num_channels != first.num_channels:
+        problems.append(f"they have {first.num_channels} and {other.num_channels} channels")
+    if problems:
+        raise DataError(
+            f"the files of scene {scene_id!r} are no mosaic",
+            where=f"{first.uri} and {other.uri}",
+            why="; ".join(problems),
+            fix="make them alike (for instance with gdalwarp), or make scenes of them",
+        )
+
+
+def _has_same_pixels(one: Grid, other: Grid) -> bool:
+    """Whether pixels have the same sides, so exactly that the far corner of the larger grid is still in place."""
+    sides = np.array(one.transform)[[0, 1, 3, 4]] - np.array(other.transform)[[0, 1, 3, 4]]
+    longest = max(one.height, one.width, other.height, other.width)
+    pixel = float(np.abs(np.array(one.transform)[[0, 1, 3, 4]]).max())
+    return bool(np.abs(sides).max() * longest <= _GRID_TOLERANCE_PX * pixel)

@@ -1,0 +1,343 @@
+"""Raster files read with GDAL: the only module that imports rasterio to read.
+
+A file is read window by window, in place (`/vsis3`, `/vsicurl`), never downloaded. `data/scene_raster.py` makes
+scenes of files.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError, RasterioIOError
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform as warp_transform
+
+from rv_core import uris
+from rv_core.errors import DataError
+from rv_pipeline_chip_classification.data.gdal_paths import gdal_options, gdal_path
+from rv_pipeline_chip_classification.data.grid import Grid, Pixels
+from rv_pipeline_chip_classification.data.windows import Window
+
+
+class SourceFieldError(DataError):
+    """A field of a scene's `RasterSourceConfig` does not fit its image.
+
+    Args:
+        field: the field, for instance "bbox"; the others are those of `DataError`.
+    """
+
+    def __init__(self, what: str, *, field: str, where: str, why: str, fix: str = "") -> None:
+        super().__init__(what, where=where, why=why, fix=fix)
+        self.field = field
+
+
+@contextmanager
+def raster_env(file_uris: Sequence[str]) -> Iterator[None]:
+    """The one place where GDAL is set up: everything that reads rasters happens inside it."""
+    is_remote = any(not uris.is_local(uris.expand(uri)) for uri in file_uris)
+    with rasterio.Env(**gdal_options(os.environ, is_remote=is_remote)):
+        yield
+
+
+def _open_dataset(uri: str, scene_id: str, what: str) -> Any:
+    path = gdal_path(uri)
+    if uris.is_local(uri) and not path.startswith("/vsi") and not os.path.isfile(path):
+        why = "it is a folder" if os.path.isdir(path) else "there is no such file"
+        raise DataError(f"the {what} of scene {scene_id!r} cannot be opened", where=uri, why=why)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            return rasterio.open(path)
+    except RasterioIOError as err:
+        why = uris.conceal(reason_of(err), uri)
+        raise DataError(f"the {what} of scene {scene_id!r} cannot be opened", where=uri, why=why) from err
+
+
+def reason_of(error: BaseException) -> str:
+    """What GDAL says went wrong: the message of the first cause, for the last one is only "Read failed"."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error)
+
+
+def _grid_of(dataset: Any) -> Grid:
+    a, b, c, d, e, f = tuple(dataset.transform)[:6]
+    crs = dataset.crs.to_wkt() if dataset.crs else None
+    return Grid(dataset.height, dataset.width, (a, b, c, d, e, f), crs)
+
+
+class RasterFile:
+    """One open raster file, of which some channels are read.
+
+    Attributes:
+        uri: where it is.
+        grid: its pixel grid.
+        dtype: of its pixels.
+        num_channels: how many channels are read.
+        channel_names: their descriptions in the file, None where there is none.
+        block_shape: (rows, cols) of the blocks it is stored in.
+        file_pixel_bytes: bytes of one pixel of all bands, which is what reading a block costs.
+    """
+
+    def __init__(
+        self, uri: str, scene_id: str, channels: Sequence[int] | None, nodata: float | None, *, what: str = "image"
+    ) -> None:
+        self.uri, self._scene_id = uri, scene_id
+        self._dataset = _open_dataset(uri, scene_id, what)
+        try:
+            self._set_up(channels, nodata)
+        except BaseException:
+            self._dataset.close()
+            raise
+
+    def _set_up(self, channels: Sequence[int] | None, nodata: float | None) -> None:
+        dataset = self._dataset
+        self.grid = _grid_of(dataset)
+        alpha = _undescribed_alpha(dataset)
+        self._bands = self._chosen_bands(channels, alpha)
+        self.dtype = self._common_dtype()
+        self.num_channels = len(self._bands)
+        self.channel_names = tuple(dataset.descriptions[band - 1] for band in self._bands)
+        self.block_shape: tuple[int, int] = dataset.block_shapes[self._bands[0] - 1]
+        self.file_pixel_bytes = dataset.count * self.dtype.itemsize
+        self._nodata: tuple[Any, ...] = ()
+        self._alpha: int | None = None
+        self._has_mask_band = False
+        self._choose_mask(nodata, alpha)
+
+    def _chosen_bands(self, channels: Sequence[int] | None, alpha: int | None) -> list[int]:
+        count = self._dataset.count
+        if channels is None:
+            return [band for band in range(1, count + 1) if band != alpha] or list(range(1, count + 1))
+        wrong = [channel for channel in channels if not 0 <= channel < count]
+        if wrong:
+            raise SourceFieldError(
+                f"the image of scene {self._scene_id!r} has no channel {wrong[0]}",
+                field="channel_order",
+                where=self.uri,
+                why=f"it has {count} bands, which are the channels 0 to {count - 1}",
+            )
+        return [channel + 1 for channel in channels]
+
+    def _common_dtype(self) -> np.dtype[Any]:
+        dtypes = {self._dataset.dtypes[band - 1] for band in self._bands}
+        dtype = np.dtype(min(dtypes))
+        if len(dtypes) > 1 or dtype.kind not in "iuf":
+            raise DataError(
+                f"the channels of scene {self._scene_id!r} cannot be one array",
+                where=self.uri,
+                why=f"their dtypes are {', '.join(sorted(dtypes))}; all must be the same kind of real number",
+            )
+        return dtype
+
+    def _choose_mask(self, nodata: float | None, alpha: int | None) -> None:
+        """Decide once what makes a pixel invalid: a value per channel, the alpha band or a mask band."""
+        if nodata is not None:
+            self._nodata = (_as_dtype(nodata, self.dtype),) * self.num_channels
+            return
+        flags = {flag for band in self._bands for flag in self._dataset.mask_flag_enums[band - 1]}
+        if MaskFlags.nodata in flags:
+            self._nodata = tuple(_as_dtype(self._dataset.nodatavals[band - 1], self.dtype) for band in self._bands)
+        elif alpha is not None and alpha not in self._bands:
+            self._alpha = alpha
+        elif MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
+            self._has_mask_band = True
+
+    def read(self, window: Window) -> Pixels:
+        """The pixels of a window inside the file.
+
+        Raises:
+            DataError: if GDAL cannot read it, for instance because the file is cut short.
+        """
+        bands = self._bands if self._alpha is None else [*self._bands, self._alpha]
+        values = np.empty((window.height, window.width, len(bands)), self.dtype)
+        box = _rasterio_window(window)
+        try:
+            # GDAL writes straight into the channels-last array through this view.
+            self._dataset.read(bands, window=box, out=values.transpose(2, 0, 1))
+            mask = self._dataset.read_masks(self._bands[0], window=box) if self._has_mask_band else None
+        except RasterioError as err:
+            raise _read_error(self._scene_id, self.uri, window, err) from err
+        if self._alpha is not None:
+            values, mask = np.ascontiguousarray(values[..., :-1]), values[..., -1]
+        return Pixels(values, _valid_pixels(values, self._nodata, mask))
+
+    def covers_something(self) -> bool:
+        """Always: a file lies on its own grid."""
+        return True
+
+    def close(self) -> None:
+        """Close the file."""
+        self._dataset.close()
+
+
+def _read_error(scene_id: str, uri: str, window: Window, err: Exception) -> DataError:
+    place = f"rows {window.row_off} to {window.row_end - 1}, columns {window.col_off} to {window.col_end - 1}"
+    return DataError(
+        f"pixels of scene {scene_id!r} cannot be read",
+        where=f"{uri}, {place}",
+        why=f"{uris.conceal(reason_of(err), uri)}; the file may be cut short or damaged",
+        fix="copy or download the file again",
+    )
+
+
+def _undescribed_alpha(dataset: Any) -> int | None:
+    """The alpha band, 1-based. A band that has a name is data: GDAL calls the fourth band of many files "alpha"."""
+    for band, (interpretation, description) in enumerate(
+        zip(dataset.colorinterp, dataset.descriptions, strict=True), 1
+    ):
+        if interpretation == ColorInterp.alpha and not description and dataset.count > 1:
+            return band
+    return None
+
+
+def _as_dtype(nodata: float | None, dtype: np.dtype[Any]) -> Any:
+    """The nodata value as a scalar of the dtype, or None if no pixel can have it."""
+    if nodata is None or (dtype.kind == "f" and np.isnan(nodata)):
+        return None  # NaN is never valid, whatever is declared
+    if dtype.kind == "f":
+        return dtype.type(nodata)
+    limits = np.iinfo(dtype)
+    fits = float(nodata).is_integer() and limits.min <= nodata <= limits.max
+    return dtype.type(int(nodata)) if fits else None
+
+
+def _valid_pixels(values: NDArray[Any], nodata: Sequence[Any], mask: NDArray[Any] | None) -> NDArray[np.bool_] | None:
+    """Which pixels are valid in every channel; None if all are. Most strips are, so that is found out first."""
+    parts: list[NDArray[np.bool_]] = []
+    for value in set(nodata) - {None}:
+        hits = values == value
+        if hits.any():
+            channels = [channel for channel, its in enumerate(nodata) if its == value]
+            parts.append(hits[..., channels].any(axis=2))
+    if values.dtype.kind == "f" and not (finite := np.isfinite(values)).all():
+        parts.append(~finite.all(axis=2))
+    if mask is not None:
+        parts.append(mask == 0)
+    invalid = np.logical_or.reduce(parts) if parts else None
+    return ~invalid if invalid is not None and invalid.any() else None
+
+
+def _rasterio_window(window: Window) -> Any:
+    return rasterio.windows.Window(window.col_off, window.row_off, window.width, window.height)
+
+
+class WarpedRaster:
+    """The first band of a raster on another grid, nearest neighbour; what it does not cover is not valid.
+
+    Attributes: as of `RasterFile`.
+    """
+
+    num_channels = 1
+
+    def __init__(self, uri: str, scene_id: str, grid: Grid) -> None:
+        self.uri, self._scene_id, self.grid = uri, scene_id, grid
+        self._dataset = _open_dataset(uri, scene_id, "label raster")
+        self.dtype = np.dtype(self._dataset.dtypes[0])
+        self.block_shape = (128, grid.width)
+        self.file_pixel_bytes = self.dtype.itemsize
+        # Without a nodata value only an alpha band can tell what lies outside of the raster.
+        self._vrt = WarpedVRT(
+            self._dataset,
+            crs=grid.crs,
+            transform=rasterio.Affine(*grid.transform),
+            height=grid.height,
+            width=grid.width,
+            resampling=Resampling.nearest,
+            add_alpha=self._dataset.nodata is None,
+        )
+
+    def read(self, window: Window) -> Pixels:
+        """The pixels of a window of the grid: values (H, W, 1).
+
+        Raises:
+            DataError: if GDAL cannot read it.
+        """
+        box = _rasterio_window(window)
+        try:
+            values = self._vrt.read(1, window=box)
+            mask = self._vrt.read_masks(1, window=box)
+        except RasterioError as err:
+            raise _read_error(self._scene_id, self.uri, window, err) from err
+        return Pixels(values[..., None], _valid_pixels(values[..., None], (), mask))
+
+    def covers_something(self) -> bool:
+        """Whether the raster and the grid share an area, as far as a coarse look (64 x 64 samples) can tell."""
+        shape = (min(64, self.grid.height), min(64, self.grid.width))
+        return bool(self._vrt.read_masks(1, out_shape=shape).any())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._vrt.close()
+        self._dataset.close()
+
+
+def open_class_raster(uri: str, scene_id: str, grid: Grid) -> RasterFile | WarpedRaster:
+    """A raster of class values on a scene's grid: as it is if it has that grid, else warped onto it.
+
+    Raises:
+        DataError: if it cannot be opened, does not hold whole numbers, or cannot be placed on the scene.
+    """
+    file = RasterFile(uri, scene_id, [0], None, what="label raster")
+    if file.dtype.kind in "iu" and is_same_grid(file.grid, grid):
+        return file
+    file.close()
+    if file.dtype.kind not in "iu":
+        why = f"its dtype is {file.dtype}; class values are whole numbers"
+        raise DataError(f"the label raster of scene {scene_id!r} cannot be used", where=uri, why=why)
+    if file.grid.crs is None or grid.crs is None:
+        why = f"without a CRS it must have the image's size, {grid.height} x {grid.width} px, and transform"
+        raise DataError(f"the label raster of scene {scene_id!r} does not lie on the image", where=uri, why=why)
+    return WarpedRaster(uri, scene_id, grid)
+
+
+def is_same_crs(one: str | None, other: str | None) -> bool:
+    """Whether two CRSs (WKT or names) are the same; None is only the same as None."""
+    if one is None or other is None or one == other:
+        return one == other
+    return bool(rasterio.crs.CRS.from_user_input(one) == rasterio.crs.CRS.from_user_input(other))
+
+
+def is_same_grid(one: Grid, other: Grid) -> bool:
+    """Whether two grids have the same size, CRS and transform (to a hundredth of a pixel at the far corner)."""
+    if (one.height, one.width) != (other.height, other.width) or not is_same_crs(one.crs, other.crs):
+        return False
+    a, b, c, d, e, f = (own - its for own, its in zip(one.transform, other.transform, strict=True))
+    pixel = max(abs(value) for value in (one.transform[0], one.transform[1], one.transform[3], one.transform[4]))
+    far = max(abs(a) * one.width + abs(b) * one.height + abs(c), abs(d) * one.width + abs(e) * one.height + abs(f))
+    return far <= 0.01 * pixel
+
+
+def project(points: NDArray[np.float64], from_crs: str, to_crs: str, *, where: str) -> NDArray[np.float64]:
+    """Points of one CRS in another one: (N, 2) float64, x then y (longitude then latitude for geographic CRSs).
+
+    Args:
+        points: (N, 2) float64, in the same order of axes.
+        from_crs: WKT or a name such as "EPSG:4326".
+        to_crs: likewise.
+        where: the file that the points come from, for messages.
+
+    Raises:
+        DataError: if a CRS is not known, or a point cannot be expressed in the other one.
+    """
+    if is_same_crs(from_crs, to_crs) or not len(points):
+        return points
+    try:
+        xs, ys = warp_transform(from_crs, to_crs, points[:, 0], points[:, 1])[:2]
+    except (CRSError, RasterioError) as err:
+        raise DataError("coordinates cannot be brought to another CRS", where=where, why=reason_of(err)) from err
+    projected = np.column_stack([xs, ys]).astype(np.float64)
+    lost = ~np.isfinite(projected).all(axis=1)
+    if lost.any():
+        x, y = points[int(lost.argmax())]
+        why = f"point ({x:g}, {y:g}) does not exist there; GeoJSON is longitude, latitude"
+        raise DataError("coordinates cannot be brought to another CRS", where=where, why=why)
+    return projected

@@ -1,0 +1,169 @@
+"""The pixels of a scene, whether it is one file or a mosaic: windows, strips, rows and batches of chips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rv_pipeline_chip_classification.config import RasterSourceConfig
+from rv_pipeline_chip_classification.data.grid import Grid, Pixels
+from rv_pipeline_chip_classification.data.mosaic import Mosaic
+from rv_pipeline_chip_classification.data.raster_reader import RasterFile, SourceFieldError, raster_env
+from rv_pipeline_chip_classification.data.row_reader import RowReader, Rows, slices_of, strips_over
+from rv_pipeline_chip_classification.data.windows import Window, WindowArray, bounding_window
+
+
+class ChipBatch(NamedTuple):
+    """Chips of some windows that follow each other.
+
+    Args:
+        first: number of the first window.
+        chips: (B, H, W, C) in the scene's dtype, padding 0.
+        valid: (B, H, W) bool, or None where every pixel is valid; padding is not.
+    """
+
+    first: int
+    chips: NDArray[Any]
+    valid: NDArray[np.bool_] | None
+
+
+class SceneRaster:
+    """The open pixels of one scene; a context manager that closes them.
+
+    A reader belongs to one thread at a time. Coordinates count from the first pixel of the file (of the mosaic).
+
+    Attributes:
+        scene_id: the scene.
+        grid: the pixel grid of the file or mosaic: size, transform, CRS.
+        extent: what may be read, which is the grid after `bbox`.
+        dtype: of the pixels.
+        num_channels: channels after `channel_order`.
+        channel_names: their descriptions in the file, None where there is none.
+    """
+
+    def __init__(self, raster: RasterSourceConfig, scene_id: str) -> None:
+        self.scene_id = scene_id
+        with ExitStack() as stack:
+            stack.enter_context(raster_env(raster.uris))
+            files = []
+            for uri in raster.uris:
+                files.append(RasterFile(uri, scene_id, raster.channel_order, raster.nodata))
+                stack.callback(files[-1].close)
+            self._source: RasterFile | Mosaic = files[0] if len(files) == 1 else Mosaic(files, scene_id)
+            self.grid: Grid = self._source.grid
+            self.extent = _extent(self.grid, raster, scene_id)
+            self._stack = stack.pop_all()
+        self.dtype: np.dtype[Any] = self._source.dtype
+        self.num_channels: int = self._source.num_channels
+        self.channel_names: tuple[str | None, ...] = self._source.channel_names
+
+    def read(self, window: Window) -> Pixels:
+        """The pixels of any window; outside the extent they are 0 and not valid.
+
+        Returns:
+            values (H, W, C) and valid (H, W) bool, or None where all are valid.
+        """
+        inside = window.intersection(self.extent)
+        if inside == window:
+            return self._source.read(window)
+        values = np.zeros((window.height, window.width, self.num_channels), self.dtype)
+        valid = np.zeros((window.height, window.width), np.bool_)
+        if not inside.is_empty:
+            pixels, place = self._source.read(inside), slices_of(inside, window)
+            values[place], valid[place] = pixels.values, True if pixels.valid is None else pixels.valid
+        return Pixels(values, valid)
+
+    def iter_strips(
+        self, box: Window, needed_part: Callable[[Window], Window] | None = None
+    ) -> Iterator[tuple[Window, Pixels]]:
+        """The pixels of a box of the extent, strip by strip from top to bottom; each block is read once.
+
+        Args:
+            box: what to read.
+            needed_part: which box of a strip is wanted; what is empty is not read.
+
+        Yields:
+            (box, its pixels); the boxes do not overlap.
+        """
+        is_mosaic = isinstance(self._source, Mosaic)
+        block_shape = (self._source.block_shape[0], self.grid.width) if is_mosaic else self._source.block_shape
+        rows = self.rows(box) if is_mosaic else None
+        for strip in strips_over(box, block_shape, self._source.file_pixel_bytes):
+            part = strip if needed_part is None else needed_part(strip)
+            if part.is_empty:
+                continue
+            if rows is None:
+                yield part, self._source.read(part)
+            else:
+                whole_rows = part._replace(col_off=box.col_off, width=box.width)
+                yield whole_rows, rows.read(part.row_off, part.height)
+
+    def read_last_pixels(self) -> None:
+        """Read the last block of every file: what was cut short fails here.
+
+        Raises:
+            DataError: naming the file.
+        """
+        files = [placed.file for placed in self._source.files] if isinstance(self._source, Mosaic) else [self._source]
+        for file in files:
+            file.read(Window(file.grid.height - 1, file.grid.width - 1, 1, 1))
+
+    def rows(self, box: Window) -> Rows:
+        """The rows of a box of the extent, to be asked for from top to bottom; each block is read once."""
+        return self._source.rows(box) if isinstance(self._source, Mosaic) else RowReader(self._source, box)
+
+    def iter_chips(self, windows: WindowArray, batch_size: int) -> Iterator[ChipBatch]:
+        """The chips of windows in batches, in order; each block of the scene is read once.
+
+        Args:
+            windows: (N, 4) int64, all of one size, by ascending `row_off`, beginning inside the extent.
+            batch_size: chips per batch; the last one may have fewer.
+        """
+        if not len(windows):
+            return
+        rows = self.rows(bounding_window(windows).intersection(self.extent))
+        height, width = int(windows[0, 2]), int(windows[0, 3])
+        left, bottom = bounding_window(windows).intersection(self.extent).col_off, self.extent.row_end
+        for first in range(0, len(windows), batch_size):
+            batch = windows[first : first + batch_size]
+            chips = np.zeros((len(batch), height, width, self.num_channels), self.dtype)
+            valid = np.zeros((len(batch), height, width), np.bool_)
+            for position, (row, col) in enumerate(batch[:, :2].tolist()):
+                pixels = rows.read(row, min(height, bottom - row))
+                part = pixels.values[:, col - left : col - left + width]
+                place = (position, slice(part.shape[0]), slice(part.shape[1]))
+                chips[place] = part
+                valid[place] = True if pixels.valid is None else pixels.valid[:, col - left : col - left + width]
+            yield ChipBatch(first, chips, None if valid.all() else valid)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _extent(grid: Grid, raster: RasterSourceConfig, scene_id: str) -> Window:
+    if raster.bbox is None:
+        return grid.extent
+    box = Window(*raster.bbox)
+    if not grid.extent.contains(box):
+        raise SourceFieldError(
+            f"bbox {raster.bbox} of scene {scene_id!r} leaves the image",
+            field="bbox",
+            where=", ".join(raster.uris),
+            why=f"the image has {grid.height} rows and {grid.width} columns",
+            fix="write [row_off, col_off, height, width] in pixels of the image",
+        )
+    return box

@@ -1,0 +1,1 @@
+"""`rv demo`: an example experiment, written, run and shown."""

@@ -1,0 +1,48 @@
+"""What this plugin declares to rv."""
+
+from rv_core import CommandSpec, ConfigSpec, PipelineSpec, hookimpl
+
+_PACKAGE = "rv_pipeline_chip_classification"
+
+
+@hookimpl
+def rv_pipelines() -> list[PipelineSpec]:
+    """The chip classification pipeline."""
+    return [
+        PipelineSpec(
+            name="chip_classification",
+            target=f"{_PACKAGE}.config:ChipClassificationConfig",
+            summary="scenes and labels → chips, a trained classifier, predicted maps, metrics and a bundle",
+        )
+    ]
+
+
+@hookimpl
+def rv_commands() -> list[CommandSpec]:
+    """`rv demo` and `rv predict`."""
+    return [
+        CommandSpec(
+            name="demo",
+            target=f"{_PACKAGE}.demo.cli:demo",
+            summary="Write an example experiment, run it, and show what came out.",
+            panel="Run",
+        ),
+        CommandSpec(
+            name="predict",
+            target=f"{_PACKAGE}.predict_cli:predict",
+            summary="Classify images with a model bundle.",
+            panel="Run",
+        ),
+    ]
+
+
+@hookimpl
+def rv_configs() -> list[ConfigSpec]:
+    """The config classes and their version."""
+    names = {
+        "chip_classification": "ChipClassificationConfig",
+        "geojson_labels": "GeoJsonLabelsConfig",
+        "class_raster_labels": "ClassRasterLabelsConfig",
+    }
+    types = {hint: f"{_PACKAGE}.config:{name}" for hint, name in names.items()}
+    return [ConfigSpec(plugin="rv-pipeline-chip-classification", types=types, version=1)]

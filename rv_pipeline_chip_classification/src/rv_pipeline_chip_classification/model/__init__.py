@@ -1,0 +1,1 @@
+"""Networks and how they learn; the only part of the package that imports torch."""

@@ -1,0 +1,134 @@
+"""How pixel values reach the model: one affine map per channel, saved with the model and used wherever it is.
+
+    value = (pixel - offset) * scale        invalid pixels become 0 afterwards
+
+`stats` takes mean and 1 / standard deviation of the training scenes, `minmax` their minimum and 1 / (maximum -
+minimum), `none` maps the range of an integer dtype to [0, 1] ([-1, 1) for signed ones) and leaves floats as they are.
+A channel that is constant in training has scale 1. Pure numpy: no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rv_core.errors import DataError
+
+Batch = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """The affine map of each channel, in the model's channel order.
+
+    Args:
+        kind: `stats`, `minmax` or `none`, as in the config.
+        offset: one number per channel, in units of the pixel values.
+        scale: one number per channel, per unit.
+    """
+
+    kind: str
+    offset: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    @property
+    def num_channels(self) -> int:
+        """How many channels it is for."""
+        return len(self.offset)
+
+    def apply(
+        self,
+        chips: NDArray[Any],
+        valid: NDArray[np.bool_] | None = None,
+        *,
+        contrast: NDArray[np.float32] | None = None,
+        brightness: NDArray[np.float32] | None = None,
+    ) -> Batch:
+        """Normalise a whole batch; brightness and contrast ride on the same pass over the pixels.
+
+        Args:
+            chips: (B, H, W, C), any integer or float dtype.
+            valid: (B, H, W) bool, or None if all pixels are valid.
+            contrast: (B, C) factors of the normalised values, or None.
+            brightness: (B, C) added after that, or None.
+
+        Returns:
+            (B, H, W, C) float32, newly allocated, C-contiguous; invalid pixels 0.
+        """
+        batch = np.empty(chips.shape, np.float32)
+        offset, scale = self._constants(chips.dtype)
+        # Large integers and float64 lose digits as float32, so these are centred before they are narrowed.
+        np.subtract(chips, offset, out=batch, dtype=offset.dtype, casting="unsafe")
+        np.multiply(batch, scale if contrast is None else scale * contrast[:, None, None, :], out=batch)
+        if brightness is not None:
+            np.add(batch, brightness[:, None, None, :], out=batch)
+        if valid is not None:
+            batch[~valid] = 0.0
+        return batch
+
+    def _constants(self, dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        work = np.result_type(dtype, np.float32)
+        return np.asarray(self.offset, work), np.asarray(self.scale, np.float32)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"kind": self.kind, "offset": list(self.offset), "scale": list(self.scale)}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Normalization:
+        """Read back what `to_json` made; KeyError, TypeError or ValueError for anything else."""
+        offset, scale = tuple(map(float, plain["offset"])), tuple(map(float, plain["scale"]))
+        if len(offset) != len(scale) or not np.isfinite([*offset, *scale]).all():
+            raise ValueError("a normalisation needs one finite offset and scale per channel")
+        return cls(str(plain["kind"]), offset, scale)
+
+
+def normalization_for(
+    kind: str,
+    dtype: np.dtype[Any],
+    num_channels: int,
+    statistics: Mapping[str, Sequence[float]] | None = None,
+) -> Normalization:
+    """The normalisation that a config asks for.
+
+    Args:
+        kind: `stats`, `minmax` or `none`.
+        dtype: of the images.
+        num_channels: C.
+        statistics: `mean`, `std`, `min`, `max` of the valid training pixels, each (C,); not needed for `none`.
+
+    Raises:
+        DataError: if the statistics are missing, of another number of channels, or not finite (no valid pixel).
+    """
+    if kind == "none":
+        span = _dtype_span(dtype)
+        return Normalization(kind, (0.0,) * num_channels, (1.0 / span,) * num_channels)
+    columns = _columns_of(statistics or {}, ("mean", "std") if kind == "stats" else ("min", "max"), num_channels)
+    offset, other = columns
+    spread = other if kind == "stats" else other - offset
+    scale = np.divide(1.0, spread, out=np.ones_like(spread), where=spread > 0)
+    return Normalization(kind, tuple(offset.tolist()), tuple(scale.tolist()))
+
+
+def _dtype_span(dtype: np.dtype[Any]) -> float:
+    return float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
+
+
+def _columns_of(
+    statistics: Mapping[str, Sequence[float]], names: tuple[str, str], num_channels: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    fix = 'run "analyze" on the training scenes again, or set normalize="none"'
+    columns = [np.asarray(statistics.get(name, ()), np.float64) for name in names]
+    for name, column in zip(names, columns, strict=True):
+        if column.shape != (num_channels,):
+            what = f"the statistics hold {column.size} values of {name!r} for {num_channels} channels"
+            raise DataError(what, where="analyze", fix=fix)
+        if not np.isfinite(column).all():
+            raise DataError(
+                f"the statistics hold no usable {name!r}", where="analyze", why=str(column.tolist()), fix=fix
+            )
+    return columns[0], columns[1]

@@ -1,0 +1,1 @@
+"""Files that people look at: predicted cells as GeoJSON and GeoTIFF, and quicklooks."""

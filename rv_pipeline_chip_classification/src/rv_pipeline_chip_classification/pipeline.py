@@ -1,0 +1,162 @@
+"""The chip classification pipeline: its commands, what they work through and what they read.
+
+analyze and chip are independent; train needs both; predict and bundle need train, eval needs predict. The commands
+themselves are plain functions in `commands/`, imported when they run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from rv_core import Finding, Items, Pipeline, command
+from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig
+
+_SUBSETS = ("train", "validation", "test")
+
+
+def scenes_to_analyze(config: ChipClassificationConfig) -> list[SceneConfig]:
+    """The training scenes, if their statistics are used at all."""
+    return [] if config.normalize == "none" else config.dataset.train_scenes
+
+
+def scenes_to_predict(subset: str) -> Any:
+    """A function that gives the scenes of a subset if the config asks for their prediction."""
+
+    def scenes(config: ChipClassificationConfig) -> list[SceneConfig]:
+        return config.dataset.scenes_of(subset) if subset in config.predict.subsets else []
+
+    return scenes
+
+
+class Control:
+    """What the long commands need of the running task.
+
+    Args:
+        pipeline: the pipeline that runs.
+    """
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    @property
+    def key(self) -> str:
+        """The key of the job: a checkpoint belongs to exactly one."""
+        return self._pipeline.key
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether TERM has arrived."""
+        return self._pipeline.stop_requested
+
+    def progress(self, done: int, total: int, **numbers: float) -> None:
+        """Report how far the command is."""
+        self._pipeline.progress(done, total, **numbers)
+
+    def record(self, **counts: float) -> None:
+        """Put numbers into the manifest."""
+        self._pipeline.record(**counts)
+
+    def stopped(self) -> NoReturn:
+        """End the task: its state is saved, it will be run again."""
+        self._pipeline.stopped()
+
+
+class ChipClassificationPipeline(Pipeline):
+    """Runs the commands on the scenes of a `ChipClassificationConfig`."""
+
+    requires_modules = ("rasterio", "numpy", "shapely")
+    deep_check = "rv_pipeline_chip_classification.preflight:deep_check"
+
+    @command(items=scenes_to_analyze, reads=("analyze",))
+    def analyze(self, scenes: Items[SceneConfig]) -> None:
+        """Statistics of the training scenes, per channel."""
+        from rv_pipeline_chip_classification.commands.analyze import analyze_scene
+
+        for scene in scenes:
+            analyze_scene(scene, self.config.analyze, self.storage, self.progress)
+
+    @command(
+        items={"train": "dataset.train_scenes", "validation": "dataset.validation_scenes"},
+        reads=("classes", "chip", "seed"),
+    )
+    def chip(self, scenes: Items[SceneConfig]) -> None:
+        """Pixels and labelled windows of the training and validation scenes."""
+        from rv_pipeline_chip_classification.commands.chip import chip_scene
+
+        config = self.config
+        for scene in scenes:
+            counts = chip_scene(
+                scene, scenes.group, config.classes, config.chip, config.seed, self.storage, self.progress
+            )
+            self.record(**counts.to_json())
+
+    @command(
+        requires=("analyze", "chip"),
+        reads=(
+            "classes",
+            "dataset.train_scenes",
+            "dataset.validation_scenes",
+            "chip.chip_size_px",
+            "model",
+            "train",
+            "normalize",
+            "seed",
+        ),
+        gpus=1,
+        attempts=3,
+    )
+    def train(self) -> None:
+        """A model from the chips, checkpointed and resumed."""
+        from rv_pipeline_chip_classification.commands.train import run_train
+
+        with self.stop_gracefully():
+            run_train(self.config, self.storage, Control(self))
+
+    @command(
+        items={subset: scenes_to_predict(subset) for subset in _SUBSETS},
+        requires=("train",),
+        reads=("classes", "chip.chip_size_px", "model", "normalize", "predict"),
+        gpus=1,
+    )
+    def predict(self, scenes: Items[SceneConfig]) -> None:
+        """A class and scores for every cell of the scenes to predict."""
+        from rv_pipeline_chip_classification.commands.predict import open_predictor
+
+        predictor = None
+        for scene in scenes:
+            predictor = predictor or open_predictor(self.config, self.storage)
+            predictor.predict_scene(scene, self.storage, Control(self))
+
+    @command(
+        requires=("predict",),
+        reads=(
+            "classes",
+            "chip.chip_size_px",
+            "dataset.train_scenes",
+            "dataset.validation_scenes",
+            "dataset.test_scenes",
+            "eval",
+        ),
+    )
+    def eval(self) -> None:
+        """Metrics of the predictions, per class, scene and subset."""
+        from rv_pipeline_chip_classification.commands.evaluate import run_evaluate
+
+        run_evaluate(self.config, self.storage, Control(self))
+
+    @command(
+        requires=("train",),
+        reads=("classes", "chip.chip_size_px", "dataset.train_scenes", "model", "normalize", "predict"),
+    )
+    def bundle(self) -> None:
+        """The trained model with all that is needed to use it elsewhere."""
+        from rv_pipeline_chip_classification.commands.bundle import run_bundle
+
+        run_bundle(self.config, self.storage)
+
+    def preflight(self, todo: Mapping[str, Sequence[str]]) -> Iterable[Finding]:
+        """Checks that need neither numpy nor rasterio: that local files are there."""
+        from rv_pipeline_chip_classification.preflight_cheap import cheap_check
+
+        return cheap_check(self._config, todo)  # type: ignore[arg-type]

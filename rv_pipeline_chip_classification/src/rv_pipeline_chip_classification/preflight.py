@@ -1,0 +1,194 @@
+"""Checks that open images and labels, run in a child process before anything is started.
+
+What `preflight_cheap` reports already (local files that are missing) is not reported again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from rv_core.config import uris_of
+from rv_core.errors import Finding, RvError
+from rv_pipeline_chip_classification.commands.chip import select_windows
+from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassRasterLabelsConfig, cell_size_px
+from rv_pipeline_chip_classification.data.aoi import Aoi, read_aoi
+from rv_pipeline_chip_classification.data.labels import LabelSource, open_labels
+from rv_pipeline_chip_classification.data.raster_reader import SourceFieldError
+from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.data.windows import windows_over
+from rv_pipeline_chip_classification.preflight_cheap import (
+    LocatedScene,
+    Todo,
+    is_missing,
+    scenes_to_do,
+    scenes_to_label,
+)
+
+#: Label rasters up to this many pixels are read to count chips; beyond, that is left to `chip`.
+_MAX_COUNTED_PX = 1 << 25
+
+
+@dataclass
+class _Seen:
+    """What the scenes checked so far have shown.
+
+    Args:
+        first: path, channels and dtype of the first scene.
+        chips: subset -> class id -> windows that would become chips.
+        is_complete: whether all scenes to chip could be counted.
+    """
+
+    first: tuple[str, int, str] | None = None
+    chips: dict[str, Counter[int]] = field(default_factory=dict)
+    is_complete: bool = True
+
+
+def deep_check(config: ChipClassificationConfig, todo: Todo) -> Iterator[Finding]:
+    """Open what will run: images, labels and AOIs, and whether they go together.
+
+    Args:
+        config: the config.
+        todo: ids of the items to do, by command.
+
+    Yields:
+        Findings, all with dotted config paths.
+    """
+    seen = _Seen()
+    labelled = {scene.id for _, _, scene in scenes_to_label(config, todo)}
+    for entry in scenes_to_do(config, todo):
+        if any(is_missing(uri) for _, uri in uris_of(entry[2])):
+            seen.is_complete = False
+            continue
+        yield from _check_scene(config, todo, entry, seen, is_labelled=entry[2].id in labelled)
+    yield from _check_totals(config, todo, seen)
+
+
+def _check_scene(
+    config: ChipClassificationConfig, todo: Todo, entry: LocatedScene, seen: _Seen, *, is_labelled: bool
+) -> Iterator[Finding]:
+    path, _subset, scene = entry
+    try:
+        with SceneRaster(scene.raster, scene.id) as raster:
+            raster.read_last_pixels()
+            yield from _check_alike(path, raster, seen)
+            if is_labelled:
+                yield from _check_labels(config, todo, entry, raster, seen)
+    except RvError as err:
+        seen.is_complete = False
+        place = err.field if isinstance(err, SourceFieldError) else "uris"
+        yield from _findings_of(f"{path}.raster.{place}", err)
+
+
+def _findings_of(where: str, err: RvError) -> Iterator[Finding]:
+    """An error as findings of one place of the config: its single problems, or itself."""
+    block = err.block
+    for finding in block.findings:
+        yield Finding(where, f"{block.where}: {finding.where}: {finding.what}", finding.fix or block.fix)
+    if not block.findings:
+        parts = [f"{block.what} ({block.where})" if block.where else block.what, block.why]
+        yield Finding(where, ": ".join(part for part in parts if part), block.fix)
+
+
+def _check_alike(path: str, raster: SceneRaster, seen: _Seen) -> Iterator[Finding]:
+    mine = (path, raster.num_channels, str(raster.dtype))
+    seen.first = seen.first or mine
+    if mine[1:] != seen.first[1:]:
+        yield Finding(
+            f"{path}.raster",
+            f"{mine[1]} channels of {mine[2]}, but {seen.first[1]} of {seen.first[2]} in {seen.first[0]}",
+            "every scene must give the model the same channels (channel_order) in one dtype",
+        )
+
+
+def _check_labels(
+    config: ChipClassificationConfig, todo: Todo, entry: LocatedScene, raster: SceneRaster, seen: _Seen
+) -> Iterator[Finding]:
+    path, _subset, scene = entry
+    place = f"{path}.aoi_uris"
+    try:
+        aoi = read_aoi(scene.aoi_uris, raster.grid, raster.extent, scene_id=scene.id)
+        place = f"{path}.labels.uri"
+        with open_labels(scene, config.classes, raster.grid, raster.extent) as source:
+            yield from _check_source(config, todo, entry, raster, source)
+            if scene.id in todo.get("chip", ()):
+                yield from _count_chips(config, entry, raster, aoi, source, seen)
+    except RvError as err:
+        seen.is_complete = False
+        yield from _findings_of(place, err)
+
+
+def _check_source(
+    config: ChipClassificationConfig, todo: Todo, entry: LocatedScene, raster: SceneRaster, source: LabelSource
+) -> Iterator[Finding]:
+    path, subset, scene = entry
+    if not source.lies_on_image():
+        what = f"labels and image of scene {scene.id!r} do not overlap"
+        yield Finding(f"{path}.labels.uri", what, "check their CRS and the order of coordinates")
+    for note in source.report.notes:
+        yield Finding(f"{path}.labels", note, "", "warning")
+    cell_px = cell_size_px(scene.labels, config.chip)
+    sizes = {config.chip.chip_size_px} if scene.id in todo.get("chip", ()) else {cell_px}
+    for note in filter(None, map(source.warn_of, sorted(sizes))):
+        yield Finding(f"{path}.labels.use_intersection_over_cell", note, "", "warning")
+    is_evaluated = bool(todo.get("eval")) and subset in config.eval.subsets
+    if is_evaluated and scene.labels is not None and not scene.labels.has_cell_grid():
+        yield from _check_feature_cells(config, path, raster, source, cell_px)
+
+
+def _check_feature_cells(
+    config: ChipClassificationConfig, path: str, raster: SceneRaster, source: LabelSource, cell_px: int
+) -> Iterator[Finding]:
+    """Cells that are bounds of features are only evaluated where a predicted window is the same box."""
+    stride_px = config.predict.stride_px or cell_px
+    predicted = set(map(tuple, windows_over(raster.extent, size_px=cell_px, stride_px=stride_px).tolist()))
+    cells = source.label_cells(cell_px)[0]
+    num_matched = sum(tuple(cell) in predicted for cell in cells.tolist())
+    if num_matched < len(cells):
+        yield Finding(
+            f"{path}.labels.infer_cells",
+            f"{len(cells) - num_matched} of {len(cells)} cells are no predicted window of {cell_px} px every {stride_px} px",
+            "set labels.cell_size_px and predict.stride_px to the grid of the features",
+            "warning" if num_matched else "error",
+        )
+
+
+def _count_chips(
+    config: ChipClassificationConfig,
+    entry: LocatedScene,
+    raster: SceneRaster,
+    aoi: Aoi,
+    source: LabelSource,
+    seen: _Seen,
+) -> Iterator[Finding]:
+    path, subset, scene = entry
+    if (
+        isinstance(scene.labels, ClassRasterLabelsConfig)
+        and raster.extent.height * raster.extent.width > _MAX_COUNTED_PX
+    ):
+        seen.is_complete = False
+        return
+    selected = select_windows(raster, aoi, source, config.chip, config.seed)
+    seen.chips.setdefault(subset, Counter()).update(selected.labels.class_ids.tolist())
+    if not selected.num_in_aoi and selected.num_windows:
+        what = f"none of the {selected.num_windows} windows of scene {scene.id!r} is selected by its AOI"
+        yield Finding(f"{path}.aoi_uris", what, "choose a smaller chip, or chip.within_aoi=False", "warning")
+
+
+def _check_totals(config: ChipClassificationConfig, todo: Todo, seen: _Seen) -> Iterator[Finding]:
+    """Whether training gets chips at all, and of every class; only if all training scenes are counted."""
+    chipped = set(todo.get("chip", ()))
+    is_known = seen.is_complete and all(scene.id in chipped for scene in config.dataset.train_scenes)
+    if not is_known or not todo.get("train"):
+        return
+    counts = seen.chips.get("train", Counter())
+    if not counts:
+        yield Finding("dataset.train_scenes", "no training chip: no window has a label", "check labels and AOIs")
+        return
+    for class_id, name in enumerate(config.classes.names):
+        if not counts[class_id]:
+            what = f"class {name!r} gets none of the {counts.total()} training chips"
+            yield Finding(f"classes.names[{class_id}]", what, "", "warning")
+    if config.dataset.validation_scenes and not seen.chips.get("validation"):
+        yield Finding("dataset.validation_scenes", "no validation chip: no window has a label", "", "warning")

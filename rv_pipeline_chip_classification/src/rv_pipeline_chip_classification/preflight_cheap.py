@@ -1,0 +1,84 @@
+"""Checks that need no more than the standard library: whether local files are there, and who else uses an image."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+
+from rv_core import uris
+from rv_core.config import uris_of
+from rv_core.errors import ConfigError, Finding
+from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig
+
+Todo = Mapping[str, Sequence[str]]
+LocatedScene = tuple[str, str, SceneConfig]
+
+
+def cheap_check(config: ChipClassificationConfig, todo: Todo) -> Iterator[Finding]:
+    """Findings about the files of what will run; remote files are not asked for.
+
+    Args:
+        config: the config.
+        todo: ids of the items to do, by command.
+    """
+    for path, _subset, scene in scenes_to_do(config, todo):
+        for place, uri in uris_of(scene):
+            yield from _check_local_file(f"{path}.{place}", uri)
+    if todo.get("train") and config.model.init_weights is not None:
+        yield from _check_local_file("model.init_weights", config.model.init_weights)
+    yield from _check_shared_images(config)
+
+
+def scenes_to_do(config: ChipClassificationConfig, todo: Todo) -> list[LocatedScene]:
+    """The scenes that some command will open, as (dotted path in the config, subset, scene)."""
+    ids = {scene_id for command in ("analyze", "chip", "predict") for scene_id in todo.get(command, ())}
+    located = [(f"dataset.{path}", subset, scene) for path, subset, scene in config.dataset.located_scenes()]
+    return [entry for entry in located if entry[2].id in ids or _is_evaluated(config, todo, entry)]
+
+
+def scenes_to_label(config: ChipClassificationConfig, todo: Todo) -> list[LocatedScene]:
+    """Those of `scenes_to_do` whose labels will be read."""
+    chipped = set(todo.get("chip", ()))
+    return [
+        entry
+        for entry in scenes_to_do(config, todo)
+        if entry[2].labels is not None and (entry[2].id in chipped or _is_evaluated(config, todo, entry))
+    ]
+
+
+def _is_evaluated(config: ChipClassificationConfig, todo: Todo, entry: LocatedScene) -> bool:
+    return bool(todo.get("eval")) and entry[1] in config.eval.subsets and entry[2].labels is not None
+
+
+def is_missing(uri: str) -> bool:
+    """Whether a URI is local and nothing is there (or a variable in it is not set)."""
+    try:
+        file = uris.container_of(uris.expand(uri))
+    except ConfigError:
+        return True
+    return uris.is_local(file) and not os.path.isfile(uris.local_path(file))
+
+
+def _check_local_file(where: str, uri: str) -> Iterator[Finding]:
+    if not is_missing(uri):
+        return
+    try:
+        path = uris.local_path(uris.container_of(uris.expand(uri)))
+    except ConfigError as err:
+        yield Finding(where, f"{uri}: {err.block.what}", err.block.fix)
+        return
+    yield Finding(where, f"{uri} is a folder" if os.path.isdir(path) else f"there is no file {uri}")
+
+
+def _check_shared_images(config: ChipClassificationConfig) -> Iterator[Finding]:
+    """An image that is trained on and tested on makes the metrics worthless."""
+    first: dict[str, tuple[str, str]] = {}
+    for path, subset, scene in config.dataset.located_scenes():
+        for uri in scene.raster.uris:
+            known_path, known_subset = first.setdefault(uri, (path, subset))
+            # Two crops of one image are a usual way to split it.
+            if known_subset != subset and scene.raster.bbox is None:
+                what = (
+                    f"{uri} is also an image of dataset.{known_path}: {subset} and {known_subset} scenes should differ"
+                )
+                yield Finding(f"dataset.{path}.raster.uris", what, "", "warning")

@@ -1,0 +1,115 @@
+"""What `chip` costs beside reading every block once with bare rasterio and writing the same bytes.
+
+The budget is 2.5 times that CPU time: labels, list of chips and hashes included, at any stride.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from measurement import Report, interleaved, main
+from rasterio.transform import from_origin
+from rasterio.windows import Window as RasterWindow
+
+from rv_core.storage import Storage
+from rv_pipeline_chip_classification import (
+    ChipConfig,
+    ClassConfig,
+    ClassRasterLabelsConfig,
+    GeoJsonLabelsConfig,
+    LabelsConfig,
+    RasterSourceConfig,
+    SceneConfig,
+)
+from rv_pipeline_chip_classification.commands.chip import chip_scene
+
+LIMIT = 2.5
+SIDE_PX, CELL_PX, BLOCK_PX, NUM_CHANNELS = 2048, 64, 256, 4
+CASES = (
+    ("polygons", 64, 64),
+    ("polygons", 64, 32),
+    ("polygons", 64, 16),
+    ("polygons", 64, 8),
+    ("raster", 64, 64),
+    ("raster", 64, 16),
+)
+NAMES = ["forest", "shrub", "rock", "water"]
+
+
+def write_scene(folder: Path) -> dict[str, LabelsConfig]:
+    """A tiled, deflated GeoTIFF of 4 x uint16 with two kinds of labels: a polygon per cell, and a class raster."""
+    rng = np.random.default_rng(0)
+    cells = rng.integers(0, len(NAMES), (SIDE_PX // CELL_PX, SIDE_PX // CELL_PX))
+    pixels = np.kron(cells, np.ones((CELL_PX, CELL_PX), int))
+    image = 2000 + 900 * pixels + rng.normal(0, 150, (NUM_CHANNELS, SIDE_PX, SIDE_PX))
+    profile = {
+        "driver": "GTiff", "height": SIDE_PX, "width": SIDE_PX, "crs": "EPSG:32618",
+        "transform": from_origin(500_000, 4_500_000, 1, 1), "tiled": True, "blockxsize": BLOCK_PX,
+        "blockysize": BLOCK_PX, "compress": "deflate",
+    }  # fmt: skip
+    with rasterio.open(folder / "image.tif", "w", count=NUM_CHANNELS, dtype="uint16", **profile) as file:
+        file.write(image.astype(np.uint16))
+    with rasterio.open(folder / "labels.tif", "w", count=1, dtype="uint8", **profile) as file:
+        file.write((pixels + 1).astype(np.uint8), 1)
+    (folder / "labels.geojson").write_text(json.dumps(cell_polygons(cells)))
+    values = {index + 1: name for index, name in enumerate(NAMES)}
+    return {
+        "polygons": GeoJsonLabelsConfig(uri=str(folder / "labels.geojson")),
+        "raster": ClassRasterLabelsConfig(uri=str(folder / "labels.tif"), class_values=values),
+    }
+
+
+def cell_polygons(cells: np.ndarray) -> dict[str, object]:
+    """One polygon per cell, in the image's CRS."""
+    features = []
+    for (row, col), class_id in np.ndenumerate(cells):
+        left, top = 500_000 + col * CELL_PX, 4_500_000 - row * CELL_PX
+        right, bottom = left + CELL_PX, top - CELL_PX
+        ring = [[left, top], [left, bottom], [right, bottom], [right, top], [left, top]]
+        geometry = {"type": "Polygon", "coordinates": [ring]}
+        features.append({"type": "Feature", "properties": {"class_id": int(class_id)}, "geometry": geometry})
+    crs = {"type": "name", "properties": {"name": "EPSG:32618"}}
+    return {"type": "FeatureCollection", "crs": crs, "features": features}
+
+
+def read_and_write(image: Path, target: Path) -> None:
+    """The least that must be done: read each block once, write the pixels."""
+    with rasterio.open(image) as source, target.open("wb") as file:
+        for _, window in source.block_windows(1):
+            block = source.read(window=RasterWindow(window.col_off, window.row_off, window.width, window.height))
+            file.write(block.data.cast("B"))
+
+
+def cpu_s(work: Callable[[], object]) -> float:
+    """CPU seconds of this process for one call."""
+    before = time.process_time()
+    work()
+    return time.process_time() - before
+
+
+def run(report: Report) -> None:
+    """Measure each kind of labels at several strides."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        labels = write_scene(folder)
+        image, storage = folder / "image.tif", Storage(str(folder / "root"))
+        for kind, size_px, stride_px in CASES:
+            chip = ChipConfig(chip_size_px=size_px, stride_px=stride_px)
+            scene = SceneConfig(id="bench", raster=RasterSourceConfig(uris=[str(image)]), labels=labels[kind])
+
+            def cut(scene: SceneConfig = scene, chip: ChipConfig = chip) -> None:
+                chip_scene(scene, "train", ClassConfig(names=NAMES), chip, 0, storage)
+
+            ratio = interleaved(lambda: cpu_s(cut), lambda: cpu_s(lambda: read_and_write(image, folder / "bare")))
+            report(f"chip, {kind}, {size_px} px every {stride_px} px", ratio, LIMIT)
+
+
+if __name__ == "__main__":
+    sys.exit(main(run))

@@ -1,0 +1,52 @@
+"""What the packages' metadata say fits together."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_ROOT = Path(__file__).parent.parent.parent
+_PACKAGES = sorted(path.parent.name for path in _ROOT.glob("rv_*/pyproject.toml"))
+
+
+def project_of(package: str) -> dict[str, Any]:
+    return tomllib.loads((_ROOT / package / "pyproject.toml").read_text())["project"]
+
+
+def test_every_package_folder_is_seen() -> None:
+    assert {"rv_core", "rv_runner_local", "rv_pipeline_chip_classification"} <= set(_PACKAGES)
+
+
+@pytest.mark.parametrize("package", _PACKAGES)
+def test_a_distribution_carries_the_licence_a_readme_and_its_types(package: str) -> None:
+    assert (_ROOT / package / "LICENSE").read_bytes() == (_ROOT / "LICENSE").read_bytes()
+    assert (_ROOT / package / "README.md").read_text().startswith(f"# {project_of(package)['name']}\n")
+    assert (_ROOT / package / "src" / package / "py.typed").is_file()
+
+
+@pytest.mark.parametrize("package", _PACKAGES)
+def test_every_requirement_has_a_lower_bound_and_a_tested_version_above_it(package: str) -> None:
+    tested = dict(re.findall(r"^([\w.-]+)==([\w.]+)$", (_ROOT / "constraints.txt").read_text(), re.MULTILINE))
+    for requirement in project_of(package)["dependencies"]:
+        name, lowest = re.match(r"([\w.-]+)>=([\d.]+)", requirement).groups()
+        if name == "rv-core":
+            continue
+        assert _numbers(tested[name]) >= _numbers(lowest), requirement
+
+
+@pytest.mark.parametrize("package", _PACKAGES)
+def test_every_requirement_has_a_reason(package: str) -> None:
+    reasons = (_ROOT / "docs" / "decisions" / "0002-dependencies.md").read_text()
+    project = project_of(package)
+    extras = [r for extra in project.get("optional-dependencies", {}).values() for r in extra]
+    for requirement in [*project["dependencies"], *extras]:
+        name = re.match(r"[\w.-]+", requirement)[0]
+        assert name in ("rv-core", "pytest") or f"| {name} |" in reasons, requirement
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)]

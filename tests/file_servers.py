@@ -1,0 +1,137 @@
+"""Servers on loopback that tests read files from: a web server that can misbehave, and S3.
+
+A test module that wants them has `pytest_plugins = ("tests.file_servers",)`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import urllib.request
+from collections.abc import Iterator
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+
+class WebServer:
+    """Serves `files` by path, with ETag, Last-Modified and ranges; counts requests; fails when told to.
+
+    `failures` is used up one request at a time: a status code, "cut" (half the body) or "reset" (no answer).
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.requests: list[tuple[str, str]] = []
+        self.failures: list[int | str] = []
+        self.has_etag = True
+        self.has_last_modified = True
+        self.refused_methods: set[str] = set()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """The address, without a slash at the end."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def count(self, method: str) -> int:
+        """How many requests of a method have come."""
+        return sum(1 for seen, _ in self.requests if seen == method)
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def _handler_of(web: WebServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self._serve()
+
+        def do_GET(self) -> None:
+            self._serve()
+
+        def do_PUT(self) -> None:
+            self._serve()
+
+        def _serve(self) -> None:
+            web.requests.append((self.command, self.path))
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            failure = web.failures.pop(0) if web.failures else 200
+            data = web.files.get(self.path)
+            if self.command in web.refused_methods:
+                self._answer(405)
+            elif failure == "reset":
+                self.close_connection = True
+            elif isinstance(failure, int) and failure != 200:
+                self._answer(failure)
+            elif data is None:
+                self._answer(404)
+            else:
+                self._send(data, is_cut=failure == "cut")
+
+        def _send(self, data: bytes, *, is_cut: bool) -> None:
+            span = self.headers.get("Range")
+            first, last = 0, len(data) - 1
+            if span:
+                start, _, end = span.removeprefix("bytes=").partition("-")
+                first, last = int(start), min(int(end or last), last)
+            body = data[first : last + 1]
+            self.send_response(206 if span else 200)
+            if span:
+                self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
+            if web.has_etag:
+                self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()[:12]}"')
+            if web.has_last_modified:
+                self.send_header("Last-Modified", formatdate(1_700_000_000, usegmt=True))
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body[: len(body) // 2] if is_cut else body)
+
+        def _answer(self, status: int) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing."""
+
+    return Handler
+
+
+@pytest.fixture
+def web_server() -> Iterator[WebServer]:
+    """An empty web server."""
+    server = WebServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def _s3_endpoint() -> Iterator[str]:
+    moto_server = pytest.importorskip("moto.server", reason="the local S3 server (moto[server]) is not installed")
+    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3_root(_s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """`s3://rv-test/root` on an S3 server that is empty; the environment holds its address and credentials."""
+    pytest.importorskip("obstore", reason="the S3 store (obstore) is not installed")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", _s3_endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    for method, path in (("POST", "moto-api/reset"), ("PUT", "rv-test")):
+        urllib.request.urlopen(urllib.request.Request(f"{_s3_endpoint}/{path}", method=method)).close()
+    return "s3://rv-test/root"

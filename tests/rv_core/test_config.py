@@ -1,0 +1,241 @@
+"""Config objects as values: plain form, URIs, paths, building."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, ClassVar, Literal
+
+import pytest
+
+from rv_core import Config, ConfigError, PipelineConfig, Uri
+from rv_core.config import (
+    absolutise,
+    annotation_at,
+    field_at,
+    normalised,
+    to_plain,
+    uris_at,
+    uris_of,
+    walk,
+    walk_to_plain,
+)
+from rv_core.schemas import load
+
+
+class Mode(Enum):
+    FAST = "fast"
+    SLOW = "slow"
+
+
+@dataclass(kw_only=True)
+class Labels(Config):
+    is_abstract: ClassVar[bool] = True
+
+
+@dataclass(kw_only=True)
+class FileLabels(Labels):
+    uri: Uri
+    ioa_threshold: float = 0.5
+
+
+@dataclass(kw_only=True)
+class NoLabels(Labels):
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene(Config):
+    id: str
+    uris: list[Uri]
+    labels: Labels | None = None
+    extra: dict[str, Uri] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class Sample(PipelineConfig):
+    scenes: list[Scene] = field(default_factory=list)
+    values: dict[int, str] = field(default_factory=dict)
+    bbox: tuple[int, int, int, int] | None = None
+    weights: Literal["none", "balanced"] | list[float] | None = None
+    source: FileLabels | NoLabels | None = None
+    mode: Mode = Mode.FAST
+    note: str = ""
+    best: Scene | None = None
+
+
+def sample() -> Sample:
+    return Sample(
+        root_uri="out",
+        scenes=[
+            Scene(id="a", uris=["a.tif", "s3://b/a2.tif"], labels=FileLabels(uri="a.geojson", ioa_threshold=1)),
+            Scene(id="b", uris=["${DATA}/b.tif"], extra={"aoi": "aoi.geojson"}),
+        ],
+        values={3: "x", -1: "y"},
+        bbox=(0, 1, 2, 3),
+        weights=[1, 2.5],
+        source=NoLabels(),
+        mode=Mode.SLOW,
+        note="file.txt",
+    )
+
+
+def test_plain_form_has_hints_only_where_the_annotation_does_not_name_the_class() -> None:
+    plain = to_plain(sample())
+    assert plain["type_hint"] == f"{__name__}:Sample"
+    assert "type_hint" not in plain["scenes"][0]
+    assert plain["scenes"][0]["labels"]["type_hint"] == f"{__name__}:FileLabels"
+    assert plain["source"]["type_hint"] == f"{__name__}:NoLabels"
+    assert plain["values"] == {"3": "x", "-1": "y"}
+    assert plain["bbox"] == [0, 1, 2, 3]
+    assert plain["mode"] == "slow"
+
+
+def test_all_hints_mark_every_object() -> None:
+    plain = to_plain(sample(), all_hints=True)
+    assert plain["scenes"][0]["type_hint"] == f"{__name__}:Scene"
+
+
+def test_plain_form_of_an_item_carries_its_hint() -> None:
+    assert to_plain(sample().scenes[1])["type_hint"] == f"{__name__}:Scene"
+    assert to_plain(["n1", 2, None, {"k": (1, 2)}, {5: 1}]) == ["n1", 2, None, {"k": [1, 2]}, {"5": 1}]
+
+
+def test_plain_form_coerces_nothing() -> None:
+    config = sample()
+    config.note = 7  # type: ignore[assignment]
+    config.scenes = "abc"  # type: ignore[assignment]
+    config.weights = 3.7  # type: ignore[assignment]
+    plain = to_plain(config)
+    assert (plain["note"], plain["scenes"], plain["weights"]) == (7, "abc", 3.7)
+
+
+def test_normalised_equals_what_loading_gives() -> None:
+    config = normalised(sample())
+    assert load(to_plain(config)) == config
+    assert to_plain(load(to_plain(config))) == to_plain(config)
+    ioa: Any = config.scenes[0].labels
+    assert type(ioa.ioa_threshold) is float
+    assert config.weights == [1.0, 2.5]
+    assert isinstance(config.weights, list)
+    assert type(config.weights[0]) is float
+    assert config.bbox == (0, 1, 2, 3)
+
+
+def test_normalised_leaves_the_original_alone() -> None:
+    config = sample()
+    normalised(config)
+    assert type(config.scenes[0].labels.ioa_threshold) is int  # type: ignore[union-attr]
+
+
+def test_every_uri_is_found_with_its_path() -> None:
+    assert dict(uris_of(sample())) == {
+        "root_uri": "out",
+        "scenes[0].uris[0]": "a.tif",
+        "scenes[0].uris[1]": "s3://b/a2.tif",
+        "scenes[0].labels.uri": "a.geojson",
+        "scenes[1].uris[0]": "${DATA}/b.tif",
+        "scenes[1].extra.aoi": "aoi.geojson",
+    }
+
+
+def test_uris_of_values_go_by_the_annotation() -> None:
+    config = sample()
+    assert [uri for _, uri in uris_of(config.scenes[0].uris, list[Uri])] == ["a.tif", "s3://b/a2.tif"]
+    assert list(uris_of(["a.tif"])) == []
+    assert list(uris_of("a.tif", str)) == []
+    assert [uri for _, uri in uris_of({"k": [config.scenes[1]]})] == ["${DATA}/b.tif", "aoi.geojson"]
+    assert list(uris_of("x", Uri, "here")) == [("here", "x")]
+    assert list(uris_of(3, Uri)) == []
+
+
+def test_uris_at_a_path_go_by_the_actual_objects() -> None:
+    assert list(uris_at(sample(), "scenes[0].labels.uri")) == [("scenes[0].labels.uri", "a.geojson")]
+    assert list(uris_at(sample(), "note")) == []
+
+
+def test_absolutise_changes_uris_and_nothing_else() -> None:
+    found = absolutise(sample(), "/base")
+    assert dict(uris_of(found)) == {
+        "root_uri": "/base/out",
+        "scenes[0].uris[0]": "/base/a.tif",
+        "scenes[0].uris[1]": "s3://b/a2.tif",
+        "scenes[0].labels.uri": "/base/a.geojson",
+        "scenes[1].uris[0]": "${DATA}/b.tif",
+        "scenes[1].extra.aoi": "/base/aoi.geojson",
+    }
+    assert found.note == "file.txt"
+    assert found.bbox == (0, 1, 2, 3)
+    assert absolutise(found, "/elsewhere") == found
+
+
+def test_walk_is_outermost_first() -> None:
+    paths = [path for path, _ in walk(sample())]
+    assert paths == ["", "scenes[0]", "scenes[0].labels", "scenes[1]", "source"]
+
+
+def test_walked_values_keep_what_is_wrong_and_what_is_stray() -> None:
+    config = sample()
+    config.notee = "typo"  # type: ignore[attr-defined]
+    config._private = 1  # type: ignore[attr-defined]
+    values = walk_to_plain(config)
+    assert values["notee"] == "typo"
+    assert "_private" not in values
+    assert values.config_class is Sample
+
+
+def test_fields_are_found_by_path() -> None:
+    config = sample()
+    assert field_at(config, "scenes[1].id") == "b"
+    assert field_at(config, "scenes[-1].extra.aoi") == "aoi.geojson"
+    assert field_at(config, "values[3]") == "x"
+    assert field_at(config, "values.3") == "x"
+    assert field_at(config, "bbox[2]") == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("scene", ["no field 'scene'", "did you mean 'scenes'"]),
+        ("scenes[0].lables", ["did you mean 'scenes[0].labels'"]),
+        ("scenes[9]", ["a list of 2"]),
+        ("scenes.first", ["a list of 2"]),
+        ("values[4]", ["keys 3, -1"]),
+        ("note.x", ["'file.txt'"]),
+        ("a..b", ["is not a path"]),
+    ],
+)
+def test_unknown_paths_name_the_near_miss(path: str, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        field_at(sample(), path)
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_annotations_are_found_by_path() -> None:
+    assert annotation_at(Sample, "scenes[0].uris[0]") == Uri
+    assert annotation_at(Sample, "scenes") == list[Scene]
+    assert annotation_at(Sample, "scenes[0].labels.uri") == Uri  # of the subclass that has it
+    assert annotation_at(Sample, "source.uri") == Uri
+    assert annotation_at(Sample, "best.id") is str
+    assert annotation_at(Sample, "values[3]") is str
+    assert annotation_at(Sample, "scenes[0].nothing") is None
+    with pytest.raises(ConfigError, match="no field 'scens'"):
+        annotation_at(Sample, "scens[0]")
+
+
+def test_a_pipeline_config_without_build_says_what_to_add() -> None:
+    with pytest.raises(ConfigError, match="Sample does not say which pipeline") as caught:
+        sample().build()
+    assert "def build(self)" in str(caught.value)
+
+
+def test_importing_config_classes_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, rv_core.config, rv_core.config_file; "
+        "heavy = {'marshmallow', 'typer', 'rich', 'fsspec', 'platformdirs', 'importlib.metadata', 'pluggy', 'zipfile'}; "
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rv_core import storage
+from rv_core.manifests import Manifest, done_names, item_file_name, manifest_name, read_done
+
+
+def manifest(
+    item: str = "a", key: str = "0123456789abcdef", size: int = 3, ended: str = "2026-01-01T00:00:00Z"
+) -> Manifest:
+    output = {"path": f"copy/{item}.txt", "bytes": size, "sha256": "00"}
+    return Manifest("copy", item, key, (output,), parts={"version": 1}, timings={"ended": ended}, counts={"n": 2})
+
+
+def put(root: Path, entry: Manifest) -> None:
+    storage.write_bytes(f"{root}/{entry.name}", entry.to_text().encode())
+
+
+@given(st.text(min_size=1, max_size=150), st.text(min_size=1, max_size=150))
+def test_every_item_id_has_a_file_name_of_its_own(a: str, b: str) -> None:
+    name = item_file_name(a)
+    assert "/" not in name and not name.startswith(".") and len(name) <= 120 and name.isascii()
+    assert (name == item_file_name(b)) == (a == b)
+
+
+def test_a_plain_id_is_its_own_file_name() -> None:
+    assert manifest_name("chip", "zion_r0c1", "k") == ".rv/done/chip/zion_r0c1.k.json"
+
+
+def test_a_manifest_comes_back_as_it_was_written() -> None:
+    assert Manifest.from_text(manifest().to_text()) == manifest()
+
+
+def test_an_item_is_done_when_manifest_and_outputs_are_there(tmp_path: Path) -> None:
+    put(tmp_path, manifest())
+    assert read_done(str(tmp_path), ["copy"]).problem("copy", "a", "0123456789abcdef") == "copy/a.txt is missing"
+    storage.write_bytes(f"{tmp_path}/copy/a.txt", b"abc")
+    state = read_done(str(tmp_path), ["copy"])
+    assert state.problem("copy", "a", "0123456789abcdef") is None
+    assert state.problem("copy", "a", "another key") == "not done yet"
+    assert state.problem("copy", "b", "0123456789abcdef") == "not done yet"
+    storage.write_bytes(f"{tmp_path}/copy/a.txt", b"abcd")
+    assert "has 4 bytes instead of 3" in str(
+        read_done(str(tmp_path), ["copy"]).problem("copy", "a", "0123456789abcdef")
+    )
+
+
+def test_a_damaged_manifest_counts_as_none(tmp_path: Path) -> None:
+    put(tmp_path, manifest())
+    (tmp_path / manifest().name).write_text("{ not json")
+    (tmp_path / ".rv/done/copy/b.k.json").write_text('{"format": 99}')
+    assert read_done(str(tmp_path), ["copy"]).manifests == {}
+
+
+def test_the_newest_manifest_explains_a_change(tmp_path: Path) -> None:
+    put(tmp_path, manifest(key="1" * 16, ended="2026-01-01T00:00:00Z"))
+    newer = manifest(key="2" * 16, ended="2026-01-02T00:00:00Z")
+    put(tmp_path, Manifest(**{**newer.__dict__, "parts": {"version": 2}}))
+    assert read_done(str(tmp_path), ["copy"]).last_parts("copy", "a") == {"version": 2}
+
+
+def test_done_names_are_one_listing_of_a_command(tmp_path: Path) -> None:
+    put(tmp_path, manifest())
+    assert done_names(str(tmp_path), "copy") == {"a.0123456789abcdef.json"}
+    assert done_names(str(tmp_path), "other") == set()

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+
+from rv_core.errors import UsageError
+from rv_core.run_command import Invocation, parse
+from rv_core.run_state import RunPaths
+
+
+def test_the_words_of_a_task_are_understood() -> None:
+    words = ["/r/c.json", "chip", "--split-index", "2", "--num-splits=5", "--runner", "local", "-vv", "-p", "lab"]
+    assert parse(words) == Invocation("/r/c.json", "chip", 2, 5, "local", "lab", 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["only-one"], "expected CONFIG_URI and COMMAND"),
+        (["u", "c", "--split-index", "5", "--num-splits", "5"], r"--split-index 5 is outside 0\.\.4"),
+        (["u", "c", "--split-index", "-1", "--num-splits", "5"], "--split-index -1 is outside"),
+        (["u", "c", "--num-splits", "0"], "--num-splits 0 is below 1"),
+        (["u", "c", "--num-splits", "many"], "'many' is not a whole number"),
+        (["u", "c", "--num-split", "3"], "no option named '--num-split'"),
+        (["u", "c", "--runner"], "--runner needs a value"),
+    ],
+)
+def test_wrong_words_are_refused(words: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse(words)
+
+
+def test_a_run_is_found_from_the_place_of_its_config() -> None:
+    paths = RunPaths.of_config("s3://bucket/root/.rv/runs/20260101-000000-abcdef/pipeline-config.json")
+    assert paths == RunPaths("s3://bucket/root", "20260101-000000-abcdef")
+    assert RunPaths.of_config("/root/pipeline-config.json") is None
+    assert paths is not None
+    assert RunPaths.of_config(paths.config) == paths
