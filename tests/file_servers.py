@@ -29,7 +29,7 @@ class WebServer:
         self.has_etag = True
         self.has_last_modified = True
         self.refused_methods: set[str] = set()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
+        self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"web": self}))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
 
@@ -49,61 +49,65 @@ class WebServer:
         self._server.server_close()
 
 
-def _handler_of(web: WebServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self._serve()
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # with fewer, many clients at once wait a second for their connection
 
-        def do_GET(self) -> None:
-            self._serve()
 
-        def do_PUT(self) -> None:
-            self._serve()
+class _Handler(BaseHTTPRequestHandler):
+    web: WebServer
 
-        def _serve(self) -> None:
-            web.requests.append((self.command, self.path))
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            failure = web.failures.pop(0) if web.failures else 200
-            data = web.files.get(self.path)
-            if self.command in web.refused_methods:
-                self._answer(405)
-            elif failure == "reset":
-                self.close_connection = True
-            elif isinstance(failure, int) and failure != 200:
-                self._answer(failure)
-            elif data is None:
-                self._answer(404)
-            else:
-                self._send(data, is_cut=failure == "cut")
+    def do_HEAD(self) -> None:
+        self._serve()
 
-        def _send(self, data: bytes, *, is_cut: bool) -> None:
-            span = self.headers.get("Range")
-            first, last = 0, len(data) - 1
-            if span:
-                start, _, end = span.removeprefix("bytes=").partition("-")
-                first, last = int(start), min(int(end or last), last)
-            body = data[first : last + 1]
-            self.send_response(206 if span else 200)
-            if span:
-                self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
-            if web.has_etag:
-                self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()[:12]}"')
-            if web.has_last_modified:
-                self.send_header("Last-Modified", formatdate(1_700_000_000, usegmt=True))
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(body[: len(body) // 2] if is_cut else body)
+    def do_GET(self) -> None:
+        self._serve()
 
-        def _answer(self, status: int) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+    def do_PUT(self) -> None:
+        self._serve()
 
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
+    def _serve(self) -> None:
+        web = self.web
+        web.requests.append((self.command, self.path))
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        failure = web.failures.pop(0) if web.failures else 200
+        data = web.files.get(self.path)
+        if self.command in web.refused_methods:
+            self._answer(405)
+        elif failure == "reset":
+            self.close_connection = True
+        elif isinstance(failure, int) and failure != 200:
+            self._answer(failure)
+        elif data is None:
+            self._answer(404)
+        else:
+            self._send(data, is_cut=failure == "cut")
 
-    return Handler
+    def _send(self, data: bytes, *, is_cut: bool) -> None:
+        span = self.headers.get("Range")
+        first, last = 0, len(data) - 1
+        if span:
+            start, _, end = span.removeprefix("bytes=").partition("-")
+            first, last = int(start), min(int(end or last), last)
+        body = data[first : last + 1]
+        self.send_response(206 if span else 200)
+        if span:
+            self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
+        if self.web.has_etag:
+            self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()[:12]}"')
+        if self.web.has_last_modified:
+            self.send_header("Last-Modified", formatdate(1_700_000_000, usegmt=True))
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body[: len(body) // 2] if is_cut else body)
+
+    def _answer(self, status: int) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from measurement import Report, interleaved, main
-from rasterio.transform import from_origin
+from rasterio.warp import transform
 from rasterio.windows import Window as RasterWindow
 
 from rv_core.storage import Storage
@@ -37,6 +37,8 @@ CASES = (
     ("polygons", 64, 32),
     ("polygons", 64, 16),
     ("polygons", 64, 8),
+    ("outlines", 64, 64),
+    ("outlines", 64, 16),
     ("raster", 64, 64),
     ("raster", 64, 16),
 )
@@ -44,14 +46,17 @@ NAMES = ["forest", "shrub", "rock", "water"]
 
 
 def write_scene(folder: Path) -> dict[str, LabelsConfig]:
-    """A tiled, deflated GeoTIFF of 4 x uint16 with two kinds of labels: a polygon per cell, and a class raster."""
+    """A tiled, deflated GeoTIFF of 4 x uint16 with three kinds of labels.
+
+    A polygon per cell; a thousand round outlines in longitude and latitude; a class raster on the image's grid.
+    """
     rng = np.random.default_rng(0)
     cells = rng.integers(0, len(NAMES), (SIDE_PX // CELL_PX, SIDE_PX // CELL_PX))
     pixels = np.kron(cells, np.ones((CELL_PX, CELL_PX), int))
     image = 2000 + 900 * pixels + rng.normal(0, 150, (NUM_CHANNELS, SIDE_PX, SIDE_PX))
     profile = {
         "driver": "GTiff", "height": SIDE_PX, "width": SIDE_PX, "crs": "EPSG:32618",
-        "transform": from_origin(500_000, 4_500_000, 1, 1), "tiled": True, "blockxsize": BLOCK_PX,
+        "transform": rasterio.Affine(1, 0, 500_000, 0, -1, 4_500_000), "tiled": True, "blockxsize": BLOCK_PX,
         "blockysize": BLOCK_PX, "compress": "deflate",
     }  # fmt: skip
     with rasterio.open(folder / "image.tif", "w", count=NUM_CHANNELS, dtype="uint16", **profile) as file:
@@ -59,9 +64,13 @@ def write_scene(folder: Path) -> dict[str, LabelsConfig]:
     with rasterio.open(folder / "labels.tif", "w", count=1, dtype="uint8", **profile) as file:
         file.write((pixels + 1).astype(np.uint8), 1)
     (folder / "labels.geojson").write_text(json.dumps(cell_polygons(cells)))
+    (folder / "outlines.geojson").write_text(json.dumps(outlines(rng)))
     values = {index + 1: name for index, name in enumerate(NAMES)}
     return {
         "polygons": GeoJsonLabelsConfig(uri=str(folder / "labels.geojson")),
+        "outlines": GeoJsonLabelsConfig(
+            uri=str(folder / "outlines.geojson"), background_class=NAMES[0], use_intersection_over_cell=True
+        ),
         "raster": ClassRasterLabelsConfig(uri=str(folder / "labels.tif"), class_values=values),
     }
 
@@ -77,6 +86,18 @@ def cell_polygons(cells: np.ndarray) -> dict[str, object]:
         features.append({"type": "Feature", "properties": {"class_id": int(class_id)}, "geometry": geometry})
     crs = {"type": "name", "properties": {"name": "EPSG:32618"}}
     return {"type": "FeatureCollection", "crs": crs, "features": features}
+
+
+def outlines(rng: np.random.Generator) -> dict[str, object]:
+    """A thousand polygons of 33 corners, 20 to 120 px wide, in EPSG:4326."""
+    angles = np.linspace(0, 2 * np.pi, 33)
+    features = []
+    for x, y, radius in zip(*rng.uniform(0, SIDE_PX, (2, 1000)), rng.uniform(10, 60, 1000), strict=True):
+        xs, ys = 500_000 + x + radius * np.cos(angles), 4_500_000 - y + radius * np.sin(angles)
+        ring = np.column_stack(transform("EPSG:32618", "EPSG:4326", xs, ys)).tolist()
+        geometry = {"type": "Polygon", "coordinates": [[*ring[:-1], ring[0]]]}
+        features.append({"type": "Feature", "properties": {"class_name": NAMES[1]}, "geometry": geometry})
+    return {"type": "FeatureCollection", "features": features}
 
 
 def read_and_write(image: Path, target: Path) -> None:

@@ -148,6 +148,8 @@ def test_a_run_that_was_ended_leaves_no_process_and_goes_on(
     out, err = process.communicate(timeout=20)
     assert process.returncode == (-signal.SIGKILL if signum == signal.SIGKILL else 130), out + err
     wait_until(lambda: not processes_of_run(run_id), timeout_s=8)
+    last_events = {name: lines[-1]["event"] for name, lines in events(root).items() if lines}
+    assert set(last_events.values()) <= {"stopped", "finished"}, last_events
     kept = finished_items(root)
     assert 2 <= len(kept) < 6
     if resume == "make":

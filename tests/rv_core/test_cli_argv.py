@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import pytest
 import typer
 from hypothesis import given, settings
@@ -210,7 +212,9 @@ def test_typer_takes_what_comes_out() -> None:
     seen = {}
 
     @app.command()
-    def run(arg: list[str] = typer.Option([], "-a"), splits: int = typer.Option(1, "--splits", "-s")) -> None:
+    def run(
+        arg: Annotated[list[str], typer.Option("-a")], splits: Annotated[int, typer.Option("--splits", "-s")]
+    ) -> None:
         seen.update(arg=arg, splits=splits)
 
     words = normalise(["run", "-a", "k", "v w", "--split", "3", "-a", "l=1"])

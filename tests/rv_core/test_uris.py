@@ -52,24 +52,25 @@ def test_local_path_refuses_what_is_elsewhere(uri: str) -> None:
 @pytest.mark.parametrize(
     ("uri", "expected"),
     [
-        ("a.tif", "/work/dir/a.tif"),
-        ("../a.tif", "/work/a.tif"),
-        ("./x/", "/work/dir/x"),
+        ("a.tif", "/base/dir/a.tif"),
+        ("../a.tif", "/base/a.tif"),
+        ("./x/", "/base/dir/x"),
         ("//data//a", "/data/a"),
         ("file:///data/../a", "/a"),
         ("s3://b/k", "s3://b/k"),
         ("${DATA}/a.tif", "${DATA}/a.tif"),
-        ("a/${NAME}.tif", "/work/dir/a/${NAME}.tif"),
+        ("a/${NAME}.tif", "/base/dir/a/${NAME}.tif"),
         ("", ""),
+        ("file://server/a", "file://server/a"),
     ],
 )
 def test_absolute_names_the_same_file_from_every_folder(uri: str, expected: str) -> None:
-    assert uris.absolute(uri, "/work/dir") == expected
+    assert uris.absolute(uri, "/base/dir") == expected
 
 
 def test_absolute_knows_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/ada")
-    assert uris.absolute("~/data", "/work") == "/home/ada/data"
+    assert uris.absolute("~/data", "/base") == "/home/ada/data"
 
 
 @pytest.mark.parametrize(
@@ -267,6 +268,8 @@ def test_every_text_gets_an_answer(text: str) -> None:
         ("https://h:443/a", "https://H/a/b", True),
         ("memory://a", "memory:///a/b", True),
         ("${UNSET_HERE}/a", "${UNSET_HERE}/a/b", True),
+        ("file://server/a", "/a", False),
+        ("/", "/a", True),
     ],
 )
 def test_equal_and_nested_roots_are_found(root_a: str, root_b: str, expected: bool) -> None:

@@ -106,8 +106,6 @@ def check_code(code: Mapping[str, Any], data: bytes, *, source: str) -> None:
         ConfigError: if the hash is another one.
         DataError: if it holds what no zip of ours holds.
     """
-    from rv_core.archives import CODE_LIMITS, check_zip
-
     found = hashlib.sha256(data).hexdigest()
     if found != code.get("sha256"):
         raise ConfigError(
@@ -116,7 +114,32 @@ def check_code(code: Mapping[str, Any], data: bytes, *, source: str) -> None:
             why=f"its SHA-256 is {found[:16]}…, the config names {str(code.get('sha256'))[:16]}…",
             fix="start the run again from the module",
         )
-    check_zip(data, CODE_LIMITS, source=source)
+    if not _is_one_stored_module(data):
+        from rv_core.archives import CODE_LIMITS, check_zip
+
+        check_zip(data, CODE_LIMITS, source=source)
+
+
+def _is_one_stored_module(data: bytes) -> bool:
+    """Whether a zip is laid out as `pack_module` does it: nothing in it to refuse, and no `zipfile` to import.
+
+    The offsets are those of the ZIP specification (APPNOTE 4.3.12 and 4.3.16): one central header of 46 bytes and a
+    name, and the end record of 22 bytes behind it.
+    """
+    import struct
+
+    if len(data) < 46 + 22 or data[-22:-18] != b"PK\x05\x06":
+        return False
+    num_entries, size, offset, comment = struct.unpack("<HIIH", data[-12:])
+    header = data[offset : offset + size]
+    if num_entries != 1 or comment or offset + size + 22 != len(data) or header[:4] != b"PK\x01\x02" or size < 46:
+        return False
+    flags, method = struct.unpack("<HH", header[8:12])
+    packed_bytes, plain_bytes = struct.unpack("<II", header[20:28])
+    (attributes,) = struct.unpack("<I", header[38:42])
+    name = header[46:].decode("ascii", "replace")
+    is_plain = flags == 0 and method == 0 and packed_bytes == plain_bytes and attributes == _REGULAR_FILE
+    return is_plain and name.endswith(".py") and name[:-3].isidentifier()
 
 
 def add_folder(folder: str) -> None:

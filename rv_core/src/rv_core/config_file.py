@@ -255,6 +255,6 @@ def parse_trusted(text: str, *, source: str) -> SavedConfig:
         if header["format"] != FORMAT:
             return parse(text, source=source)
         config = build_trusted(plain, header["types"], header["packages"])
-    except (NotTrustedError, ValueError, KeyError, TypeError):
+    except (NotTrustedError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return parse(text, source=source)
     return SavedConfig(config, header.get("code", {}), header.get("versions", {}))

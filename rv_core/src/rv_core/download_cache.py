@@ -17,7 +17,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 from rv_core import file_errors, local_files, remote_files, uris
 from rv_core.cache_folder import cache_subfolder, host_name, scratch_folder, text_digest
@@ -26,7 +25,7 @@ from rv_core.local_files import FileInfo
 
 _DEFAULT_MAX_GIB = 20.0
 _GIB = 1 << 30
-_leases: dict[tuple[int, str], IO[str]] = {}
+_leases: dict[tuple[int, str], int] = {}
 
 
 def fetch(uri: str) -> Path:
@@ -44,7 +43,7 @@ def fetch(uri: str) -> Path:
         raise file_errors.missing(uri)
     limit_bytes = max_bytes()
     is_cached = info.size <= limit_bytes
-    folder = cache_subfolder("inputs") if is_cached else scratch_folder()
+    folder = cache_subfolder("inputs") if is_cached else _made(scratch_folder() / "inputs")
     entry = _Entry(folder, uri)
     _lease(folder, entry.key)
     with _locked(folder / f"{entry.key}.lock"):
@@ -54,6 +53,11 @@ def fetch(uri: str) -> Path:
             entry.fill(uri)
         entry.mark_used()
     return entry.path
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def max_bytes() -> int:
@@ -156,14 +160,20 @@ def _lease(folder: Path, key: str) -> None:
     """Notes that this process uses an entry, until it ends."""
     place = (os.getpid(), str(folder))
     if place not in _leases:
-        leases = folder / "leases"
-        leases.mkdir(mode=0o700, exist_ok=True)
-        name = f"{host_name()}-{os.getpid()}-{os.urandom(4).hex()}.txt"
-        file = open(leases / name, "a", encoding="ascii")  # noqa: SIM115 - open and locked as long as the process lives
-        fcntl.flock(file, fcntl.LOCK_EX)
-        _leases[place] = file
-    _leases[place].write(key + "\n")
-    _leases[place].flush()
+        _leases[place] = _new_lease(folder / "leases")
+    os.write(_leases[place], f"{key}\n".encode())
+
+
+def _new_lease(leases: Path) -> int:
+    leases.mkdir(mode=0o700, exist_ok=True)
+    while True:
+        path = leases / f"{host_name()}-{os.getpid()}-{os.urandom(4).hex()}.txt"
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # Before it was locked it may have been taken for that of a dead process.
+        if _is_same_file(descriptor, path):
+            return descriptor
+        os.close(descriptor)
 
 
 def _leased_keys(folder: Path) -> set[str]:

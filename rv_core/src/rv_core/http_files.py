@@ -114,7 +114,11 @@ def _open(uri: str, method: str, headers: dict[str, str] | None = None) -> Any:
     # Characters that a path in a config may hold and a request line may not; what is encoded already stays so.
     url = quote(uri, safe="%/:=&?~#+!$,;'@()*[]")
     request = Request(url, headers={"User-Agent": "rv", **(headers or {})}, method=method)
-    return urlopen(request, timeout=_TIMEOUT_S)
+    try:
+        return urlopen(request, timeout=_TIMEOUT_S)
+    except HTTPError as err:
+        err.close()  # it holds the connection; code and headers stay
+        raise
 
 
 def _info_of(answer: Any) -> FileInfo:

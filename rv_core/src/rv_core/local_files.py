@@ -111,6 +111,10 @@ def _create_exclusively(path: str, data: bytes) -> bool:
         _write_new(path, data, is_synced=True)
     except FileExistsError:
         return False
+    except OSError:
+        with suppress(OSError):
+            os.unlink(path)
+        raise
     return True
 
 
@@ -188,7 +192,7 @@ def is_temporary(name: str) -> bool:
 def temporary_name(name: str, attempt_tag: str = "") -> str:
     """A name for a temporary file that nobody else uses; long names are shortened to what file systems take."""
     tag = re.sub(r"[^A-Za-z0-9_-]", "_", attempt_tag)[:60]
-    suffix = f".{tag}.{host_name()}-{os.getpid()}-{next(_counter)}.tmp"
+    suffix = f"{'.' if tag else ''}{tag}.{host_name()}-{os.getpid()}-{next(_counter)}.tmp"
     if len(os.fsencode(name)) + len(suffix) + 1 > _MAX_NAME_BYTES:
         name = text_digest(name)
     return f".{name}{suffix}"

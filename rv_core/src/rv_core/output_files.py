@@ -44,6 +44,8 @@ def local_output(path: str, attempt_tag: str) -> Iterator[PendingOutput]:
         StorageError: if nothing was written, or it cannot be put in place, or the disk is full.
     """
     with local_files.temporary_file(path, attempt_tag) as temporary:
+        with file_errors.explained("write", path):
+            _check_writable(os.path.dirname(path))
         output = PendingOutput(Path(temporary))
         with _watched(output, path):
             yield output
@@ -67,6 +69,13 @@ def remote_output(uri: str) -> Iterator[PendingOutput]:
         with _watched(output, uri):
             yield output
         remote_files.upload(temporary, uri)
+
+
+def _check_writable(folder: str) -> None:
+    # Said before a library says it in words of its own.
+    if not os.access(folder or ".", os.W_OK | os.X_OK):
+        is_read_only = os.statvfs(folder or ".").f_flag & os.ST_RDONLY
+        raise OSError(errno.EROFS if is_read_only else errno.EACCES, "cannot create files here")
 
 
 @contextmanager

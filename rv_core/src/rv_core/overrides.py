@@ -70,7 +70,9 @@ def _enter(holder: Any, field_type: FieldType, step: Step, path: str) -> tuple[A
             holder[step] = walk_to_plain(field.default())
         return step, field.type
     if isinstance(option, DictType):
-        return option.key_of(step), option.value
+        # Values from JSON still have digits where those from Python have integers.
+        wanted = option.key_of(step)
+        return next((key for key in holder if option.key_of(key) == wanted), wanted), option.value
     if isinstance(option, ListType | TupleType) and isinstance(holder, list):
         inner = option.at(step) if isinstance(step, int) else None
         if inner is None or not isinstance(step, int) or not -len(holder) <= step < len(holder):

@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 from rv_core.errors import ConfigError, Finding, StorageError
 from rv_core.file_errors import FULL, MissingFileError, missing
-from rv_core.file_errors import explain as explain_local
+from rv_core.file_errors import explain as explain_file
 from rv_core.local_files import FileInfo
 from rv_core.uris import name_of, scheme_of
 
@@ -110,10 +110,16 @@ def download(uri: str, path: str) -> FileInfo:
             return store.download(uri, path)
         except OSError as err:
             if err.errno in FULL:
-                raise explain_local(err, "write", path) from err
+                raise _no_room_for_copy(err, uri, path) from err
             raise
 
     return ask("read", uri, stream)
+
+
+def _no_room_for_copy(err: OSError, uri: str, path: str) -> StorageError:
+    why = explain_file(err, "write", path).block.why
+    fix = "free some space, or set RV_CACHE_DIR (and TMPDIR) to a folder on a larger disk"
+    return StorageError(f"no room for a local copy of {name_of(uri)!r}", where=uri, why=why, fix=fix)
 
 
 def ask(action: str, uri: str, question: Callable[[RemoteStore], _Answer]) -> _Answer:
@@ -172,9 +178,9 @@ def all_of(errors: Mapping[str, StorageError], *, num_not_asked: int = 0) -> Sto
     first = next(iter(errors.values()))
     if len(errors) == 1:
         return first
-    findings = [
-        Finding(uri, err.block.what + (f": {err.block.why}" if err.block.why else "")) for uri, err in errors.items()
-    ]
+    shown = list(errors.items())[:_MAX_ERRORS]
+    num_not_asked += len(errors) - len(shown)
+    findings = [Finding(uri, err.block.what + (f": {err.block.why}" if err.block.why else "")) for uri, err in shown]
     rest = f"; {num_not_asked} more were not asked or not found" if num_not_asked else ""
     return StorageError(f"{len(errors)} files could not be asked for{rest}", fix=first.block.fix, findings=findings)
 
@@ -261,7 +267,7 @@ def _new_store(scheme: str, uri: str) -> RemoteStore:
 def explain(err: Exception, action: str, uri: str) -> StorageError:
     """The `StorageError` for an error of a store's library."""
     text = _first_lines(str(err)) or type(err).__name__
-    if "NoSuchBucket" in text:
+    if re.search(r"NoSuchBucket|bucket does not exist", text):
         return StorageError(
             f"cannot {action} {name_of(uri)!r}",
             where=uri,

@@ -140,13 +140,21 @@ def _checked(invocation: Invocation) -> Invocation:
 
 
 class StopSignal:
-    """Receives TERM: before the command runs it stops the process, afterwards the running task decides."""
+    """Receives TERM: before the command runs it stops the process, afterwards the running task decides.
+
+    Only the first counts: make passes TERM on to tasks that have had it with their group, and a second exception would
+    cut short what the first one makes the task do.
+    """
 
     def __init__(self) -> None:
         self.execution: TaskExecution | None = None
+        self._has_arrived = False
 
     def arrived(self, signum: int, frame: object) -> None:
         """The handler of the signal."""
+        if self._has_arrived:
+            return
+        self._has_arrived = True
         if self.execution is None:
             raise TaskStopped("stopped by TERM before the command began")
         self.execution.stop()
@@ -313,14 +321,26 @@ def outcome_of(error: BaseException, *, show_traceback: bool = False) -> tuple[i
         print(_redacted(str(error)), file=sys.stderr)
         return error.exit_code, "failed", error.block.what
     if isinstance(error, TaskTimedOut):
-        traceback.print_exception(error)
+        _print_own_frames(error)
         return EXIT_FAILED, "failed", str(error)
     if isinstance(error, SystemExit):
         code = error.code if isinstance(error.code, int) else (EXIT_FAILED if error.code else EXIT_DONE)
         print(f"the command called sys.exit({error.code!r}) before it was done", file=sys.stderr)
         return code or EXIT_FAILED, "failed", f"the command called sys.exit({error.code!r})"
-    traceback.print_exception(error)
+    _print_own_frames(error)
     return EXIT_FAILED, "failed", _redacted(f"{type(error).__name__}: {error}")
+
+
+#: The way from the start of a task to the command says nothing about the command.
+_WAY_TO_THE_COMMAND = ("run_command.py", "task_execution.py", "inprocess.py")
+
+
+def _print_own_frames(error: BaseException) -> None:
+    """The traceback of a command, from the command on."""
+    first = error.__traceback__
+    while first is not None and first.tb_frame.f_code.co_filename.endswith(_WAY_TO_THE_COMMAND):
+        first = first.tb_next
+    traceback.print_exception(type(error), error, first or error.__traceback__)
 
 
 def _execute_planned(paths: RunPaths, request: TaskRequest, events: EventWriter, stop: StopSignal) -> None:

@@ -106,14 +106,3 @@ def _last_attempt(run_dir: str, task: str) -> tuple[int, TaskStatus | None]:
     if not attempt:
         return 0, None
     return attempt, fold(read_events(os.path.join(run_dir, "events", file_name(task, attempt))), task=task)
-
-
-def last_lines(path: str, count: int = 20) -> list[str]:
-    """The last lines of a log."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - 16384))
-            return file.read().decode("utf-8", "replace").splitlines()[-count:]
-    except OSError:
-        return []

@@ -207,6 +207,7 @@ def bucket_region(bucket_url: str) -> str | None:
         with urlopen(Request(bucket_url, method="HEAD"), timeout=_REGION_TIMEOUT_S) as answer:
             headers = answer.headers
     except HTTPError as err:
+        err.close()
         headers = err.headers
     except (URLError, OSError):
         return None

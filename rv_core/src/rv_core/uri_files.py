@@ -208,6 +208,7 @@ def _decode(data: bytes, uri: str) -> str:
 
 def _many(wanted: Iterable[str], question: Callable[[str], _Answer]) -> dict[str, _Answer]:
     answers: dict[str, _Answer] = {}
+    errors: dict[str, StorageError] = {}
     remote: list[str] = []
     for uri in dict.fromkeys(wanted):
         if not uris.is_local(uris.expand(uri)):
@@ -217,6 +218,10 @@ def _many(wanted: Iterable[str], question: Callable[[str], _Answer]) -> dict[str
             answers[uri] = question(uri)
         except MissingFileError:
             continue
+        except StorageError as err:
+            errors[uri] = err
+    if errors:
+        raise remote_files.all_of(errors)
     if remote:
         answers.update(remote_files.ask_many(question, remote))
     return answers

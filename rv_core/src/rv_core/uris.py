@@ -79,7 +79,11 @@ def absolute(uri: str, base_dir: str) -> str:
     """
     if not uri or uri.startswith("${") or not is_local(uri):
         return uri
-    path = os.path.expanduser(local_path(uri)) if uri.startswith("~") else local_path(uri)
+    try:
+        path = local_path(uri)
+    except ValueError:  # a file on another machine: `problem_with` says so
+        return uri
+    path = os.path.expanduser(path) if uri.startswith("~") else path
     # normpath keeps two leading slashes, which POSIX leaves to the system; Linux takes them for one.
     return "/" + os.path.normpath(os.path.join(base_dir, path)).lstrip("/")
 
@@ -152,8 +156,9 @@ def conceal(text: str, uri: str, environ: Mapping[str, str] | None = None) -> st
     variables = os.environ if environ is None else environ
     for name in _PLACEHOLDER.findall(uri):
         value = variables.get(name, "")
-        if len(value) >= 4:  # shorter values would garble unrelated words
-            text = text.replace(value, f"${{{name}}}")
+        for shown in (value, value.removeprefix("file://")):
+            if len(shown) >= 4:  # shorter values would garble unrelated words
+                text = text.replace(shown, f"${{{name}}}")
     return text
 
 
@@ -270,12 +275,13 @@ def same_or_nested(root_a: str, root_b: str) -> bool:
 def _place(root: str) -> tuple[str, list[str]]:
     try:
         root = expand(root)
-    except ConfigError:
+        path = local_path(root) if is_local(root) else ""
+    except (ConfigError, ValueError):
         return "", [part for part in root.split("/") if part]
-    if is_local(root):
-        return "file", [part for part in os.path.realpath(local_path(root)).split("/") if part]
+    if path:
+        return "file", [part for part in os.path.realpath(path).split("/") if part]
     scheme = _S3_ALIASES.get(scheme_of(root), scheme_of(root))
     authority, rest = _authority_and_rest(root)
     authority = authority.lower().removesuffix(_DEFAULT_PORTS.get(scheme, "\0"))
-    path = rest if scheme not in _DEFAULT_PORTS else re.split(r"[?#]", rest, maxsplit=1)[0]
-    return scheme, [part for part in (authority + path).split("/") if part]
+    key = rest if scheme not in _DEFAULT_PORTS else re.split(r"[?#]", rest, maxsplit=1)[0]
+    return scheme, [part for part in (authority + key).split("/") if part]

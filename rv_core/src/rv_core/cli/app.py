@@ -72,13 +72,12 @@ def main(argv: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show must not end a run
-    show_traceback = "--traceback" in argv
     try:
         words = normalise(argv)
         code = _run(words)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one boundary; it prints every exception
-        return exit_code_of(error, show_traceback=show_traceback)
+        return exit_code_of(error, argv)
     return code
 
 

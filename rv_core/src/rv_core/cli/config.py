@@ -9,7 +9,7 @@ import typer
 
 from rv_core.cli.output import print_json, print_table, print_text, warn
 from rv_core.cli.state import GlobalOptions
-from rv_core.errors import ConfigError, UsageError
+from rv_core.errors import UsageError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 CONFIG_NAME = "pipeline-config.json"
@@ -129,11 +129,7 @@ def settings(ctx: typer.Context, as_json: AsJson = False) -> None:
     from rv_core.settings import explain_settings, settings_findings
 
     options: GlobalOptions = ctx.obj
-    findings = settings_findings(options.profile)
-    wrong = [finding for finding in findings if finding.severity == "error"]
-    if wrong:
-        raise ConfigError(f"{len(wrong)} settings are wrong", findings=findings)
-    origins = explain_settings(options.profile)
+    origins, findings = explain_settings(options.profile), settings_findings(options.profile)
     if as_json:
         problems = [finding.to_json() for finding in findings]
         print_json({"settings": [origin.to_json() for origin in origins], "problems": problems})

@@ -6,6 +6,8 @@ import os
 import sys
 import sysconfig
 import traceback
+from collections.abc import Sequence
+from itertools import pairwise
 from types import FrameType
 from typing import Any
 
@@ -23,33 +25,33 @@ ClickError: type[Exception] = ClickUsageError.__bases__[0]
 _MACHINERY = ("typer", "click", "runpy", "rv_core.__main__", "rv_core.cli.app")
 
 
-def exit_code_of(error: BaseException, *, show_traceback: bool) -> int:
+def exit_code_of(error: BaseException, argv: Sequence[str]) -> int:
     """Print what an exception means and return the exit code.
 
     Args:
         error: what a verb raised.
-        show_traceback: whether expected errors get a traceback, too.
+        argv: the words of the command line; with `--traceback` among them expected errors get one, too.
     """
     if isinstance(error, typer.Exit):
         return error.exit_code
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return EXIT_INTERRUPTED
     try:
-        return EXIT_FAILED if isinstance(error, BrokenPipeError) else _explain(error, show_traceback=show_traceback)
+        return EXIT_FAILED if isinstance(error, BrokenPipeError) else _explain(error, argv)
     except BrokenPipeError:
         return EXIT_FAILED
     finally:
         _forget_broken_pipes()
 
 
-def _explain(error: BaseException, *, show_traceback: bool) -> int:
+def _explain(error: BaseException, argv: Sequence[str]) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         print(str(error.args[0]), file=sys.stderr)
         return EXIT_USAGE
     if isinstance(error, ClickError):
-        error = _usage_error(error)
+        error = _usage_error(error, argv)
     if isinstance(error, RvError):
-        if show_traceback:
+        if "--traceback" in argv:
             print_error("".join(traceback.format_exception(error)))
         print_error(str(error))
         return error.exit_code
@@ -66,7 +68,7 @@ def _forget_broken_pipes() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _usage_error(error: Any) -> RvError:
+def _usage_error(error: Any, argv: Sequence[str]) -> RvError:
     """A mistake that Click found, in our words: with the usage line and the nearest name."""
     context = getattr(error, "ctx", None)
     if context is None:
@@ -74,10 +76,20 @@ def _usage_error(error: Any) -> RvError:
     help_command = f"{_command_path(context)} --help"
     option = getattr(error, "option_name", "")
     near = nearest(option, _option_names(context)) if option else None
-    message = error.message if near else error.format_message()
+    message = (error.message if near else error.format_message()) + _typed_value(error, argv)
     pieces = " ".join(context.command.collect_usage_pieces(context))
     fix = f"did you mean {near}? {help_command} tells more" if near else help_command
-    return UsageError(message.rstrip("."), where=f"{_command_path(context)} {pieces}", fix=fix)
+    return UsageError(message.rstrip(".\n\t "), where=f"{_command_path(context)} {pieces}", fix=fix)
+
+
+def _typed_value(error: Any, argv: Sequence[str]) -> str:
+    """The value that an option refuses, for messages of Typer that leave it out; "" where it is not known."""
+    if type(error) is not typer.BadParameter:
+        return ""
+    names = getattr(error.param, "opts", ())
+    attached = [word.partition("=")[2] for word in argv if word.partition("=")[0] in names and "=" in word]
+    following = [value for word, value in pairwise(argv) if word in names]
+    return next((f"; got {value!r}" for value in [*following, *attached] if value not in error.message), "")
 
 
 def _command_path(context: Any) -> str:

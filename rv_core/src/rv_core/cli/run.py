@@ -13,7 +13,7 @@ import typer
 from rv_core.cli.state import GlobalOptions
 from rv_core.errors import EXIT_DONE, Finding, UsageError
 from rv_core.plan import RunPlan, Selection
-from rv_core.run_outcome import RunOutcome, last_lines
+from rv_core.run_outcome import RunOutcome
 
 Arguments = Annotated[
     list[str] | None,
@@ -227,11 +227,13 @@ class Show:
                 roots = ", ".join(prepared.run_plan.roots.values())
                 print(f"done: {outcome.num_items} items; results are under {roots}")
             return
+        from rv_core.run_logs import failure_excerpt
+
         out = sys.stderr
         for task in outcome.failed[:5]:
             code = f" with exit code {task.exit_code}" if task.exit_code is not None else ""
             print(f"\n{task.task} {task.state}{code}: {task.reason}", file=out)
-            for line in last_lines(task.log):
+            for line in failure_excerpt(prepared.context.run_dir, task.task):
                 print(f"  | {line}", file=out)
             if task.log:
                 print(f"  log: {task.log}", file=out)

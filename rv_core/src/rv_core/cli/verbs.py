@@ -57,7 +57,7 @@ class VerbGroup(TyperGroup):
         """The verbs under their headings, from their declarations alone."""
         by_panel: dict[str, list[tuple[str, str]]] = {panel: [] for panel in _PANELS}
         for spec in plugin_manager().command_specs().values():
-            by_panel.setdefault(spec.panel, []).append((spec.name, spec.summary))
+            by_panel.setdefault(spec.panel, []).append((spec.name, spec.summary.rstrip(".")))
         width = max(len(name) for rows in by_panel.values() for name, _ in rows)
         for panel, rows in by_panel.items():
             if rows:

@@ -16,8 +16,8 @@ from rv_pipeline_chip_classification.data.windows import WindowArray
 
 #: Polygons with more corners are cut into pieces, so that a window only meets the corners near it.
 _MAX_CORNERS = 64
-#: Pairs of edges and windows that are looked at together: bounds the memory to some tens of MB.
-_EDGES_AT_ONCE = 1 << 18
+#: Pairs of edges and windows that are looked at together: so few that their numbers stay in the cache of a core.
+_EDGES_AT_ONCE = 1 << 15
 
 Polygons = NDArray[Any]
 
@@ -191,13 +191,27 @@ def _crossing_areas(windows: WindowArray, edges: _Edges, piece_numbers: NDArray[
     rows this is the shared area. GEOS' general intersection takes 25 times as long for small polygons.
     """
     pairs, places = _spread(edges.starts[piece_numbers], edges.starts[piece_numbers + 1])
-    x1, y1, x2, y2 = edges.points[places].T
-    rows, cols, heights, widths = windows[pairs].astype(np.float64).T
-    y_begin, y_end = np.clip(y1, rows, rows + heights), np.clip(y2, rows, rows + heights)
+    counts_for_something = _counts_for_something(windows, edges, pairs, places)
+    pairs, places = pairs[counts_for_something], places[counts_for_something]
+    x1, y1, x2, y2 = (column[places] for column in edges.points.T)
+    rows, cols, heights, widths = (column[pairs] for column in windows.astype(np.float64).T)
+    bottoms = rows + heights
+    y_begin, y_end = np.minimum(np.maximum(y1, rows), bottoms), np.minimum(np.maximum(y2, rows), bottoms)
     slope = (x2 - x1) / (y2 - y1)
     x_begin, x_end = x1 + (y_begin - y1) * slope - cols, x1 + (y_end - y1) * slope - cols
     shares = _mean_clamped(x_begin, x_end, widths) * (y_end - y_begin)
     return np.abs(np.bincount(pairs, shares, minlength=len(piece_numbers)))
+
+
+def _counts_for_something(
+    windows: WindowArray, edges: _Edges, pairs: NDArray[np.int64], places: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Which edges can add to a shared area: those at the rows of the window and not all left of it: (E,) bool."""
+    low = np.minimum(edges.points[:, 1], edges.points[:, 3])[places]
+    high = np.maximum(edges.points[:, 1], edges.points[:, 3])[places]
+    right = np.maximum(edges.points[:, 0], edges.points[:, 2])[places]
+    tops, lefts, bottoms = windows[:, 0], windows[:, 1], windows[:, 0] + windows[:, 2]
+    return (low < bottoms[pairs]) & (high > tops[pairs]) & (right > lefts[pairs])
 
 
 def _mean_clamped(
@@ -208,6 +222,6 @@ def _mean_clamped(
     length = np.where(high > low, high - low, 1.0)
     share_below = np.maximum(np.minimum(high, 0.0) - low, 0.0) / length
     share_above = np.maximum(high - np.maximum(low, top), 0.0) / length
-    middle = (np.clip(low, 0.0, top) + np.clip(high, 0.0, top)) / 2
+    middle = (np.minimum(np.maximum(low, 0.0), top) + np.minimum(np.maximum(high, 0.0), top)) / 2
     # Shares of the whole, so that rounding in a short edge cannot make them add up to more than one.
     return share_above * top + (1.0 - share_above - share_below) * middle

@@ -328,9 +328,9 @@ def project(points: NDArray[np.float64], from_crs: str, to_crs: str, *, where: s
     Raises:
         DataError: if a CRS is not known, or a point cannot be expressed in the other one.
     """
-    if is_same_crs(from_crs, to_crs) or not len(points):
-        return points
     try:
+        if is_same_crs(from_crs, to_crs) or not len(points):
+            return points
         xs, ys = warp_transform(from_crs, to_crs, points[:, 0], points[:, 1])[:2]
     except (CRSError, RasterioError) as err:
         raise DataError("coordinates cannot be brought to another CRS", where=where, why=reason_of(err)) from err

@@ -1,0 +1,207 @@
+"""What a model expects and what it answers, saved beside its weights: `train/model.json`, `bundle.json`. No torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rv_core.errors import DataError, Finding, nearest
+
+from rv_pipeline_chip_classification.model.normalize import Normalization
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ModelContract:
+    """The contract between a model and the images that it is used on.
+
+    Args:
+        backbone: as in the config.
+        channels: the description of each channel in the training images, in the model's order; None where there was
+            none.
+        dtype: of the training images.
+        normalization: how pixel values reach the model.
+        class_names: by class id.
+        class_colors: `#rrggbb` by class id.
+        chip_size_px: side of the chips that it learnt from.
+        cell_size_px: side of the cells that it classifies.
+    """
+
+    backbone: str
+    channels: tuple[str | None, ...]
+    dtype: str
+    normalization: Normalization
+    class_names: tuple[str, ...]
+    class_colors: tuple[str, ...]
+    chip_size_px: int
+    cell_size_px: int
+
+    @property
+    def num_channels(self) -> int:
+        """How many channels it expects."""
+        return len(self.channels)
+
+    @property
+    def num_classes(self) -> int:
+        """How many scores it gives per cell."""
+        return len(self.class_names)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "format": FORMAT,
+            "backbone": self.backbone,
+            "channels": list(self.channels),
+            "dtype": self.dtype,
+            "normalization": self.normalization.to_json(),
+            "classes": [
+                {"class_id": class_id, "name": name, "color": color}
+                for class_id, (name, color) in enumerate(zip(self.class_names, self.class_colors, strict=True))
+            ],
+            "chip_size_px": self.chip_size_px,
+            "cell_size_px": self.cell_size_px,
+        }
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any], *, where: str) -> ModelContract:
+        """Read back what `to_json` made.
+
+        Raises:
+            DataError: if it is something else, or of a newer format.
+        """
+        try:
+            if plain["format"] != FORMAT:
+                raise ValueError(f"its format is {plain['format']!r}; this version of rv knows {FORMAT}")
+            contract = cls(
+                backbone=str(plain["backbone"]),
+                channels=tuple(None if name is None else str(name) for name in plain["channels"]),
+                dtype=np.dtype(plain["dtype"]).name,
+                normalization=Normalization.from_json(plain["normalization"]),
+                class_names=tuple(str(entry["name"]) for entry in plain["classes"]),
+                class_colors=tuple(str(entry["color"]) for entry in plain["classes"]),
+                chip_size_px=int(plain["chip_size_px"]),
+                cell_size_px=int(plain["cell_size_px"]),
+            )
+            contract._check()
+        except (KeyError, TypeError, ValueError) as err:
+            raise DataError("this is no model description of rv", where=where, why=f"{type(err).__name__}: {err}") from err
+        return contract
+
+    def _check(self) -> None:
+        if not self.channels or len(self.channels) != self.normalization.num_channels:
+            raise ValueError("channels and normalisation do not go together")
+        if not self.class_names or self.chip_size_px < 1 or self.cell_size_px < 1:
+            raise ValueError("it has no classes, or no size")
+
+    @classmethod
+    def from_text(cls, text: str | bytes, *, where: str) -> ModelContract:
+        """`from_json` of JSON text."""
+        try:
+            plain = json.loads(text)
+        except ValueError as err:
+            raise DataError("this is no model description of rv", where=where, why=str(err)) from err
+        return cls.from_json(plain if isinstance(plain, dict) else {}, where=where)
+
+
+def merge_channel_names(scenes: Mapping[str, Sequence[str | None]]) -> tuple[str | None, ...]:
+    """The description of each channel over all scenes; a scene without descriptions agrees with any other.
+
+    Args:
+        scenes: scene id -> descriptions in the model's channel order, all of one length.
+
+    Raises:
+        DataError: if two scenes describe a channel differently: one of them would be read in a wrong order.
+    """
+    merged: list[tuple[str, str] | None] = []
+    findings = []
+    for scene_id, names in scenes.items():
+        merged += [None] * (len(names) - len(merged))
+        for channel, name in enumerate(names):
+            first = merged[channel]
+            if name and first is None:
+                merged[channel] = (name, scene_id)
+            elif name and first is not None and not same_name(name, first[0]):
+                what = f"scene {scene_id!r} calls it {name!r}, scene {first[1]!r} {first[0]!r}"
+                findings.append(Finding(f"channel {channel}", what))
+    if findings:
+        fix = "set channel_order so that all scenes give the channels in one order, or correct the band descriptions"
+        raise DataError("the scenes describe their channels differently", findings=findings[:20], fix=fix)
+    return tuple(None if entry is None else entry[0] for entry in merged)
+
+
+def same_name(one: str, other: str) -> bool:
+    """Whether two descriptions name the same channel: case and blanks do not count."""
+    return one.strip().casefold() == other.strip().casefold()
+
+
+def match_channels(contract: ModelContract, descriptions: Sequence[str | None], *, where: str) -> list[int] | None:
+    """Which channels of an image are those of the model, by their descriptions and never by position alone.
+
+    Args:
+        contract: of the model.
+        descriptions: of every band of the image, in the file's order; None where there is none.
+        where: the image, for messages.
+
+    Returns:
+        0-based channels of the image in the model's order, or None if the model was trained on images without
+        descriptions: then there is nothing to go by but position.
+
+    Raises:
+        DataError: if the model's channels have names and the image lacks them.
+    """
+    wanted = [name for name in contract.channels if name]
+    if not wanted:
+        return None
+    names = [(name or "").strip().casefold() for name in descriptions]
+    fix = "say which 0-based channels to use, for instance --channel-order " + ",".join(
+        str(channel) for channel in range(contract.num_channels)
+    )
+    if len(wanted) < contract.num_channels or not any(names):
+        known = ", ".join(name or "(not described)" for name in contract.channels)
+        what = "the bands of this image are not described, so its channels cannot be told apart"
+        raise DataError(what, where=where, why=f"the model expects {known}", fix=fix)
+    findings = [_missing(name, names, descriptions) for name in wanted if names.count(name.strip().casefold()) != 1]
+    if findings:
+        raise DataError("this image does not have the channels of the model", where=where, findings=findings, fix=fix)
+    return [names.index(name.strip().casefold()) for name in wanted]
+
+
+def _missing(name: str, names: list[str], descriptions: Sequence[str | None]) -> Finding:
+    if names.count(name.strip().casefold()) > 1:
+        return Finding(name, "several bands have this description")
+    near = nearest(name, [description for description in descriptions if description])
+    return Finding(name, "no band has this description", f"did you mean {near!r}?" if near else "")
+
+
+def check_image(contract: ModelContract, num_channels: int, dtype: np.dtype[Any], *, where: str) -> None:
+    """Refuse an image that the model cannot have been made for, before the model is loaded.
+
+    Args:
+        contract: of the model.
+        num_channels: of the image, after its channel order.
+        dtype: of the image.
+        where: the image, for messages.
+
+    Raises:
+        DataError: if the number of channels or the dtype differs (float widths may).
+    """
+    if num_channels != contract.num_channels:
+        known = ", ".join(name or f"channel {index}" for index, name in enumerate(contract.channels))
+        raise DataError(
+            f"the image has {num_channels} channels, the model expects {contract.num_channels}",
+            where=where,
+            why=f"it was trained on {known}",
+            fix="choose the channels with channel_order (--channel-order), or take another image",
+        )
+    trained = np.dtype(contract.dtype)
+    if dtype != trained and not dtype.kind == trained.kind == "f":
+        raise DataError(
+            f"the pixels are {dtype}, the model was trained on {trained}",
+            where=where,
+            why="the same scene in another dtype has other values, so scores would mean nothing",
+            fix="convert the image to the scale and dtype of the training images",
+        )

@@ -1,0 +1,160 @@
+"""Weights from and to safetensors files. Pickles run code when they are loaded, so they are refused.
+
+**First convolution for another number of channels.** A file made for C0 channels and a model with C channels: channel
+i of the model gets the weights of channel `i mod C0`, and all are multiplied by `C0 / C`, so that the sum over the
+channels, and with it the size of the activations, stays what the following layers expect. With RGB weights, channels
+that are given in the order red, green, blue, … so keep their own filters. (timm adapts weights by the same rule.)
+
+**Head.** The layer of the logits is taken over if it has the model's shape, else left as it was initialised.
+Everything else must be there under its name and in its shape.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.torch
+from rv_core.archives import check_zip
+from rv_core.errors import DataError, Finding, nearest
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from rv_pipeline_chip_classification.model.backbones import first_conv_name, head_name
+
+Tensors = Mapping[str, Tensor]
+_CONVERT = (
+    "where you trust the file, convert it once: safetensors.torch.save_file("
+    "torch.load('weights.pth', weights_only=True), 'weights.safetensors')"
+)
+_BUNDLE_MEMBERS = {"bundle.json", "model.safetensors"}
+
+
+@dataclass(frozen=True)
+class LoadedWeights:
+    """What was done with a file of weights.
+
+    Args:
+        adapted: names of tensors that were fitted to the number of channels.
+        left_out: names of tensors in the file that the model has no use for (a head of another size).
+    """
+
+    adapted: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def read_weights(path: Path, *, shown: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, or of a model bundle, by name; on the CPU.
+
+    Args:
+        path: the file.
+        shown: what to call it in messages.
+
+    Raises:
+        DataError: if it is a pickle, or damaged, or something else.
+    """
+    refuse_pickle(path, shown=shown)
+    try:
+        if zipfile.is_zipfile(path):
+            return safetensors.torch.load(_from_bundle(path, shown))
+        return dict(safetensors.torch.load_file(path))
+    except (SafetensorError, OSError, ValueError) as err:
+        fix = "weights are read from .safetensors files and from model bundles of rv"
+        raise DataError("this file holds no weights that can be read", where=shown, why=str(err), fix=fix) from err
+
+
+def refuse_pickle(path: Path, *, shown: str) -> None:
+    """Raise DataError if a file is a pickle, bare or in a zip as torch.save writes it."""
+    with path.open("rb") as file:
+        start = file.read(2)
+    is_pickle = start[:1] == b"\x80" and start[1:] <= b"\x05"
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as opened:
+            is_pickle = any(name.endswith(".pkl") for name in opened.namelist())
+    if is_pickle:
+        why = "a pickle can run any code when it is opened"
+        raise DataError("this is a pickle of torch, which is refused", where=shown, why=why, fix=_CONVERT)
+
+
+def _from_bundle(path: Path, shown: str) -> bytes:
+    if not set(check_zip(path, source=shown)) >= _BUNDLE_MEMBERS:
+        raise ValueError("a zip, but no model bundle of rv")
+    with zipfile.ZipFile(path) as opened:
+        return opened.read("model.safetensors")
+
+
+def initialise_from(model: nn.Module, tensors: Tensors, *, shown: str) -> LoadedWeights:
+    """Put weights of another model of this kind into a new one, by the rules above.
+
+    Raises:
+        DataError: naming every tensor that is missing or of another shape.
+    """
+    given = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    own = model.state_dict()
+    first, head = f"{first_conv_name(model)}.weight", f"{head_name(model)}."
+    adapted = []
+    if first in given and first in own and given[first].shape != own[first].shape:
+        fitted = fit_channels(given[first], own[first].shape[1])
+        given, adapted = {**given, first: fitted}, [first]
+    left_out = [name for name in given if name.startswith(head) and not _has_shape(name, given, own)]
+    usable = {name: tensor for name, tensor in given.items() if name not in left_out}
+    _refuse_misfits(usable, {name: t for name, t in own.items() if not name.startswith(head)}, own, shown)
+    model.load_state_dict(usable, strict=False)
+    return LoadedWeights(tuple(adapted), tuple(left_out))
+
+
+def load_exactly(model: nn.Module, tensors: Tensors, *, shown: str) -> None:
+    """Put a trained model's own weights back, every tensor of them.
+
+    Raises:
+        DataError: naming every tensor that is missing, unknown or of another shape.
+    """
+    own = model.state_dict()
+    _refuse_misfits(tensors, own, own, shown)
+    model.load_state_dict(dict(tensors), strict=True)
+
+
+def fit_channels(weight: Tensor, num_channels: int) -> Tensor:
+    """A convolution's weights for another number of input channels: repeated in order and scaled.
+
+    Args:
+        weight: (out, C0, kernel height, kernel width).
+        num_channels: C.
+
+    Returns:
+        (out, C, kernel height, kernel width).
+    """
+    num_given = weight.shape[1]
+    channels = [channel % num_given for channel in range(num_channels)]
+    return weight[:, channels] * (num_given / num_channels)
+
+
+def _has_shape(name: str, given: Tensors, own: Tensors) -> bool:
+    return name in own and given[name].shape == own[name].shape
+
+
+def _refuse_misfits(given: Tensors, needed: Tensors, own: Tensors, shown: str) -> None:
+    findings = []
+    for name in needed:
+        # Counts of batches are of no use to inference and absent from older files.
+        if name not in given and not name.endswith("num_batches_tracked"):
+            near = nearest(name, set(given) - set(own))
+            findings.append(Finding(name, "is missing in the file", f"it has {near!r}" if near else ""))
+    for name, tensor in given.items():
+        if name not in own:
+            findings.append(Finding(name, "is not part of the model"))
+        elif tensor.shape != own[name].shape:
+            findings.append(Finding(name, f"has shape {tuple(tensor.shape)} instead of {tuple(own[name].shape)}"))
+    if findings:
+        rest = len(findings) - 20
+        why = f"{rest} more like these" if rest > 0 else ""
+        fix = "take weights of the same backbone, or change model.backbone"
+        raise DataError("the weights do not fit the model", where=shown, why=why, findings=findings[:20], fix=fix)
+
+
+def save_weights(model_state: Tensors, path: Path) -> None:
+    """Write tensors to a safetensors file: the same tensors give the same bytes."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in model_state.items()}
+    safetensors.torch.save_file(plain, path)

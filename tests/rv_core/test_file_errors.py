@@ -1,0 +1,182 @@
+"""Full disks, read-only file systems and missing rights: real ones, in a mount namespace of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rv_core import file_errors, storage
+from rv_core.errors import StorageError
+
+
+def _run_on_small_disk(tmp_path: Path, code: str, mount_options: str = "size=1m") -> str:
+    """Run Python code with a tmpfs of 1 MiB mounted at `sys.argv[1]`; what it prints."""
+    if shutil.which("unshare") is None:
+        pytest.skip("no program unshare to mount a small disk with")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    script = f'mount -t tmpfs -o {mount_options} tmpfs "$1" || exit 99; shift; exec "$@"'
+    namespace = ["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh", str(disk)]
+    done = subprocess.run(
+        [*namespace, sys.executable, "-c", code, str(disk)], capture_output=True, text=True, check=False
+    )
+    if done.returncode == 99 or "unshare" in done.stderr:
+        pytest.skip(f"cannot mount a small disk here: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_full_disk_says_where_how_much_is_free_and_what_next(tmp_path: Path) -> None:
+    out = _run_on_small_disk(
+        tmp_path,
+        """
+import os, sys
+from rv_core.storage import Storage
+s = Storage(sys.argv[1] + "/root")
+s.write_bytes("old.bin", b"old")
+for write in ("bytes", "file"):
+    try:
+        if write == "bytes":
+            s.write_bytes("old.bin", b"x" * 2_000_000)
+        else:
+            with s.output_file("old.bin") as path, open(path, "wb") as file:
+                file.write(b"x" * 2_000_000)
+    except Exception as err:
+        print(type(err).__name__, err)
+print(s.read_text("old.bin"), sorted(os.listdir(sys.argv[1] + "/root")))
+""",
+    )
+    assert out.count("StorageError storage error: cannot write 'old.bin'") == 2
+    assert out.count(f"where: {tmp_path}/disk/root/old.bin") == 2
+    assert "the disk is full:" in out
+    assert "of 1.0 MiB free" in out
+    assert out.count("next: free some space") == 2
+    assert out.endswith("old ['old.bin']\n")
+
+
+def test_a_library_that_hides_the_error_number_of_a_full_disk_is_explained(tmp_path: Path) -> None:
+    out = _run_on_small_disk(
+        tmp_path,
+        """
+import sys
+from rv_core.storage import Storage
+s = Storage(sys.argv[1])
+try:
+    with s.output_file("a.tif") as path:
+        try:
+            path.write_bytes(b"x" * 2_000_000)
+        except OSError:
+            raise RuntimeError("CPLE_FileIOError: write failed") from None
+except Exception as err:
+    print(err, repr(err.__cause__))
+""",
+    )
+    assert "the disk is full" in out
+    assert "CPLE_FileIOError" in out
+
+
+def test_a_cache_on_a_full_disk_is_explained_and_not_asked_again(tmp_path: Path) -> None:
+    served = tmp_path / "served"
+    served.mkdir()
+    (served / "big.bin").write_bytes(b"x" * 2_000_000)
+    out = _run_on_small_disk(
+        tmp_path,
+        f"""
+import functools, http.server, os, sys, threading, time
+serve = functools.partial(http.server.SimpleHTTPRequestHandler, directory={str(served)!r})
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+os.environ["RV_CACHE_DIR"] = sys.argv[1]
+from rv_core.storage import local_copy
+start = time.monotonic()
+try:
+    local_copy(f"http://127.0.0.1:{{server.server_address[1]}}/big.bin")
+except Exception as err:
+    print(type(err).__name__, err)
+print(time.monotonic() - start < 5, [name for _, _, names in os.walk(sys.argv[1]) for name in names if "tmp" in name])
+""",
+    )
+    assert "StorageError storage error: no room for a local copy of 'big.bin'" in out
+    assert "the disk is full" in out
+    assert "RV_CACHE_DIR" in out
+    assert out.endswith("True []\n")
+
+
+def test_a_disk_without_room_for_another_file_is_explained(tmp_path: Path) -> None:
+    out = _run_on_small_disk(
+        tmp_path,
+        """
+import sys
+from rv_core.storage import Storage
+s = Storage(sys.argv[1])
+try:
+    for index in range(50):
+        s.write_bytes(f"{index}", b"")
+except Exception as err:
+    print(err)
+""",
+        mount_options="size=1m,nr_inodes=20",
+    )
+    assert "no inodes left" in out
+
+
+def test_a_read_only_root_is_explained(tmp_path: Path) -> None:
+    out = _run_on_small_disk(
+        tmp_path,
+        """
+import sys
+from rv_core.storage import Storage, delete
+s = Storage(sys.argv[1])
+for act in (lambda: s.write_text("a/b.txt", "x"), lambda: s.write_text("b.txt", "x"), s.output_file("c").__enter__):
+    try:
+        act()
+    except Exception as err:
+        print(type(err).__name__, err)
+""",
+        mount_options="size=1m,ro",
+    )
+    assert out.count("mounted read-only") == 3
+    assert out.count("next: use a folder that can be written to") == 3
+
+
+@pytest.fixture
+def locked_folder(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    (folder / "a.txt").write_text("x")
+    folder.chmod(0)
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)
+    yield folder
+    if is_root:
+        os.seteuid(0)
+    folder.chmod(0o700)
+
+
+def test_missing_rights_are_an_error_and_never_a_missing_file(locked_folder: Path) -> None:
+    uri = str(locked_folder / "a.txt")
+    for act in (storage.exists, storage.read_bytes, storage.delete, lambda uri: storage.write_bytes(uri, b"")):
+        with pytest.raises(StorageError, match="permission denied") as raised:
+            act(uri)
+        assert not isinstance(raised.value, storage.MissingFileError)
+        assert raised.value.block.where == uri
+    with pytest.raises(StorageError, match="permission denied"):
+        storage.list_files(str(locked_folder))
+    with pytest.raises(StorageError, match="2 files could not be asked for") as many:
+        storage.stat_many([uri, uri + "2"])
+    assert len(many.value.findings) == 2
+
+
+def test_space_is_described_in_units() -> None:
+    free_bytes, total_bytes, _ = file_errors.free_space("/")
+    assert 0 <= free_bytes <= total_bytes
+    text = file_errors.describe_space("/no/such/folder/file", is_quota=True)
+    assert "quota" in text
+    assert "file system of /" in text

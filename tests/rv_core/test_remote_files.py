@@ -1,0 +1,213 @@
+"""Files over http (a real server on loopback), retries, offline, and stores that are not installed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rv_core import remote_files, storage
+from rv_core.errors import ConfigError, StorageError
+from rv_core.storage import MissingFileError, Storage
+
+if TYPE_CHECKING:
+    from tests.file_servers import WebServer
+
+pytest_plugins = ("tests.file_servers",)
+
+
+def test_http_files_are_read_and_identified(web_server: WebServer) -> None:
+    web_server.files = {"/a/b.json": b"content", "/a/with%20space.txt": b"x"}
+    uri = f"{web_server.url}/a/b.json"
+    assert storage.read_bytes(uri) == b"content"
+    info = storage.stat(uri)
+    assert info is not None
+    assert info.size == 7
+    assert info.etag is not None
+    assert info.mtime_ns == 1_700_000_000_000_000_000
+    assert storage.read_text(f"{web_server.url}/a/with space.txt") == "x"
+
+
+def test_existence_is_asked_by_head_alone(web_server: WebServer) -> None:
+    web_server.files = {"/a": b"x" * 1000}
+    assert storage.exists(f"{web_server.url}/a")
+    assert not storage.exists(f"{web_server.url}/b")
+    assert web_server.requests == [("HEAD", "/a"), ("HEAD", "/b")]
+
+
+def test_a_server_that_refuses_head_is_asked_for_one_byte(web_server: WebServer) -> None:
+    web_server.files = {"/a": b"x" * 1000}
+    web_server.refused_methods = {"HEAD"}
+    info = storage.stat(f"{web_server.url}/a")
+    assert info is not None
+    assert info.size == 1000
+    assert storage.stat(f"{web_server.url}/no") is None
+
+
+def test_a_missing_http_file_is_missing(web_server: WebServer) -> None:
+    with pytest.raises(MissingFileError):
+        storage.read_bytes(f"{web_server.url}/no.json")
+    with pytest.raises(MissingFileError):
+        storage.local_copy(f"{web_server.url}/no.json")
+    assert storage.read_many([f"{web_server.url}/no.json"]) == {}
+
+
+def test_http_is_read_only_and_has_no_listing(web_server: WebServer) -> None:
+    uri = f"{web_server.url}/a"
+    for act in (
+        lambda: storage.write_bytes(uri, b""),
+        lambda: storage.write_once(uri, b""),
+        lambda: storage.delete(uri),
+        lambda: Storage(web_server.url).write_text("a", ""),
+    ):
+        with pytest.raises(StorageError, match="cannot write over http"):
+            act()
+    with pytest.raises(StorageError, match="cannot list"):
+        storage.list_files(uri)
+    assert web_server.requests == []
+
+
+@pytest.mark.parametrize("failure", [503, 500, 429, "reset", "cut"])
+def test_transient_failures_are_asked_again(web_server: WebServer, failure: int | str) -> None:
+    web_server.files = {"/a": b"content" * 100}
+    web_server.failures = [failure]
+    assert storage.read_bytes(f"{web_server.url}/a") == b"content" * 100
+    assert web_server.count("GET") == 2
+
+
+def test_a_download_that_broke_off_starts_again(web_server: WebServer) -> None:
+    web_server.files = {"/a.bin": bytes(3_000_000)}
+    web_server.failures = [200, "cut"]  # the HEAD, then half a body
+    assert storage.local_copy(f"{web_server.url}/a.bin").read_bytes() == bytes(3_000_000)
+    assert web_server.count("GET") == 2
+
+
+def test_a_store_that_keeps_failing_could_not_be_asked(web_server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RV_RETRY_S", "0.3")
+    web_server.failures = [503] * 100
+    uri = f"{web_server.url}/a"
+    for act in (storage.exists, storage.read_bytes):
+        with pytest.raises(StorageError, match="503") as raised:
+            act(uri)
+        assert not isinstance(raised.value, MissingFileError)
+        assert raised.value.block.where == uri
+    assert 2 < len(web_server.requests) < 20
+
+
+def test_a_server_that_is_not_there_could_not_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RV_RETRY_S", "0.2")
+    start = time.monotonic()
+    with pytest.raises(StorageError, match="[Rr]efused") as raised:
+        storage.exists("http://127.0.0.1:9/a")
+    assert "check the network" in raised.value.block.fix
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refusal_is_not_repeated_and_names_the_rights(web_server: WebServer, status: int) -> None:
+    web_server.failures = [status] * 9
+    with pytest.raises(StorageError, match=str(status)) as raised:
+        storage.read_bytes(f"{web_server.url}/a")
+    assert "credentials" in raised.value.block.fix
+    assert len(web_server.requests) == 1
+
+
+def test_all_files_that_could_not_be_asked_for_are_named(web_server: WebServer) -> None:
+    web_server.files = {"/ok": b"x"}
+    web_server.failures = []
+    urls = [f"{web_server.url}/{name}" for name in ("ok", "a", "b")]
+    web_server.refused_methods = {"GET", "HEAD"}
+    with pytest.raises(StorageError, match="3 files could not be asked for") as raised:
+        storage.read_many(urls)
+    assert {finding.where for finding in raised.value.findings} == set(urls)
+
+
+def test_many_failures_end_early_and_say_how_many_were_not_asked(web_server: WebServer) -> None:
+    web_server.refused_methods = {"GET"}
+    with pytest.raises(StorageError, match=r"more were not asked") as raised:
+        storage.read_many([f"{web_server.url}/{index}" for index in range(200)])
+    assert len(raised.value.findings) == 8
+    assert len(web_server.requests) < 200
+
+
+def test_a_secret_in_a_variable_does_not_reach_the_message(
+    web_server: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_TOKEN", "s3cr3t-t0ken")
+    web_server.files = {"/a?token=s3cr3t-t0ken": b"x"}
+    assert storage.read_bytes(f"{web_server.url}/a?token=${{TEST_TOKEN}}") == b"x"
+    with pytest.raises(StorageError) as raised:
+        storage.read_bytes(f"{web_server.url}/no?token=${{TEST_TOKEN}}")
+    assert "s3cr3t" not in str(raised.value)
+    assert "${TEST_TOKEN}" in str(raised.value)
+
+
+def test_offline_every_uri_that_needs_a_network_is_refused_by_name(
+    web_server: WebServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RV_OFFLINE", "1")
+    for uri in (f"{web_server.url}/a", "s3://bucket/a", "gs://bucket/a"):
+        with pytest.raises(StorageError, match="RV_OFFLINE") as raised:
+            storage.exists(uri)
+        assert raised.value.block.where == uri
+    assert web_server.requests == []
+    storage.write_bytes("memory://offline/a", b"x")
+    storage.write_bytes(f"{tmp_path}/a", b"x")
+
+
+def test_an_unknown_scheme_names_what_to_install() -> None:
+    with pytest.raises(StorageError, match="no installed library serves nosuch://") as raised:
+        storage.exists("nosuch://a/b")
+    assert "pip install" in raised.value.block.fix
+
+
+def test_s3_without_a_library_names_what_to_install() -> None:
+    code = """
+import sys
+sys.modules["obstore"] = sys.modules["s3fs"] = None
+import importlib.util
+real = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name in ("obstore", "s3fs") else real(name, *rest)
+from rv_core import storage
+try:
+    storage.exists("s3://bucket/a")
+except storage.StorageError as err:
+    print(err)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install obstore boto3" in done.stdout
+
+
+def test_a_store_that_is_no_object_store_is_written_aside_and_renamed(tmp_path: Path) -> None:
+    # "local://" is fsspec's own name for files: for us a plugin as any other.
+    root = f"local://{tmp_path}/root"
+    bound = Storage(root)
+    bound.write_text("a/b.txt", "x")
+    with bound.output_file("c/d.bin") as path:
+        path.write_bytes(b"y")
+    assert storage.write_once(f"{root}/e/once", b"1")
+    assert not storage.write_once(f"{root}/e/once", b"2")
+    assert set(bound.list_files()) == {"a/b.txt", "c/d.bin", "e/once"}
+    assert bound.input_file("c/d.bin").read_bytes() == b"y"
+    storage.delete(f"{root}/a/b.txt")
+    assert not bound.exists("a/b.txt")
+
+
+def test_pauses_grow_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RV_RETRY_S", "0")
+    assert list(remote_files.retry_delays()) == []
+    monkeypatch.setenv("RV_RETRY_S", "30")
+    pauses = remote_files.retry_delays()
+    first, *_, eighth = [next(pauses) for _ in range(8)]
+    assert first <= 0.2
+    assert 4 <= eighth <= 8
+
+
+def test_a_retry_time_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RV_RETRY_S", "soon")
+    with pytest.raises(ConfigError, match="soon"):
+        remote_files.retry_time_s()

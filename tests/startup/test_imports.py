@@ -1,0 +1,85 @@
+"""What the command line imports before it does anything: counts of modules are stable where milliseconds are not."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+_HEAVY = (
+    "torch",
+    "rasterio",
+    "boto3",
+    "botocore",
+    "marshmallow",
+    "numpy",
+    "fsspec",
+    "obstore",
+    "shapely",
+    "safetensors",
+)
+_RUN = """
+import sys
+before = set(sys.modules)
+from rv_core.__main__ import main
+code = main(sys.argv[1:])
+names = sorted(set(sys.modules) - before)
+import json
+print(json.dumps([code, names]), file=sys.stderr)
+"""
+
+
+def imported(*words: str) -> set[str]:
+    """The modules that a command line adds to those of a bare interpreter."""
+    argv = [sys.executable, "-c", _RUN, *words]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, env=dict(os.environ))
+    code, names = json.loads(done.stderr.splitlines()[-1])
+    assert code == 0, done.stderr
+    return set(names)
+
+
+@pytest.mark.parametrize(
+    "words", [("--help",), ("plugins", "list"), ("plugins", "list", "--json"), ("run", "--help"), ("--version",)]
+)
+def test_nothing_heavy_is_imported(words: tuple[str, ...]) -> None:
+    assert {name.partition(".")[0] for name in imported(*words)} & set(_HEAVY) == set()
+
+
+@pytest.mark.parametrize("words", [("--help",), ("status", "--help"), ("plugins", "list")])
+def test_rich_is_not_imported_where_the_output_is_plain(words: tuple[str, ...]) -> None:
+    assert "rich" not in imported(*words)
+
+
+@pytest.mark.parametrize("words", [("--version",), ("run-command", "--help"), ("-v", "run_command", "--help")])
+def test_what_every_task_and_script_asks_for_is_answered_without_typer_and_plugins(words: tuple[str, ...]) -> None:
+    assert imported(*words) & {"typer", "click", "pluggy", "importlib.metadata", "rich"} == set()
+
+
+def test_the_version_costs_next_to_nothing() -> None:
+    code = (
+        "import sys; before = set(sys.modules); import argparse, json, logging; print(len(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    names = imported("--version")
+    assert len(names) <= int(done.stdout), sorted(names)
+    assert names & {"dataclasses", "inspect", "argparse"} == set()
+
+
+def test_the_help_page_imports_no_verb() -> None:
+    verbs = {name for name in imported("--help") if name.startswith("rv_core.cli.")}
+    shell = ("app", "argv", "errors", "output", "state", "verbs")
+    assert verbs == {f"rv_core.cli.{name}" for name in shell}
+
+
+def test_verbs_of_plugins_are_on_the_help_page_though_they_are_not_imported() -> None:
+    argv = [sys.executable, "-m", "rv_core", "--help"]
+    out = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    assert "  demo " in out
+    assert "rv_pipeline_chip_classification.hooks" in imported("--help")
+
+
+def test_looking_at_a_run_loads_no_plugin() -> None:
+    assert not [name for name in imported("status", "--help") if name.startswith("rv_pipeline_chip_classification")]
