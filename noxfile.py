@@ -29,7 +29,7 @@ RESULTS = ROOT / "build" / "results"
 PACKAGES = ("rv_core", "rv_runner_local", "rv_pipeline_chip_classification")
 PLUGINS = PACKAGES[1:]
 SOURCES = [str(Path(package) / "src") for package in PACKAGES]
-TEST_TOOLS = ["pytest", "pytest-timeout", "hypothesis"]
+TEST_TOOLS = ["pytest", "pytest-timeout", "hypothesis", "jsonschema"]
 S3_TOOLS = ["moto[server]"]
 #: What is left to the sessions of `full`.
 QUICK = "not slow and not real_data and not random_kills"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
 import re
-import threading
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -419,58 +419,34 @@ def test_files_with_different_numbers_of_channels_are_no_mosaic(write_image: Wri
 # --- remote files -----------------------------------------------------------------------------------------------------
 
 
-class _RangeHandler(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder with range requests and counts the bytes of bodies sent."""
-
-    sent: list[int]
-
-    def do_GET(self) -> None:
-        path = Path(self.translate_path(self.path))
-        if not path.is_file():
-            self.send_error(404)
-            return
-        data, wanted = path.read_bytes(), re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        begin, end = (int(wanted[1]), int(wanted[2] or len(data) - 1) + 1) if wanted else (0, len(data))
-        body = data[begin:end]
-        self.send_response(206 if wanted else 200)
-        if wanted:
-            self.send_header("Content-Range", f"bytes {begin}-{begin + len(body) - 1}/{len(data)}")
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-        self.sent.append(len(body))
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[tuple[str, list[int]]]:
-    """(URL of the test's folder, sizes of the bodies sent)."""
-    sent: list[int] = []
-    handler = type("Handler", (_RangeHandler,), {"sent": sent})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), lambda *args: handler(*args, directory=str(tmp_path)))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}", sent
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """(URL of the test's folder, file with the sizes of the bodies sent); a process of its own: GDAL holds the GIL."""
+    log = tmp_path / "sent.log"
+    server = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("range_server.py")), str(tmp_path), str(log)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdout is not None
+    yield f"http://127.0.0.1:{server.stdout.readline().strip()}", log
+    server.terminate()
+    server.wait()
+    server.stdout.close()
 
 
 def test_a_remote_image_is_read_by_ranges(
-    served: tuple[str, list[int]], write_image: WriteImage, pixels: Make, tmp_path: Path
+    served: tuple[str, Path], write_image: WriteImage, pixels: Make, tmp_path: Path
 ) -> None:
     array = pixels(400, 400)
     write_image("big.tif", array, compress=None, blockxsize=64, blockysize=64)
-    url, sent = served
+    url, log = served
     values, _ = read_window(f"{url}/big.tif", Window(130, 200, 30, 30))
     assert (values == array[130:160, 200:230]).all()
-    assert sum(sent) < (tmp_path / "big.tif").stat().st_size / 4
+    assert sum(map(int, log.read_text().split())) < (tmp_path / "big.tif").stat().st_size / 4
 
 
-def test_a_remote_image_that_is_missing_is_an_error(served: tuple[str, list[int]]) -> None:
+def test_a_remote_image_that_is_missing_is_an_error(served: tuple[str, Path]) -> None:
     with pytest.raises(DataError, match=r"none\.tif"):
         open_scene(f"{served[0]}/none.tif")
 

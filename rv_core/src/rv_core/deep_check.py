@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
+import tempfile
+from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 
 def main() -> int:
@@ -13,13 +18,22 @@ def main() -> int:
     for folder in request["path"]:
         if folder not in sys.path:
             sys.path.append(folder)
-    from rv_core import config_file
-
-    module, _, name = request["target"].partition(":")
-    config = config_file.parse(request["config"], source="the config of this run").config
-    findings = getattr(import_module(module), name)(config, request["todo"])
+    with tempfile.TemporaryDirectory(prefix="rv-check-") as scratch:
+        findings = _findings(request, Path(scratch))
     print(json.dumps([finding.to_json() for finding in findings]))
     return 0
+
+
+def _findings(request: Mapping[str, Any], scratch: Path) -> list[Any]:
+    from rv_core import config_file
+
+    code = json.loads(request["config"])["rv"].get("code") or {}
+    archive = scratch / "code.zip"
+    archive.write_bytes(base64.b64decode(request["code_archive"]))
+    config_file.activate_code(code, archive, code.get("folder"))
+    config = config_file.parse(request["config"], source="the config of this run").config
+    module, _, name = request["target"].partition(":")
+    return list(getattr(import_module(module), name)(config, request["todo"]))
 
 
 if __name__ == "__main__":

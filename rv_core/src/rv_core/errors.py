@@ -19,6 +19,7 @@ EXIT_STOPPED = 75
 EXIT_INTERRUPTED = 130
 
 Severity = Literal["error", "warning", "skipped"]
+FindingKind = Literal["config", "environment"]
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,14 @@ class Finding:
         what: what is wrong, with the value.
         fix: what to do about it; "" where `what` says it already.
         severity: `error` stops the run, `warning` is printed, `skipped` is a check that could not be made.
+        kind: `environment` where not what was asked for is wrong but this machine: no credentials, no network.
     """
 
     where: str
     what: str
     fix: str = ""
     severity: Severity = "error"
+    kind: FindingKind = "config"
 
     def to_json(self) -> dict[str, Any]:
         """The finding as plain JSON values."""

@@ -270,13 +270,9 @@ class Pipeline:
 
     def inputs_of_reads(self, command: str) -> list[str]:
         """Every `Uri` in the fields that the command reads; the same for all items."""
-        from rv_core.config import annotation_at, field_at, uris_of
+        from rv_core.config import uris_at
 
-        found: list[str] = []
-        for name in self.commands()[command].reads:
-            value = field_at(self._config, name)
-            found.extend(uri for _, uri in uris_of(value, annotation_at(type(self._config), name)))
-        return found
+        return [uri for name in self.commands()[command].reads for _, uri in uris_at(self._config, name)]
 
     def items_of(self, command: str) -> dict[str, list[Any]] | None:
         """The items of a command by group ({"": items} without groups), or None for a command without items."""

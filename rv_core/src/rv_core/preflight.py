@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rv_core import uris
-from rv_core.errors import CheckError, Finding, RvError
+from rv_core.errors import EXIT_ENVIRONMENT, CheckError, Finding, RvError
 from rv_core.pipeline import Pipeline
 from rv_core.plan import RunPlan
 from rv_core.runner import RunContext, Runner
+
+if TYPE_CHECKING:
+    from rv_core.config import PipelineConfig
 
 #: Opening every raster of a large dataset takes a while; a check that takes longer than this tells nothing early.
 DEEP_CHECK_TIMEOUT_S = 600
@@ -29,17 +33,27 @@ def items_to_check(run_plan: RunPlan, pipeline_name: str) -> dict[str, list[str]
     }
 
 
-def root_findings(roots: Mapping[str, str], *, in_process: bool, is_remote: bool) -> list[Finding]:
+def unreachable_findings(configs: Mapping[str, PipelineConfig]) -> list[Finding]:
+    """Every local URI of the configs: tasks on other machines cannot read the files of this one."""
+    from rv_core.config import uris_of
+
+    findings = []
+    for name, config in configs.items():
+        for path, uri in uris_of(config):
+            if uris.is_local(uris.expand(uri)):
+                kind = "a folder" if path == "root_uri" else "a file"
+                fix = "use a root that all machines see" if path == "root_uri" else "upload it and name it there"
+                findings.append(Finding(f"{name}.{path}", f"{uri} is {kind} of this machine", fix))
+    return findings
+
+
+def root_findings(roots: Mapping[str, str], *, in_process: bool) -> list[Finding]:
     """What is wrong with the roots for this kind of runner, and with each beside the others."""
     findings = []
     for name, root in roots.items():
         if root.startswith("memory:") and not in_process:
             findings.append(
                 Finding(f"{name}.root_uri", f"{root} is in the memory of one process", "use the runner `inprocess`")
-            )
-        if is_remote and uris.is_local(root):
-            findings.append(
-                Finding(f"{name}.root_uri", f"{root} is a folder of this machine", "use a root that all machines see")
             )
         if uris.is_local(root):
             findings += _unwritable(name, uris.local_path(root))
@@ -71,7 +85,9 @@ def _unwritable(name: str, path: str) -> list[Finding]:
     ]
 
 
-def pipeline_findings(pipeline: Pipeline, todo: Mapping[str, Sequence[str]], config_text: str) -> list[Finding]:
+def pipeline_findings(
+    pipeline: Pipeline, todo: Mapping[str, Sequence[str]], config_text: str, code_archive: bytes = b""
+) -> list[Finding]:
     """The pipeline's own findings: the cheap ones, then those of its deep check in a child process."""
     findings = list(pipeline.preflight(todo))
     if not pipeline.deep_check or not any(todo.values()):
@@ -80,18 +96,24 @@ def pipeline_findings(pipeline: Pipeline, todo: Mapping[str, Sequence[str]], con
     if missing:
         skipped = f"the inputs were not opened: {', '.join(missing)} is not installed here"
         return [*findings, Finding("", skipped, "", "skipped")]
-    return findings + run_deep_check(pipeline.deep_check, config_text, todo)
+    return findings + run_deep_check(pipeline.deep_check, config_text, todo, code_archive)
 
 
-def run_deep_check(target: str, config_text: str, todo: Mapping[str, Sequence[str]]) -> list[Finding]:
+def run_deep_check(
+    target: str, config_text: str, todo: Mapping[str, Sequence[str]], code_archive: bytes = b""
+) -> list[Finding]:
     """Run a pipeline's deep check in a child process, which alone imports what opens images.
 
     Args:
         target: `"module:function"`.
         config_text: the saved config.
         todo: ids of items by command.
+        code_archive: the zip of the code that the config names, if it names any.
     """
-    request = json.dumps({"target": target, "config": config_text, "todo": todo, "path": sys.path})
+    code = base64.b64encode(code_archive).decode()
+    request = json.dumps(
+        {"target": target, "config": config_text, "todo": todo, "path": sys.path, "code_archive": code}
+    )
     try:
         done = subprocess.run(
             [sys.executable, "-m", "rv_core.deep_check"],
@@ -117,11 +139,12 @@ def all_findings(
     runner: Runner,
     context: RunContext,
     todo_of: Mapping[str, Mapping[str, Sequence[str]]],
+    code_archive: bytes = b"",
 ) -> list[Finding]:
     """Everything that speaks against the run. With several pipelines the place of a finding starts with its name."""
     findings = []
     for name, pipeline in pipelines.items():
-        own = pipeline_findings(pipeline, todo_of[name], config_texts[name])
+        own = pipeline_findings(pipeline, todo_of[name], config_texts[name], code_archive)
         findings += [_placed(finding, name) for finding in own] if len(pipelines) > 1 else own
     return findings + _runner_findings(runner, run_plan, context)
 
@@ -144,13 +167,16 @@ def raise_if_wrong(findings: Iterable[Finding]) -> None:
     """Refuse to go on.
 
     Raises:
-        CheckError: with all findings, if one of them is an error.
+        CheckError: with all findings, if one of them is an error; its exit code is 3 where only the environment is wrong.
     """
     found = list(findings)
     errors = [finding for finding in found if finding.severity == "error"]
     if errors:
         count = f"{len(errors)} problem{'s' if len(errors) > 1 else ''}"
-        raise CheckError(f"{count} found before anything was started", findings=found)
+        error = CheckError(f"{count} found before anything was started", findings=found)
+        if all(finding.kind == "environment" for finding in errors):
+            error.exit_code = EXIT_ENVIRONMENT
+        raise error
 
 
 def report_json(findings: Sequence[Finding]) -> dict[str, Any]:

@@ -5,13 +5,11 @@ Order: load, validate, plan, check, and only then take the root, write the recor
 
 from __future__ import annotations
 
-import getpass
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +22,9 @@ from rv_core.plan import RunPlan, Selection
 from rv_core.planning import plan_pipelines
 from rv_core.plugins import plugin_manager, resolve
 from rv_core.run_outcome import RunOutcome, outcome_of_run
-from rv_core.run_state import RunPaths, RunRecord
+from rv_core.run_records import TASK_HOOKS, write_record
+from rv_core.run_state import RunPaths
 from rv_core.runner import RunContext, Runner
-
-TASK_HOOKS = ("rv_task_started", "rv_task_finished", "rv_task_failed")
-
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -97,14 +93,7 @@ def make_runner(name: str, profile: str | None) -> Runner:
         PluginError: if the plugin that does is broken.
         ConfigError: if its settings are wrong.
     """
-    plugins = plugin_manager()
-    specs = plugins.runner_specs()
-    if name not in specs:
-        what, fix = unknown_name("runner", name, specs)
-        broken = [record.name for record in plugins.records if record.status == "broken"]
-        why = f"these plugins could not be loaded: {', '.join(broken)}; see `rv plugins list`" if broken else ""
-        raise UsageError(what, why=why, fix=fix)
-    spec = specs[name]
+    spec = plugin_manager().runner_spec(name)
     cls = resolve(spec.target, declared_by=name)
     if not (isinstance(cls, type) and issubclass(cls, Runner)):
         raise PluginError(f"{spec.target}, declared as runner {name!r}, is not a subclass of rv_core.Runner")
@@ -181,7 +170,13 @@ def findings_of(prepared: PreparedRun, *, everything: bool = False) -> list[Find
             entries = [entry for entry in prepared.run_plan.commands if entry.pipeline == name]
             todo[name] = {entry.command: [item.id for item in (*entry.to_do, *entry.done)] for entry in entries}
     return preflight.all_findings(
-        prepared.run_plan, prepared.pipelines, prepared.config_texts, prepared.runner, prepared.context, todo
+        prepared.run_plan,
+        prepared.pipelines,
+        prepared.config_texts,
+        prepared.runner,
+        prepared.context,
+        todo,
+        prepared.loaded.code_archive,
     )
 
 
@@ -221,94 +216,6 @@ def execute(prepared: PreparedRun, show: Any) -> int:
         if not is_left_running:
             for root_uri in taken:
                 run_state.release_marker(root_uri, prepared.run_id)
-
-
-def write_record(prepared: PreparedRun) -> None:
-    """Write what the run's tasks read and what people look up: config, code, plan, items, run.json."""
-    record = make_record(prepared)
-    plan_json = {"run_id": prepared.run_id, **prepared.run_plan.to_json()}
-    for root_uri in prepared.run_plan.roots.values():
-        storage.sweep_temporary(root_uri, older_than_s=0)
-    for name, paths in prepared.paths.items():
-        code = prepared.loaded.code
-        if code.get("archive"):
-            storage.write_once(uris.join(paths.root_uri, code["archive"]), prepared.loaded.code_archive)
-        _write(paths.config, prepared.config_texts[name])
-        _write(paths.plan, _json(plan_json))
-        for entry in prepared.run_plan.commands:
-            if entry.pipeline == name:
-                items = {**entry.record(), "task_hooks": record.task_hooks}
-                _write(paths.items(entry.job), _json(items))
-        _write(paths.run, record.to_text())
-        _write(uris.join(paths.root_uri, "pipeline-config.json"), prepared.config_texts[name])
-        if prepared.options.selection.rerun:
-            _forget(prepared.run_plan, name, paths.root_uri)
-    prepared.context.run_dir.mkdir(parents=True, exist_ok=True)
-
-
-def _write(uri: str, text: str) -> None:
-    storage.write_bytes(uri, text.encode())
-
-
-def _forget(run_plan: RunPlan, pipeline: str, root_uri: str) -> None:
-    """Delete the manifests of what `--rerun` asks for, so that an interrupted re-run goes on where it stopped."""
-    from rv_core.manifests import done_names, item_file_name
-
-    for entry in run_plan.commands:
-        if entry.pipeline != pipeline or entry.decision != "run":
-            continue
-        there = done_names(root_uri, entry.command)
-        for item in entry.to_do:
-            name = f"{item_file_name(item.id)}.{item.key}.json"
-            if name in there:
-                storage.delete(uris.join(root_uri, ".rv/done", entry.command, name))
-
-
-def make_record(prepared: PreparedRun) -> RunRecord:
-    """`run.json` of a run."""
-    from rv_core.process_table import host_name
-    from rv_core.redaction import redact
-
-    options = prepared.options
-    return RunRecord(
-        run_id=prepared.run_id,
-        runner=options.runner,
-        created=run_state.utc_now(),
-        pipelines=tuple({"name": name, "root_uri": root} for name, root in prepared.run_plan.roots.items()),
-        user=_user(),
-        host=host_name(),
-        pid=os.getpid(),
-        argv=tuple(redact(word) for word in sys.argv),
-        cwd=os.getcwd(),
-        capabilities=asdict(prepared.runner.capabilities),
-        profile=options.profile or "",
-        settings=_saved_settings(prepared.runner, options.runner),
-        versions=run_state.versions(),
-        options={
-            "splits": options.splits,
-            "jobs": prepared.context.jobs,
-            "keep_going": options.keep_going,
-            "commands": list(options.selection.commands),
-            "rerun": options.selection.rerun,
-        },
-        code=dict(prepared.loaded.code),
-        task_hooks=plugin_manager().implements(*TASK_HOOKS),
-    )
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())  # a container's user need not have a name
-
-
-def _saved_settings(runner: Runner, section: str) -> dict[str, Any]:
-    if runner.settings is None:
-        return {}
-    from rv_core.settings import saved_settings
-
-    return {section: saved_settings(runner.settings)}
 
 
 def _run(prepared: PreparedRun, show: Any) -> tuple[int, bool]:
@@ -396,12 +303,6 @@ def _take_over(root_uri: str) -> Any:
         cancel_run(root_uri, marker)
 
     return take_over
-
-
-def _json(value: Any) -> str:
-    import json
-
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
 __all__ = ["PreparedRun", "RunOptions", "RunOutcome", "execute", "findings_of", "make_runner", "prepare"]

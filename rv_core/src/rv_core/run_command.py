@@ -397,7 +397,7 @@ def set_thread_limits(environ: Mapping[str, str]) -> None:
     if environ.get("RV_NUM_THREADS"):
         from rv_core.thread_shares import thread_environ
 
-        os.environ.update(thread_environ(int(environ["RV_NUM_THREADS"])))
+        os.environ.update(thread_environ(int(environ["RV_NUM_THREADS"]), environ))
 
 
 @contextlib.contextmanager
@@ -408,7 +408,7 @@ def gpu_lease(count: int) -> Iterator[GpuLease | None]:
         return
     from rv_core.gpu_slots import acquire
 
-    with acquire(count, os.environ) as lease:
+    with acquire(count, os.environ, on_wait=print) as lease:
         yield lease
 
 

@@ -84,7 +84,10 @@ def local_run_dir(paths: RunPaths) -> str:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """`run.json`: who started what, when, how, with which versions. Written once, before anything starts."""
+    """`run.json`: who started what, when, how, with which versions. Written once, before anything starts.
+
+    `required` is what tasks on other machines must find there (see `task_environment`); empty for other runners.
+    """
 
     run_id: str
     runner: str
@@ -102,6 +105,7 @@ class RunRecord:
     options: Mapping[str, Any] = field(default_factory=dict)
     code: Mapping[str, Any] = field(default_factory=dict)
     task_hooks: bool = False
+    required: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def to_text(self) -> str:
         """The record as JSON."""
@@ -217,8 +221,19 @@ def acquire_marker(
             if take_over is None:
                 raise _already_running(root_uri, other)
             take_over(other)
+        elif other is not None and not other.detached:
+            _end_leftovers(other)
         storage.delete(uri)
     raise UsageError("another run took this root at the same moment", where=root_uri, fix="run the command again")
+
+
+def _end_leftovers(other: Marker) -> None:
+    """End what a run whose own process is gone may have left: dying tasks must not race those of the next run."""
+    from rv_core.process_table import host_name
+    from rv_core.processes import end_processes_of_run
+
+    if other.host == host_name():
+        end_processes_of_run(other.run_id)
 
 
 def _already_running(root_uri: str, other: Marker) -> UsageError:

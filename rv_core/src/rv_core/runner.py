@@ -16,6 +16,7 @@ from rv_core.errors import Finding
 from rv_core.plan import Job, Plan, Task
 
 if TYPE_CHECKING:
+    from rv_core.config import PipelineConfig
     from rv_core.run_state import RunRecord
     from rv_core.status import Observation
 
@@ -102,6 +103,7 @@ class RunContext:
         runner: the runner's name.
         capabilities: the runner's.
         config_uris: pipeline name -> URI of the immutable config that its tasks read.
+        configs: pipeline name -> that config.
         run_dir: a local folder for the runner's own files, logs and events.
         jobs: how many tasks may run at once (at least 1).
         keep_going: go on with what does not depend on a failed task.
@@ -128,6 +130,7 @@ class RunContext:
     on_report: Callable[[Mapping[str, Any]], None] | None = None
     run_in_process: Callable[[Task], int] | None = None
     attempts_by_job: Mapping[str, int] = field(default_factory=dict)
+    configs: Mapping[str, PipelineConfig] = field(default_factory=dict)
 
     def argv(self, what: Task | Job) -> list[str]:
         """The command line of a task's process; of a job, the one that all tasks of an array share."""
@@ -138,7 +141,7 @@ class RunContext:
             argv += ["--split-index", str(what.split_index), "--num-splits", str(what.num_splits)]
         elif isinstance(what, Job) and len(what.tasks) > 1:
             argv += ["--num-splits", str(len(what.tasks))]
-        if self.profile:
+        if self.profile and not self.capabilities.is_remote:  # other machines do not have this user's profiles
             argv += ["--profile", self.profile]
         return argv + ["-v"] * max(0, self.verbosity) + (["-q"] if self.verbosity < 0 else [])
 
@@ -194,14 +197,30 @@ class RunContext:
 
     def report(
         self,
-        task: Task,
+        what: Task | Job | str,
         *,
         event: str = "reported",
         exit_code: int | None = None,
         reason: str = "",
         native_id: str = "",
     ) -> None:
-        """Record what only the runner saw of a task: that it was submitted, under which id, how it ended and why."""
+        """Record what only the runner saw: that something was submitted, under which id, how it ended and why.
+
+        Args:
+            what: a task, a job (one entry for all tasks of an array), or the name of something of the runner's own.
+            event: `submitted` or `reported`.
+            exit_code: how it ended.
+            reason: why, in words.
+            native_id: the engine's own id.
+        """
         if self.on_report is not None:
-            entry = {"event": event, "task": task.id, "exit_code": exit_code, "reason": reason, "native_id": native_id}
+            entry = {"event": event, **_named(what), "exit_code": exit_code, "reason": reason, "native_id": native_id}
             self.on_report({name: value for name, value in entry.items() if value not in (None, "")})
+
+
+def _named(what: Task | Job | str) -> dict[str, str]:
+    if isinstance(what, Task):
+        return {"task": what.id}
+    if isinstance(what, str):
+        return {"job": what}
+    return {"job": what.id, **({"task": what.tasks[0].id} if len(what.tasks) == 1 else {})}

@@ -41,8 +41,18 @@ def rv_configs() -> list[ConfigSpec]:
     """The config classes and their version."""
     names = {
         "chip_classification": "ChipClassificationConfig",
+        "classes": "ClassConfig",
+        "dataset": "DatasetConfig",
+        "scene": "SceneConfig",
+        "raster_source": "RasterSourceConfig",
         "geojson_labels": "GeoJsonLabelsConfig",
         "class_raster_labels": "ClassRasterLabelsConfig",
+        "analyze": "AnalyzeConfig",
+        "chip": "ChipConfig",
+        "model": "ModelConfig",
+        "train": "TrainConfig",
+        "predict": "PredictConfig",
+        "eval": "EvalConfig",
     }
     types = {hint: f"{_PACKAGE}.config:{name}" for hint, name in names.items()}
     return [ConfigSpec(plugin="rv-pipeline-chip-classification", types=types, version=1)]

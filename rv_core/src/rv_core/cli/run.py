@@ -88,7 +88,7 @@ def run(
     if not prepared.run_plan.plan.jobs:
         print("Nothing to do: everything is done already. (--rerun runs it again.)")
         return
-    findings = findings_of(prepared)
+    findings = [*prepared.loaded.findings, *findings_of(prepared)]
     preflight.raise_if_wrong(findings)
     _print_findings(findings)
     sys.stdout.flush()
@@ -126,7 +126,7 @@ def check(
         profile=state.profile,
     )
     prepared = prepare(options, is_dry_run=True)
-    findings = findings_of(prepared, everything=True)
+    findings = [*prepared.loaded.findings, *findings_of(prepared, everything=True)]
     if as_json:
         print(json.dumps(preflight.report_json(findings), indent=1))
         raise typer.Exit(EXIT_DONE if preflight.report_json(findings)["ok"] else 2)

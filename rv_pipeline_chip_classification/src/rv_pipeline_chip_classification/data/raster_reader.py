@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
-from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError, RasterioIOError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform as warp_transform
 
@@ -25,6 +26,10 @@ from rv_core.errors import DataError
 from rv_pipeline_chip_classification.data.gdal_paths import gdal_options, gdal_path
 from rv_pipeline_chip_classification.data.grid import Grid, Pixels
 from rv_pipeline_chip_classification.data.windows import Window
+
+
+#: What rasterio raises; some of GDAL's own errors come through as they are. (`CRSError` is a `ValueError`.)
+GDAL_ERRORS = (RasterioError, CPLE_BaseError, ValueError)
 
 
 class SourceFieldError(DataError):
@@ -56,7 +61,7 @@ def _open_dataset(uri: str, scene_id: str, what: str) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return rasterio.open(path)
-    except RasterioIOError as err:
+    except GDAL_ERRORS as err:
         why = uris.conceal(reason_of(err), uri)
         raise DataError(f"the {what} of scene {scene_id!r} cannot be opened", where=uri, why=why) from err
 
@@ -164,7 +169,7 @@ class RasterFile:
             # GDAL writes straight into the channels-last array through this view.
             self._dataset.read(bands, window=box, out=values.transpose(2, 0, 1))
             mask = self._dataset.read_masks(self._bands[0], window=box) if self._has_mask_band else None
-        except RasterioError as err:
+        except GDAL_ERRORS as err:
             raise _read_error(self._scene_id, self.uri, window, err) from err
         if self._alpha is not None:
             values, mask = np.ascontiguousarray(values[..., :-1]), values[..., -1]
@@ -265,7 +270,7 @@ class WarpedRaster:
         try:
             values = self._vrt.read(1, window=box)
             mask = self._vrt.read_masks(1, window=box)
-        except RasterioError as err:
+        except GDAL_ERRORS as err:
             raise _read_error(self._scene_id, self.uri, window, err) from err
         return Pixels(values[..., None], _valid_pixels(values[..., None], (), mask))
 
@@ -332,7 +337,7 @@ def project(points: NDArray[np.float64], from_crs: str, to_crs: str, *, where: s
         if is_same_crs(from_crs, to_crs) or not len(points):
             return points
         xs, ys = warp_transform(from_crs, to_crs, points[:, 0], points[:, 1])[:2]
-    except (CRSError, RasterioError) as err:
+    except GDAL_ERRORS as err:
         raise DataError("coordinates cannot be brought to another CRS", where=where, why=reason_of(err)) from err
     projected = np.column_stack([xs, ys]).astype(np.float64)
     lost = ~np.isfinite(projected).all(axis=1)

@@ -1,0 +1,124 @@
+"""What is written before a run starts: all that its tasks read, and what people look up later."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rv_core import run_state, storage, task_environment, uris
+from rv_core.plan import RunPlan
+from rv_core.plugins import plugin_manager
+from rv_core.run_state import RunRecord
+from rv_core.runner import Runner
+
+if TYPE_CHECKING:
+    from rv_core.run import PreparedRun
+
+TASK_HOOKS = ("rv_task_started", "rv_task_finished", "rv_task_failed")
+
+
+def write_record(prepared: PreparedRun) -> None:
+    """Write what the run's tasks read and what people look up: config, code, plan, items, run.json."""
+    record = make_record(prepared)
+    plan_json = {"run_id": prepared.run_id, **prepared.run_plan.to_json()}
+    for root_uri in prepared.run_plan.roots.values():
+        storage.sweep_temporary(root_uri, older_than_s=0)
+    for name, paths in prepared.paths.items():
+        code = prepared.loaded.code
+        if code.get("archive"):
+            storage.write_once(uris.join(paths.root_uri, code["archive"]), prepared.loaded.code_archive)
+        _write(paths.config, prepared.config_texts[name])
+        _write(paths.plan, _json(plan_json))
+        for entry in prepared.run_plan.commands:
+            if entry.pipeline == name:
+                items = {**entry.record(), "task_hooks": record.task_hooks}
+                _write(paths.items(entry.job), _json(items))
+        _write(paths.run, record.to_text())
+        _write(uris.join(paths.root_uri, "pipeline-config.json"), prepared.config_texts[name])
+        if prepared.options.selection.rerun:
+            _forget(prepared.run_plan, name, paths.root_uri)
+    prepared.context.run_dir.mkdir(parents=True, exist_ok=True)
+
+
+def _write(uri: str, text: str) -> None:
+    storage.write_bytes(uri, text.encode())
+
+
+def _forget(run_plan: RunPlan, pipeline: str, root_uri: str) -> None:
+    """Delete the manifests of what `--rerun` asks for, so that an interrupted re-run goes on where it stopped."""
+    from rv_core.manifests import done_names, item_file_name
+
+    for entry in run_plan.commands:
+        if entry.pipeline != pipeline or entry.decision != "run":
+            continue
+        there = done_names(root_uri, entry.command)
+        for item in entry.to_do:
+            name = f"{item_file_name(item.id)}.{item.key}.json"
+            if name in there:
+                storage.delete(uris.join(root_uri, ".rv/done", entry.command, name))
+
+
+def make_record(prepared: PreparedRun) -> RunRecord:
+    """`run.json` of a run."""
+    from rv_core.process_table import host_name
+    from rv_core.redaction import redact
+
+    options = prepared.options
+    return RunRecord(
+        run_id=prepared.run_id,
+        runner=options.runner,
+        created=run_state.utc_now(),
+        pipelines=tuple({"name": name, "root_uri": root} for name, root in prepared.run_plan.roots.items()),
+        user=_user(),
+        host=host_name(),
+        pid=os.getpid(),
+        argv=tuple(redact(word) for word in sys.argv),
+        cwd=os.getcwd(),
+        capabilities=asdict(prepared.runner.capabilities),
+        profile=options.profile or "",
+        settings=_saved_settings(prepared.runner, options.runner),
+        versions=run_state.versions(),
+        options={
+            "splits": options.splits,
+            "jobs": prepared.context.jobs,
+            "keep_going": options.keep_going,
+            "commands": list(options.selection.commands),
+            "rerun": options.selection.rerun,
+        },
+        code=dict(prepared.loaded.code),
+        task_hooks=plugin_manager().implements(*TASK_HOOKS),
+        required=_required(prepared),
+    )
+
+
+def _required(prepared: PreparedRun) -> dict[str, dict[str, str]]:
+    """What tasks that run on other machines must find there; those on this machine find it anyway."""
+    if not prepared.context.capabilities.is_remote:
+        return {}
+    loaded = prepared.loaded
+    return task_environment.required_here(
+        list(prepared.config_texts.values()), loaded.source, prepared.options.runner, loaded.code
+    )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())  # a container's user need not have a name
+
+
+def _saved_settings(runner: Runner, section: str) -> dict[str, Any]:
+    if runner.settings is None:
+        return {}
+    from rv_core.settings import saved_settings
+
+    return {section: saved_settings(runner.settings)}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"

@@ -1,0 +1,304 @@
+"""The command `predict`: a class and scores for every cell of a scene, written as they come."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import NoReturn, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rv_core.errors import DataError
+from rv_core.storage import Storage
+from rv_pipeline_chip_classification.config import (
+    ChipClassificationConfig,
+    ChipConfig,
+    ClassConfig,
+    PredictConfig,
+    SceneConfig,
+    cell_size_px,
+)
+from rv_pipeline_chip_classification.data.cell_windows import CellGrid, CellList
+from rv_pipeline_chip_classification.data.labels import open_labels
+from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.inference import Classifier, ScoredCells
+from rv_pipeline_chip_classification.model.trained import ModelContract, load_model, read_trained
+from rv_pipeline_chip_classification.outputs.geojson import GeoJsonWriter
+from rv_pipeline_chip_classification.outputs.geotiff import GridRasterWriter
+
+_log = logging.getLogger(__name__)
+
+
+class Control(Protocol):
+    """What a long prediction needs of whoever runs it."""
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether to stop as soon as possible."""
+        ...
+
+    def progress(self, done: int, total: int, **numbers: float) -> None:
+        """Take notice of the cells done."""
+        ...
+
+    def record(self, **counts: float) -> None:
+        """Take notice of the result."""
+        ...
+
+    def stopped(self) -> NoReturn:
+        """End the task."""
+        ...
+
+
+@dataclass(frozen=True)
+class PredictionNames:
+    """Names of the files of one prediction under a storage's root.
+
+    Args:
+        stem: the common part, for instance "predict/scene_1".
+    """
+
+    stem: str
+
+    @property
+    def geojson(self) -> str:
+        """The cells."""
+        return f"{self.stem}.geojson"
+
+    @property
+    def classes(self) -> str:
+        """The raster of class ids."""
+        return f"{self.stem}.tif"
+
+    @property
+    def scores(self) -> str:
+        """The raster of scores."""
+        return f"{self.stem}.scores.tif"
+
+
+def prediction_names(scene_id: str) -> PredictionNames:
+    """The files that the command `predict` writes for a scene."""
+    return PredictionNames(f"predict/{scene_id}")
+
+
+@dataclass
+class CellCounts:
+    """What a prediction came to.
+
+    Args:
+        per_class: cells by class id.
+        num_without_data: cells without a valid pixel, which have no class.
+        seconds: wall time.
+    """
+
+    per_class: NDArray[np.int64]
+    num_without_data: int = 0
+    seconds: float = 0.0
+
+    @property
+    def num_cells(self) -> int:
+        """All cells."""
+        return int(self.per_class.sum()) + self.num_without_data
+
+    def add(self, cells: ScoredCells) -> None:
+        """Count some more cells."""
+        known = cells.class_ids[cells.class_ids >= 0]
+        self.per_class += np.bincount(known, minlength=len(self.per_class))
+        self.num_without_data += len(cells.class_ids) - len(known)
+
+
+@dataclass
+class SceneWriter:
+    """Predicts rasters and writes the files.
+
+    Args:
+        classifier: the model.
+        contract: what it expects.
+        write_geotiff: whether rasters are written beside the GeoJSON, where cells are a grid.
+    """
+
+    classifier: Classifier
+    contract: ModelContract
+    write_geotiff: bool = True
+    _started: float = field(default=0.0, init=False)
+
+    def write(
+        self, raster: SceneRaster, cells: CellGrid | CellList, names: PredictionNames, storage: Storage, control: Control
+    ) -> CellCounts:
+        """Predict all cells of an open scene.
+
+        Raises:
+            DataError: if pixels cannot be read, or the image does not fit the model.
+        """
+        check_channels(self.contract, raster)
+        counts = CellCounts(np.zeros(len(self.contract.class_names), np.int64))
+        self._started = time.monotonic()
+        with ExitStack() as stack:
+            writers = self._open_writers(stack, raster, cells, names, storage)
+            for scored in self.classifier.classify(cells, raster):
+                for writer in writers:
+                    writer.write(scored)
+                counts.add(scored)
+                self._tell(counts, cells.num_cells, control)
+            writers[0].close()
+        counts.seconds = time.monotonic() - self._started
+        return counts
+
+    def _tell(self, counts: CellCounts, total: int, control: Control) -> None:
+        if control.stop_requested:
+            control.stopped()
+        elapsed_s = max(time.monotonic() - self._started, 1e-6)
+        control.progress(counts.num_cells, total, cells_per_s=round(counts.num_cells / elapsed_s, 1))
+
+    def _open_writers(
+        self,
+        stack: ExitStack,
+        raster: SceneRaster,
+        cells: CellGrid | CellList,
+        names: PredictionNames,
+        storage: Storage,
+    ) -> tuple[GeoJsonWriter] | tuple[GeoJsonWriter, GridRasterWriter]:
+        """The writers, the GeoJSON one first; rasters of an earlier prediction that would not be replaced go."""
+        contract = self.contract
+        path = stack.enter_context(storage.output_file(names.geojson))
+        file = stack.enter_context(path.open("w", encoding="utf-8", newline="\n"))
+        geojson = GeoJsonWriter(
+            file, raster.grid, scene_id=raster.scene_id, class_names=contract.class_names, where=raster.scene_id
+        )
+        if not self.write_geotiff or not isinstance(cells, CellGrid) or not cells.num_cells:
+            for stale in (names.classes, names.scores):
+                if storage.exists(stale):
+                    storage.delete(stale)
+            return (geojson,)
+        paths = [stack.enter_context(storage.output_file(name)) for name in (names.classes, names.scores)]
+        rasters = GridRasterWriter(
+            *paths, cells, raster.grid, class_names=contract.class_names, class_colors=contract.class_colors
+        )
+        return geojson, stack.enter_context(rasters)
+
+
+def check_channels(contract: ModelContract, raster: SceneRaster) -> None:
+    """Refuse a scene with another number of channels; warn where channels have other names or pixels another dtype.
+
+    Raises:
+        DataError: for another number of channels.
+    """
+    if raster.num_channels != contract.num_channels:
+        raise DataError(
+            f"scene {raster.scene_id!r} has {raster.num_channels} channels, the model expects {contract.num_channels}",
+            why=f"the model was trained on {describe_channels(contract.channel_names)}",
+            fix="set channel_order of the scene to the channels of the training scenes",
+        )
+    pairs = zip(contract.channel_names, raster.channel_names, strict=True)
+    if any(one and other and not is_same_name(one, other) for one, other in pairs):
+        _log.warning(
+            "channels of scene %s are %s, and the model was trained on %s: taken by position",
+            raster.scene_id,
+            describe_channels(raster.channel_names),
+            describe_channels(contract.channel_names),
+        )
+    if str(raster.dtype) != contract.dtype:
+        _log.warning(
+            "pixels of scene %s are %s, and the model was trained on %s: values are taken as they are",
+            raster.scene_id,
+            raster.dtype,
+            contract.dtype,
+        )
+
+
+def describe_channels(names: tuple[str | None, ...]) -> str:
+    """Channels in words: their names, or how many without a name."""
+    if not any(names):
+        return f"{len(names)} channels without names"
+    return ", ".join(name or f"channel {index} (no name)" for index, name in enumerate(names))
+
+
+def is_same_name(one: str, other: str) -> bool:
+    """Whether two band descriptions name the same channel: case and outer blanks do not count."""
+    return one.strip().casefold() == other.strip().casefold()
+
+
+class Predictor:
+    """A trained model that predicts scenes of a config; made once per task.
+
+    Args:
+        writer: the model and what to write.
+        classes: the classes.
+        chip: for the cell size where a scene has none.
+        predict: the stride.
+    """
+
+    def __init__(self, writer: SceneWriter, classes: ClassConfig, chip: ChipConfig, predict: PredictConfig) -> None:
+        self._writer, self._classes, self._chip, self._predict = writer, classes, chip, predict
+
+    def predict_scene(self, scene: SceneConfig, storage: Storage, control: Control) -> CellCounts:
+        """Write `predict/<scene id>.geojson`, and for a grid of cells `.tif` and `.scores.tif`.
+
+        All of the extent is predicted, whatever the AOI.
+
+        Args:
+            scene: the scene.
+            storage: where the files go.
+            control: told of progress and counts.
+
+        Raises:
+            DataError: if the image or the labels cannot be used.
+        """
+        with SceneRaster(scene.raster, scene.id) as raster:
+            cells = self._cells_of(scene, raster)
+            counts = self._writer.write(raster, cells, prediction_names(scene.id), storage, control)
+        control.record(
+            num_cells=counts.num_cells,
+            num_without_data=counts.num_without_data,
+            **{
+                f"cells_of_{name}": int(count)
+                for name, count in zip(self._classes.names, counts.per_class, strict=True)
+            },
+        )
+        if counts.num_without_data:
+            _log.warning(
+                "scene %s: %d of %d cells have no valid pixel and no class",
+                scene.id,
+                counts.num_without_data,
+                counts.num_cells,
+            )
+        return counts
+
+    def _cells_of(self, scene: SceneConfig, raster: SceneRaster) -> CellGrid | CellList:
+        """A grid over the extent, or the bounds of the labels' features where these are the cells."""
+        size_px = cell_size_px(scene.labels, self._chip)
+        if scene.labels is None or scene.labels.has_cell_grid():
+            return CellGrid(raster.extent, size_px, self._predict.stride_px or size_px)
+        with open_labels(scene, self._classes, raster.grid, raster.extent) as source:
+            return CellList(source.label_cells(size_px)[0])
+
+
+def open_predictor(config: ChipClassificationConfig, storage: Storage) -> Predictor:
+    """The trained model of a pipeline, ready to predict.
+
+    Args:
+        config: reads `classes`, `chip.chip_size_px` and `predict`.
+        storage: the root, where `train` left its files.
+
+    Raises:
+        DataError: if the files of the model are damaged.
+        StorageError: if they are not there.
+    """
+    contract, weights = read_trained(storage)
+    classifier = classifier_of(contract, load_model(contract, weights), batch_size=config.predict.batch_size)
+    writer = SceneWriter(classifier, contract, config.predict.write_geotiff)
+    return Predictor(writer, config.classes, config.chip, config.predict)
+
+
+def classifier_of(contract: ModelContract, model: object, *, batch_size: int) -> Classifier:
+    """A classifier from a loaded model and its contract."""
+    return Classifier(
+        model,  # type: ignore[arg-type]
+        contract.normalization,
+        num_classes=len(contract.class_names),
+        batch_size=batch_size,
+        chip_size_px=contract.chip_size_px,
+    )

@@ -1,0 +1,273 @@
+"""The command `train`: from chips to a model, its description and its metrics.
+
+Outputs: `train/model.safetensors` (weights), `train/model.json` (the `ModelContract`), `train/metrics.json` and
+`train/history.jsonl` (one line per epoch). The checkpoint beside them is removed at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from rv_core.errors import DataError
+from rv_core.storage import Storage, local_copy
+from rv_pipeline_chip_classification.commands.analyze import merge_statistics, statistics_name
+from rv_pipeline_chip_classification.config import ChipClassificationConfig, TrainConfig, cell_size_px
+from rv_pipeline_chip_classification.data.chip_store import ChipStore
+from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.model.backbones import build_model
+from rv_pipeline_chip_classification.model.batches import Batches
+from rv_pipeline_chip_classification.model.checkpoint import (
+    Checkpoint,
+    delete_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
+from rv_pipeline_chip_classification.model.contract import ModelContract, merge_channel_names
+from rv_pipeline_chip_classification.model.device import best_device, num_threads, reproducible
+from rv_pipeline_chip_classification.model.normalize import Normalization, normalization_for
+from rv_pipeline_chip_classification.model.training import Recipe, TrainControl, Trainer
+from rv_pipeline_chip_classification.model.weights import initialise_from, read_weights, save_weights
+
+WEIGHTS, CONTRACT = "train/model.safetensors", "train/model.json"
+METRICS, HISTORY = "train/metrics.json", "train/history.jsonl"
+
+_log = logging.getLogger(__name__)
+
+
+class KeyedControl(TrainControl, Protocol):
+    """A `TrainControl` that knows the key of its job."""
+
+    @property
+    def key(self) -> str:
+        """A checkpoint belongs to exactly one."""
+        ...
+
+    def record(self, **counts: float) -> None:
+        """Put numbers into the manifest."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The chips that a model learns from and is validated with, and what is known about them."""
+
+    train: ChipStore
+    validation: ChipStore
+    contract: ModelContract
+
+
+def run_train(config: ChipClassificationConfig, storage: Storage, control: KeyedControl) -> None:
+    """Train a model from the chips under the root and write what the module's text names.
+
+    A run that was killed or stopped goes on from its checkpoint; on a CPU, with the same number of threads, its
+    outputs are byte for byte those of an uninterrupted run.
+
+    Raises:
+        DataError: if there are no chips to learn from, or weights or statistics do not fit.
+        TaskError: if the training diverges.
+    """
+    data = open_training_data(config, storage)
+    with reproducible(num_threads(config.train.num_threads)):
+        trainer = _make_trainer(config, data)
+        _resume(trainer, storage, control.key)
+        trainer.run(control, lambda: _save(trainer, storage, control.key))
+        _write_outputs(trainer, data, storage)
+    delete_checkpoint(storage)
+    control.record(
+        num_train_chips=data.train.num_chips,
+        num_validation_chips=data.validation.num_chips,
+        num_epochs=trainer.position.epoch,
+        best_epoch=trainer.position.best_epoch,
+    )
+
+
+def open_training_data(config: ChipClassificationConfig, storage: Storage) -> TrainingData:
+    """The chips of the training and validation scenes.
+
+    Raises:
+        DataError: if there are too few chips, or scenes do not go together.
+    """
+    train_ids = [scene.id for scene in config.dataset.train_scenes]
+    train = ChipStore.open(storage, train_ids)
+    validation = ChipStore.open(storage, [scene.id for scene in config.dataset.validation_scenes])
+    if train.num_chips < 2:
+        raise DataError(
+            f"there are {train.num_chips} training chips, and at least 2 are needed",
+            where=", ".join(train_ids),
+            fix="look at labels, AOI and chip.min_valid_fraction (the log of the command chip says what was left out)",
+        )
+    _check_alike(train, validation)
+    _tell_of_missing_classes(train, config.classes.names)
+    return TrainingData(train, validation, _contract_of(config, storage, train))
+
+
+def _check_alike(train: ChipStore, validation: ChipStore) -> None:
+    layouts = [(s.dtype.name, s.num_channels, *s.chip_shape) for s in (train, validation) if s.num_chips]
+    if len(set(layouts)) > 1:
+        why = " against ".join(f"{dtype}, {channels} channels, {h} x {w} px" for dtype, channels, h, w in layouts)
+        raise DataError(
+            "the chips of training and validation scenes differ",
+            why=why,
+            fix="give all scenes the same channels (channel_order) and images of one dtype",
+        )
+
+
+def _tell_of_missing_classes(train: ChipStore, names: Sequence[str]) -> None:
+    missing = [name for name, count in zip(names, train.class_counts(len(names)), strict=True) if not count]
+    if missing:
+        _log.warning("no training chip has the class %s: it will never be learnt", ", ".join(map(repr, missing)))
+
+
+def _contract_of(config: ChipClassificationConfig, storage: Storage, train: ChipStore) -> ModelContract:
+    scenes, classes = config.dataset.train_scenes, config.classes
+    return ModelContract(
+        backbone=config.model.backbone,
+        channels=_channel_names(config, storage),
+        dtype=train.dtype.name,
+        normalization=_normalization_of(config, storage, train),
+        class_names=tuple(classes.names),
+        class_colors=tuple(classes.color_of(class_id) for class_id in range(len(classes.names))),
+        chip_size_px=config.chip.chip_size_px,
+        cell_size_px=cell_size_px(scenes[0].labels, config.chip),
+    )
+
+
+def _normalization_of(config: ChipClassificationConfig, storage: Storage, train: ChipStore) -> Normalization:
+    if config.normalize == "none":
+        return normalization_for("none", train.dtype, train.num_channels)
+    merged = merge_statistics(storage, [scene.id for scene in config.dataset.train_scenes])
+    columns = {"mean": merged.mean, "std": merged.std, "min": merged.minimum, "max": merged.maximum}
+    return normalization_for(config.normalize, train.dtype, train.num_channels, columns)
+
+
+def _channel_names(config: ChipClassificationConfig, storage: Storage) -> tuple[str | None, ...]:
+    """What the training images call their channels: from the statistics, else from the images themselves."""
+    names: dict[str, Sequence[str | None]] = {}
+    for scene in config.dataset.train_scenes:
+        if config.normalize != "none":
+            names[scene.id] = json.loads(storage.read_text(statistics_name(scene.id)))["channels"]
+        else:
+            with SceneRaster(scene.raster, scene.id) as raster:
+                names[scene.id] = raster.channel_names
+    return merge_channel_names(names)
+
+
+# --- the trainer --------------------------------------------------------------------------------------------------------
+
+
+def _make_trainer(config: ChipClassificationConfig, data: TrainingData) -> Trainer:
+    train, contract = config.train, data.contract
+    torch.manual_seed(config.seed)
+    model = build_model(contract.backbone, contract.num_channels, contract.num_classes)
+    if config.model.init_weights is not None:
+        _initialise(model, config.model.init_weights)
+    model = model.to(best_device(), memory_format=torch.channels_last)  # type: ignore[call-overload,unused-ignore]
+    make = _batch_maker(train, contract.normalization, config.seed)
+    validation = make(data.validation, is_shuffled=False) if data.validation.num_chips else None
+    recipe = recipe_of(train, config.model.freeze_backbone_epochs, data.train.class_counts(contract.num_classes))
+    training = make(data.train, augment=train.augment)
+    return Trainer(model, recipe, training, validation, num_classes=contract.num_classes)
+
+
+def _batch_maker(train: TrainConfig, normalization: Normalization, seed: int) -> Callable[..., Batches]:
+    def make(store: ChipStore, **options: Any) -> Batches:
+        threads = max(1, train.num_workers)
+        return Batches(store, normalization, train.batch_size, seed=seed, num_threads=threads, **options)
+
+    return make
+
+
+def recipe_of(train: TrainConfig, freeze_backbone_epochs: int, class_counts: NDArray[np.int64]) -> Recipe:
+    """How to train, from the config and the number of chips per class.
+
+    Args:
+        train: the config.
+        freeze_backbone_epochs: from the config of the model.
+        class_counts: (K,) training chips per class.
+    """
+    return Recipe(
+        num_epochs=train.num_epochs,
+        learning_rate=train.learning_rate,
+        optimizer=train.optimizer,
+        schedule=train.schedule,
+        weight_decay=train.weight_decay,
+        freeze_backbone_epochs=freeze_backbone_epochs,
+        early_stopping_patience=train.early_stopping_patience,
+        precision=train.precision,
+        checkpoint_every_s=train.checkpoint_every_s,
+        class_weights=class_weights_of(train.class_weights, class_counts),
+    )
+
+
+def class_weights_of(configured: str | Sequence[float], class_counts: NDArray[np.int64]) -> tuple[float, ...] | None:
+    """The weight of each class in the loss, or None where all count alike.
+
+    `balanced` is N / (K * n): every class weighs the same in total. A class without chips gets 0.
+    """
+    if configured == "none":
+        return None
+    if configured != "balanced":
+        return tuple(float(weight) for weight in configured)
+    present = class_counts > 0
+    weights = np.divide(class_counts.sum(), present.sum() * class_counts, out=np.zeros(len(present)), where=present)
+    return tuple(weights.tolist())
+
+
+def _initialise(model: nn.Module, uri: str) -> None:
+    loaded = initialise_from(model, read_weights(local_copy(uri), shown=uri), shown=uri)
+    notes = [f"{name} was fitted to the number of channels" for name in loaded.adapted]
+    notes += [f"{name} was left out" for name in loaded.left_out]
+    print(f"initial weights from {uri}" + "".join(f"; {note}" for note in notes))
+
+
+# --- what is written ----------------------------------------------------------------------------------------------------
+
+
+def _save(trainer: Trainer, storage: Storage, key: str) -> None:
+    values, tensors = trainer.state()
+    write_checkpoint(storage, Checkpoint(key, values, tensors))
+
+
+def _resume(trainer: Trainer, storage: Storage, key: str) -> None:
+    answer = read_checkpoint(storage, key)
+    if answer.refused_because:
+        _log.warning("the checkpoint is not used: %s; training starts at the beginning", answer.refused_because)
+    if answer.checkpoint is None:
+        return
+    trainer.restore(answer.checkpoint.values, answer.checkpoint.tensors)
+    print(f"going on in epoch {trainer.position.epoch + 1}, after batch {trainer.position.batch}")
+
+
+def _write_outputs(trainer: Trainer, data: TrainingData, storage: Storage) -> None:
+    weights = trainer.use_best()
+    metrics = _metrics_of(trainer, data)
+    with storage.output_file(WEIGHTS) as path:
+        save_weights(weights, path)
+    storage.write_text(CONTRACT, json.dumps(data.contract.to_json(), indent=1) + "\n")
+    storage.write_text(METRICS, json.dumps(metrics, indent=1) + "\n")
+    storage.write_text(HISTORY, "".join(json.dumps(entry) + "\n" for entry in trainer.position.history))
+
+
+def _metrics_of(trainer: Trainer, data: TrainingData) -> dict[str, Any]:
+    names, recipe, position = data.contract.class_names, trainer.recipe, trainer.position
+    plain_training = Batches(data.train, data.contract.normalization, trainer.training.batch_size, is_shuffled=False)
+    validation = None if trainer.validation is None else trainer.score(trainer.validation).to_json(names)
+    return {
+        "num_epochs": position.epoch,
+        "stopped_early": position.epoch < recipe.num_epochs,
+        "best_epoch": position.best_epoch or position.epoch,
+        "chosen_by": "validation_loss" if position.best_epoch else "last epoch",
+        "num_train_chips": data.train.num_chips,
+        "num_validation_chips": data.validation.num_chips,
+        "train": trainer.score(plain_training).to_json(names),
+        "validation": validation,
+    }

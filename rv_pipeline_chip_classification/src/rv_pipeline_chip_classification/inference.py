@@ -1,0 +1,226 @@
+"""Scores for the cells of a raster: reading, arithmetic and writing overlap, and the bytes do not depend on the cores.
+
+**On a CPU** each batch is worked off by one thread, several batches at once. Threads inside a convolution would give
+other last bits for another number of cores (found for ResNet-50), wait for the slowest of them at every layer, and
+were half as fast on a busy machine. So predictions are the same for any number of splits, runners and cores of one
+kind of machine. **On a GPU** two threads keep it busy; where its memory is too small, batches are halved.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rv_core.errors import DataError
+from rv_core.thread_shares import available_cores
+from rv_pipeline_chip_classification.data.cell_windows import BatchSizeOf, CellChips
+from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.data.windows import WindowArray
+from rv_pipeline_chip_classification.model.normalize import Normalization
+from rv_pipeline_chip_classification.prefetch import in_advance, iterate_ahead
+
+_log = logging.getLogger(__name__)
+
+#: The class id of a cell without any valid pixel.
+NO_CLASS = -1
+#: A batch on a CPU: larger ones leave its caches and are no faster, and small scenes should still fill all cores.
+_CPU_BATCH_SIZE, _CPU_BATCH_PIXELS = 64, 64 * 64 * 64
+#: Decimals of a score wherever it is written.
+SCORE_DECIMALS = 6
+
+
+class ScoredCells(NamedTuple):
+    """What a model says of some cells that follow each other.
+
+    Args:
+        first: number of the first cell.
+        windows: (B, 4) int64.
+        class_ids: (B,) int64; `NO_CLASS` for a cell without a valid pixel.
+        scores: (B, K) float32, softmax, rounded to `SCORE_DECIMALS`; NaN for a cell without a valid pixel.
+        valid_fractions: (B,) float64, share of valid pixels; what is outside of the extent is not valid.
+    """
+
+    first: int
+    windows: WindowArray
+    class_ids: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    valid_fractions: NDArray[np.float64]
+
+
+class Cells(Protocol):
+    """Which cells: `CellGrid` or `CellList`."""
+
+    @property
+    def num_cells(self) -> int:
+        """How many cells there are."""
+        ...
+
+    def iter_chips(self, raster: SceneRaster, batch_size_of: BatchSizeOf) -> Iterator[CellChips]:
+        """Their chips in order."""
+        ...
+
+
+def num_inference_threads() -> int:
+    """The cores of this task: `RV_NUM_THREADS`, else `OMP_NUM_THREADS`, else those of this process."""
+    for name in ("RV_NUM_THREADS", "OMP_NUM_THREADS"):
+        value = os.environ.get(name, "")
+        if value.isdigit() and int(value) > 0:
+            return int(value)
+    return available_cores()
+
+
+def default_device() -> torch.device:
+    """The GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+class Classifier:
+    """A model ready to classify chips; several threads may use it.
+
+    Args:
+        model: from (B, C, H, W) float32 to (B, K) logits.
+        normalization: how pixel values reach it.
+        num_classes: K.
+        batch_size: chips per forward pass at most.
+        chip_size_px: what it was trained on, for messages.
+        device: where it runs; None takes the GPU if there is one.
+        num_threads: threads on a CPU; None takes the cores of this task.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        normalization: Normalization,
+        *,
+        num_classes: int,
+        batch_size: int = 256,
+        chip_size_px: int = 0,
+        device: torch.device | None = None,
+        num_threads: int | None = None,
+    ) -> None:
+        self.device = device or default_device()
+        self.num_classes = num_classes
+        self._model: Any = model.eval().to(self.device, memory_format=torch.channels_last)
+        self._normalization, self._batch_size, self._chip_size_px = normalization, batch_size, chip_size_px
+        self._is_cpu = self.device.type == "cpu"
+        self._num_threads = (num_threads or num_inference_threads()) if self._is_cpu else 2
+        self._lock = threading.Lock()
+        if not self._is_cpu:
+            torch.backends.cudnn.deterministic = True
+
+    def batch_size_of(self, num_pixels: int) -> int:
+        """Chips per forward pass for chips of so many pixels; the same on every machine without a GPU."""
+        if not self._is_cpu:
+            return self._batch_size
+        return max(1, min(self._batch_size, _CPU_BATCH_SIZE, _CPU_BATCH_PIXELS // num_pixels))
+
+    def classify(self, cells: Cells, raster: SceneRaster) -> Iterator[ScoredCells]:
+        """The scores of all cells, in order. Reading is ahead of the arithmetic, which is ahead of the consumer.
+
+        Args:
+            cells: which cells.
+            raster: the open scene; nothing else may read it until the iterator is closed.
+
+        Raises:
+            DataError: if pixels cannot be read, or the model does not take windows of this size.
+        """
+        threads_before = torch.get_num_threads()
+        with closing(iterate_ahead(lambda: cells.iter_chips(raster, self.batch_size_of))) as batches:
+            calls = (partial(self._score_cells, batch) for batch in batches)
+            try:
+                with closing(in_advance(calls, num_threads=self._num_threads)) as scored:
+                    yield from scored
+            finally:
+                # Set on the workers, it is also what later threads of torch begin with.
+                torch.set_num_threads(threads_before)
+
+    def _score_cells(self, batch: CellChips) -> ScoredCells:
+        if self._is_cpu:
+            torch.set_num_threads(1)
+        pixels_per_cell = batch.chips.shape[1] * batch.chips.shape[2]
+        count = len(batch.chips)
+        num_valid = (
+            np.full(count, pixels_per_cell) if batch.valid is None else np.count_nonzero(batch.valid, axis=(1, 2))
+        )
+        has_data = num_valid > 0
+        scores = np.full((count, self.num_classes), np.nan, np.float32)
+        class_ids = np.full(count, NO_CLASS, np.int64)
+        if has_data.any():
+            scores[has_data] = self.score(*_only(batch, has_data))
+            _check_finite(scores[has_data], batch.windows[has_data])
+            class_ids[has_data] = scores[has_data].argmax(axis=1)
+        rounded = np.round(scores, SCORE_DECIMALS)
+        return ScoredCells(batch.first, batch.windows, class_ids, rounded, num_valid / pixels_per_cell)
+
+    def score(self, chips: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+        """Softmax scores of chips, on the calling thread; halves the batch where the GPU's memory is too small.
+
+        Args:
+            chips: (B, H, W, C), raw pixel values.
+            valid: (B, H, W) bool, or None.
+
+        Returns:
+            (B, K) float32, rows sum to 1.
+        """
+        try:
+            return self._forward(self._normalization.apply(chips, valid))
+        except torch.OutOfMemoryError as err:
+            half = (len(chips) + 1) // 2
+            if half == len(chips):
+                why = "not even a single window fits"
+                raise DataError("the GPU has too little memory", why=why, fix="use a smaller cell or model") from err
+            self._tell_halved(half)
+        if not self._is_cpu:
+            torch.cuda.empty_cache()
+        parts = [slice(0, half), slice(half, None)]
+        return np.concatenate([self.score(chips[part], None if valid is None else valid[part]) for part in parts])
+
+    def _tell_halved(self, half: int) -> None:
+        with self._lock:
+            if half < self._batch_size:
+                self._batch_size = half
+                _log.warning("the GPU has too little memory: going on with batches of %d windows", half)
+
+    def _forward(self, chips: NDArray[np.float32]) -> NDArray[np.float32]:
+        batch = torch.from_numpy(chips).permute(0, 3, 1, 2)
+        try:
+            with torch.inference_mode():
+                logits = self._model(batch.to(self.device))
+                scores: NDArray[np.float32] = torch.softmax(logits.float(), 1).cpu().numpy()
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, AssertionError, ValueError) as err:
+            size = (chips.shape[1], chips.shape[2])
+            if self._chip_size_px and size != (self._chip_size_px, self._chip_size_px):
+                raise DataError(
+                    f"the model does not take cells of {size[0]} x {size[1]} px",
+                    why=f"it was trained on {self._chip_size_px} px and says: {str(err)[:200]}",
+                    fix=f"use cells of {self._chip_size_px} px",
+                ) from err
+            raise
+        return scores
+
+
+def _check_finite(scores: NDArray[np.float32], windows: WindowArray) -> None:
+    is_wrong = ~np.isfinite(scores).all(axis=1)
+    if is_wrong.any():
+        raise DataError(
+            f"the model gives no numbers for the window {windows[int(is_wrong.argmax())].tolist()}",
+            why="pixel values are far outside of those that it was trained on, or its weights are damaged",
+            fix="compare the values of the image with those of the training images",
+        )
+
+
+def _only(batch: CellChips, wanted: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    if wanted.all():
+        return batch.chips, batch.valid
+    return batch.chips[wanted], None if batch.valid is None else batch.valid[wanted]

@@ -1,0 +1,114 @@
+"""The machine underneath torch: which device, how many threads, which precision, and what to do when memory ends."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rv_core.errors import TaskError
+from rv_core.thread_shares import available_cores
+from torch import Tensor
+
+T = TypeVar("T")
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+def best_device() -> torch.device:
+    """A CUDA device if there is one (rv shows a task the GPU that it may use), else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def num_threads(configured: int | None, environ: Mapping[str, str] | None = None) -> int:
+    """Threads of the arithmetic: as configured, else what the runner gave this task, else the cores."""
+    given = (os.environ if environ is None else environ).get("OMP_NUM_THREADS", "")
+    return configured or (int(given) if given.isdigit() and int(given) else available_cores())
+
+
+@contextmanager
+def reproducible(threads: int) -> Iterator[None]:
+    """Arithmetic that gives the same bits every time on a CPU with this many threads; as nearly as can be on a GPU."""
+    before = torch.get_num_threads(), torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    torch.set_num_threads(threads)
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before[1:]
+
+
+def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """The dtype of the forward pass: `auto` is float32 on a CPU, bfloat16 (where it is fast, else float16) on a GPU.
+
+    Raises:
+        TaskError: if float16 is asked for on a CPU, where it is slow and underflows.
+    """
+    if precision == "float32" or (precision == "auto" and device.type == "cpu"):
+        return torch.float32
+    if precision == "auto":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    if precision == "float16" and device.type == "cpu":
+        raise TaskError(
+            "train.precision is 'float16', and there is no GPU here",
+            fix="set precision to 'auto', 'bfloat16' or 'float32', or run the task where there is a GPU",
+        )
+    return torch.bfloat16 if precision == "bfloat16" else torch.float16
+
+
+def autocast(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[Any]:
+    """The context of a forward pass in a dtype."""
+    return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)
+
+
+def to_device(chips: NDArray[np.float32], device: torch.device) -> Tensor:
+    """A batch for the network, without a copy on a CPU.
+
+    Args:
+        chips: (B, H, W, C) float32, C-contiguous.
+        device: where to.
+
+    Returns:
+        (B, C, H, W), channels last in memory.
+    """
+    tensor = torch.from_numpy(chips).permute(0, 3, 1, 2)
+    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+
+
+class MemoryLimit:
+    """Remembers into how many parts a batch must be cut to fit the GPU, and finds out when it does not.
+
+    Args:
+        num_parts: what is known already.
+        say: takes a sentence for the user.
+    """
+
+    def __init__(self, num_parts: int = 1, say: Callable[[str], object] = print) -> None:
+        self.num_parts = num_parts
+        self._say = say
+
+    def fit(self, work: Callable[[int], T], batch_size: int) -> T:
+        """`work(num_parts)`, with twice as many parts each time that the GPU's memory is not enough.
+
+        Raises:
+            TaskError: if a single chip is too much.
+        """
+        while True:
+            try:
+                return work(min(self.num_parts, batch_size))
+            except torch.cuda.OutOfMemoryError as err:
+                self._halve(batch_size, err)
+            # Outside of the except block nothing of the failed pass is referred to any more.
+            torch.cuda.empty_cache()
+
+    def _halve(self, batch_size: int, err: Exception) -> None:
+        if self.num_parts >= batch_size:
+            fix = "use smaller chips, a smaller backbone or a larger GPU"
+            raise TaskError("not even one chip fits into the memory of the GPU", why=str(err), fix=fix) from err
+        self.num_parts *= 2
+        size = -(-batch_size // self.num_parts)
+        self._say(f"the GPU's memory is not enough for {batch_size} chips at once: going on with {size} at a time")

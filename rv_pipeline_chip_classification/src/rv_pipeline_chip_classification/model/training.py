@@ -1,0 +1,342 @@
+"""The training loop. All that it depends on is in its state, so that it can stop after any step and go on.
+
+**Which weights are the result.** While the network learns, an exponential average of its weights over about the last
+50 steps is kept, which generalises better and varies less from seed to seed than the last step's (Izmailov et al.
+2018, https://arxiv.org/abs/1803.05407). After each epoch this averaged network is validated, and that of the epoch
+with the lowest validation loss is the result. Without validation chips it is that of the last epoch.
+
+The loss is cross entropy with label smoothing; losses in validation are without smoothing.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, NoReturn, Protocol
+
+import torch
+from rv_core.errors import TaskError
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from rv_pipeline_chip_classification.model.backbones import set_backbone_frozen
+from rv_pipeline_chip_classification.model.batches import Batches, LabelledBatch
+from rv_pipeline_chip_classification.model.device import MemoryLimit, Precision, autocast, compute_dtype, to_device
+from rv_pipeline_chip_classification.model.optimizers import OptimizerName, make_optimizer, pack_optimizer, unpack_optimizer
+from rv_pipeline_chip_classification.model.schedule import Schedule, learning_rate_at
+from rv_pipeline_chip_classification.model.scoring import Scores, Tally
+
+LABEL_SMOOTHING = 0.1
+#: The average takes in the weights every so many steps, at a cost that cannot be measured, and forgets at this rate.
+AVERAGE_EVERY_STEPS, AVERAGE_DECAY = 8, 0.85
+_PROGRESS_EVERY_S = 0.25
+
+
+class TrainControl(Protocol):
+    """What a training needs of the task that it runs in."""
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether the task was asked to stop."""
+        ...
+
+    def progress(self, done: int, total: int, **numbers: float) -> None:
+        """Report steps done, and in all."""
+        ...
+
+    def stopped(self) -> NoReturn:
+        """End the task: its state is saved."""
+        ...
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train; names and values are those of the config.
+
+    Args:
+        class_weights: of the loss, one per class, or None.
+    """
+
+    num_epochs: int
+    learning_rate: float = 1e-3
+    optimizer: OptimizerName = "adamw"
+    schedule: Schedule = "one_cycle"
+    weight_decay: float = 1e-2
+    freeze_backbone_epochs: int = 0
+    early_stopping_patience: int | None = None
+    precision: Precision = "auto"
+    checkpoint_every_s: float = 300.0
+    class_weights: tuple[float, ...] | None = None
+
+
+@dataclass
+class Position:
+    """How far the training is; plain values for the checkpoint.
+
+    Args:
+        epoch: the epoch in hand, from 0.
+        batch: the next batch of it.
+        history: one entry per epoch that is done.
+        best_epoch: the epoch (from 1) of the best averaged weights; 0 if none is best.
+        num_parts: parts that a batch is cut into, for the memory of the GPU.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int = 0
+    num_parts: int = 1
+
+
+class Trainer:
+    """A network that is being trained.
+
+    Args:
+        model: the network, on its device.
+        recipe: how to train it.
+        training: the batches to learn from.
+        validation: the batches to choose the best epoch by, or None.
+        num_classes: K.
+    """
+
+    def __init__(
+        self, model: nn.Module, recipe: Recipe, training: Batches, validation: Batches | None, *, num_classes: int
+    ) -> None:
+        self.model, self.recipe, self.training, self.validation = model, recipe, training, validation
+        self.num_classes = num_classes
+        self.device = next(model.parameters()).device
+        self.optimizer = make_optimizer(model, recipe.optimizer, recipe.learning_rate, recipe.weight_decay)
+        self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE_DECAY), use_buffers=True).eval()
+        self.best: dict[str, Tensor] = {}
+        self.position = Position()
+        self._dtype = compute_dtype(recipe.precision, self.device)
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=self._dtype == torch.float16)
+        weights = recipe.class_weights
+        self._class_weights = None if weights is None else torch.tensor(weights, device=self.device)
+        self._memory = MemoryLimit()
+        self._tally = Tally(num_classes, self.device)
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the whole training."""
+        return self.recipe.num_epochs * self.training.num_batches
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self.position.epoch * self.training.num_batches + self.position.batch
+
+    def run(self, control: TrainControl, save: Callable[[], None]) -> None:
+        """Train to the end, from wherever it stands.
+
+        Args:
+            control: the task.
+            save: writes a checkpoint; called every `checkpoint_every_s`, and before the task ends on request.
+
+        Raises:
+            TaskError: if the loss is no longer a number.
+        """
+        watch = _Watch(control, save, self.recipe.checkpoint_every_s)
+        while self.position.epoch < self.recipe.num_epochs and not self._has_stalled():
+            self._learn_epoch(control, watch)
+            self._end_epoch(watch)
+
+    def _has_stalled(self) -> bool:
+        patience, position = self.recipe.early_stopping_patience, self.position
+        return patience is not None and bool(position.best_epoch) and position.epoch - position.best_epoch >= patience
+
+    # --- one epoch --------------------------------------------------------------------------------------------------
+
+    def _learn_epoch(self, control: TrainControl, watch: _Watch) -> None:
+        self.model.train()
+        set_backbone_frozen(self.model, self.position.epoch < self.recipe.freeze_backbone_epochs)
+        pace = _Pace()
+        for batch in self.training.epoch(self.position.epoch, first=self.position.batch):
+            loss = self._learn(batch)
+            self.position.batch += 1
+            if self.position.batch == self.training.num_batches or self.step % AVERAGE_EVERY_STEPS == 0:
+                self.averaged.update_parameters(self.model)
+            pace.count(len(batch.class_ids))
+            if pace.is_due():
+                self._report(control, loss, pace)
+            watch.look()
+
+    def _report(self, control: TrainControl, loss: Tensor, pace: _Pace) -> None:
+        last = self.position.history[-1] if self.position.history else {}
+        validated = {name: value for name, value in last.items() if name.startswith("validation_") and value is not None}
+        numbers = {"epoch": self.position.epoch + 1, "loss": float(loss), "chips_per_s": pace.chips_per_s}
+        control.progress(self.step, self.num_steps, **numbers, **validated)
+
+    def _learn(self, batch: LabelledBatch) -> Tensor:
+        """One step of the optimiser; the mean loss of the batch."""
+        recipe = self.recipe
+        rate = learning_rate_at(
+            self.step, num_steps=self.num_steps, peak=recipe.learning_rate, schedule=recipe.schedule
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        chips = to_device(batch.chips, self.device)
+        truth = torch.from_numpy(batch.class_ids).to(self.device)
+        logits, loss = self._memory.fit(lambda parts: self._differentiate(chips, truth, parts), len(truth))
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+        self._tally.add(loss * len(truth), logits, truth)
+        return loss
+
+    def _differentiate(self, chips: Tensor, truth: Tensor, num_parts: int) -> tuple[Tensor, Tensor]:
+        """Logits and mean loss of a batch. Gradients are those of the whole batch, in however many parts."""
+        self.optimizer.zero_grad(set_to_none=True)
+        weights = self._class_weights
+        total = len(truth) if weights is None else weights[truth].sum()
+        logits, losses = [], []
+        for part, part_truth in zip(chips.chunk(num_parts), truth.chunk(num_parts), strict=True):
+            with autocast(self._dtype, self.device):
+                part_logits = self.model(part)
+            loss = nn.functional.cross_entropy(
+                part_logits.float(), part_truth, weight=weights, label_smoothing=LABEL_SMOOTHING, reduction="sum"
+            )
+            loss = loss / total
+            self._scaler.scale(loss).backward()
+            logits.append(part_logits.detach())
+            losses.append(loss.detach())
+        return torch.cat(logits), torch.stack(losses).sum()
+
+    def _end_epoch(self, watch: _Watch) -> None:
+        """Validate and move on to the next epoch. Nothing is changed before the last line that can be interrupted."""
+        learnt, position = self._tally.scores(), self.position
+        if not math.isfinite(learnt.loss):
+            raise TaskError(
+                f"the training diverged: the loss of epoch {position.epoch + 1} is {learnt.loss}",
+                where="train",
+                fix="lower train.learning_rate, or look for extreme pixel values in analyze/*.json and declare nodata",
+            )
+        validated = self.score(self.validation, watch) if self.validation is not None else None
+        position.history.append(self._entry(learnt, validated))
+        if validated is not None and position.history[-1]["is_best"]:
+            position.best_epoch = position.epoch + 1
+            self.best = {name: tensor.clone() for name, tensor in self.averaged.module.state_dict().items()}
+        position.epoch, position.batch = position.epoch + 1, 0
+        self._tally.clear()
+
+    def _entry(self, learnt: Scores, validated: Scores | None) -> dict[str, Any]:
+        """The line of the history of the epoch in hand."""
+        position = self.position
+        best_loss = position.history[position.best_epoch - 1]["validation_loss"] if position.best_epoch else math.inf
+        macro_f1 = None if validated is None else validated.to_json([""] * self.num_classes)["macro"]["f1"]
+        return {
+            "epoch": position.epoch + 1,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "train_loss": learnt.loss,
+            "train_accuracy": learnt.accuracy,
+            "validation_loss": None if validated is None else validated.loss,
+            "validation_accuracy": None if validated is None else validated.accuracy,
+            "validation_macro_f1": macro_f1,
+            "is_best": validated is not None and validated.loss < best_loss,
+        }
+
+    def score(self, batches: Batches, watch: _Watch | None = None) -> Scores:
+        """Loss and confusion matrix of the averaged network over some batches."""
+        tally = Tally(self.num_classes, self.device)
+        for batch in batches.epoch(0):
+            truth = torch.from_numpy(batch.class_ids).to(self.device)
+            with torch.inference_mode(), autocast(self._dtype, self.device):
+                logits = self.averaged.module(to_device(batch.chips, self.device)).float()
+                loss = nn.functional.cross_entropy(logits, truth, weight=self._class_weights, reduction="sum")
+            tally.add(loss, logits, truth)
+            if watch is not None:
+                watch.look()
+        return tally.scores()
+
+    def use_best(self) -> dict[str, Tensor]:
+        """Put the weights that are the result into the averaged network, and return them."""
+        if self.best:
+            self.averaged.module.load_state_dict(self.best)
+        return self.averaged.module.state_dict()
+
+    # --- the state --------------------------------------------------------------------------------------------------
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """All that the rest of the training depends on: plain values, and tensors by name."""
+        self.position.num_parts = self._memory.num_parts
+        groups: dict[str, Mapping[str, Tensor]] = {
+            "model": self.model.state_dict(),
+            "optimizer": pack_optimizer(self.optimizer),
+            "averaged": self.averaged.state_dict(),
+            "best": self.best,
+            "tally": self._tally.tensors(),
+            "rng": _random_states(self.device),
+        }
+        tensors = {f"{group}.{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
+        return {**asdict(self.position), "scaler": self._scaler.state_dict()}, tensors
+
+    def restore(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Put back what `state` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError, RuntimeError: if it is not the state of such a training.
+        """
+        groups: dict[str, dict[str, Tensor]] = {}
+        for full_name, tensor in tensors.items():
+            group, _, name = full_name.partition(".")
+            groups.setdefault(group, {})[name] = tensor
+        self.position = Position(**{name: value for name, value in values.items() if name != "scaler"})
+        self.model.load_state_dict(groups["model"])
+        unpack_optimizer(self.optimizer, groups.get("optimizer", {}))
+        self.averaged.load_state_dict(groups["averaged"])
+        self.best = {name: tensor.to(self.device) for name, tensor in groups.get("best", {}).items()}
+        self._tally.restore(groups["tally"])
+        self._scaler.load_state_dict(values["scaler"])
+        self._memory.num_parts = self.position.num_parts
+        _set_random_states(groups["rng"], self.device)
+
+
+def _random_states(device: torch.device) -> dict[str, Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def _set_random_states(states: Mapping[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
+
+
+class _Watch:
+    """Looks, between two batches, whether a checkpoint is due or the task must end."""
+
+    def __init__(self, control: TrainControl, save: Callable[[], None], every_s: float) -> None:
+        self._control, self._save, self._every_s = control, save, every_s
+        self._saved = time.monotonic()
+
+    def look(self) -> None:
+        if self._control.stop_requested:
+            self._save()
+            self._control.stopped()
+        if time.monotonic() - self._saved >= self._every_s:
+            self._save()
+            self._saved = time.monotonic()
+
+
+class _Pace:
+    """Chips per second of one epoch, and when the next report is due."""
+
+    def __init__(self) -> None:
+        self._started = self._reported = time.monotonic()
+        self._num_chips = 0
+
+    def count(self, num_chips: int) -> None:
+        self._num_chips += num_chips
+
+    def is_due(self) -> bool:
+        now = time.monotonic()
+        is_due = now - self._reported >= _PROGRESS_EVERY_S
+        self._reported = now if is_due else self._reported
+        return is_due
+
+    @property
+    def chips_per_s(self) -> float:
+        return self._num_chips / max(1e-9, time.monotonic() - self._started)

@@ -1,0 +1,208 @@
+"""Predicted cells as GeoJSON: written and read one feature per line, so that no scene is ever held in memory.
+
+RFC 7946: EPSG:4326, longitude then latitude, exterior rings counterclockwise. Coordinates have 12 decimals (a tenth of
+a micrometre), and neighbours share their corners to the last digit. Cells across the date line go on beyond 180. Where
+the image has no CRS, coordinates are pixels (x = column, y = row) and the collection says `"rv:coordinates": "pixels"`.
+
+Properties of a cell: `class_id`, `class_name`, `score` (of that class), `scores` (one per class id, softmax),
+`scene`, `window` `[row_off, col_off, height, width]` in pixels of the scene, `valid_fraction`. A cell without any valid
+pixel has `class_id`, `class_name`, `score` and `scores` null: it is no class, and never evaluated as one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rv_core.errors import DataError
+from rv_pipeline_chip_classification.data.grid import Affine6, Grid
+from rv_pipeline_chip_classification.data.raster_reader import project
+from rv_pipeline_chip_classification.data.windows import WindowArray
+from rv_pipeline_chip_classification.inference import ScoredCells
+
+_WGS84 = "EPSG:4326"
+_DECIMALS = 12
+#: Cells whose corners are projected together: setting up a projection takes longer than a thousand points.
+_CELLS_AT_ONCE = 1024
+_FIRST_FEATURE, _LAST_LINE = '"features": [', "]}"
+
+
+class PredictedCell(NamedTuple):
+    """A cell as it is in a file.
+
+    Args:
+        window: (row_off, col_off, height, width).
+        class_id: None where the cell has no valid pixel.
+        scores: by class id; None likewise.
+    """
+
+    window: tuple[int, int, int, int]
+    class_id: int | None
+    scores: tuple[float, ...] | None
+
+
+class GeoJsonWriter:
+    """Writes the cells of one scene to a text file as they come; call `close` at the end.
+
+    Args:
+        file: open for writing, with `\\n` as the end of a line.
+        grid: of the scene.
+        scene_id: what the property `scene` says.
+        class_names: by class id.
+        where: the image, for messages.
+    """
+
+    def __init__(self, file: TextIO, grid: Grid, *, scene_id: str, class_names: Sequence[str], where: str) -> None:
+        self._file, self._grid, self._where = file, grid, where
+        self._names = list(class_names)
+        self._scene = json.dumps(scene_id)
+        self._pending: list[ScoredCells] = []
+        self._num_pending = 0
+        self._separator = ""
+        kind = "" if grid.crs is not None else '"rv:coordinates": "pixels", '
+        file.write(f'{{"type": "FeatureCollection", {kind}"scene": {self._scene}, {_FIRST_FEATURE}\n')
+
+    def write(self, cells: ScoredCells) -> None:
+        """Append cells."""
+        self._pending.append(cells)
+        self._num_pending += len(cells.windows)
+        if self._num_pending >= _CELLS_AT_ONCE:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what is left and the end of the document; the file stays open."""
+        self._flush()
+        self._file.write(f"\n{_LAST_LINE}\n" if self._separator else f"{_LAST_LINE}\n")
+
+    def _flush(self) -> None:
+        if not self._num_pending:
+            return
+        rings = cell_rings(np.concatenate([cells.windows for cells in self._pending]), self._grid, where=self._where)
+        texts = iter(rings.tolist())
+        for cells in self._pending:
+            self._write_features(cells, texts)
+        self._pending, self._num_pending = [], 0
+
+    def _write_features(self, cells: ScoredCells, rings: Iterator[Any]) -> None:
+        columns = zip(
+            cells.windows.tolist(),
+            cells.class_ids.tolist(),
+            # Through float64, so that 0.123456 is not written as 0.12345600128173828.
+            np.round(cells.scores.astype(np.float64), 6).tolist(),
+            np.round(cells.valid_fractions, 6).tolist(),
+            strict=True,
+        )
+        for window, class_id, scores, fraction in columns:
+            known: dict[str, Any] = dict.fromkeys(("class_id", "class_name", "score", "scores"))
+            if class_id >= 0:
+                name, score = self._names[class_id], scores[class_id]
+                known = {"class_id": class_id, "class_name": name, "score": score, "scores": scores}
+            properties = json.dumps(known, ensure_ascii=False)[:-1]
+            ring = json.dumps(next(rings))
+            self._file.write(
+                f'{self._separator}{{"type": "Feature", "properties": {properties}, "scene": {self._scene}, '
+                f'"window": {window}, "valid_fraction": {fraction}}}, '
+                f'"geometry": {{"type": "Polygon", "coordinates": [{ring}]}}}}'
+            )
+            self._separator = ",\n"
+
+
+def cell_rings(windows: WindowArray, grid: Grid, *, where: str) -> NDArray[np.float64]:
+    """The outlines of windows, counterclockwise from the upper left corner of the image's pixels, closed.
+
+    Args:
+        windows: (N, 4) int64.
+        grid: of the scene.
+        where: the image, for messages.
+
+    Returns:
+        (N, 5, 2) float64, longitude then latitude; pixel column then row if the grid has no CRS.
+
+    Raises:
+        DataError: if corners have no longitude and latitude.
+    """
+    top, left = windows[:, 0], windows[:, 1]
+    bottom, right = top + windows[:, 2], left + windows[:, 3]
+    cols = np.stack([left, left, right, right], axis=1).astype(np.float64)
+    rows = np.stack([top, bottom, bottom, top], axis=1).astype(np.float64)
+    corners = np.stack([cols, rows], axis=2)
+    if grid.crs is not None:
+        points = to_map(corners.reshape(-1, 2), grid.transform)
+        lonlat = project(points, grid.crs, _WGS84, where=where).reshape(-1, 4, 2)
+        corners = _beyond_date_line(lonlat)
+    is_clockwise = _doubled_areas(corners) < 0
+    corners[is_clockwise] = corners[is_clockwise][:, [0, 3, 2, 1]]
+    # Adding zero turns -0.0 into 0.0.
+    return np.round(np.concatenate([corners, corners[:, :1]], axis=1), _DECIMALS) + 0.0
+
+
+def to_map(points: NDArray[np.float64], transform: Affine6) -> NDArray[np.float64]:
+    """Pixel coordinates (N, 2), column then row, as map coordinates (N, 2), x then y."""
+    a, b, c, d, e, f = transform
+    cols, rows = points[:, 0], points[:, 1]
+    return np.column_stack([a * cols + b * rows + c, d * cols + e * rows + f])
+
+
+def _beyond_date_line(lonlat: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rings (N, 4, 2) of which no one spans the world: western longitudes of such a ring are raised by 360."""
+    lonlat = lonlat.copy()
+    longitudes = lonlat[..., 0]
+    is_torn = np.ptp(longitudes, axis=1) > 180
+    longitudes[is_torn] += np.where(longitudes[is_torn] < 0, 360.0, 0.0)
+    return lonlat
+
+
+def _doubled_areas(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Twice the signed area of each quadrilateral (N, 4, 2), positive if counterclockwise (shoelace formula)."""
+    one, other = corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1]
+    return one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0]
+
+
+def read_predictions(path: Path, *, where: str) -> Iterator[PredictedCell]:
+    """The cells of a file that `GeoJsonWriter` wrote, line by line.
+
+    Args:
+        path: the file.
+        where: what to call it in messages.
+
+    Raises:
+        DataError: if it is cut short or was changed to another layout.
+    """
+    with path.open(encoding="utf-8") as file:
+        line, number = file.readline(), 1
+        if not line.rstrip().endswith(_FIRST_FEATURE):
+            raise _damaged(where, number, "it does not begin like a file of predictions")
+        for number, line in enumerate(file, 2):
+            text = line.strip()
+            if text == _LAST_LINE:
+                return
+            try:
+                yield _cell_of(json.loads(text.removesuffix(",")))
+            except (ValueError, KeyError, TypeError) as err:
+                raise _damaged(where, number, f"{type(err).__name__}: {err}") from err
+        raise _damaged(where, number, "the file ends too early")
+
+
+def _cell_of(feature: Any) -> PredictedCell:
+    properties = feature["properties"]
+    row_off, col_off, height, width = (int(number) for number in properties["window"])
+    class_id, scores = properties["class_id"], properties["scores"]
+    return PredictedCell(
+        (row_off, col_off, height, width),
+        None if class_id is None else int(class_id),
+        None if scores is None else tuple(map(float, scores)),
+    )
+
+
+def _damaged(where: str, line: int, why: str) -> DataError:
+    return DataError(
+        "a file of predictions cannot be read",
+        where=f"{where}, line {line}",
+        why=why,
+        fix='run the command "predict" again (--rerun); copy the file before you edit it',
+    )

@@ -1,0 +1,175 @@
+"""The `batch` runner: submits a plan to AWS Batch, and asks AWS Batch about it later, from any machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import ClassVar
+
+from rv_core.errors import EXIT_FAILED, Finding, RunnerError
+from rv_core.plan import Job, Plan
+from rv_core.run_state import RunRecord
+from rv_core.runner import Capabilities, RunContext, Runner
+from rv_core.status_values import Observation
+from rv_runner_batch.client import AwsError, BatchClient
+from rv_runner_batch.run_jobs import RunJobs, named_jobs, terminate_all
+from rv_runner_batch.settings import BatchSettings
+from rv_runner_batch.submission import JobRequest, render, requests_of
+
+
+class SubmissionError(RunnerError):
+    """Not every job could be submitted; those that were are ended again."""
+
+    exit_code = EXIT_FAILED
+    headline = "submission failed"
+
+
+class BatchRunner(Runner):
+    """Submits every job of a plan to AWS Batch and returns; a split job is one array job.
+
+    Args:
+        settings: the runner's settings; defaults if None.
+        client: asks AWS; one for the settings' region if None.
+    """
+
+    capabilities: ClassVar[Capabilities] = Capabilities(is_remote=True, detaches=True, gpu_slots=False)
+
+    def __init__(self, settings: BatchSettings | None = None, client: BatchClient | None = None) -> None:
+        super().__init__(settings or BatchSettings())
+        self._client = client or BatchClient(self.settings.region)
+
+    # --- before and at submission -----------------------------------------------------------------------------------
+
+    def preflight(self, plan: Plan, context: RunContext) -> Iterable[Finding]:
+        """Everything that would keep the plan from running, at once; nothing is submitted.
+
+        The region that boto3 found is noted in the settings, so that the run's record names it.
+        """
+        from rv_core import __version__
+        from rv_runner_batch.preflight import aws_findings, local_findings, root_findings
+
+        commands = [name for config in context.configs.values() for name in type(config.build()).commands()]
+        requests = self._requests(plan, context)
+        found = [*local_findings(plan, self.settings, requests, commands)]
+        found += aws_findings(plan, self.settings, self._client, __version__)
+        if not any(finding.kind == "environment" for finding in found):
+            self.settings = replace(self.settings, region=self._client.region)
+            found += root_findings(context)
+        return found
+
+    def render(self, plan: Plan, context: RunContext) -> str:
+        """The `SubmitJob` requests as JSON."""
+        return render(self._requests(plan, context))
+
+    def run(self, plan: Plan, context: RunContext) -> None:
+        """Submit every job after those that it depends on, and write each id down before the next is sent.
+
+        Raises:
+            RunnerError: if jobs of this run are there already.
+            SubmissionError: if a job is refused; what had been submitted is ended.
+        """
+        requests = self._requests(plan, context)
+        queues = list(dict.fromkeys(str(request.params["jobQueue"]) for request in requests))
+        self._refuse_twice(queues, context.run_id)
+        ids: dict[str, str] = {}
+        try:
+            for request in requests:
+                ids[request.key] = self._client.submit(request.with_ids(ids))
+                context.report(request.job or request.key, event="submitted", native_id=ids[request.key])
+        except BaseException as error:
+            left = self._withdraw(list(ids.values()), queues, context.run_id)
+            if not isinstance(error, AwsError):
+                raise
+            raise _submission_error(error, len(ids), len(requests), left) from error
+
+    def _requests(self, plan: Plan, context: RunContext) -> list[JobRequest]:
+        def environ(job: Job) -> Mapping[str, str]:
+            # The machines of AWS Batch know their region, but do not tell it to containers.
+            region = {"AWS_DEFAULT_REGION": self.settings.region} if self.settings.region else {}
+            grace = {"RV_GRACE_S": f"{context.grace_s:g}"}
+            return {**region, **grace, **context.task_environ(job.tasks[0])}
+
+        return requests_of(plan, self.settings, run_id=context.run_id, argv=context.argv, environ=environ)
+
+    def _refuse_twice(self, queues: Iterable[str], run_id: str) -> None:
+        try:
+            there = named_jobs(self._client, queues, run_id)
+        except AwsError as error:
+            if error.kind == "denied":
+                return  # who may not list may still submit
+            raise
+        if there:
+            raise RunnerError(
+                f"run {run_id} was submitted already: {', '.join(sorted(there.values())[:3])}",
+                fix="look at it with rv status; a new `rv run` has a new id",
+            )
+
+    def _withdraw(self, ids: list[str], queues: Iterable[str], run_id: str) -> str:
+        """End what was submitted, dependants first, also what AWS Batch took although its answer was lost.
+
+        Returns:
+            What could not be ended, in words; "" if nothing is left.
+        """
+        problems = []
+        try:
+            ids = [*(id_ for id_ in named_jobs(self._client, queues, run_id) if id_ not in ids), *reversed(ids)]
+        except AwsError as error:
+            ids = list(reversed(ids))
+            problems.append(error.block.what)
+        try:
+            terminate_all(self._client, ids, "the submission of its run failed")
+        except RunnerError as error:
+            return error.block.what
+        return "" if ids or not problems else f"it could not be looked whether jobs are left ({problems[0]})"
+
+    # --- in the job -------------------------------------------------------------------------------------------------
+
+    def split_index(self, environ: Mapping[str, str]) -> int | None:
+        """The index of a child of an array job."""
+        return _whole(environ.get("AWS_BATCH_JOB_ARRAY_INDEX"))
+
+    def attempt(self, environ: Mapping[str, str]) -> int | None:
+        """The number of the attempt, from 1."""
+        return _whole(environ.get("AWS_BATCH_JOB_ATTEMPT"))
+
+    # --- afterwards -------------------------------------------------------------------------------------------------
+
+    def observe(self, run: RunRecord) -> Mapping[str, Observation]:
+        """Task id -> its state on AWS Batch, with the reason in words.
+
+        Raises:
+            RunnerError: if AWS Batch cannot be asked.
+        """
+        return self._jobs_of(run).observe()
+
+    def logs(self, run: RunRecord, task: str) -> Iterable[str]:
+        """The log lines of a task's last attempt, from CloudWatch.
+
+        Raises:
+            RunnerError: if there are none, with the reason.
+        """
+        return self._jobs_of(run).logs(task)
+
+    def cancel(self, run: RunRecord) -> None:
+        """End every job of a run in whatever state it is, dependants first.
+
+        Raises:
+            RunnerError: if some could not be ended; the others are.
+        """
+        self._jobs_of(run).cancel()
+
+    def _jobs_of(self, run: RunRecord) -> RunJobs:
+        return RunJobs(run, self.settings, self._client)
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() else None
+
+
+def _submission_error(error: AwsError, num_submitted: int, num_jobs: int, left: str) -> SubmissionError:
+    undone = f"the {num_submitted} submitted before it are ended again" if num_submitted else "none was before it"
+    return SubmissionError(
+        f"job {num_submitted + 1} of {num_jobs} could not be submitted; {left or undone}",
+        why=": ".join(filter(None, [error.block.what, error.block.why])),
+        fix=error.block.fix or "mend what AWS refuses, and run the same command again",
+    )
