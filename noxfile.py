@@ -26,7 +26,7 @@ nox.options.error_on_external_run = True
 ROOT = Path(__file__).parent
 DIST = ROOT / "build" / "dist"
 RESULTS = ROOT / "build" / "results"
-PACKAGES = ("rv_core", "rv_runner_local", "rv_pipeline_chip_classification")
+PACKAGES = ("rv_core", "rv_runner_local", "rv_runner_batch", "rv_pipeline_chip_classification")
 PLUGINS = PACKAGES[1:]
 SOURCES = [str(Path(package) / "src") for package in PACKAGES]
 TEST_TOOLS = ["pytest", "pytest-timeout", "hypothesis", "jsonschema"]
@@ -37,7 +37,7 @@ QUICK = "not slow and not real_data and not random_kills"
 TORCH = "torch==2.13.0"
 
 CHECKS = ["lint", "types", "contracts"]
-QUICK_TESTS = ["tests_core", "tests_runner_local", "tests_s3", "tests_chip_classification", "e2e"]
+QUICK_TESTS = ["tests_core", "tests_runner_local", "tests_runner_batch", "tests_s3", "tests_chip_classification", "e2e"]
 LONG_TESTS = ["real_scenes", "random_kills", "minimums", "benchmarks"]
 nox.options.sessions = [*CHECKS, *QUICK_TESTS]
 
@@ -141,15 +141,23 @@ def tests_core(session: nox.Session) -> None:
 def tests_runner_local(session: nox.Session) -> None:
     """The core and the local runner, nothing else."""
     install(session, wheel("rv_core"), wheel("rv_runner_local"), *TEST_TOOLS)
-    assert_absent(session, "boto3", "numpy", "obstore", "rasterio", "torch", PLUGINS[1])
+    assert_absent(session, "boto3", "numpy", "obstore", "rasterio", "torch", *PLUGINS[1:])
     pytest(session, "tests/rv_runner_local", marks=f"{QUICK} and not s3")
+
+
+@check(requires=["wheels"])
+def tests_runner_batch(session: nox.Session) -> None:
+    """The core, both runners and a local AWS Batch; neither arrays nor rasters nor models."""
+    install(session, wheel("rv_core", "s3"), wheel("rv_runner_local"), wheel("rv_runner_batch"), *TEST_TOOLS, *S3_TOOLS)
+    assert_absent(session, "numpy", "rasterio", "torch", PLUGINS[2])
+    pytest(session, "tests/rv_runner_batch", "tests/local_batch")
 
 
 @check(requires=["wheels"])
 def tests_chip_classification(session: nox.Session) -> None:
     """The core and the chip-classification pipeline, nothing else."""
     install(session, wheel("rv_core"), wheel("rv_pipeline_chip_classification"), TORCH, *TEST_TOOLS)
-    assert_absent(session, "boto3", "obstore", PLUGINS[0])
+    assert_absent(session, "boto3", "obstore", *PLUGINS[:2])
     pytest(session, "tests/rv_pipeline_chip_classification", marks=f"{QUICK} and not s3")
 
 
@@ -157,7 +165,7 @@ def tests_chip_classification(session: nox.Session) -> None:
 def tests_s3(session: nox.Session) -> None:
     """The core with its extra `s3` and the local runner against a local S3 server."""
     install(session, wheel("rv_core", "s3"), wheel("rv_runner_local"), *TEST_TOOLS, *S3_TOOLS)
-    assert_absent(session, "numpy", "rasterio", "torch", PLUGINS[1])
+    assert_absent(session, "numpy", "rasterio", "torch", *PLUGINS[1:])
     pytest(session, "tests/rv_core", "tests/rv_runner_local", marks=f"{QUICK} and s3")
 
 

@@ -1,6 +1,7 @@
 """What `chip` costs beside reading every block once with bare rasterio and writing the same bytes.
 
-The budget is 2.5 times that CPU time: labels, list of chips and hashes included, at any stride.
+The budget is 2.5 times that CPU time: labels, list of chips and hashes included, at any stride. And whether its memory
+stays the same when a scene gets more rows.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-from measurement import Report, interleaved, main
+from measurement import Report, interleaved, main, usage_of
 from rasterio.warp import transform
 from rasterio.windows import Window as RasterWindow
 
@@ -42,6 +43,7 @@ CASES = (
     ("raster", 64, 64),
     ("raster", 64, 16),
 )
+MEMORY_LIMIT = 1.1
 NAMES = ["forest", "shrub", "rock", "water"]
 
 
@@ -130,7 +132,38 @@ def run(report: Report) -> None:
 
             ratio = interleaved(lambda: cpu_s(cut), lambda: cpu_s(lambda: read_and_write(image, folder / "bare")))
             report(f"chip, {kind}, {size_px} px every {stride_px} px", ratio, LIMIT)
+        report(f"chip, memory for 8192 rows over that for {SIDE_PX}", memory_ratio(folder), MEMORY_LIMIT)
+
+
+def memory_ratio(folder: Path) -> float:
+    """Peak memory of a process that chips a scene of 8192 rows over that of one with 2048 rows."""
+    used = {}
+    for rows in (SIDE_PX, 8192):
+        path = folder / f"rows{rows}.tif"
+        profile = {"driver": "GTiff", "height": rows, "width": SIDE_PX, "count": 4, "dtype": "uint16", "tiled": True}
+        profile |= {"crs": "EPSG:32618", "transform": rasterio.Affine(1, 0, 500_000, 0, -1, 4_500_000)}
+        with rasterio.open(path, "w", compress="deflate", **profile) as file:
+            strip = np.random.default_rng(0).integers(1, 500, (4, 256, SIDE_PX)).astype(np.uint16)
+            for row in range(0, rows, 256):
+                file.write(strip, window=RasterWindow(0, row, SIDE_PX, 256))
+        script = Path(__file__).resolve()
+        used[rows] = usage_of(
+            [sys.executable, str(script), "--chip", str(path), str(folder / f"root{rows}")]
+        ).max_rss_mib
+    return used[8192] / used[SIDE_PX]
+
+
+def chip_once(image: str, root: str) -> None:
+    """Chip one image, all of it background."""
+    labels = Path(root).with_suffix(".geojson")
+    labels.write_text('{"type": "FeatureCollection", "features": []}')
+    config = GeoJsonLabelsConfig(uri=str(labels), background_class=NAMES[0])
+    scene = SceneConfig(id="bench", raster=RasterSourceConfig(uris=[image]), labels=config)
+    chip_scene(scene, "train", ClassConfig(names=NAMES), ChipConfig(chip_size_px=CELL_PX), 0, Storage(root))
 
 
 if __name__ == "__main__":
-    sys.exit(main(run))
+    if sys.argv[1:2] == ["--chip"]:
+        chip_once(*sys.argv[2:])
+    else:
+        sys.exit(main(run))

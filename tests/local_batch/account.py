@@ -81,7 +81,7 @@ class Account:
         """The compute environments of a queue in their order; empty for a queue that was deleted."""
         queue = self.queue(queue_arn)
         order = sorted(queue["computeEnvironmentOrder"], key=lambda item: int(item["order"])) if queue else []
-        return [self._environment(item["computeEnvironment"]) for item in order]
+        return [found for item in order if (found := self._environment(item["computeEnvironment"])) is not None]
 
     def priority(self, queue_arn: str) -> int:
         """A queue's priority."""
@@ -112,8 +112,11 @@ class Account:
     def _logs(self) -> Any:
         return self._backend(self._logs_backends)
 
-    def _environment(self, reference: str) -> ComputeEnvironment:
-        [described] = self._batch.describe_compute_environments([reference])
+    def _environment(self, reference: str) -> ComputeEnvironment | None:
+        found = self._batch.describe_compute_environments([reference])
+        if not found:
+            return None
+        described = found[0]
         resources = described.get("computeResources") or {}
         shapes = tuple(shape for name in resources.get("instanceTypes", ()) for shape in self._shapes_of(name))
         return ComputeEnvironment(
@@ -133,7 +136,10 @@ class Account:
 
     @cached_property
     def _instance_types(self) -> dict[str, Shape]:
-        return {described["InstanceType"]: _shape(described) for described in self._backend(self._ec2_backends).describe_instance_types()}
+        return {
+            described["InstanceType"]: _shape(described)
+            for described in self._backend(self._ec2_backends).describe_instance_types()
+        }
 
 
 def _shape(described: Mapping[str, Any]) -> Shape:

@@ -9,9 +9,6 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-import botocore.session
-from botocore.validate import ParamValidator
-
 #: "The values aren't case sensitive" (EvaluateOnExit.action).
 _WORDS_IN_ANY_CASE = frozenset({"RetryAction"})
 _TRUTH = {"true": True, "false": False}
@@ -36,6 +33,8 @@ class ApiError(Exception):
 @cache
 def service_model() -> Any:
     """botocore's model of Batch."""
+    import botocore.session
+
     return botocore.session.get_session().get_service_model("batch")
 
 
@@ -70,6 +69,8 @@ def coerced(shape_name: str, value: Any) -> Any:
 
 
 def _problems(shape: Any, value: Any) -> list[str]:
+    from botocore.validate import ParamValidator
+
     report = ParamValidator().validate(value, shape)
     if report.has_errors():
         return report.generate_report().splitlines()

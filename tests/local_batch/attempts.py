@@ -221,5 +221,3 @@ class LineWriter:
 
 def _text(line: bytes) -> str:
     return line.decode(errors="replace").removesuffix("\r")
-
-

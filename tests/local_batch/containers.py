@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +21,8 @@ _PROC = Path("/proc")
 _CHUNK_BYTES = 1 << 16
 #: How long the pipe of a killed session may take to close before its other holders are looked for.
 _EOF_WAIT_S = 0.2
+#: How long killed processes may take to be gone.
+_KILL_WAIT_S = 10.0
 
 
 class Container:
@@ -91,13 +94,20 @@ class Container:
                 self._on_output(data)
 
 
-def kill_stragglers(folder: Path) -> list[int]:
-    """Kill every process whose environment names a folder or that works in it; their ids."""
-    found = [pid for pid in _pids() if _belongs(pid, str(folder))]
-    for pid in found:
-        with contextlib.suppress(OSError):
-            os.kill(pid, signal.SIGKILL)
-    return found
+def kill_stragglers(folder: Path) -> None:
+    """Kill every process whose environment names a folder or that works in it; returns when there is none.
+
+    Raises:
+        TimeoutError: if one does not go.
+    """
+    deadline = time.monotonic() + _KILL_WAIT_S
+    while found := [pid for pid in _pids() if _belongs(pid, str(folder))]:
+        for pid in found:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"processes {found} of {folder} do not end")
+        time.sleep(0.005)  # a killed process is there for a moment, and one may have been forked meanwhile
 
 
 def _pids() -> list[int]:

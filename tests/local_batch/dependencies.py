@@ -92,7 +92,9 @@ def _link(job: Job, dependency: Job) -> list[Ending]:
 
 
 def _failures(job: Job) -> list[Ending]:
-    return [(leaf, "FAILED", leaf.stop_reason or DEPENDENCY_FAILED) for leaf in job.leaves if leaf.status in NOT_STARTED]
+    return [
+        (leaf, "FAILED", leaf.stop_reason or DEPENDENCY_FAILED) for leaf in job.leaves if leaf.status in NOT_STARTED
+    ]
 
 
 def _parent_waits(leaf: Job) -> bool:

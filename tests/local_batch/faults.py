@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -37,18 +37,20 @@ class RateLimit:
 
     Args:
         per_s: tokens a second, and the size of the bucket; 0 for no limit.
+        clock: tells seconds.
     """
 
-    def __init__(self, per_s: float) -> None:
+    def __init__(self, per_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_s = per_s
+        self._clock = clock
         self._tokens = per_s
-        self._at = time.monotonic()
+        self._at = clock()
 
     def take(self) -> bool:
         """Whether there was a token."""
         if not self._per_s:
             return True
-        now = time.monotonic()
+        now = self._clock()
         self._tokens = min(self._per_s, self._tokens + (now - self._at) * self._per_s)
         self._at = now
         if self._tokens < 1:

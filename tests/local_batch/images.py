@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +48,7 @@ class ImageStore:
         self._folder = folder
         self._paths: dict[str, str] = {}
         self._images: dict[str, Image] = {}
+        self._lock = threading.Lock()
 
     def __setitem__(self, name: str, image: Image) -> None:
         self._images[name] = image
@@ -58,9 +60,10 @@ class ImageStore:
     def environ(self, name: str) -> dict[str, str]:
         """The environment that an image gives its containers."""
         image = self[name]
-        if name not in self._paths:
-            self._paths[name] = f"{self._write_commands(image)}:{_SYSTEM_PATH}"
-        return {"PATH": self._paths[name], **image.environ}
+        with self._lock:
+            if name not in self._paths:
+                self._paths[name] = f"{self._write_commands(image)}:{_SYSTEM_PATH}"
+            return {"PATH": self._paths[name], **image.environ}
 
     def _write_commands(self, image: Image) -> Path:
         self._folder.mkdir(parents=True, exist_ok=True)

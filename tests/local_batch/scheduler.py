@@ -287,4 +287,3 @@ class Scheduler:
         if job.attempt is None or job.status != "RUNNING":
             raise ValueError(f"{job.id} is {job.status}, not RUNNING")
         return job.attempt
-

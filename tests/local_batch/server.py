@@ -29,7 +29,6 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-
 from tests.local_batch import limits
 from tests.local_batch.account import Account
 from tests.local_batch.answers import detail_of
@@ -76,8 +75,9 @@ class LocalBatch:
     ) -> None:
         if not _only_one.acquire(blocking=False):
             raise RuntimeError("a local Batch runs in this process already; moto keeps one account per process")
+        self.folder = folder
         self.images = ImageStore(folder / "images")
-        self._folder = folder
+        self._is_stopped = False
         self._clients: dict[str, Any] = {}
         self._faults = Faults(submits_per_s)
         self._server, address = _make_server(self._serve)
@@ -161,7 +161,15 @@ class LocalBatch:
         return self.job(job.id)
 
     def wait_for(self, is_so: Callable[[], bool], timeout_s: float = 30.0) -> bool:
-        """Wait until something is so; it is asked after every change of a state. False if it takes too long."""
+        """Wait until something is so; it is asked after every change of a state.
+
+        Args:
+            is_so: may look at `jobs()` and `job()`; it must not send requests, which wait until it is done.
+            timeout_s: how long to wait.
+
+        Returns:
+            False if it took too long.
+        """
         return self.scheduler.wait_for(is_so, timeout_s)
 
     def log_of(self, reference: str, attempt: int = -1) -> str:
@@ -249,11 +257,14 @@ class LocalBatch:
         self._faults.s3_late(pattern, times)
 
     def stop(self) -> None:
-        """Kill every job and stop serving; nothing is left.
+        """Kill every job and stop serving; nothing is left. A second call does nothing.
 
         Raises:
             AssertionError: if the local Batch itself has failed meanwhile.
         """
+        if self._is_stopped:
+            return
+        self._is_stopped = True
         try:
             self.scheduler.stop()
             self._server.shutdown()
@@ -261,7 +272,7 @@ class LocalBatch:
             self._server.server_close()
             for client in self._clients.values():
                 client.close()
-            kill_stragglers(self._folder)
+            kill_stragglers(self.folder)
         finally:
             _only_one.release()
         if self.scheduler.errors:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-
-from tests.local_batch.job_scripts import on_term, shell, telling, until, wait_for_file
+from tests.local_batch.batch_testing import after, on_term, until, wait_for_file
 
 if TYPE_CHECKING:
     from tests.local_batch.aws_setup import Setup
@@ -27,43 +26,6 @@ RULES = [
     {"onReason": "*", "action": "EXIT"},
 ]
 RETRIED = {"retryStrategy": {"attempts": 3, "evaluateOnExit": RULES}}
-
-
-@pytest.fixture(scope="module")
-def batch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBatch]:
-    """One for all tests of this module: each names its jobs differently and undoes the faults it orders."""
-    pytest.importorskip("moto.server", reason="the local AWS (moto[server]) is not installed")
-    from tests.local_batch.server import LocalBatch
-
-    running = LocalBatch(tmp_path_factory.mktemp("batch"), time_scale=0.01)
-    yield running
-    running.stop()
-
-
-@pytest.fixture(scope="module")
-def setup(batch: LocalBatch) -> Setup:
-    return batch.make_setup()
-
-
-@pytest.fixture
-def submit(batch: LocalBatch, setup: Setup) -> Submit:
-    """`submit(name, script, **members of the request)` to the CPU queue; returns the job's id."""
-
-    def call(name: str, script: str = "true", *, vcpus: int = 1, **params: Any) -> str:
-        overrides = {"command": shell(script), "resourceRequirements": [{"type": "VCPU", "value": str(vcpus)}]}
-        request = {"jobQueue": setup.cpu_queue, "jobDefinition": setup.cpu_definition, **params}
-        job_id: str = batch.client("batch").submit_job(jobName=name, containerOverrides=overrides, **request)["jobId"]
-        return job_id
-
-    return call
-
-
-def array_of(size: int) -> dict[str, Any]:
-    return {"arrayProperties": {"size": size}}
-
-
-def after(job_id: str) -> dict[str, Any]:
-    return {"dependsOn": [{"jobId": job_id}]}
 
 
 # Retries.
@@ -96,7 +58,10 @@ def test_the_strategy_of_a_definition_holds_unless_the_job_has_one(batch: LocalB
     batch.client("batch").register_job_definition(
         jobDefinitionName="twice",
         type="container",
-        containerProperties={"image": "x", "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "4"}]},
+        containerProperties={
+            "image": "x",
+            "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "4"}],
+        },
         retryStrategy={"attempts": 2, "evaluateOnExit": [{"onExitCode": "1", "action": "RETRY"}]},
     )
     submit("twice", "exit 1", jobDefinition="twice")
@@ -146,8 +111,8 @@ def test_a_timeout_terminates_an_attempt_and_is_never_retried(
 
 
 def test_a_timeout_is_per_attempt_and_per_child(batch: LocalBatch, submit: Submit) -> None:
-    params = {"timeout": {"attemptDurationSeconds": 60}, "retryStrategy": {"attempts": 2}}
-    submit("short", "sleep 0.4; exit $((1 - ($AWS_BATCH_JOB_ATTEMPT - 1)))", **params, **array_of(2))
+    params = {"timeout": {"attemptDurationSeconds": 120}, "retryStrategy": {"attempts": 2}}
+    submit("short", "sleep 0.65; exit $((1 - ($AWS_BATCH_JOB_ATTEMPT - 1)))", **params, array=2)
     assert batch.wait_for_status("short")["status"] == "SUCCEEDED"
     assert all(len(batch.job(f"short:{i}")["attempts"]) == 2 for i in range(2))
 
@@ -187,7 +152,7 @@ def test_a_pending_job_is_cancelled_when_its_dependencies_have_ended(
 ) -> None:
     client = batch.client("batch")
     first = submit("p-first", until(tmp_path / "go"))
-    plain, array = submit("p-plain", **after(first)), submit("p-array", **array_of(2), **after(first))
+    plain, array = submit("p-plain", **after(first)), submit("p-array", array=2, **after(first))
     client.cancel_job(jobId=plain, reason="why")
     client.terminate_job(jobId=array, reason="why")
     for job_id in (plain, array, f"{array}:1"):
@@ -202,7 +167,7 @@ def test_a_pending_job_is_cancelled_when_its_dependencies_have_ended(
 def test_cancelling_an_array_leaves_its_running_children_alone(
     batch: LocalBatch, submit: Submit, tmp_path: Path
 ) -> None:
-    array = submit("a-cancelled", until(tmp_path / "go"), vcpus=4, **array_of(2))
+    array = submit("a-cancelled", until(tmp_path / "go"), vcpus=4, array=2)
     batch.wait_for_status(f"{array}:0", "RUNNING")
     batch.client("batch").cancel_job(jobId=array, reason="why")
     assert batch.job(f"{array}:1")["status"] == "FAILED"
@@ -216,7 +181,7 @@ def test_terminating_reaches_every_state_and_nothing_is_retried(
     batch: LocalBatch, submit: Submit, tmp_path: Path
 ) -> None:
     client = batch.client("batch")
-    array = submit("t-array", on_term(tmp_path / "ready", "exit 75"), vcpus=4, **array_of(2), **RETRIED)
+    array = submit("t-array", on_term(tmp_path / "ready", "exit 75"), vcpus=4, array=2, **RETRIED)
     wait_for_file(tmp_path / "ready")
     client.terminate_job(jobId=array, reason="enough")
     assert batch.wait_for_status(array)["statusReason"] == "enough"
@@ -263,7 +228,7 @@ def test_a_reclaimed_child_that_ignores_term_is_killed_and_its_siblings_are_not(
     batch: LocalBatch, submit: Submit, tmp_path: Path
 ) -> None:
     stubborn = f"case $AWS_BATCH_JOB_ARRAY_INDEX$AWS_BATCH_JOB_ATTEMPT in 11) {on_term(tmp_path / 'ready', '')};; esac"
-    array = submit("reclaimed-child", stubborn, **array_of(3), **RETRIED)
+    array = submit("reclaimed-child", stubborn, array=3, **RETRIED)
     wait_for_file(tmp_path / "ready")
     batch.wait_for_status(f"{array}:1", "RUNNING")
     batch.reclaim(f"{array}:1", reports_exit_code=True)
@@ -295,7 +260,7 @@ def test_jobs_wait_in_runnable_for_vcpus_and_gpus(
     batch: LocalBatch, setup: Setup, submit: Submit, tmp_path: Path
 ) -> None:
     on_gpu = {"jobQueue": setup.gpu_queue, "jobDefinition": setup.gpu_definition}
-    array = submit("vcpus", until(tmp_path / "go"), vcpus=2, **array_of(3))
+    array = submit("vcpus", until(tmp_path / "go"), vcpus=2, array=3)
     first, second = (submit(f"gpu{i}", until(tmp_path / "go"), vcpus=1, **on_gpu) for i in range(2))
     for job_id in (f"{array}:0", f"{array}:1", first):
         batch.wait_for_status(job_id, "RUNNING")
@@ -349,89 +314,9 @@ def test_the_second_environment_of_a_queue_takes_what_the_first_has_no_room_for(
 ) -> None:
     batch.aws.make_environment("on-demand", ["optimal"], 4)
     batch.aws.make_queue("both", setup.cpu_environment, "on-demand")
-    array = submit("two", f"echo $AWS_BATCH_CE_NAME; {until(tmp_path / 'go')}", vcpus=4, jobQueue="both", **array_of(2))
+    array = submit("two", f"echo $AWS_BATCH_CE_NAME; {until(tmp_path / 'go')}", vcpus=4, jobQueue="both", array=2)
     for index in range(2):
         batch.wait_for_status(f"{array}:{index}", "RUNNING")
     (tmp_path / "go").touch()
     batch.wait_for_status(array)
     assert [batch.log_of(f"{array}:{i}") for i in range(2)] == [setup.cpu_environment, "on-demand"]
-
-
-# Requests that fail.
-
-
-def test_every_second_call_is_throttled_and_a_client_that_repeats_gets_through(
-    batch: LocalBatch, submit: Submit
-) -> None:
-    import boto3
-    from botocore.config import Config
-    from botocore.exceptions import ClientError
-
-    names = ("endpoint_url", "aws_access_key_id", "aws_secret_access_key", "region_name")
-    options = dict(zip(names, batch.environ.values(), strict=False))
-    patient = boto3.client("batch", config=Config(retries={"mode": "standard", "max_attempts": 4}), **options)
-    batch.throttle(2, ("DescribeJobs",))
-    num_before = len(batch.calls_of("DescribeJobs"))
-    try:
-        for _ in range(2):
-            batch.client("batch").describe_jobs(jobs=["x"])
-            with pytest.raises(ClientError, match="TooManyRequestsException"):
-                batch.client("batch").describe_jobs(jobs=["x"])
-        batch.client("batch").describe_jobs(jobs=["x"])
-        patient.describe_jobs(jobs=["x"])
-    finally:
-        batch.throttle(0)
-        patient.close()
-    statuses = [call.status for call in batch.calls_of("DescribeJobs")[num_before:]]
-    assert statuses == [200, 429, 200, 429, 200, 429, 200]
-
-
-def test_the_nth_submission_fails_as_ordered_and_is_recorded(batch: LocalBatch, submit: Submit) -> None:
-    from botocore.exceptions import ClientError
-
-    batch.fail_submit_at(2)
-    submit("sent-1")
-    with pytest.raises(ClientError, match="fails, as ordered"):
-        submit("sent-2")
-    submit("sent-3")
-    batch.fail_submit_at(1, code="ServerException", status=500, is_accepted=True)
-    with pytest.raises(ClientError, match="ServerException"):
-        submit("sent-4")
-    calls = batch.calls_of("SubmitJob")[-4:]
-    assert [(call.params["jobName"], call.status) for call in calls] == [
-        ("sent-1", 200),
-        ("sent-2", 400),
-        ("sent-3", 200),
-        ("sent-4", 500),
-    ]
-    names = [job["jobName"] for job in batch.jobs()]
-    assert "sent-2" not in names
-    assert batch.wait_for_status("sent-4")["status"] == "SUCCEEDED"
-
-
-def test_s3_can_be_unavailable_and_blind_to_what_was_written(batch: LocalBatch, setup: Setup) -> None:
-    from botocore.exceptions import ClientError
-
-    s3 = batch.client("s3")
-    batch.s3_unavailable(f"{setup.bucket}/root/é *", times=2, methods=("PUT", "GET"))
-    for _ in range(2):
-        with pytest.raises(ClientError, match="SlowDown"):
-            s3.put_object(Bucket=setup.bucket, Key="root/é 1", Body=b"x" * 100_000)
-    s3.put_object(Bucket=setup.bucket, Key="root/é 1", Body=b"first")
-    batch.s3_not_seen_after_write(f"{setup.bucket}/late/*", times=2)
-    s3.put_object(Bucket=setup.bucket, Key="late/1", Body=b"late")
-    with pytest.raises(ClientError, match="NoSuchKey"):
-        s3.get_object(Bucket=setup.bucket, Key="late/1")
-    with pytest.raises(ClientError, match="404"):
-        s3.head_object(Bucket=setup.bucket, Key="late/1")
-    assert s3.get_object(Bucket=setup.bucket, Key="late/1")["Body"].read() == b"late"
-    assert s3.get_object(Bucket=setup.bucket, Key="root/é 1")["Body"].read() == b"first"
-
-
-def test_a_job_is_told_apart_from_its_files(batch: LocalBatch, submit: Submit, tmp_path: Path) -> None:
-    """What the scripts of these tests are made of works: a job tells through a file."""
-    submit("teller", telling(tmp_path / "told"))
-    wait_for_file(tmp_path / "told")
-    batch.wait_for_status("teller")
-    with pytest.raises(AssertionError, match="no never"):
-        wait_for_file(tmp_path / "never", 0.05)

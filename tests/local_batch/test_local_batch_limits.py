@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from tests.local_batch import limits
 from tests.local_batch.retry_rules import Outcome, action_for, is_retried
+
+pytestmark = pytest.mark.s3  # they run where the local Batch does
 
 GOOD: dict[str, Any] = {"jobName": "a", "jobQueue": "q", "jobDefinition": "d"}
 RECLAIMED = Outcome(None, "", "Host EC2 (instance i-0abc) terminated.")

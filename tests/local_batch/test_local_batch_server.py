@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from tests.local_batch.job_scripts import on_term, shell, wait_for_file
+from tests.local_batch.batch_testing import error_of, on_term, processes_of, shell, wait_for_file
 
 if TYPE_CHECKING:
     from tests.local_batch.aws_setup import Setup
@@ -28,20 +27,6 @@ def submit(batch: LocalBatch, name: str, script: str = "true", **params: Any) ->
     return job_id
 
 
-def processes_that_mention(folder: Path) -> list[int]:
-    """Living processes whose environment or working directory names a folder, read from /proc."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            mentions = str(folder).encode() in (entry / "environ").read_bytes()
-            is_living = (entry / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-        except OSError:
-            continue
-        if entry.name.isdecimal() and mentions and is_living:
-            found.append(int(entry.name))
-    return found
-
-
 def test_stopping_leaves_no_process(start_local_batch: Callable[..., LocalBatch], tmp_path: Path) -> None:
     batch = start_local_batch()
     setup = batch.make_setup()
@@ -49,10 +34,11 @@ def test_stopping_leaves_no_process(start_local_batch: Callable[..., LocalBatch]
     submit(batch, "stubborn", f"{escape} {on_term(tmp_path / 'ready', 'echo no')}", arrayProperties={"size": 20})
     wait_for_file(tmp_path / "ready")
     wait_for_file(tmp_path / "escaped")
-    folder = Path(batch.scheduler._runtime.folder)
-    assert processes_that_mention(folder)
+    disks = batch.folder / "disks"
+    assert len(processes_of(disks)) >= 3
     batch.stop()
-    assert processes_that_mention(folder) == []
+    batch.stop()
+    assert processes_of(disks) == []
     assert setup.root_uri == "s3://rv-test/root"
 
 
@@ -76,33 +62,28 @@ def test_only_one_runs_in_a_process(local_batch: LocalBatch, tmp_path: Path) -> 
         LocalBatch(tmp_path)
 
 
-def test_more_than_50_submissions_a_second_are_throttled(local_batch: LocalBatch, batch_setup: Setup) -> None:
-    from botocore.exceptions import ClientError
-
-    def submit_many() -> None:
-        for i in range(150):
-            submit(local_batch, f"rate-{i}")
-
-    with local_batch.holding("RUNNABLE"), pytest.raises(ClientError, match="TooManyRequestsException"):
-        submit_many()
-    assert len(local_batch.jobs()) >= 50
+def test_submissions_above_the_rate_are_throttled(start_local_batch: Callable[..., LocalBatch]) -> None:
+    batch = start_local_batch(submits_per_s=1)
+    batch.make_setup()
+    submit(batch, "first")
+    assert error_of(submit, batch, "second")[0] == "TooManyRequestsException"
 
 
 def test_an_error_of_its_own_is_not_mistaken_for_an_answer(
     start_local_batch: Callable[..., LocalBatch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from botocore.exceptions import ClientError
-
     from tests.local_batch import verbs
 
     batch = start_local_batch()
     batch.make_setup()
-    submit(batch, "one")
+    job_id = submit(batch, "one")
     monkeypatch.setattr(verbs, "detail_of", lambda job: {"jobId": job.id})
-    with pytest.raises(ClientError, match="model does not allow"):
-        batch.client("batch").describe_jobs(jobs=[batch.scheduler.submitted_jobs()[0].id])
+    code, message = error_of(batch.client("batch").describe_jobs, jobs=[job_id])
+    assert code == "ServerException"
+    assert "model does not allow" in message
     assert not batch.wait_for(lambda: True)
-    batch.scheduler.errors.clear()
+    with pytest.raises(AssertionError, match="model does not allow"):
+        batch.stop()
 
 
 def test_queues_and_definitions_of_a_stack_are_used_alike(local_batch: LocalBatch, batch_setup: Setup) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.main import get_command
 
-from rv_core.cli.argv import VALUE_OPTIONS, normalise, split_at_verb
+from rv_core.cli.argv import SHIP_CODE, VALUE_OPTIONS, normalise, split_at_verb
 from rv_core.cli.verbs import BUILTIN_VERBS, command_of
 from rv_core.errors import UsageError
 
@@ -203,7 +203,7 @@ def test_the_table_of_options_with_a_value_is_that_of_the_verbs() -> None:
     for spec in BUILTIN_VERBS.values():
         own_values, own_flags = options_that_take_a_value(command_of(spec))
         values, flags = values | own_values, flags | own_flags
-    assert values - {"-a", "--arg"} == VALUE_OPTIONS
+    assert values - {"-a", "--arg", SHIP_CODE} == VALUE_OPTIONS
     assert not VALUE_OPTIONS & flags
 
 

@@ -208,17 +208,18 @@ def test_strides_that_match_all_cells(stride: int | None) -> None:
 
 
 def test_cells_of_different_sizes_are_refused_and_other_sizes_than_chips_warned_of() -> None:
-    def labelled(name: str, size: int) -> SceneConfig:
+    def labelled(name: str, size: int | None) -> SceneConfig:
         return scene(name, labels=GeoJsonLabelsConfig(uri=f"/{name}.geojson", cell_size_px=size))
 
+    bare = SceneConfig(id="d", raster=RasterSourceConfig(uris=["/d.tif"]))
     dataset = DatasetConfig(
-        train_scenes=[scene("a")], validation_scenes=[labelled("b", 16)], test_scenes=[labelled("c", 32)]
+        train_scenes=[labelled("a", 16), labelled("b", 16)], test_scenes=[labelled("c", None), bare]
     )
-    assert "one cell size" in findings(dataset=dataset)["dataset.test_scenes[0].labels.cell_size_px"]
-    assert (
-        "32 px and classifies cells of 16 px"
-        in warnings_of(dataset=dataset)["dataset.validation_scenes[0].labels.cell_size_px"]
-    )
+    found = findings(dataset=dataset)
+    assert list(found) == ["dataset.test_scenes[0].labels.cell_size_px", "dataset.test_scenes[1].labels"]
+    assert "cells of 32 px, but of 16 px" in found["dataset.test_scenes[0].labels.cell_size_px"]
+    what = warnings_of(dataset=dataset)["dataset.train_scenes[0].labels.cell_size_px"]
+    assert "chips of 32 px and classifies cells of 16 px" in what
 
 
 def test_what_is_evaluated_must_be_predicted() -> None:

@@ -1,16 +1,22 @@
-"""Code that travels: the config module that was given by path, as a deterministic zip that tasks import from."""
+"""Code that travels, as a deterministic zip that tasks import from.
+
+It holds the config module that was given by path, and more where the user asks for it (`shipped_code`).
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rv_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from zipfile import ZipFile
 
 #: The oldest time that a zip can hold, so that equal code gives equal bytes.
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
@@ -34,17 +40,30 @@ def pack_module(path: str | os.PathLike[str], module: str = "") -> tuple[str, by
     Returns:
         (SHA-256 of the zip in hexadecimal, its bytes).
     """
+    stem = os.path.splitext(os.path.basename(path))[0]
+    return pack_files({f"{module or stem}.py": path})
+
+
+def pack_files(paths: Mapping[str, str | os.PathLike[str]]) -> tuple[str, bytes]:
+    """The zip of some files; equal content gives equal bytes, on every machine.
+
+    Args:
+        paths: name in the zip -> file.
+
+    Returns:
+        (SHA-256 of the zip in hexadecimal, its bytes).
+    """
     import io
     import zipfile
 
-    stem = os.path.splitext(os.path.basename(path))[0]
-    entry = zipfile.ZipInfo(f"{module or stem}.py", _ZIP_TIME)
-    entry.external_attr = _REGULAR_FILE
-    entry.create_system = 3
     buffer = io.BytesIO()
     # Stored, not deflated: the output of deflate differs between builds of zlib.
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(entry, _read(path))
+        for name, path in sorted(paths.items()):
+            entry = zipfile.ZipInfo(name, _ZIP_TIME)
+            entry.external_attr = _REGULAR_FILE
+            entry.create_system = 3
+            archive.writestr(entry, _read(path))
     data = buffer.getvalue()
     return hashlib.sha256(data).hexdigest(), data
 
@@ -69,8 +88,8 @@ def activate_code(code: Mapping[str, Any], local_zip_path: str | os.PathLike[str
     """Make the module of a saved config importable in this process, from its zip.
 
     The zip goes to the end of `sys.path`, the original folder after it; the module itself is always taken from the
-    zip, even if a file of its name lies in the working directory. A module of the same name that came from another
-    place is forgotten.
+    zip, even if a file of its name lies in the working directory. So are the other top-level `names` that travel, even
+    if they are installed. A module of the same name that came from another place is forgotten.
 
     Args:
         code: `code` of the saved config. Where it names no archive, only the folder goes on the path.
@@ -92,11 +111,9 @@ def activate_code(code: Mapping[str, Any], local_zip_path: str | os.PathLike[str
         if place and os.path.exists(place) and place not in sys.path:
             sys.path.append(place)
             _ON_PATH.append(place)
-    module = str(code["module"])
-    loaded = sys.modules.get(module)
-    if loaded is not None and not _is_same_code(loaded, zip_path, str(code["sha256"])):
-        del sys.modules[module]
-    sys.meta_path.insert(0, _CodeFinder(module, zip_path))
+    names = frozenset(code.get("names") or [str(code["module"])])
+    _forget_others(names, zip_path)
+    sys.meta_path.insert(0, _CodeFinder(names, zip_path))
 
 
 def check_code(code: Mapping[str, Any], data: bytes, *, source: str) -> None:
@@ -159,30 +176,51 @@ def _forget_path() -> None:
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _CodeFinder)]
 
 
-def _is_same_code(module: ModuleType, zip_path: str, sha256: str) -> bool:
-    """Whether a loaded module is the text in the zip: in the process that packed it, it must not be loaded twice."""
+def _forget_others(names: Collection[str], zip_path: str) -> None:
+    """Forget modules of these top-level names whose text is not the one in the zip.
+
+    In the process that packed it they are the same, and must not be loaded twice.
+    """
+    import zipfile
+
+    loaded = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in names}
+    if not loaded:
+        return
+    with zipfile.ZipFile(zip_path) as archive:
+        others = {
+            name.partition(".")[0] for name, module in loaded.items() if not _is_same_code(module, zip_path, archive)
+        }
+    for name in loaded:
+        if name.partition(".")[0] in others:
+            del sys.modules[name]
+
+
+def _is_same_code(module: ModuleType, zip_path: str, archive: ZipFile) -> bool:
     origin = getattr(module, "__file__", None) or ""
+    if not origin:
+        return hasattr(module, "__path__")  # a package without text
     if origin.startswith(zip_path):
         return True
+    path = module.__name__.replace(".", "/")
     try:
-        return pack_module(origin, module.__name__)[0] == sha256
-    except OSError:
+        return archive.read(f"{path}/__init__.py" if hasattr(module, "__path__") else f"{path}.py") == _read(origin)
+    except (OSError, KeyError):
         return False
 
 
 class _CodeFinder:
-    """Finds one module, in one zip, before anything else is asked."""
+    """Finds some top-level modules, in one zip, before anything else is asked."""
 
     # Not a MetaPathFinder: importing importlib.abc would cost a task 10 ms.
 
-    def __init__(self, module: str, zip_path: str) -> None:
-        self._module = module
+    def __init__(self, names: frozenset[str], zip_path: str) -> None:
+        self._names = names
         self._zip_path = zip_path
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != self._module:
+        if fullname not in self._names:
             return None
         from zipimport import zipimporter
 

@@ -39,8 +39,15 @@ class _Places:
         self.tainted = {path for where in self.bad for path in outward(where)}
 
     def owners(self, objects: Collection[str]) -> set[str]:
-        """The innermost objects that the places belong to."""
-        return {next(path for path in outward(where) if path in objects or not path) for where in self.bad}
+        """The innermost objects that the places belong to; an object that is itself in the wrong place is not its own."""
+        return {
+            next(path for path in outward(where) if not path or (path in objects and path not in self.bad))
+            for where in self.bad
+        }
+
+    def is_refused(self, path: str) -> bool:
+        """Whether the schema has refused what is here, or what it lies in, as a whole: nobody looked inside."""
+        return bool(self.bad) and any(outer in self.bad for outer in outward(path))
 
 
 def _findings_in(cls: type[Config], plain: Mapping[str, Any], path: str, places: _Places) -> Iterator[Finding]:
@@ -83,9 +90,9 @@ def semantic_findings(config: Config, structural: Iterable[Finding]) -> list[Fin
     places = _Places(structural)
     objects = dict(walk(config))
     broken = places.owners(objects)
-    found: list[Finding] = list(_uri_findings(config, places.bad))
+    found: list[Finding] = list(_uri_findings(config, places))
     for path, part in objects.items():
-        if path not in broken:
+        if path not in broken and not places.is_refused(path):
             found.extend(_own_findings(part, path, is_sound=path not in places.tainted))
     return found
 
@@ -107,7 +114,7 @@ def _as_finding(finding: Any) -> Finding:
     return finding if isinstance(finding, Finding) else Finding("", str(finding))
 
 
-def _uri_findings(config: Config, bad: Collection[str]) -> Iterator[Finding]:
+def _uri_findings(config: Config, places: _Places) -> Iterator[Finding]:
     for path, uri in uris_of(config):
-        if path not in bad and (problem := uris.problem_with(uri)):
+        if not places.is_refused(path) and (problem := uris.problem_with(uri)):
             yield Finding(path, f"the URI {problem}")

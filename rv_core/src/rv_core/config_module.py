@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +19,7 @@ from rv_core.errors import ConfigError, Finding, UsageError, nearest
 from rv_core.module_loading import UserModule, load_module
 from rv_core.overrides import apply_sets
 from rv_core.pipeline_names import name_pipelines
+from rv_core.shipped_code import ship, siblings_of
 from rv_core.user_code import call
 
 Pairs = Sequence[tuple[str, str]]
@@ -35,6 +36,7 @@ class LoadedModule:
         code_archive: the zip that belongs to `code`.
         source: the file or module, for messages.
         findings: warnings.
+        siblings: what the module has imported from its own folder and does not travel.
     """
 
     configs: list[PipelineConfig]
@@ -42,6 +44,7 @@ class LoadedModule:
     code_archive: bytes = b""
     source: str = ""
     findings: tuple[Finding, ...] = ()
+    siblings: tuple[str, ...] = ()
 
 
 def load_configs(
@@ -52,6 +55,7 @@ def load_configs(
     sets: Pairs = (),
     run_name: str | None = None,
     cwd: str | os.PathLike[str],
+    ship_code: Sequence[str] | None = None,
 ) -> LoadedModule:
     """Load MODULE, call its `get_config` or `get_configs`, and check what comes out.
 
@@ -62,24 +66,30 @@ def load_configs(
         sets: `--set` pairs; they apply to every config.
         run_name: `--pipeline-run-name`.
         cwd: the folder that relative paths and URIs start from.
+        ship_code: send the module's own code along, and these packages; None sends a module that was given by path.
 
     Raises:
-        UsageError: if there is no such module, or if the arguments do not fit its function.
+        UsageError: if there is no such module, if the arguments do not fit its function, or if code cannot travel.
         ConfigError: if the module or its function fails, or with everything that is wrong with the configs.
     """
     folder = os.path.abspath(cwd)
     if module.endswith(".json"):
+        if ship_code is not None:
+            fix = "leave it out: the code that the config names travels; or run the module itself"
+            raise UsageError("--ship-code does not go with a saved config", where=module, fix=fix)
         loaded = _from_json(module, arguments, sets, folder)
     else:
-        loaded = _from_python(module, runner, arguments, sets, folder)
+        loaded = _from_python(module, runner, arguments, sets, folder, ship_code)
     configs = _named([absolutise(config, folder) for config in loaded.configs], run_name, loaded.source)
-    return LoadedModule(configs, loaded.code, loaded.code_archive, loaded.source, loaded.findings)
+    return replace(loaded, configs=configs)
 
 
 # --- Python -----------------------------------------------------------------------------------------------------------
 
 
-def _from_python(module: str, runner: str, arguments: Pairs, sets: Pairs, cwd: str) -> LoadedModule:
+def _from_python(
+    module: str, runner: str, arguments: Pairs, sets: Pairs, cwd: str, ship_code: Sequence[str] | None
+) -> LoadedModule:
     loaded = load_module(module, cwd)
     _check_classes(loaded.module)
     name, function = _find_function(loaded)
@@ -87,7 +97,15 @@ def _from_python(module: str, runner: str, arguments: Pairs, sets: Pairs, cwd: s
     result = call(function, values, what=f"{name} of {loaded.label} failed", where=loaded.label)
     configs = _configs_of(result, name, loaded.label)
     checked, findings = _checked(configs, sets, loaded.label)
-    return LoadedModule(checked, loaded.code, loaded.code_archive, loaded.label, (*loaded.findings, *findings))
+    # Only now everything is imported that get_config needs.
+    code, archive, siblings = (
+        loaded.code,
+        loaded.code_archive,
+        siblings_of(loaded.module) if loaded.code_archive else (),
+    )
+    if ship_code is not None:
+        (code, archive), siblings = ship(loaded.module, loaded.code, ship_code), ()
+    return LoadedModule(checked, code, archive, loaded.label, (*loaded.findings, *findings), siblings)
 
 
 def _check_classes(module: ModuleType) -> None:

@@ -7,7 +7,6 @@ import threading
 from datetime import datetime
 from typing import Any
 
-from rv_core.errors import StorageError
 from rv_core.local_files import FileInfo, temporary_name
 
 _ETAG_KEYS = ("ETag", "etag", "e_tag", "md5Hash", "crc32c", "generation")
@@ -23,24 +22,16 @@ class FsspecFiles:
 
     Args:
         scheme: the protocol as fsspec knows it.
-        uri: the URI that asked for it, for messages.
 
     Raises:
-        StorageError: if there is no plugin of this name, or its library is not installed.
+        ValueError: if there is no plugin of this name.
+        ImportError: if its library is not installed.
     """
 
-    def __init__(self, scheme: str, uri: str) -> None:
+    def __init__(self, scheme: str) -> None:
         import fsspec
 
-        try:
-            self._files = fsspec.filesystem(scheme)
-        except (ImportError, ValueError) as err:
-            raise StorageError(
-                f"no installed library serves {scheme}://",
-                where=uri,
-                why=str(err),
-                fix="install the fsspec plugin of this store (pip install gcsfs, adlfs, …) or correct the URI",
-            ) from err
+        self._files = fsspec.filesystem(scheme)
         self._scheme = scheme
         self._once = threading.Lock()
 

@@ -5,6 +5,7 @@ Rasters are not read this way: GDAL reads them in place, by ranges.
 
 from __future__ import annotations
 
+import base64
 import http.client
 import shutil
 import socket
@@ -12,7 +13,7 @@ import ssl
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 from urllib.request import Request, urlopen
 
 from rv_core.errors import StorageError
@@ -112,13 +113,26 @@ def _is_transient_reason(reason: object) -> bool:
 
 def _open(uri: str, method: str, headers: dict[str, str] | None = None) -> Any:
     # Characters that a path in a config may hold and a request line may not; what is encoded already stays so.
-    url = quote(uri, safe="%/:=&?~#+!$,;'@()*[]")
+    url, user_info = _without_user_info(quote(uri, safe="%/:=&?~#+!$,;'@()*[]"))
     request = Request(url, headers={"User-Agent": "rv", **(headers or {})}, method=method)
+    if user_info:
+        credentials = base64.b64encode(unquote(user_info).encode()).decode()
+        # Unredirected: where a server sends us on to another one, that one must not see them.
+        request.add_unredirected_header("Authorization", f"Basic {credentials}")
     try:
         return urlopen(request, timeout=_TIMEOUT_S)
     except HTTPError as err:
         err.close()  # it holds the connection; code and headers stay
         raise
+    except http.client.InvalidURL:
+        # Its message quotes what stands after the host, which may be a part of a password.
+        raise http.client.InvalidURL("the host and port of this address cannot be read") from None
+
+
+def _without_user_info(url: str) -> tuple[str, str]:
+    """The URL as the standard library takes it, and the `user:password` that it held, which is "" mostly."""
+    user_info, at, _ = urlsplit(url).netloc.rpartition("@")
+    return (url.replace(f"{user_info}@", "", 1), user_info) if at else (url, "")
 
 
 def _info_of(answer: Any) -> FileInfo:

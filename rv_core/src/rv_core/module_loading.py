@@ -52,6 +52,11 @@ def load_module(module: str, cwd: str) -> UserModule:
         UsageError: if there is no such module.
         ConfigError: if it cannot be imported; shows the user's own lines.
     """
+    if "://" in module:
+        raise UsageError(
+            f"{module!r} is not on this machine, and code is run from nowhere else",
+            fix="download it first; only a saved config (.json) may be named by a URI",
+        )
     if module.endswith(".py") or "/" in module or os.sep in module:
         return _load_file(module, cwd)
     own_file = os.path.join(cwd, f"{module}.py")

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from rv_core import uris
 from rv_core.errors import EXIT_ENVIRONMENT, CheckError, Finding, RvError
 from rv_core.pipeline import Pipeline
-from rv_core.plan import RunPlan
+from rv_core.plan import Plan, RunPlan
 from rv_core.runner import RunContext, Runner
 
 if TYPE_CHECKING:
     from rv_core.config import PipelineConfig
+    from rv_core.config_module import LoadedModule
 
 #: Opening every raster of a large dataset takes a while; a check that takes longer than this tells nothing early.
 DEEP_CHECK_TIMEOUT_S = 600
@@ -33,11 +34,14 @@ def items_to_check(run_plan: RunPlan, pipeline_name: str) -> dict[str, list[str]
     }
 
 
-def unreachable_findings(configs: Mapping[str, PipelineConfig]) -> list[Finding]:
-    """Every local URI of the configs: tasks on other machines cannot read the files of this one."""
+def unreachable_findings(configs: Mapping[str, PipelineConfig], loaded: LoadedModule) -> list[Finding]:
+    """What tasks on other machines would miss: every local URI of the configs, and code that does not travel."""
     from rv_core.config import uris_of
 
     findings = []
+    if loaded.siblings:
+        what = f"imports {', '.join(loaded.siblings)} from its folder, which other machines do not have"
+        findings.append(Finding(loaded.source, what, "send them along with --ship-code"))
     for name, config in configs.items():
         for path, uri in uris_of(config):
             if uris.is_local(uris.expand(uri)):
@@ -147,6 +151,23 @@ def all_findings(
         own = pipeline_findings(pipeline, todo_of[name], config_texts[name], code_archive)
         findings += [_placed(finding, name) for finding in own] if len(pipelines) > 1 else own
     return findings + _runner_findings(runner, run_plan, context)
+
+
+def findings_without_plan(runner: Runner, context: RunContext, error: RvError) -> list[Finding]:
+    """What the runner finds although there is no plan, and why there is none.
+
+    Args:
+        runner: the runner.
+        context: its context.
+        error: what kept the run from being planned.
+    """
+    block = error.block
+    own = _runner_findings(runner, RunPlan(Plan(()), (), {}), context)
+    why = f": {block.why}" if block.why else ""
+    unplanned = Finding(block.where, f"{block.what}{why}", block.fix)
+    # Who has no credentials, or no such bucket, is told so by the runner in fewer words.
+    is_told = any(finding.kind == "environment" or finding.where.endswith("root_uri") for finding in own)
+    return own if is_told else [*own, unplanned]
 
 
 def _placed(finding: Finding, name: str) -> Finding:

@@ -16,7 +16,11 @@ _MIN_SECRET_CHARACTERS = 4
 
 _registered: set[str] = set()
 
-_USER_INFO = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.\-]{0,20}://)[^\s/?#\"'<>]+@")
+# The second form is a password with a slash in it: what stands behind the colon is then no port.
+_USER_INFO = re.compile(
+    r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.\-]{0,20}://)"
+    r"(?:[^\s/?#\"'<>]+|[^\s/?#\"'<>@:\[]*:(?!\d+[/?#]|\$\{)[^\s\"'<>]{1,200})@"
+)
 _SECRET_NAME = (
     r"(?:x-(?:amz|goog)-(?:signature|credential|security-token|algorithm|signedheaders)"
     r"|awsaccesskeyid|signature|sig|sas|se|skoid|credential|access[-_]?token|api[-_]?key|subscription[-_]?key"

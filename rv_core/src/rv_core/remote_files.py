@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
-from rv_core.errors import ConfigError, Finding, StorageError
+from rv_core.errors import EXIT_ENVIRONMENT, ConfigError, Finding, StorageError
 from rv_core.file_errors import FULL, MissingFileError, missing
 from rv_core.file_errors import explain as explain_file
 from rv_core.local_files import FileInfo
@@ -25,7 +25,14 @@ _MAX_ERRORS = 8
 _MAX_DELAY_S = 8.0
 _DEFAULT_RETRY_S = 30.0
 _NO_NETWORK = frozenset({"memory"})
+_NO_ACCESS = re.compile(r"\b40[13]\b|AccessDenied|Forbidden|[Uu]nauthor|[Cc]redential")
 _stores: dict[str, RemoteStore] = {}
+
+
+class StoreAccessError(StorageError):
+    """A store cannot be used from here at all: its library or the credentials for it are missing."""
+
+    exit_code = EXIT_ENVIRONMENT
 
 
 class RemoteStore(Protocol):
@@ -254,14 +261,22 @@ def _new_store(scheme: str, uri: str) -> RemoteStore:
 
             return S3Files()
         if find_spec("s3fs") is None:
-            raise StorageError(
+            raise StoreAccessError(
                 "s3:// needs a library that is not installed",
                 where=uri,
                 fix="pip install obstore boto3  (or: pip install s3fs)",
             )
     from rv_core.fsspec_files import FsspecFiles
 
-    return FsspecFiles(scheme, uri)
+    try:
+        return FsspecFiles(scheme)
+    except (ImportError, ValueError) as err:
+        raise StoreAccessError(
+            f"no installed library serves {scheme}://",
+            where=uri,
+            why=str(err),
+            fix="install the fsspec plugin of this store (pip install gcsfs, adlfs, …) or correct the URI",
+        ) from err
 
 
 def explain(err: Exception, action: str, uri: str) -> StorageError:
@@ -276,7 +291,11 @@ def explain(err: Exception, action: str, uri: str) -> StorageError:
         )
     if isinstance(err, FileNotFoundError) and action == "read":
         return missing(uri)
-    return StorageError(f"cannot {action} {name_of(uri) or uri!r}", where=uri, why=text, fix=_fix_for(err, text))
+    what = f"cannot {action} {name_of(uri) or uri!r}"
+    if isinstance(err, PermissionError) or _NO_ACCESS.search(text):
+        fix = "check the credentials (for S3: AWS_PROFILE or the role of the job) and the rights on this path"
+        return StoreAccessError(what, where=uri, why=text, fix=fix)
+    return StorageError(what, where=uri, why=text, fix=_fix_for(err, text))
 
 
 def _first_lines(text: str) -> str:
@@ -289,10 +308,6 @@ def _first_lines(text: str) -> str:
 
 
 def _fix_for(err: Exception, text: str) -> str:
-    if isinstance(err, PermissionError) or re.search(
-        r"\b40[13]\b|AccessDenied|Forbidden|[Uu]nauthor|[Cc]redential", text
-    ):
-        return "check the credentials (for S3: AWS_PROFILE or the role of the job) and the rights on this path"
     if re.search(r"\b301\b|PermanentRedirect|AuthorizationHeaderMalformed", text):
         return "set AWS_REGION to the region of the bucket"
     if isinstance(err, OSError) or "error sending request" in text:

@@ -9,22 +9,26 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rv_core import config_file, preflight, run_state, storage, uris
 from rv_core.config_module import LoadedModule, load_configs
-from rv_core.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, Finding, PluginError, UsageError, unknown_name
+from rv_core.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, Finding, PluginError, StorageError, UsageError
 from rv_core.event_writer import EventWriter
 from rv_core.pipeline import Pipeline
 from rv_core.plan import RunPlan, Selection
 from rv_core.planning import plan_pipelines
 from rv_core.plugins import plugin_manager, resolve
-from rv_core.run_outcome import RunOutcome, outcome_of_run
+from rv_core.run_outcome import RunOutcome, outcome_of_run, outcome_of_status
 from rv_core.run_records import TASK_HOOKS, write_record
 from rv_core.run_state import RunPaths
 from rv_core.runner import RunContext, Runner
+
+#: A run whose marker is younger than this may not have written its record yet.
+_SUBMITTING_S = 60.0
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -44,6 +48,7 @@ class RunOptions:
         wait: wait for a runner that detaches.
         profile: the profile's name, or None for the default.
         verbosity: `-v` counted, -1 for `-q`.
+        ship_code: packages that travel besides the module's own code; None where `--ship-code` was not given.
     """
 
     runner: str
@@ -59,11 +64,12 @@ class RunOptions:
     wait: bool = False
     profile: str | None = None
     verbosity: int = 0
+    ship_code: tuple[str, ...] | None = None
 
 
 @dataclass
 class PreparedRun:
-    """Everything that is known before something is started."""
+    """Everything that is known before something is started; `findings` are those that needed no plan."""
 
     options: RunOptions
     runner: Runner
@@ -72,7 +78,9 @@ class PreparedRun:
     run_plan: RunPlan
     context: RunContext
     config_texts: dict[str, str]
+    findings: tuple[Finding, ...] = ()
     started: float = field(default_factory=time.monotonic)
+    is_submitted: bool = False
 
     @property
     def run_id(self) -> str:
@@ -125,14 +133,16 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
         sets=list(options.sets),
         run_name=options.run_name,
         cwd=os.getcwd(),
+        ship_code=options.ship_code,
     )
     pipelines = {config.name: config.build() for config in loaded.configs}
-    roots = {name: pipeline._config.root_uri for name, pipeline in pipelines.items()}
+    configs = {config.name: config for config in loaded.configs}
+    roots = {name: config.root_uri for name, config in configs.items()}
     capabilities = runner.capabilities
-    preflight.raise_if_wrong(
-        preflight.root_findings(roots, in_process=capabilities.in_process, is_remote=capabilities.is_remote)
-    )
-    run_plan = plan_pipelines(pipelines, splits=options.splits, selection=options.selection)
+    unreachable = preflight.unreachable_findings(configs, loaded) if capabilities.is_remote else []
+    wrong_roots = preflight.root_findings(roots, in_process=capabilities.in_process)
+    if wrong_roots:
+        preflight.raise_if_wrong([*unreachable, *wrong_roots])
     run_id = run_state.new_run_id()
     paths = {name: RunPaths(root, run_id) for name, root in roots.items()}
     cores = available_cores()
@@ -149,10 +159,19 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
         cores=cores,
         grace_s=_grace_s(capabilities.is_remote),
         is_dry_run=is_dry_run,
-        attempts_by_job={job.id: job.resources.attempts for job in run_plan.plan.jobs},
+        configs=configs,
     )
     texts = {config.name: config_file.dump(config, code=loaded.code) for config in loaded.configs}
-    return PreparedRun(options, runner, loaded, pipelines, run_plan, context, texts)
+    try:
+        run_plan = plan_pipelines(pipelines, splits=options.splits, selection=options.selection)
+    except StorageError as error:
+        if not capabilities.is_remote:
+            raise
+        # Without a look at the root there is no plan; what else is wrong can be told all the same.
+        preflight.raise_if_wrong([*unreachable, *preflight.findings_without_plan(runner, context, error)])
+        raise
+    context.attempts_by_job = {job.id: job.resources.attempts for job in run_plan.plan.jobs}
+    return PreparedRun(options, runner, loaded, pipelines, run_plan, context, texts, tuple(unreachable))
 
 
 def _grace_s(is_remote: bool) -> float:
@@ -169,7 +188,7 @@ def findings_of(prepared: PreparedRun, *, everything: bool = False) -> list[Find
         if everything and not todo[name]:
             entries = [entry for entry in prepared.run_plan.commands if entry.pipeline == name]
             todo[name] = {entry.command: [item.id for item in (*entry.to_do, *entry.done)] for entry in entries}
-    return preflight.all_findings(
+    others = preflight.all_findings(
         prepared.run_plan,
         prepared.pipelines,
         prepared.config_texts,
@@ -178,6 +197,7 @@ def findings_of(prepared: PreparedRun, *, everything: bool = False) -> list[Find
         todo,
         prepared.loaded.code_archive,
     )
+    return [*prepared.findings, *others]
 
 
 def execute(prepared: PreparedRun, show: Any) -> int:
@@ -185,8 +205,8 @@ def execute(prepared: PreparedRun, show: Any) -> int:
 
     Args:
         prepared: the run.
-        show: what prints: has `display(prepared, run_dir)`, `outcome(prepared, outcome)`, `submitted(prepared)` and
-            `interrupted(prepared)`.
+        show: what prints: has `display(prepared, run_dir)`, `wait(prepared)`, `outcome(prepared, outcome)`,
+            `submitted(prepared)` and `interrupted(prepared, goes_on=…)`.
 
     Returns:
         The exit code of `rv run`.
@@ -210,7 +230,8 @@ def execute(prepared: PreparedRun, show: Any) -> int:
         code, is_left_running = _run(prepared, show)
         return code
     except (Interrupted, KeyboardInterrupt):
-        show.interrupted(prepared)
+        is_left_running = prepared.is_submitted
+        show.interrupted(prepared, goes_on=is_left_running)
         return EXIT_INTERRUPTED
     finally:
         if not is_left_running:
@@ -238,18 +259,34 @@ def _run(prepared: PreparedRun, show: Any) -> tuple[int, bool]:
         _tell(plugins, writers, "rv_plan_created", run_id=prepared.run_id, plan=prepared.run_plan.to_json())
         with show.display(prepared, context.run_dir):
             prepared.runner.run(prepared.run_plan.plan, context)
-            if context.capabilities.detaches and prepared.options.wait:
-                show.wait(prepared)
-        if context.capabilities.detaches and not prepared.options.wait:
+        if context.capabilities.detaches:
+            prepared.is_submitted = True
             show.submitted(prepared)
-            return EXIT_DONE, True
-        outcome = outcome_of_run(prepared.run_plan, prepared.paths, str(context.run_dir))
+            if not prepared.options.wait:
+                return EXIT_DONE, True
+            show.wait(prepared)
+        outcome, cancelled = _outcome(prepared)
         summary = outcome.summary(time.monotonic() - prepared.started)
         for writer in writers:
-            writer.write("run_finished", succeeded=outcome.succeeded, **summary)
+            if cancelled:  # whoever cancelled it has said so, in a file that this process writes whole
+                writer.write("cancelled", reason=cancelled)
+            else:
+                writer.write("run_finished", succeeded=outcome.succeeded, **summary)
         _tell(plugins, writers, "rv_run_finished", run_id=prepared.run_id, succeeded=outcome.succeeded, summary=summary)
     show.outcome(prepared, outcome)
     return (EXIT_DONE if outcome.succeeded else EXIT_FAILED), False
+
+
+def _outcome(prepared: PreparedRun) -> tuple[RunOutcome, str]:
+    """How the run ended, and who cancelled it, in words; "" if nobody did."""
+    if not prepared.context.capabilities.detaches:
+        return outcome_of_run(prepared.run_plan, prepared.paths, str(prepared.context.run_dir)), ""
+    from rv_core.run_reading import read_run
+    from rv_core.status import status_of
+
+    status = status_of(read_run(next(iter(prepared.paths.values()))))
+    outcome = outcome_of_status(prepared.run_plan, prepared.paths, status)
+    return outcome, status.note if status.state == "cancelled" else ""
 
 
 def _reporter(writers: Sequence[EventWriter]) -> Callable[[Mapping[str, Any]], None]:
@@ -291,8 +328,13 @@ def _tell(plugins: Any, writers: Sequence[EventWriter], hook: str, **arguments: 
 
 def is_detached_running(root_uri: str, marker: run_state.Marker) -> bool:
     """Whether a run that was submitted and left to its engine still goes on; what cannot be asked counts as going on."""
+    from rv_core.events import seconds_of
     from rv_core.status import run_is_over
 
+    if time.time() - seconds_of(marker.created) < _SUBMITTING_S and not storage.exists(
+        RunPaths(root_uri, marker.run_id).run
+    ):
+        return True  # its record is just being written
     return not run_is_over(root_uri, marker.run_id)
 
 

@@ -23,6 +23,7 @@ from rv_core.errors import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_STOPPED,
+    PluginError,
     RvError,
     UsageError,
     unknown_name,
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
     from rv_core.gpu_slots import GpuLease
 
 USAGE = "rv run-command CONFIG_URI COMMAND [--split-index I --num-splits N] [--runner NAME] [--profile NAME] [-v] [-q]"
+
+
+#: Pauses before a file in a store that ought to be there is called missing.
+PATIENCE_S = (0.2, 0.5, 1.0, 2.0)
 
 
 class TaskTimedOut(BaseException):
@@ -193,14 +198,18 @@ def _runner_of(invocation: Invocation) -> Any:
     from rv_core.plugins import plugin_manager, resolve
 
     spec = plugin_manager().runner_specs().get(invocation.runner)
+    if spec is None and not is_told:
+        # Without it every task of an array would take itself for the first one.
+        raise PluginError(
+            f"the runner {invocation.runner!r} is not installed here, so nobody knows which split this task is",
+            fix="install its package into the image",
+        )
     return resolve(spec.target, declared_by=invocation.runner)() if spec else None
 
 
 def _read_record(paths: RunPaths, invocation: Invocation) -> dict[str, Any]:
     """`items/<job>.json` of the command; the pipeline's name is the part before the dot."""
-    from rv_core import storage
-
-    plan = json.loads(storage.read_bytes(paths.plan))
+    plan = json.loads(read_written(paths.plan))
     jobs = {
         command["command"]: command["job"]
         for pipeline in plan["pipelines"].values()
@@ -210,7 +219,23 @@ def _read_record(paths: RunPaths, invocation: Invocation) -> dict[str, Any]:
     if invocation.command not in jobs:
         what, fix = unknown_name("command", invocation.command, jobs)
         raise UsageError(what, where=invocation.config_uri, fix=fix)
-    return dict(json.loads(storage.read_bytes(paths.items(jobs[invocation.command]))))
+    return dict(json.loads(read_written(paths.items(jobs[invocation.command]))))
+
+
+def read_written(uri: str) -> bytes:
+    """A file that was written before this task was started: some stores show one only a moment later.
+
+    Raises:
+        MissingFileError: if it is not there after some seconds either.
+    """
+    from rv_core import storage
+
+    for pause_s in () if uris.is_local(uri) else PATIENCE_S:
+        try:
+            return storage.read_bytes(uri)
+        except storage.MissingFileError:
+            time.sleep(pause_s)
+    return storage.read_bytes(uri)
 
 
 @contextlib.contextmanager
@@ -344,19 +369,36 @@ def _print_own_frames(error: BaseException) -> None:
 
 
 def _execute_planned(paths: RunPaths, request: TaskRequest, events: EventWriter, stop: StopSignal) -> None:
-    from rv_core import storage
-
     def record_of(job: str) -> Mapping[str, Any]:
-        return dict(json.loads(storage.read_bytes(paths.items(job))))
+        return dict(json.loads(read_written(paths.items(job))))
 
-    problems = unmet_requirements(paths.root_uri, request.record, record_of)
-    if problems:
-        raise requirement_error(request.command, problems)
+    if not (uris.is_local(paths.root_uri) or os.environ.get("RV_RUN_DIR")):
+        _check_environment(paths)
+    _check_requirements(paths, request, record_of)
     set_thread_limits(os.environ)
     resources = request.record["resources"]
     with gpu_lease(resources["gpus"]):
         pipeline = load_pipeline(paths)
         execute(pipeline, request, events, stop, timeout_s=resources["timeout_s"])
+
+
+def _check_environment(paths: RunPaths) -> None:
+    """On another machine than the one that submitted: is this the code of the run?"""
+    required = json.loads(read_written(paths.run)).get("required")
+    if required:
+        from rv_core.task_environment import check_required
+
+        check_required(required)
+
+
+def _check_requirements(paths: RunPaths, request: TaskRequest, record_of: Callable[[str], Mapping[str, Any]]) -> None:
+    problems: list[str] = []
+    for pause_s in (0.0,) if uris.is_local(paths.root_uri) else (0.0, *PATIENCE_S):
+        time.sleep(pause_s)
+        problems = unmet_requirements(paths.root_uri, request.record, record_of)
+        if not problems:
+            return
+    raise requirement_error(request.command, problems)
 
 
 def execute(
@@ -414,9 +456,9 @@ def gpu_lease(count: int) -> Iterator[GpuLease | None]:
 
 def load_pipeline(paths: RunPaths) -> Pipeline:
     """The pipeline of a run, built from the run's own immutable config and the code that travels with it."""
-    from rv_core import config_file, storage
+    from rv_core import config_file
 
-    text = storage.read_text(paths.config)
+    text = read_written(paths.config).decode()
     activate_code_of(text, paths.root_uri)
     saved = config_file.parse_trusted(text, source=paths.config)
     return saved.config.build()

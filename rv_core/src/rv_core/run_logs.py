@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from rv_core import uris
-from rv_core.errors import UsageError, nearest
+from rv_core.errors import StorageError, UsageError, nearest
 from rv_core.event_tail import TaskBoard
 from rv_core.events import ENDED_STATES, TaskStatus, task_and_attempt
 from rv_core.job_progress import natural_order
@@ -87,21 +87,38 @@ def failure_excerpt(run_dir: str | os.PathLike[str], task: str, lines: int = 20)
     logs = [log for log in _logs_in(os.fspath(run_dir)) if log.task == task]
     if not logs:
         return []
-    return _last_lines(max(logs, key=lambda log: log.attempt).uri, lines)
+    return last_lines(max(logs, key=lambda log: log.attempt).uri, lines)
 
 
-def _last_lines(path: str, count: int) -> list[str]:
-    """Only line feeds end a line here: a progress bar that rewrites its line a thousand times is one line."""
+def last_lines(uri: str, count: int = 20) -> list[str]:
+    """The last lines of a log, safe to print; none if there is no log, or it cannot be read.
+
+    Only line feeds end a line here: a progress bar that rewrites its line a thousand times is one line.
+
+    Args:
+        uri: its path or URI; "" for none.
+        count: how many lines.
+    """
     try:
-        with open(path, "rb") as file:
-            start = max(0, file.seek(0, os.SEEK_END) - _EXCERPT_BYTES)
-            file.seek(start)
-            data = file.read()
-    except OSError:
+        start, data = _end_of(uri) if uri else (0, b"")
+    except (OSError, StorageError):
         return []
     text = data.decode("utf-8", "replace").rstrip()
     lines = text.split("\n")[1 if start else 0 :] if text else []
     return [clean_line(line) for line in lines[-count:]]
+
+
+def _end_of(uri: str) -> tuple[int, bytes]:
+    """(offset, the bytes from there to the end) of the end of a file."""
+    if uris.is_local(uri):
+        with open(uris.local_path(uri), "rb") as file:
+            start = max(0, file.seek(0, os.SEEK_END) - _EXCERPT_BYTES)
+            file.seek(start)
+            return start, file.read()
+    from rv_core import storage
+
+    data = storage.read_bytes(uri)
+    return max(0, len(data) - _EXCERPT_BYTES), data[-_EXCERPT_BYTES:]
 
 
 def clean_line(line: str) -> str:
@@ -185,6 +202,8 @@ def why_no_log(status: TaskStatus) -> str:
         return f"the task has not started ({status.state}{': ' + details if details else ''})"
     if status.state == "done" and not status.started:
         return "all its items were done already, so it did not have to run"
+    if not status.started:
+        return f"the task is {status.state} and never ran{': ' + details if details else ''}"
     return (
         f"the task is {status.state}{': ' + details if details else ''}; its log is not on this machine or was removed"
     )

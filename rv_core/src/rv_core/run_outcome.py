@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rv_core.events import TaskStatus, file_name, fold, read_events
 from rv_core.plan import Job, RunPlan
 from rv_core.run_state import RunPaths
 from rv_core.task_execution import manifests_missing
+
+if TYPE_CHECKING:
+    from rv_core.status_values import RunStatus
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class FailedTask:
         exit_code: its own exit code, or None where it left none.
         reason: why, in words.
         attempts: how often it was started.
-        log: the path of its last log, or "".
+        log: the path or URI of its last log, or "".
     """
 
     task: str
@@ -82,6 +85,34 @@ def outcome_of_run(run_plan: RunPlan, paths: Mapping[str, RunPaths], run_dir: st
             failed += started
             if not started:
                 not_started.append(job.id)
+    return RunOutcome(num_done, num_items, len(run_plan.plan.tasks), tuple(failed), tuple(not_started))
+
+
+def outcome_of_status(run_plan: RunPlan, paths: Mapping[str, RunPaths], status: RunStatus) -> RunOutcome:
+    """The same for a run that an engine elsewhere has worked on: of what is not done, the state tells why."""
+    from rv_core.run_logs import find_logs
+
+    num_done = num_items = 0
+    failed: list[FailedTask] = []
+    not_started: list[str] = []
+    states = {job.job: job for job in status.jobs}
+    logs = find_logs(status.files)
+    for job in run_plan.plan.jobs:
+        entries = [{"id": item.id, "key": item.key} for item in run_plan.of(job.id).to_do]
+        missing = manifests_missing(paths[job.pipeline].root_uri, job.command, entries)
+        num_items += len(entries)
+        num_done += len(entries) - len(missing)
+        tasks = [task for task in states[job.id].tasks if task.state != "done"] if missing else []
+        started = [task for task in tasks if task.attempt or task.started]
+        failed += [
+            FailedTask(
+                t.task, t.state, t.exit_code, t.reason, t.attempt, logs[t.task][-1].uri if t.task in logs else ""
+            )
+            for t in started
+        ]
+        if missing and not started:
+            reason = next((task.reason for task in tasks if task.reason), "")
+            not_started.append(f"{job.id} ({reason})" if reason else job.id)
     return RunOutcome(num_done, num_items, len(run_plan.plan.tasks), tuple(failed), tuple(not_started))
 
 

@@ -187,9 +187,12 @@ def is_stale(marker: Marker, is_detached_running: Callable[[Marker], bool]) -> b
     """
     from rv_core.process_table import host_name, is_alive
 
+    is_here = marker.host == host_name()
     if marker.detached:
-        return not is_detached_running(marker)
-    return marker.host == host_name() and not is_alive(marker.pid, marker.process_started)
+        # The process that submitted it may still be at it, or wait for its end.
+        is_attended = is_here and marker.pid != os.getpid() and is_alive(marker.pid, marker.process_started)
+        return not is_attended and not is_detached_running(marker)
+    return is_here and not is_alive(marker.pid, marker.process_started)
 
 
 def acquire_marker(

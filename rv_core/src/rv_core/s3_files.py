@@ -13,9 +13,8 @@ from datetime import timedelta
 from importlib.util import find_spec
 from typing import Any
 
-from rv_core.errors import StorageError
 from rv_core.local_files import FileInfo
-from rv_core.remote_files import retry_time_s
+from rv_core.remote_files import StoreAccessError, retry_time_s
 
 _MIN_CHUNK_BYTES = 8 << 20
 _REGION_TIMEOUT_S = 5.0
@@ -170,7 +169,7 @@ def _has_aws_files() -> bool:
 
 def _from_boto3(uri: str) -> dict[str, Any]:
     if find_spec("boto3") is None:
-        raise StorageError(
+        raise StoreAccessError(
             "an AWS profile or configuration file is set, and boto3, which reads it, is not installed",
             where=uri,
             fix="pip install boto3",
@@ -186,7 +185,7 @@ def _from_boto3(uri: str) -> dict[str, Any]:
         if os.environ.get("AWS_NO_SIGN_REQUEST", "").lower() not in _ON:
             options["credential_provider"] = Boto3CredentialProvider(session)
     except (BotoCoreError, ValueError) as err:
-        raise StorageError(
+        raise StoreAccessError(
             "no AWS credentials found",
             where=uri,
             why=str(err),

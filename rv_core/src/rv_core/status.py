@@ -115,7 +115,14 @@ def runner_of(record: RunRecord) -> Any:
     cls: Any = resolve(spec.settings, declared_by=spec.name)
     recorded = record.settings.get(spec.name, {})
     overrides = {name: value for name, value in recorded.items() if name in cls.__dataclass_fields__}
-    return runner(load_settings(cls, spec.name, profile=record.profile or None, overrides=overrides))
+    return runner(load_settings(cls, spec.name, profile=_known_profile(record.profile), overrides=overrides))
+
+
+def _known_profile(name: str) -> str | None:
+    """A run's profile where it exists; another machine does without: but for secrets, the record has its settings."""
+    from rv_core.settings_files import profile_names
+
+    return name if name in profile_names(os.environ) else None
 
 
 def is_gone(status: TaskStatus) -> bool:

@@ -160,8 +160,16 @@ def at(uri: str, locally: Callable[[str], _Answer], remotely: Callable[[str], _A
 
 @contextmanager
 def opened_uri(uri: str) -> Iterator[str]:
-    """The URI with its variables filled in; errors inside the block show it as it was written."""
+    """The URI with its variables filled in; errors inside the block show it as it was written.
+
+    A password in it is hidden in whatever is printed or written from now on: libraries quote it in their messages.
+    """
     opened = uris.expand(uri)
+    if secrets := uris.secrets_in(opened):
+        from rv_core.redaction import register_secret
+
+        for secret in secrets:
+            register_secret(secret)
     try:
         yield opened
     except StorageError as err:

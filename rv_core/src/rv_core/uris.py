@@ -229,6 +229,24 @@ def _has_user_info(scheme: str, authority: str) -> bool:
     return bool(port) and (scheme in _BUCKET_SCHEMES or not port.isdigit())
 
 
+def secrets_in(uri: str) -> list[str]:
+    """The password (or the token that stands in its place) in the user info of a remote URI, as written and decoded."""
+    if is_local(uri) or "@" not in uri:
+        return []
+    authority, _ = _authority_and_rest(uri)
+    if not _has_user_info(scheme_of(uri), authority):
+        return []
+    # A secret may hold a slash; the host never holds an "@".
+    holder = authority if "@" in authority else uri.partition("://")[2]
+    user, colon, password = holder.rpartition("@")[0].partition(":")
+    secret = password if colon else user
+    if not colon and scheme_of(uri) not in _DEFAULT_PORTS:
+        return []  # a plain user name, as in sftp://ada@host
+    from urllib.parse import unquote
+
+    return [secret, unquote(secret)]
+
+
 def _authority_and_rest(uri: str) -> tuple[str, str]:
     after = uri.partition("://")[2]
     match = re.search(r"[/?#]", after)

@@ -8,6 +8,7 @@ from typing import TextIO
 
 from rv_core import uris
 from rv_core.display import POLL_INTERVAL_S, Display
+from rv_core.errors import StorageError
 from rv_core.event_tail import Batch
 from rv_core.event_writer import timestamp
 from rv_core.events import SUBMISSION
@@ -15,8 +16,9 @@ from rv_core.run_reading import RunFiles, local_dirs, tails
 from rv_core.run_state import RunRecord, read_marker
 from rv_core.status import Observation, is_marker_stale, run_is_over, runner_of
 
-REMOTE_INTERVAL_S = 5.0
-OBSERVE_INTERVAL_S = 15.0
+REMOTE_INTERVAL_S = 2.0
+#: An engine is asked often at first, when much changes, and then ever less often.
+FIRST_OBSERVE_INTERVAL_S, OBSERVE_INTERVAL_S = 2.0, 15.0
 
 
 def watch(files: RunFiles, *, stream: TextIO | None = None, live: bool | None = None, quiet: bool = False) -> None:
@@ -34,6 +36,27 @@ def watch(files: RunFiles, *, stream: TextIO | None = None, live: bool | None = 
         files.job_plans(), tails=sources, stream=stream, live=live, quiet=quiet, interval_s=interval_s
     ) as display:
         display.wait_until_over(_over_check(files, every_s=0.0 if is_here else 30.0))
+
+
+def wait_until_over(files: RunFiles, *, quiet: bool = False) -> None:
+    """Show a run until nothing more will happen in it, however long a store or an engine does not answer meanwhile.
+
+    Raises:
+        KeyboardInterrupt: if the user has seen enough; the run goes on.
+    """
+    watch(files, quiet=quiet)
+    pause_s = FIRST_OBSERVE_INTERVAL_S
+    while not _is_surely_over(files):
+        # The display has ended too early: it could not look any more, or what had stopped was started again.
+        time.sleep(pause_s)
+        pause_s = min(OBSERVE_INTERVAL_S, pause_s * 1.5)
+
+
+def _is_surely_over(files: RunFiles) -> bool:
+    try:
+        return run_is_over(files.paths.root_uri, files.run_id)
+    except StorageError:
+        return False
 
 
 def _over_check(files: RunFiles, *, every_s: float) -> Callable[[], bool]:
@@ -54,7 +77,7 @@ def _over_check(files: RunFiles, *, every_s: float) -> Callable[[], bool]:
 
 
 class ObservationTail:
-    """What a runner's engine says of its tasks, as events; asked every 15 s.
+    """What a runner's engine says of its tasks, as events; asked every 2 s at first, and every 15 s in the long run.
 
     Args:
         record: the run.
@@ -67,12 +90,14 @@ class ObservationTail:
         self._observe = observe
         self._last: dict[str, Observation] = {}
         self._ask_at = float("-inf")
+        self._pause_s = FIRST_OBSERVE_INTERVAL_S
 
     def poll(self, *, whole: bool = False) -> Batch:
         """See `Tail.poll`; an engine that does not answer is asked again later."""
         if time.monotonic() < self._ask_at and not whole:
             return {}
-        self._ask_at = time.monotonic() + OBSERVE_INTERVAL_S
+        self._ask_at = time.monotonic() + self._pause_s
+        self._pause_s = min(OBSERVE_INTERVAL_S, self._pause_s * 1.3)
         try:
             observed = dict(self._ask())
         except Exception as error:  # noqa: BLE001 - the network, credentials, a plugin: the next answer may come

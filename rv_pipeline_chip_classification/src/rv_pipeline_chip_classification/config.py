@@ -301,11 +301,11 @@ class TrainConfig(Config):
 
 @dataclass(kw_only=True)
 class PredictConfig(Config):
-    """How scenes are classified: each window, as large as a cell, becomes one predicted cell.
+    """How scenes are classified: in windows as large as a cell.
 
     Args:
-        stride_px: step between windows; None is the cell size. The cell size must be a multiple of it, or the
-            evaluation would find no prediction for a cell.
+        stride_px: step between windows; None is the cell size. With a smaller one the scores of a cell are the mean
+            of those of the windows over it; the cell size must be a multiple of it.
         batch_size: windows per forward pass.
         write_geotiff: write a GeoTIFF with one pixel per cell beside the GeoJSON.
         subsets: the scenes to predict.

@@ -240,20 +240,18 @@ def _check_evaluation(config: ChipClassificationConfig) -> Iterator[Finding]:
 
 
 def _check_cell_sizes(config: ChipClassificationConfig) -> Iterator[Finding]:
+    """Every scene has cells of one size, that of the model."""
     first: tuple[str, int] | None = None
-    for path, subset, _scene, labels in _located_labels(config):
-        if subset not in config.predict.subsets or not labels.has_cell_grid():
-            continue
-        cell_px = labels.cell_size_px or config.chip.chip_size_px
+    for place, _subset, scene in config.dataset.located_scenes():
+        path = f"dataset.{place}.labels"
+        cell_px = (scene.labels.cell_size_px if scene.labels else None) or config.chip.chip_size_px
         if first is None:
             first = (path, cell_px)
             yield from _check_cell_against_chip(path, cell_px, config)
         elif cell_px != first[1]:
-            yield Finding(
-                f"{path}.cell_size_px",
-                f"cells of {cell_px} px, but of {first[1]} px in {first[0]}",
-                "one model has one cell size",
-            )
+            what = f"cells of {cell_px} px, but of {first[1]} px in {first[0]}"
+            fix = "one model has one cell size; where none is given it is chip.chip_size_px"
+            yield Finding(f"{path}.cell_size_px" if scene.labels else path, what, fix)
 
 
 def _check_cell_against_chip(path: str, cell_px: int, config: ChipClassificationConfig) -> Iterator[Finding]:

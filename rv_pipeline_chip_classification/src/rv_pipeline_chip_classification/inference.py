@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -25,7 +25,7 @@ from rv_core.thread_shares import available_cores
 from rv_pipeline_chip_classification.data.cell_windows import BatchSizeOf, CellChips
 from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.data.windows import WindowArray
-from rv_pipeline_chip_classification.model.normalize import Normalization
+from rv_pipeline_chip_classification.model.contract import ModelContract
 from rv_pipeline_chip_classification.prefetch import in_advance, iterate_ahead
 
 _log = logging.getLogger(__name__)
@@ -88,10 +88,8 @@ class Classifier:
 
     Args:
         model: from (B, C, H, W) float32 to (B, K) logits.
-        normalization: how pixel values reach it.
-        num_classes: K.
+        contract: of the model: how pixel values reach it, and the temperature of its scores.
         batch_size: chips per forward pass at most.
-        chip_size_px: what it was trained on, for messages.
         device: where it runs; None takes the GPU if there is one.
         num_threads: threads on a CPU; None takes the cores of this task.
     """
@@ -99,18 +97,16 @@ class Classifier:
     def __init__(
         self,
         model: torch.nn.Module,
-        normalization: Normalization,
+        contract: ModelContract,
         *,
-        num_classes: int,
         batch_size: int = 256,
-        chip_size_px: int = 0,
         device: torch.device | None = None,
         num_threads: int | None = None,
     ) -> None:
         self.device = device or default_device()
-        self.num_classes = num_classes
+        self.contract = contract
         self._model: Any = model.eval().to(self.device, memory_format=torch.channels_last)
-        self._normalization, self._batch_size, self._chip_size_px = normalization, batch_size, chip_size_px
+        self._batch_size = batch_size
         self._is_cpu = self.device.type == "cpu"
         self._num_threads = (num_threads or num_inference_threads()) if self._is_cpu else 2
         self._lock = threading.Lock()
@@ -134,14 +130,14 @@ class Classifier:
             DataError: if pixels cannot be read, or the model does not take windows of this size.
         """
         threads_before = torch.get_num_threads()
-        with closing(iterate_ahead(lambda: cells.iter_chips(raster, self.batch_size_of))) as batches:
-            calls = (partial(self._score_cells, batch) for batch in batches)
-            try:
-                with closing(in_advance(calls, num_threads=self._num_threads)) as scored:
-                    yield from scored
-            finally:
-                # Set on the workers, it is also what later threads of torch begin with.
-                torch.set_num_threads(threads_before)
+        with ExitStack() as stack:
+            # Set on the workers, it is also what later threads of torch begin with.
+            stack.callback(torch.set_num_threads, threads_before)
+            batches = iterate_ahead(lambda: cells.iter_chips(raster, self.batch_size_of))
+            stack.callback(_close, batches)
+            scored = in_advance((partial(self._score_cells, batch) for batch in batches), num_threads=self._num_threads)
+            stack.callback(_close, scored)
+            yield from scored
 
     def _score_cells(self, batch: CellChips) -> ScoredCells:
         if self._is_cpu:
@@ -152,7 +148,7 @@ class Classifier:
             np.full(count, pixels_per_cell) if batch.valid is None else np.count_nonzero(batch.valid, axis=(1, 2))
         )
         has_data = num_valid > 0
-        scores = np.full((count, self.num_classes), np.nan, np.float32)
+        scores = np.full((count, self.contract.num_classes), np.nan, np.float32)
         class_ids = np.full(count, NO_CLASS, np.int64)
         if has_data.any():
             scores[has_data] = self.score(*_only(batch, has_data))
@@ -162,7 +158,7 @@ class Classifier:
         return ScoredCells(batch.first, batch.windows, class_ids, rounded, num_valid / pixels_per_cell)
 
     def score(self, chips: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDArray[np.float32]:
-        """Softmax scores of chips, on the calling thread; halves the batch where the GPU's memory is too small.
+        """Scores of chips, softmax of logits over temperature, on the calling thread; halves the batch where the GPU's memory is too small.
 
         Args:
             chips: (B, H, W, C), raw pixel values.
@@ -170,15 +166,19 @@ class Classifier:
 
         Returns:
             (B, K) float32, rows sum to 1.
+
+        Raises:
+            DataError: if not even one window fits into the memory, or the model does not take windows of this size.
         """
         try:
-            return self._forward(self._normalization.apply(chips, valid))
+            return self._forward(self.contract.normalization.apply(chips, valid))
         except torch.OutOfMemoryError as err:
             half = (len(chips) + 1) // 2
             if half == len(chips):
                 why = "not even a single window fits"
                 raise DataError("the GPU has too little memory", why=why, fix="use a smaller cell or model") from err
             self._tell_halved(half)
+        # Outside of the except block nothing of the failed pass is referred to any more.
         if not self._is_cpu:
             torch.cuda.empty_cache()
         parts = [slice(0, half), slice(half, None)]
@@ -195,19 +195,23 @@ class Classifier:
         try:
             with torch.inference_mode():
                 logits = self._model(batch.to(self.device))
-                scores: NDArray[np.float32] = torch.softmax(logits.float(), 1).cpu().numpy()
+                scores: NDArray[np.float32] = torch.softmax(logits.float() / self.contract.temperature, 1).cpu().numpy()
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, AssertionError, ValueError) as err:
-            size = (chips.shape[1], chips.shape[2])
-            if self._chip_size_px and size != (self._chip_size_px, self._chip_size_px):
-                raise DataError(
-                    f"the model does not take cells of {size[0]} x {size[1]} px",
-                    why=f"it was trained on {self._chip_size_px} px and says: {str(err)[:200]}",
-                    fix=f"use cells of {self._chip_size_px} px",
-                ) from err
-            raise
+            size, trained_px = (chips.shape[1], chips.shape[2]), self.contract.chip_size_px
+            if size == (trained_px, trained_px):
+                raise
+            raise DataError(
+                f"the model does not take cells of {size[0]} x {size[1]} px",
+                why=f"it was trained on {trained_px} px and says: {str(err)[:200]}",
+                fix=f"use cells of {trained_px} px",
+            ) from err
         return scores
+
+
+def _close(iterator: Any) -> None:
+    iterator.close()
 
 
 def _check_finite(scores: NDArray[np.float32], windows: WindowArray) -> None:

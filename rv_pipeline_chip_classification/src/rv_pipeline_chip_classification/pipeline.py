@@ -133,6 +133,7 @@ class ChipClassificationPipeline(Pipeline):
         reads=(
             "classes",
             "chip.chip_size_px",
+            "chip.within_aoi",
             "dataset.train_scenes",
             "dataset.validation_scenes",
             "dataset.test_scenes",

@@ -134,22 +134,19 @@ def _check_source(
         yield Finding(f"{path}.labels.use_intersection_over_cell", note, "", "warning")
     is_evaluated = bool(todo.get("eval")) and subset in config.eval.subsets
     if is_evaluated and scene.labels is not None and not scene.labels.has_cell_grid():
-        yield from _check_feature_cells(config, path, raster, source, cell_px)
+        yield from _check_feature_cells(path, raster, source, cell_px)
 
 
-def _check_feature_cells(
-    config: ChipClassificationConfig, path: str, raster: SceneRaster, source: LabelSource, cell_px: int
-) -> Iterator[Finding]:
-    """Cells that are bounds of features are only evaluated where a predicted window is the same box."""
-    stride_px = config.predict.stride_px or cell_px
-    predicted = set(map(tuple, windows_over(raster.extent, size_px=cell_px, stride_px=stride_px).tolist()))
+def _check_feature_cells(path: str, raster: SceneRaster, source: LabelSource, cell_px: int) -> Iterator[Finding]:
+    """Cells that are bounds of features are only evaluated where a predicted cell is the same box."""
+    predicted = set(map(tuple, windows_over(raster.extent, size_px=cell_px, stride_px=cell_px).tolist()))
     cells = source.label_cells(cell_px)[0]
     num_matched = sum(tuple(cell) in predicted for cell in cells.tolist())
     if num_matched < len(cells):
         yield Finding(
             f"{path}.labels.infer_cells",
-            f"{len(cells) - num_matched} of {len(cells)} cells are no predicted window of {cell_px} px every {stride_px} px",
-            "set labels.cell_size_px and predict.stride_px to the grid of the features",
+            f"{len(cells) - num_matched} of {len(cells)} features are none of the predicted cells of {cell_px} px",
+            "set labels.cell_size_px to the size of the features and raster.bbox to where their grid begins",
             "warning" if num_matched else "error",
         )
 

@@ -239,9 +239,7 @@ class BatchClient:
         if ":" in short:
             found = list(self._pages("batch:DescribeJobDefinitions", "jobDefinitions", jobDefinitions=[name]))
             return found[0] if found else None
-        pages = self._pages(
-            "batch:DescribeJobDefinitions", "jobDefinitions", jobDefinitionName=short, status="ACTIVE"
-        )
+        pages = self._pages("batch:DescribeJobDefinitions", "jobDefinitions", jobDefinitionName=short, status="ACTIVE")
         return max(pages, key=lambda found: int(found["revision"]), default=None)
 
     def instance_types(self, patterns: Sequence[str]) -> list[dict[str, Any]]:

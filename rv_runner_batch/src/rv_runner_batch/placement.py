@@ -42,7 +42,7 @@ class Shape:
         return self.vcpus >= wants.cpus and self.memory_mib > wants.memory_mib and self.gpus >= wants.gpus
 
 
-def wants_of(container: Mapping[str, Any], override: Wants = Wants()) -> Wants:  # noqa: B008 - a constant
+def wants_of(container: Mapping[str, Any], override: Wants = Wants()) -> Wants:
     """What a task asks for: of the override, else of the container properties of its job definition."""
     found = {entry["type"]: float(entry["value"]) for entry in container.get("resourceRequirements", ())}
     # The older members still say it in old definitions.
@@ -119,20 +119,17 @@ def misfit(wants: Wants, environment: Mapping[str, Any], shapes: Sequence[Shape]
     types = list(resources.get("instanceTypes", ()))
     if shapes is None or resources.get("type") in _FARGATE or not types:
         return ""
-    if any(kind in _CHOSEN_BY_BATCH for kind in types):
-        own = [] if wants.gpus else None
-    else:
-        own = [shape for shape in shapes if shape.name in types or shape.name.partition(".")[0] in types]
-    if own is None or any(shape.holds(wants) for shape in own):
+    if any(kind in _CHOSEN_BY_BATCH for kind in types) and not wants.gpus:
+        return ""
+    own = [shape for shape in shapes if shape.name in types or shape.name.partition(".")[0] in types]
+    if any(shape.holds(wants) for shape in own):
         return ""
     largest = max(own, key=lambda shape: (shape.gpus, shape.memory_mib), default=None)
     has = f"; {largest.name} has {Wants(largest.vcpus, largest.memory_mib, largest.gpus)}" if largest else ""
     return f"none of the instance types of {name} ({', '.join(types)}) is large enough{has}"
 
 
-def never_placed(
-    wants: Wants, environments: Sequence[Mapping[str, Any]], shapes: Sequence[Shape] | None = None
-) -> str:
+def never_placed(wants: Wants, environments: Sequence[Mapping[str, Any]], shapes: Sequence[Shape] | None = None) -> str:
     """Why none of a queue's compute environments can ever run a task; "" if one may."""
     misfits = [misfit(wants, environment, shapes) for environment in environments]
     return "; ".join(misfits) if misfits and all(misfits) else ""

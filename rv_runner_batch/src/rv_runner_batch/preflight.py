@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rv_core import storage, uris
-from rv_core.errors import Finding, StorageError, nearest
+from rv_core.errors import Finding, Severity, StorageError, nearest
 from rv_core.plan import Plan
 from rv_core.runner import RunContext
 from rv_runner_batch.client import AwsError, BatchClient
@@ -128,8 +128,8 @@ def _access_findings(client: BatchClient) -> Iterator[Finding]:
 def _finding_of(error: AwsError) -> Finding:
     block = error.block
     why = f": {block.why}" if block.why else ""
-    kind = "environment" if error.kind in ("credentials", "region", "network", "throttled") else "config"
-    return Finding("AWS", f"{block.what}{why}", block.fix, kind=kind)
+    is_environment = error.kind in ("credentials", "region", "network", "throttled")
+    return Finding("AWS", f"{block.what}{why}", block.fix, kind="environment" if is_environment else "config")
 
 
 @dataclass(frozen=True)
@@ -209,8 +209,8 @@ def _queue_findings(own: JobSettings, queue: Mapping[str, Any], account: _Accoun
         if not environments:
             yield Finding(own.queue_setting, f"the job queue {own.job_queue} has no compute environment")
         elif any(problems):
-            severity = "error" if all(problems) else "warning"
             what = "; ".join(filter(None, problems))
+            severity: Severity = "error" if all(problems) else "warning"
             yield Finding(own.queue_setting, what, "enable it, or mend it", severity)
     is_fair_share = bool(queue.get("schedulingPolicyArn"))
     if is_fair_share and not own.share_identifier:
@@ -236,7 +236,9 @@ def _definition_findings(
     properties = definition.get("containerProperties", {})
     shared_mib = properties.get("linuxParameters", {}).get("sharedMemorySize", 64)
     if own.shared_memory_mib and shared_mib < own.shared_memory_mib:
-        what = f"{own.shared_memory_mib} MiB of shared memory are wanted, and the job definition {name} has {shared_mib}"
+        what = (
+            f"{own.shared_memory_mib} MiB of shared memory are wanted, and the job definition {name} has {shared_mib}"
+        )
         fix = "a job cannot ask for more: raise sharedMemorySize in the definition (a parameter of the template)"
         yield Finding(where, what, fix)
     image_version = definition.get("tags", {}).get(VERSION_TAG)

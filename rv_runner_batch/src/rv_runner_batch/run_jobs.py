@@ -168,9 +168,7 @@ class RunJobs:
         details = self._client.describe(interesting[: limits.MAX_DESCRIBED_JOBS])
         return {index: details.get(child["jobId"], child) for index, child in found.items()}
 
-    def _summaries(
-        self, parent: Mapping[str, Any], counts: Mapping[str, int], size: int
-    ) -> dict[int, dict[str, Any]]:
+    def _summaries(self, parent: Mapping[str, Any], counts: Mapping[str, int], size: int) -> dict[int, dict[str, Any]]:
         """Index -> JobSummary. The most frequent state is not listed but inferred, if the numbers agree.
 
         States are listed in the order in which a job goes through them, so that none slips by between two lists.

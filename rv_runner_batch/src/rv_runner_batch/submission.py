@@ -106,9 +106,7 @@ def job_name(run_id: str, job_id: str) -> str:
     return f"{name[: limits.MAX_NAME_LENGTH - _HASH_LENGTH - 1]}-{digest}"
 
 
-def _params(
-    job: Job, own: JobSettings, run_id: str, argv: Sequence[str], environ: Mapping[str, str]
-) -> dict[str, Any]:
+def _params(job: Job, own: JobSettings, run_id: str, argv: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any]:
     variables = {**environ, **own.environment}
     overrides: dict[str, Any] = {
         "command": list(argv),

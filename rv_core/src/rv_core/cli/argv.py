@@ -28,6 +28,8 @@ VALUE_OPTIONS = frozenset(
 )
 #: Verbs whose `-a` takes a key and a value.
 ARGUMENT_VERBS = frozenset(("run", "check"))
+#: An option of these verbs that may have a value, but only behind `=`; what stands alone is given the value ".".
+SHIP_CODE = "--ship-code"
 RUN_COMMAND = "run-command"
 _ALIASES = {"run_command": RUN_COMMAND}
 _FLAG = re.compile(r"-v+|--verbose|-q|--quiet|--traceback")
@@ -51,7 +53,8 @@ def normalise(argv: Sequence[str]) -> list[str]:
     """The words of a command line as Typer takes them.
 
     Global options (`-p/--profile X`, `-v`, `-q`, `--traceback`) move before the verb; for `run` and `check`
-    `-a KEY VALUE` becomes `-a KEY=VALUE`; `--split` becomes `--splits`; nothing changes from `--` on.
+    `-a KEY VALUE` becomes `-a KEY=VALUE`, `--ship-code` becomes `--ship-code=.`; `--split` becomes `--splits`; nothing
+    changes from `--` on.
 
     Args:
         argv: the words without the program's name.
@@ -146,4 +149,6 @@ def _take_plain(words: _Words, verb: str) -> None:
     taken = words.take(2 if word in VALUE_OPTIONS else 1)
     if verb == "run":
         taken[0] = re.sub(r"^--split(?=$|=)", "--splits", word, flags=re.DOTALL)
+    if verb in ARGUMENT_VERBS and word == SHIP_CODE:
+        taken[0] = f"{SHIP_CODE}=."
     words.verb_words += taken

@@ -47,8 +47,10 @@ def logs(
         _follow(files, name, found, attempt)
     elif found:
         _print_log(choose_attempt(found, attempt))
+        _print_reason(files, name)
     else:
         _print_engine_log(files, name)
+        _print_reason(files, name)
 
 
 def _list_logs(files: RunFiles, root: str) -> None:
@@ -96,7 +98,9 @@ def _follow(files: RunFiles, task: str, found: list[TaskLog], attempt: int | Non
             print(text, flush=True)
     except KeyboardInterrupt:
         return
-    if not num_lines:
+    if not num_lines and not log and files.record.capabilities.get("detaches"):
+        _print_engine_log(files, task)
+    elif not num_lines:
         why = "" if log else f": {why_no_log(_task_status(files, task))}"
         print(f"{task} printed nothing{why}", file=sys.stderr)
 
@@ -112,7 +116,7 @@ def _print_engine_log(files: RunFiles, task: str) -> None:
         try:
             lines = [clean_line(text) for text in runner_of(files.record).logs(files.record, task)]
         except Exception as error:  # noqa: BLE001 - whatever the engine says is the reason that the user wants to see
-            problem, lines = f"could not ask {files.record.runner}: {error}", []
+            problem, lines = f"could not ask {files.record.runner}: {_in_one_line(error)}", []
         if lines:
             print("\n".join(lines))
             return
@@ -121,6 +125,20 @@ def _print_engine_log(files: RunFiles, task: str) -> None:
         where=f"run {files.run_id}",
         why="; ".join(filter(None, [why_no_log(_task_status(files, task)), problem])),
     )
+
+
+def _in_one_line(error: Exception) -> str:
+    block = getattr(error, "block", None)
+    return ": ".join(filter(None, [block.what, block.why])) if block else str(error) or type(error).__name__
+
+
+def _print_reason(files: RunFiles, task: str) -> None:
+    """Why a task failed, below its log: what its engine knows of that (no memory, no machine) stands in no log."""
+    if not files.record.capabilities.get("detaches"):
+        return
+    status = _task_status(files, task)
+    if status.state in ("failed", "lost", "unknown") and status.reason:
+        print(f"{task} {status.state}: {status.reason}", file=sys.stderr)
 
 
 def _task_status(files: RunFiles, task: str) -> TaskStatus:

@@ -25,6 +25,14 @@ Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="Change a field of the config: --set train.num_epochs=5."),
 ]
+ShipCode = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ship-code",
+        metavar="[=NAMES]",
+        help="Send the module and what it imports from its folder along, and these pure-Python packages.",
+    ),
+]
 RunName = Annotated[
     str | None, typer.Option("--pipeline-run-name", help="Name of the pipeline in job names and status.")
 ]
@@ -52,6 +60,7 @@ def run(
     run_name: RunName = None,
     take_over: Annotated[bool, typer.Option("--take-over", help="End the unfinished run of this root first.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for a runner that only submits.")] = False,
+    ship_code: ShipCode = None,
 ) -> None:
     """Run a pipeline, or several, with a runner. What is already done is skipped, and the reasons are printed.
 
@@ -78,9 +87,11 @@ def run(
         wait=wait,
         profile=state.profile,
         verbosity=state.verbosity,
+        ship_code=_shipped(ship_code),
     )
     prepared = prepare(options, is_dry_run=dry_run)
     if dry_run:
+        preflight.raise_if_wrong(prepared.findings)
         _print_dry_run(prepared, as_json=as_json)
         return
     if state.verbosity >= 0:
@@ -105,6 +116,7 @@ def check(
     sets: Sets = None,
     run_name: RunName = None,
     as_json: Annotated[bool, typer.Option("--json", help="The findings as JSON.")] = False,
+    ship_code: ShipCode = None,
 ) -> None:
     """Look at config, inputs and environment, and report everything that would make a run fail.
 
@@ -124,6 +136,7 @@ def check(
         sets=_pairs(sets, "--set"),
         run_name=run_name,
         profile=state.profile,
+        ship_code=_shipped(ship_code),
     )
     prepared = prepare(options, is_dry_run=True)
     findings = [*prepared.loaded.findings, *findings_of(prepared, everything=True)]
@@ -150,6 +163,14 @@ def _pairs(words: list[str] | None, option: str) -> tuple[tuple[str, str], ...]:
             raise UsageError(f"{option} {word!r} has no value", fix=f"write {option} KEY=VALUE")
         pairs.append((key, value))
     return tuple(pairs)
+
+
+def _shipped(values: list[str] | None) -> tuple[str, ...] | None:
+    """The packages named by `--ship-code`; it may stand alone (the value ".") and be repeated."""
+    if not values:
+        return None
+    names = [name.strip() for value in values for name in value.split(",")]
+    return tuple(dict.fromkeys(name for name in names if name not in ("", ".")))
 
 
 def print_plan(run_plan: RunPlan) -> None:
@@ -216,9 +237,16 @@ class Show:
             command = prepared.run_plan.of(job.id)
             rows.append((job.id, len(job.tasks), command.num_items, len(command.done)))
         in_process = prepared.context.capabilities.in_process
-        if prepared.context.capabilities.detaches and not prepared.options.wait:
-            return nullcontext()
+        if prepared.context.capabilities.detaches:
+            return nullcontext()  # nothing runs while jobs are submitted
         return Display(rows, [run_dir], quiet=self._is_quiet, live=False if in_process else None)
+
+    def wait(self, prepared: Any) -> None:
+        """Follow a run that goes on elsewhere, as `rv status --watch` does, until nothing more happens in it."""
+        from rv_core.run_reading import read_run
+        from rv_core.watching import wait_until_over
+
+        wait_until_over(read_run(next(iter(prepared.paths.values()))), quiet=self._is_quiet)
 
     def outcome(self, prepared: Any, outcome: RunOutcome) -> None:
         """The end of a run: what is done, and for every failed task its exit code, its reason and its last lines."""
@@ -227,16 +255,16 @@ class Show:
                 roots = ", ".join(prepared.run_plan.roots.values())
                 print(f"done: {outcome.num_items} items; results are under {roots}")
             return
-        from rv_core.run_logs import failure_excerpt
+        from rv_core.run_logs import last_lines
 
         out = sys.stderr
         for task in outcome.failed[:5]:
             code = f" with exit code {task.exit_code}" if task.exit_code is not None else ""
             print(f"\n{task.task} {task.state}{code}: {task.reason}", file=out)
-            for line in failure_excerpt(prepared.context.run_dir, task.task):
+            for line in last_lines(task.log):
                 print(f"  | {line}", file=out)
-            if task.log:
-                print(f"  log: {task.log}", file=out)
+            root = next(iter(prepared.run_plan.roots.values()))
+            print(f"  log: {task.log or f'rv logs {root} {task.task}'}", file=out)
         if len(outcome.failed) > 5:
             print(f"\nand {len(outcome.failed) - 5} more failed tasks", file=out)
         if outcome.not_started:
@@ -247,8 +275,13 @@ class Show:
     def submitted(self, prepared: Any) -> None:
         """A detaching runner has submitted everything."""
         root = next(iter(prepared.run_plan.roots.values()))
-        print(f"submitted run {prepared.run_id}; watch it with: rv status {root} --watch")
+        if not (prepared.options.wait and self._is_quiet):
+            print(f"submitted run {prepared.run_id}; watch it with: rv status {root} --watch", flush=True)
 
-    def interrupted(self, prepared: Any) -> None:
-        """INT or TERM ended the run."""
+    def interrupted(self, prepared: Any, *, goes_on: bool) -> None:
+        """INT or TERM ended the run, or only the waiting for it."""
+        if goes_on:
+            root = next(iter(prepared.run_plan.roots.values()))
+            print(f"\nthe run goes on; rv status {root} shows how it is, rv cancel {root} ends it", file=sys.stderr)
+            return
         print("\ninterrupted: what was finished is kept; the same command goes on from here", file=sys.stderr)

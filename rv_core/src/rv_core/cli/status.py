@@ -97,16 +97,13 @@ def _show_run(files: RunFiles, root: str, *, as_json: bool) -> None:
 
 
 def _excerpts(found: RunStatus) -> dict[str, list[str]]:
-    """The last log lines of the first failed tasks, where the logs lie on this machine."""
-    from rv_core.run_logs import failure_excerpt
-    from rv_core.run_reading import local_dirs
+    """The last log lines of the first failed tasks, from this machine or from the store."""
+    from rv_core.run_logs import find_logs, last_lines
     from rv_core.status_view import EXCERPT_LINES, MAX_EXCERPTS
 
-    excerpts: dict[str, list[str]] = {}
-    for task in found.failed_tasks()[:MAX_EXCERPTS]:
-        for folder in local_dirs(found.files):
-            excerpts[task.task] = failure_excerpt(folder, task.task, EXCERPT_LINES) or excerpts.get(task.task, [])
-    return excerpts
+    failed = [task.task for task in found.failed_tasks()[:MAX_EXCERPTS]]
+    logs = find_logs(found.files) if failed else {}
+    return {task: last_lines(logs[task][-1].uri, EXCERPT_LINES) for task in failed if task in logs}
 
 
 def print_lines(lines: Iterable[Line]) -> None:

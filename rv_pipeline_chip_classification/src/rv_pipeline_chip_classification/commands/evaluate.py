@@ -14,17 +14,19 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rv_core.errors import DataError, Finding
 from rv_core.storage import Storage
 from rv_pipeline_chip_classification.commands.predict import prediction_names
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, ChipConfig, ClassConfig, SceneConfig
 from rv_pipeline_chip_classification.data.cells import LabelledCells, label_cells
+from rv_pipeline_chip_classification.model.calibration import calibration_error
 from rv_pipeline_chip_classification.model.metrics import Confusion, confusion_matrix, metrics_of
 from rv_pipeline_chip_classification.outputs.geojson import read_predictions
 
@@ -75,16 +77,34 @@ class SceneResult:
     Args:
         confusion: (K, K) int64, rows truth, columns prediction.
         coverage: of its cells.
+        confidences: (N,) float64, the score of the predicted class of each matched cell.
+        is_right: (N,) bool, whether that class is the truth.
         sizes: sides of labelled and of predicted cells in words, for messages.
     """
 
     confusion: Confusion
     coverage: Coverage
+    confidences: NDArray[np.float64]
+    is_right: NDArray[np.bool_]
     sizes: str = ""
 
     def to_json(self, class_names: list[str]) -> dict[str, Any]:
         """Metrics and coverage as plain values."""
-        return {**metrics_of(self.confusion, class_names), "coverage": asdict(self.coverage)}
+        return {
+            **metrics_of(self.confusion, class_names),
+            "calibration_error": calibration_error(self.confidences, self.is_right),
+            "coverage": asdict(self.coverage),
+        }
+
+
+def merge_results(results: Sequence[SceneResult]) -> SceneResult:
+    """The cells of several scenes, at least one, together."""
+    return SceneResult(
+        np.sum([result.confusion for result in results], axis=0),
+        sum((result.coverage for result in results), Coverage()),
+        np.concatenate([result.confidences for result in results]),
+        np.concatenate([result.is_right for result in results]),
+    )
 
 
 def evaluation_name(subset: str) -> str:
@@ -104,9 +124,10 @@ def run_evaluate(config: ChipClassificationConfig, storage: Storage, control: Co
         DataError: if no subset has a labelled cell, if none of a subset's labelled cells is predicted, or if files
             cannot be read.
     """
-    subsets = list(config.eval.subsets)
+    subsets: list[str] = list(config.eval.subsets)
     total = sum(len(config.dataset.scenes_of(subset)) for subset in subsets)
-    done, reports = 0, {}
+    done = 0
+    reports: dict[str, dict[str, Any]] = {}
     for subset in subsets:
         results: dict[str, SceneResult] = {}
         for scene in config.dataset.scenes_of(subset):
@@ -148,22 +169,26 @@ def _compare(labelled: LabelledCells, scene_id: str, num_classes: int, storage: 
     name = prediction_names(scene_id).geojson
     truth = dict(zip(map(tuple, labelled.windows.tolist()), labelled.class_ids.tolist(), strict=True))
     pairs: list[tuple[int, int]] = []
+    confidences: list[float] = []
     num_predicted = num_without_data = 0
     sides: set[tuple[int, int]] = set()
     for cell in read_predictions(storage.input_file(name), where=storage.uri(name)):
         sides.add(cell.window[2:])
         true_id = truth.get(cell.window)
-        if cell.class_id is None:
+        if cell.class_id is None or cell.scores is None:
             num_without_data += true_id is not None
             continue
-        _check_class(cell.class_id, num_classes, storage.uri(name))
+        _check_class(cell.class_id, min(num_classes, len(cell.scores)), storage.uri(name))
         num_predicted += 1
         if true_id is not None:
             pairs.append((true_id, cell.class_id))
+            confidences.append(cell.scores[cell.class_id])
     array = np.array(pairs, np.int64).reshape(-1, 2)
     return SceneResult(
         confusion_matrix(array[:, 0], array[:, 1], num_classes),
         Coverage(len(truth), num_predicted, len(pairs), num_without_data),
+        np.array(confidences, np.float64),
+        array[:, 0] == array[:, 1],
         f"labelled cells of {_in_words({window[2:] for window in truth})}, predicted cells of {_in_words(sides)}",
     )
 
@@ -218,10 +243,9 @@ def report_of(
         notes.append(f"{len(skipped)} of {len(scenes)} scenes have no labels and are not evaluated.")
     overall = None
     if sum(result.coverage.labelled for result in results.values()):
-        coverage = sum((result.coverage for result in results.values()), Coverage())
-        confusion = np.sum([result.confusion for result in results.values()], axis=0)
-        overall = SceneResult(confusion, coverage).to_json(class_names)
-        notes += _coverage_notes(coverage)
+        merged = merge_results(list(results.values()))
+        overall = merged.to_json(class_names)
+        notes += _coverage_notes(merged.coverage)
     elif not scenes:
         notes.append(f"There are no {subset} scenes.")
     elif results:

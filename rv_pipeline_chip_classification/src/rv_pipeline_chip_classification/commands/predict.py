@@ -11,7 +11,6 @@ from typing import NoReturn, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rv_core.errors import DataError
 from rv_core.storage import Storage
 from rv_pipeline_chip_classification.config import (
     ChipClassificationConfig,
@@ -25,6 +24,7 @@ from rv_pipeline_chip_classification.data.cell_windows import CellGrid, CellList
 from rv_pipeline_chip_classification.data.labels import open_labels
 from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.inference import Classifier, ScoredCells
+from rv_pipeline_chip_classification.model.contract import check_image, same_name
 from rv_pipeline_chip_classification.model.trained import ModelContract, load_model, read_trained
 from rv_pipeline_chip_classification.outputs.geojson import GeoJsonWriter
 from rv_pipeline_chip_classification.outputs.geotiff import GridRasterWriter
@@ -116,17 +116,25 @@ class SceneWriter:
 
     Args:
         classifier: the model.
-        contract: what it expects.
         write_geotiff: whether rasters are written beside the GeoJSON, where cells are a grid.
     """
 
     classifier: Classifier
-    contract: ModelContract
     write_geotiff: bool = True
-    _started: float = field(default=0.0, init=False)
+    _started_s: float = field(default=0.0, init=False)
+
+    @property
+    def contract(self) -> ModelContract:
+        """What the model expects."""
+        return self.classifier.contract
 
     def write(
-        self, raster: SceneRaster, cells: CellGrid | CellList, names: PredictionNames, storage: Storage, control: Control
+        self,
+        raster: SceneRaster,
+        cells: CellGrid | CellList,
+        names: PredictionNames,
+        storage: Storage,
+        control: Control,
     ) -> CellCounts:
         """Predict all cells of an open scene.
 
@@ -134,8 +142,8 @@ class SceneWriter:
             DataError: if pixels cannot be read, or the image does not fit the model.
         """
         check_channels(self.contract, raster)
-        counts = CellCounts(np.zeros(len(self.contract.class_names), np.int64))
-        self._started = time.monotonic()
+        counts = CellCounts(np.zeros(self.contract.num_classes, np.int64))
+        self._started_s = time.monotonic()
         with ExitStack() as stack:
             writers = self._open_writers(stack, raster, cells, names, storage)
             for scored in self.classifier.classify(cells, raster):
@@ -144,13 +152,13 @@ class SceneWriter:
                 counts.add(scored)
                 self._tell(counts, cells.num_cells, control)
             writers[0].close()
-        counts.seconds = time.monotonic() - self._started
+        counts.seconds = time.monotonic() - self._started_s
         return counts
 
     def _tell(self, counts: CellCounts, total: int, control: Control) -> None:
         if control.stop_requested:
             control.stopped()
-        elapsed_s = max(time.monotonic() - self._started, 1e-6)
+        elapsed_s = max(time.monotonic() - self._started_s, 1e-6)
         control.progress(counts.num_cells, total, cells_per_s=round(counts.num_cells / elapsed_s, 1))
 
     def _open_writers(
@@ -173,39 +181,33 @@ class SceneWriter:
                 if storage.exists(stale):
                     storage.delete(stale)
             return (geojson,)
-        paths = [stack.enter_context(storage.output_file(name)) for name in (names.classes, names.scores)]
+        classes_path = stack.enter_context(storage.output_file(names.classes))
+        scores_path = stack.enter_context(storage.output_file(names.scores))
         rasters = GridRasterWriter(
-            *paths, cells, raster.grid, class_names=contract.class_names, class_colors=contract.class_colors
+            classes_path,
+            scores_path,
+            cells,
+            raster.grid,
+            class_names=contract.class_names,
+            class_colors=contract.class_colors,
         )
         return geojson, stack.enter_context(rasters)
 
 
 def check_channels(contract: ModelContract, raster: SceneRaster) -> None:
-    """Refuse a scene with another number of channels; warn where channels have other names or pixels another dtype.
+    """Refuse a scene that the model was not made for; warn where its channels have other names.
 
     Raises:
-        DataError: for another number of channels.
+        DataError: for another number of channels, or pixels of another dtype.
     """
-    if raster.num_channels != contract.num_channels:
-        raise DataError(
-            f"scene {raster.scene_id!r} has {raster.num_channels} channels, the model expects {contract.num_channels}",
-            why=f"the model was trained on {describe_channels(contract.channel_names)}",
-            fix="set channel_order of the scene to the channels of the training scenes",
-        )
-    pairs = zip(contract.channel_names, raster.channel_names, strict=True)
-    if any(one and other and not is_same_name(one, other) for one, other in pairs):
+    check_image(contract, raster.num_channels, raster.dtype, where=raster.scene_id)
+    pairs = zip(contract.channels, raster.channel_names, strict=True)
+    if any(one and other and not same_name(one, other) for one, other in pairs):
         _log.warning(
             "channels of scene %s are %s, and the model was trained on %s: taken by position",
             raster.scene_id,
             describe_channels(raster.channel_names),
-            describe_channels(contract.channel_names),
-        )
-    if str(raster.dtype) != contract.dtype:
-        _log.warning(
-            "pixels of scene %s are %s, and the model was trained on %s: values are taken as they are",
-            raster.scene_id,
-            raster.dtype,
-            contract.dtype,
+            describe_channels(contract.channels),
         )
 
 
@@ -214,11 +216,6 @@ def describe_channels(names: tuple[str | None, ...]) -> str:
     if not any(names):
         return f"{len(names)} channels without names"
     return ", ".join(name or f"channel {index} (no name)" for index, name in enumerate(names))
-
-
-def is_same_name(one: str, other: str) -> bool:
-    """Whether two band descriptions name the same channel: case and outer blanks do not count."""
-    return one.strip().casefold() == other.strip().casefold()
 
 
 class Predictor:
@@ -288,17 +285,6 @@ def open_predictor(config: ChipClassificationConfig, storage: Storage) -> Predic
         StorageError: if they are not there.
     """
     contract, weights = read_trained(storage)
-    classifier = classifier_of(contract, load_model(contract, weights), batch_size=config.predict.batch_size)
-    writer = SceneWriter(classifier, contract, config.predict.write_geotiff)
+    classifier = Classifier(load_model(contract, weights), contract, batch_size=config.predict.batch_size)
+    writer = SceneWriter(classifier, config.predict.write_geotiff)
     return Predictor(writer, config.classes, config.chip, config.predict)
-
-
-def classifier_of(contract: ModelContract, model: object, *, batch_size: int) -> Classifier:
-    """A classifier from a loaded model and its contract."""
-    return Classifier(
-        model,  # type: ignore[arg-type]
-        contract.normalization,
-        num_classes=len(contract.class_names),
-        batch_size=batch_size,
-        chip_size_px=contract.chip_size_px,
-    )

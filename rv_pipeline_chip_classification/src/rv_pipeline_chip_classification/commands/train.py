@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,6 +25,7 @@ from rv_pipeline_chip_classification.data.chip_store import ChipStore
 from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.model.backbones import build_model
 from rv_pipeline_chip_classification.model.batches import Batches
+from rv_pipeline_chip_classification.model.calibration import fit_temperature
 from rv_pipeline_chip_classification.model.checkpoint import (
     Checkpoint,
     delete_checkpoint,
@@ -34,6 +35,7 @@ from rv_pipeline_chip_classification.model.checkpoint import (
 from rv_pipeline_chip_classification.model.contract import ModelContract, merge_channel_names
 from rv_pipeline_chip_classification.model.device import best_device, num_threads, reproducible
 from rv_pipeline_chip_classification.model.normalize import Normalization, normalization_for
+from rv_pipeline_chip_classification.model.scoring import Scores
 from rv_pipeline_chip_classification.model.training import Recipe, TrainControl, Trainer
 from rv_pipeline_chip_classification.model.weights import initialise_from, read_weights, save_weights
 
@@ -249,25 +251,35 @@ def _resume(trainer: Trainer, storage: Storage, key: str) -> None:
 
 def _write_outputs(trainer: Trainer, data: TrainingData, storage: Storage) -> None:
     weights = trainer.use_best()
-    metrics = _metrics_of(trainer, data)
+    validation, temperature = _validate(trainer)
+    contract = replace(data.contract, temperature=temperature)
+    metrics = _metrics_of(trainer, data, validation)
     with storage.output_file(WEIGHTS) as path:
         save_weights(weights, path)
-    storage.write_text(CONTRACT, json.dumps(data.contract.to_json(), indent=1) + "\n")
+    storage.write_text(CONTRACT, json.dumps(contract.to_json(), indent=1) + "\n")
     storage.write_text(METRICS, json.dumps(metrics, indent=1) + "\n")
     storage.write_text(HISTORY, "".join(json.dumps(entry) + "\n" for entry in trainer.position.history))
 
 
-def _metrics_of(trainer: Trainer, data: TrainingData) -> dict[str, Any]:
-    names, recipe, position = data.contract.class_names, trainer.recipe, trainer.position
-    plain_training = Batches(data.train, data.contract.normalization, trainer.training.batch_size, is_shuffled=False)
-    validation = None if trainer.validation is None else trainer.score(trainer.validation).to_json(names)
+def _validate(trainer: Trainer) -> tuple[Scores | None, float]:
+    """What the resulting weights make of the validation chips, and the temperature that suits their logits."""
+    if trainer.validation is None:
+        return None, 1.0
+    logits: list[torch.Tensor] = []
+    scores = trainer.score(trainer.validation, collect=logits.append)
+    return scores, fit_temperature(torch.cat(logits).numpy(), trainer.validation.source.class_ids)
+
+
+def _metrics_of(trainer: Trainer, data: TrainingData, validation: Scores | None) -> dict[str, Any]:
+    names, position = data.contract.class_names, trainer.position
+    plain = Batches(data.train, data.contract.normalization, trainer.training.batch_size, is_shuffled=False)
     return {
         "num_epochs": position.epoch,
-        "stopped_early": position.epoch < recipe.num_epochs,
+        "stopped_early": position.epoch < trainer.recipe.num_epochs,
         "best_epoch": position.best_epoch or position.epoch,
         "chosen_by": "validation_loss" if position.best_epoch else "last epoch",
         "num_train_chips": data.train.num_chips,
         "num_validation_chips": data.validation.num_chips,
-        "train": trainer.score(plain_training).to_json(names),
-        "validation": validation,
+        "train": trainer.score(plain).to_json(names),
+        "validation": None if validation is None else validation.to_json(names),
     }

@@ -36,12 +36,13 @@ class Aoi:
         """Which windows lie inside the area (or, if not `within`, share any area with it): (N,) bool."""
         if self.area is None or not len(windows):
             return np.ones(len(windows), np.bool_)
-        boxes = window_boxes(clip_windows(windows, self.extent))
+        inside = clip_windows(windows, self.extent)
         selected: NDArray[np.bool_]
         if within:
-            selected = shapely.covers(self.area, boxes)
+            selected = shapely.covers(self.area, window_boxes(inside))
         else:
-            selected = shapely.intersects(self.area, boxes) & ~shapely.touches(self.area, boxes)
+            # The area is a little larger than drawn: windows that only touch what was drawn share none.
+            selected = shapely.intersects(self.area, window_boxes(inside, inset_px=2 * _TOLERANCE_PX))
         return selected
 
     def bounds(self) -> Window:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,6 @@ from numpy.typing import NDArray
 from rv_pipeline_chip_classification.data.grid import Pixels
 from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.data.windows import Window, WindowArray, grid_shape
-
 
 #: How many chips to read at once, given the pixels of each.
 BatchSizeOf = Callable[[int], int]
@@ -92,9 +92,7 @@ class CellGrid:
                 self._cut_row(pixels, begin - row * num_cols, chips[place], valid[place])
             yield CellChips(first, self.windows(first, stop), chips, None if valid.all() else valid)
 
-    def _cut_row(
-        self, pixels: Pixels, first_col: int, chips: NDArray[Any], valid: NDArray[np.bool_]
-    ) -> None:
+    def _cut_row(self, pixels: Pixels, first_col: int, chips: NDArray[Any], valid: NDArray[np.bool_]) -> None:
         """Fill chips of one row of cells, from the cell in column `first_col` on."""
         height, width = pixels.values.shape[:2]
         num_whole = max(0, (width - self.size_px) // self.stride_px + 1 - first_col)
@@ -141,7 +139,7 @@ class CellList:
         sizes = self.all_windows[:, 2:]
         changes = np.flatnonzero((sizes[1:] != sizes[:-1]).any(axis=1)) + 1
         bounds = [0, *changes.tolist(), self.num_cells]
-        for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
+        for begin, end in pairwise(bounds):
             batch_size = batch_size_of(int(sizes[begin].prod())) if end > begin else 1
             for first in range(begin, end, batch_size):
                 yield self._read(raster, first, min(first + batch_size, end))

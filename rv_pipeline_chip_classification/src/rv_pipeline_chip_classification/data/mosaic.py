@@ -40,6 +40,7 @@ class Mosaic:
         self.files = place_files(files)
         first = files[0]
         self.dtype, self.num_channels, self.channel_names = first.dtype, first.num_channels, first.channel_names
+        self.file_channels = first.file_channels
         self.block_shape = (max(file.block_shape[0] for file in files), max(file.block_shape[1] for file in files))
         self.file_pixel_bytes = first.file_pixel_bytes
         self.grid = _union_grid(first.grid, [placed.box for placed in self.files])

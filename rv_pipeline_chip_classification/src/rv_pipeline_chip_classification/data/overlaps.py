@@ -36,10 +36,11 @@ class Overlaps(NamedTuple):
     areas_px2: NDArray[np.float64]
 
 
-def window_boxes(windows: WindowArray) -> Polygons:
-    """Windows (N, 4) as shapely polygons (N,)."""
-    rows, cols = windows[:, 0], windows[:, 1]
-    boxes: Polygons = shapely.box(cols, rows, cols + windows[:, 3], rows + windows[:, 2])
+def window_boxes(windows: WindowArray, *, inset_px: float = 0.0) -> Polygons:
+    """Windows (N, 4) as shapely polygons (N,), each side moved inwards by `inset_px`."""
+    top, left = windows[:, 0] + inset_px, windows[:, 1] + inset_px
+    bottom, right = windows[:, 0] + windows[:, 2] - inset_px, windows[:, 1] + windows[:, 3] - inset_px
+    boxes: Polygons = shapely.box(left, top, right, bottom)
     return boxes
 
 

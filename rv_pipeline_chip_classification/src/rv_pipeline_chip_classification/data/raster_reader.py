@@ -88,6 +88,7 @@ class RasterFile:
         dtype: of its pixels.
         num_channels: how many channels are read.
         channel_names: their descriptions in the file, None where there is none.
+        file_channels: which channels of the file they are, 0-based.
         block_shape: (rows, cols) of the blocks it is stored in.
         file_pixel_bytes: bytes of one pixel of all bands, which is what reading a block costs.
     """
@@ -111,6 +112,7 @@ class RasterFile:
         self.dtype = self._common_dtype()
         self.num_channels = len(self._bands)
         self.channel_names = tuple(dataset.descriptions[band - 1] for band in self._bands)
+        self.file_channels = tuple(band - 1 for band in self._bands)
         self.block_shape: tuple[int, int] = dataset.block_shapes[self._bands[0] - 1]
         self.file_pixel_bytes = dataset.count * self.dtype.itemsize
         self._nodata: tuple[Any, ...] = ()

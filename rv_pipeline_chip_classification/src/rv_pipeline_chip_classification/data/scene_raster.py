@@ -44,6 +44,7 @@ class SceneRaster:
         dtype: of the pixels.
         num_channels: channels after `channel_order`.
         channel_names: their descriptions in the file, None where there is none.
+        file_channels: which channels of the file they are, 0-based.
     """
 
     def __init__(self, raster: RasterSourceConfig, scene_id: str) -> None:
@@ -61,6 +62,7 @@ class SceneRaster:
         self.dtype: np.dtype[Any] = self._source.dtype
         self.num_channels: int = self._source.num_channels
         self.channel_names: tuple[str | None, ...] = self._source.channel_names
+        self.file_channels: tuple[int, ...] = self._source.file_channels
 
     def read(self, window: Window) -> Pixels:
         """The pixels of any window; outside the extent they are 0 and not valid.

@@ -29,6 +29,7 @@ class ModelContract:
         class_colors: `#rrggbb` by class id.
         chip_size_px: side of the chips that it learnt from.
         cell_size_px: side of the cells that it classifies.
+        temperature: what logits are divided by before the softmax, fitted on validation chips (1: not fitted).
     """
 
     backbone: str
@@ -39,6 +40,7 @@ class ModelContract:
     class_colors: tuple[str, ...]
     chip_size_px: int
     cell_size_px: int
+    temperature: float = 1.0
 
     @property
     def num_channels(self) -> int:
@@ -64,6 +66,7 @@ class ModelContract:
             ],
             "chip_size_px": self.chip_size_px,
             "cell_size_px": self.cell_size_px,
+            "temperature": self.temperature,
         }
 
     @classmethod
@@ -85,6 +88,7 @@ class ModelContract:
                 class_colors=tuple(str(entry["color"]) for entry in plain["classes"]),
                 chip_size_px=int(plain["chip_size_px"]),
                 cell_size_px=int(plain["cell_size_px"]),
+                temperature=float(plain["temperature"]),
             )
             contract._check()
         except (KeyError, TypeError, ValueError) as err:
@@ -96,6 +100,8 @@ class ModelContract:
             raise ValueError("channels and normalisation do not go together")
         if not self.class_names or self.chip_size_px < 1 or self.cell_size_px < 1:
             raise ValueError("it has no classes, or no size")
+        if not 0 < self.temperature < float("inf"):
+            raise ValueError(f"its temperature is {self.temperature}")
 
     @classmethod
     def from_text(cls, text: str | bytes, *, where: str) -> ModelContract:

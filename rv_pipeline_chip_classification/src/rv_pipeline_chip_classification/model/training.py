@@ -236,8 +236,16 @@ class Trainer:
             "is_best": validated is not None and validated.loss < best_loss,
         }
 
-    def score(self, batches: Batches, watch: _Watch | None = None) -> Scores:
-        """Loss and confusion matrix of the averaged network over some batches."""
+    def score(
+        self, batches: Batches, watch: _Watch | None = None, collect: Callable[[Tensor], object] | None = None
+    ) -> Scores:
+        """Loss and confusion matrix of the averaged network over some batches.
+
+        Args:
+            batches: an epoch of them is gone through.
+            watch: looks between batches whether the task must end.
+            collect: called with the logits (B, K) of each batch, on the CPU.
+        """
         tally = Tally(self.num_classes, self.device)
         for batch in batches.epoch(0):
             truth = torch.from_numpy(batch.class_ids).to(self.device)
@@ -245,6 +253,8 @@ class Trainer:
                 logits = self.averaged.module(to_device(batch.chips, self.device)).float()
                 loss = nn.functional.cross_entropy(logits, truth, weight=self._class_weights, reduction="sum")
             tally.add(loss, logits, truth)
+            if collect is not None:
+                collect(logits.cpu())
             if watch is not None:
                 watch.look()
         return tally.scores()

@@ -17,19 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors.torch
-from rv_core.archives import check_zip
 from rv_core.errors import DataError, Finding, nearest
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from rv_pipeline_chip_classification.bundle_file import WEIGHTS, open_bundle, refuse_pickle
 from rv_pipeline_chip_classification.model.backbones import first_conv_name, head_name
 
 Tensors = Mapping[str, Tensor]
-_CONVERT = (
-    "where you trust the file, convert it once: safetensors.torch.save_file("
-    "torch.load('weights.pth', weights_only=True), 'weights.safetensors')"
-)
-_BUNDLE_MEMBERS = {"bundle.json", "model.safetensors"}
 
 
 @dataclass(frozen=True)
@@ -58,31 +53,11 @@ def read_weights(path: Path, *, shown: str) -> dict[str, Tensor]:
     refuse_pickle(path, shown=shown)
     try:
         if zipfile.is_zipfile(path):
-            return safetensors.torch.load(_from_bundle(path, shown))
+            return dict(safetensors.torch.load(open_bundle(path, shown=shown).read(WEIGHTS)))
         return dict(safetensors.torch.load_file(path))
     except (SafetensorError, OSError, ValueError) as err:
         fix = "weights are read from .safetensors files and from model bundles of rv"
         raise DataError("this file holds no weights that can be read", where=shown, why=str(err), fix=fix) from err
-
-
-def refuse_pickle(path: Path, *, shown: str) -> None:
-    """Raise DataError if a file is a pickle, bare or in a zip as torch.save writes it."""
-    with path.open("rb") as file:
-        start = file.read(2)
-    is_pickle = start[:1] == b"\x80" and start[1:] <= b"\x05"
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as opened:
-            is_pickle = any(name.endswith(".pkl") for name in opened.namelist())
-    if is_pickle:
-        why = "a pickle can run any code when it is opened"
-        raise DataError("this is a pickle of torch, which is refused", where=shown, why=why, fix=_CONVERT)
-
-
-def _from_bundle(path: Path, shown: str) -> bytes:
-    if not set(check_zip(path, source=shown)) >= _BUNDLE_MEMBERS:
-        raise ValueError("a zip, but no model bundle of rv")
-    with zipfile.ZipFile(path) as opened:
-        return opened.read("model.safetensors")
 
 
 def initialise_from(model: nn.Module, tensors: Tensors, *, shown: str) -> LoadedWeights:

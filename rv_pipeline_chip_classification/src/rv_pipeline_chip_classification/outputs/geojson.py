@@ -50,7 +50,7 @@ class GeoJsonWriter:
     """Writes the cells of one scene to a text file as they come; call `close` at the end.
 
     Args:
-        file: open for writing, with `\\n` as the end of a line.
+        file: open for writing, with the newline as the end of a line.
         grid: of the scene.
         scene_id: what the property `scene` says.
         class_names: by class id.

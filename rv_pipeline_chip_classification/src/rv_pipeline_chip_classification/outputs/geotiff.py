@@ -70,9 +70,11 @@ class GridRasterWriter:
         self._values = np.empty((size, len(class_names)), np.float32)
 
     def _describe(self, names: Sequence[str], colors: Sequence[str]) -> None:
-        self._classes.write_colormap(1, {class_id: _rgba(color) for class_id, color in enumerate(colors)})
+        table = {class_id: _rgba(color) for class_id, color in enumerate(colors)}
+        self._classes.write_colormap(1, {**table, self._nodata: (0, 0, 0, 0)})
         self._classes.set_band_description(1, "class_id")
         self._classes.update_tags(1, **{f"class_{class_id}": name for class_id, name in enumerate(names)})
+        # Or GDAL takes the fourth of four classes for transparency.
         self._scores.colorinterp = [ColorInterp.gray] + [ColorInterp.undefined] * (len(names) - 1)
         for band, name in enumerate(names, 1):
             self._scores.set_band_description(band, name)

@@ -1,0 +1,288 @@
+"""Predicting images with a bundle: which channels, which files, one error block per bad image. See `predict_cli.py`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, NoReturn
+
+from rv_core import uris
+from rv_core.cli.output import print_error, print_text
+from rv_core.errors import EXIT_DONE, EXIT_FAILED, DataError, Finding, RvError, UsageError
+from rv_core.storage import Storage, local_copy
+from rv_pipeline_chip_classification.bundle_file import Bundle, open_bundle
+from rv_pipeline_chip_classification.config import RasterSourceConfig
+from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.model.contract import ModelContract, check_image, match_channels
+
+if TYPE_CHECKING:
+    from rv_pipeline_chip_classification.commands.predict import SceneWriter
+
+_MAX_LIST_BYTES = 64 * 1024**2
+
+
+@dataclass(frozen=True)
+class PredictionRequest:
+    """What the command line asks for.
+
+    Args:
+        bundle: path or URI.
+        images: paths or URIs; `@FILE` stands for the lines of a file.
+        output: folder or URI.
+        channel_order: as typed, or None.
+        batch_size: windows per forward pass.
+        stride_px: step between cells, or None for that of the bundle.
+        write_geotiff: whether GeoTIFFs are written.
+    """
+
+    bundle: str
+    images: tuple[str, ...]
+    output: str
+    channel_order: str | None = None
+    batch_size: int = 256
+    stride_px: int | None = None
+    write_geotiff: bool = True
+
+
+@dataclass(frozen=True)
+class ImageJob:
+    """One image, looked at.
+
+    Args:
+        image: path or URI.
+        stem: of its outputs.
+        channels: 0-based channels of the file in the model's order; None is all but alpha.
+        note: what the user should know about the channels; "" if nothing.
+    """
+
+    image: str
+    stem: str
+    channels: tuple[int, ...] | None
+    note: str
+
+
+def predict_images(request: PredictionRequest) -> int:
+    """Predict all images of a request; a bad image costs an error block, and the others are still predicted.
+
+    Returns:
+        The exit code: 0, or 1 if an image could not be predicted.
+
+    Raises:
+        UsageError: if the command line does not go together; nothing was done then.
+        DataError: if the bundle cannot be used.
+    """
+    images = expand_lists(request.images)
+    stems = stems_of(images, request.output)
+    order = parse_channel_order(request.channel_order)
+    bundle = open_bundle(local_copy(request.bundle), shown=request.bundle)
+    jobs, num_bad = [], 0
+    for image, stem in zip(images, stems, strict=True):
+        try:
+            jobs.append(look_at(image, stem, bundle.contract, order))
+        except RvError as err:
+            print_error(str(err))
+            num_bad += 1
+    num_bad += _predict_all(jobs, bundle, request) if jobs else 0
+    if num_bad:
+        print_error(f"{num_bad} of {len(images)} images could not be predicted")
+    return EXIT_FAILED if num_bad else EXIT_DONE
+
+
+def expand_lists(words: Iterable[str]) -> list[str]:
+    """The images of a command line, `@FILE` replaced by the lines of the file (blank ones and `#` comments left out).
+
+    Raises:
+        UsageError: if a list cannot be read, or nothing is left, or an image is given twice.
+    """
+    images: list[str] = []
+    for word in words:
+        images += _lines_of(word[1:]) if word.startswith("@") else [word]
+    if not images:
+        raise UsageError("no image is given", fix="name at least one, or put one per line into the list")
+    twice = sorted({image for image in images if images.count(image) > 1}) if len(set(images)) < len(images) else []
+    if twice:
+        raise UsageError(f"{twice[0]} is given more than once")
+    return images
+
+
+def _lines_of(path: str) -> list[str]:
+    try:
+        if os.path.getsize(path) > _MAX_LIST_BYTES:
+            raise UsageError("the list of images is too large", where=path)
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as err:
+        raise UsageError("the list of images cannot be read", where=path, why=str(err)) from err
+    return [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
+
+
+def stems_of(images: Sequence[str], output: str) -> list[str]:
+    """What the outputs of each image are called.
+
+    Raises:
+        UsageError: if outputs of two images have one name (also without regard to case), or would replace an image.
+    """
+    stems = [_stem(image) for image in images]
+    findings, owners = [], dict[str, str]()
+    local_images = {os.path.realpath(uris.local_path(image)) for image in images if uris.is_local(image)}
+    for image, stem in zip(images, stems, strict=True):
+        for name in _output_names(stem):
+            owner = owners.setdefault(name.casefold(), image)
+            if owner != image:
+                findings.append(Finding(image, f"its output {name} is also that of {owner}"))
+            elif uris.is_local(output) and os.path.realpath(Path(uris.local_path(output)) / name) in local_images:
+                findings.append(Finding(image, f"its output {name} would replace an image"))
+    if findings:
+        fix = "predict them into different folders, each with a command of its own"
+        raise UsageError("outputs clash; nothing was done", where=output, findings=findings[:20], fix=fix)
+    return stems
+
+
+def _stem(image: str) -> str:
+    stem = PurePosixPath(uris.name_of(image.replace("!", "/"))).stem
+    if not stem or stem.startswith("."):
+        raise UsageError("an image has no name to call its outputs by", where=image)
+    return stem
+
+
+def _output_names(stem: str) -> tuple[str, ...]:
+    return f"{stem}.geojson", f"{stem}.tif", f"{stem}.scores.tif"
+
+
+def parse_channel_order(text: str | None) -> tuple[int, ...] | None:
+    """`"2,1,0"` as numbers.
+
+    Raises:
+        UsageError: if it is something else.
+    """
+    if text is None:
+        return None
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isascii() and word.isdigit() for word in words):
+        raise UsageError(f"--channel-order {text!r} is no list of channels", fix="write for instance 2,1,0 (from 0)")
+    return tuple(int(word) for word in words)
+
+
+def look_at(image: str, stem: str, contract: ModelContract, order: tuple[int, ...] | None) -> ImageJob:
+    """Open an image's header and decide which of its channels the model sees; pixels are not read.
+
+    Raises:
+        DataError: if it cannot be opened, or does not fit the model.
+    """
+    channels, note = order, ""
+    if order is None:
+        with SceneRaster(RasterSourceConfig(uris=[image]), stem) as raster:
+            names, own = raster.channel_names, raster.file_channels
+        channels, note = choose_channels(contract, names, own, where=image)
+    with SceneRaster(_source(image, channels), stem) as raster:
+        check_image(contract, raster.num_channels, raster.dtype, where=image)
+    return ImageJob(image, stem, channels, note)
+
+
+def choose_channels(
+    contract: ModelContract, names: Sequence[str | None], file_channels: Sequence[int], *, where: str
+) -> tuple[tuple[int, ...] | None, str]:
+    """The channels of a file in the model's order: by their names where both have names, else by position.
+
+    Args:
+        contract: of the model.
+        names: descriptions of the channels, None where there is none.
+        file_channels: where each of them is in the file, 0-based.
+        where: the image, for messages.
+
+    Returns:
+        (channels or None for all, what the user should know).
+
+    Raises:
+        DataError: if a name that the model needs is missing.
+    """
+    # Too few channels are better told by their number than by the names that are missing.
+    has_names = all(contract.channels) and any(names) and len(names) >= contract.num_channels
+    by_name = match_channels(contract, names, where=where) if has_names else None
+    if by_name is None:
+        whose = "the image" if all(contract.channels) else "the bundle"
+        return None, f"channels are taken by position, because {whose} does not name them"
+    channels = tuple(file_channels[index] for index in by_name)
+    if channels == tuple(file_channels):
+        return None, ""
+    return channels, f"channels are matched by name: {','.join(map(str, channels))}"
+
+
+def _source(image: str, channels: Sequence[int] | None) -> RasterSourceConfig:
+    return RasterSourceConfig(uris=[image], channel_order=None if channels is None else list(channels))
+
+
+def _predict_all(jobs: Sequence[ImageJob], bundle: Bundle, request: PredictionRequest) -> int:
+    """Predict images with one model; returns how many failed."""
+    from rv_pipeline_chip_classification.commands.predict import SceneWriter
+    from rv_pipeline_chip_classification.inference import Classifier
+    from rv_pipeline_chip_classification.model.trained import load_model
+
+    with bundle.weights_file() as weights:
+        model = load_model(bundle.contract, weights, shown=request.bundle)
+    classifier = Classifier(model, bundle.contract, batch_size=request.batch_size)
+    writer = SceneWriter(classifier, request.write_geotiff)
+    storage = Storage(request.output, attempt_tag=str(os.getpid()))
+    stride_px = request.stride_px or bundle.stride_px or bundle.contract.cell_size_px
+    num_bad = 0
+    for number, job in enumerate(jobs, 1):
+        try:
+            _predict_one(job, f"[{number}/{len(jobs)}]", writer, storage, stride_px)
+        except DataError as err:
+            print_error(str(err))
+            num_bad += 1
+    return num_bad
+
+
+def _predict_one(job: ImageJob, label: str, writer: SceneWriter, storage: Storage, stride_px: int) -> None:
+    from rv_pipeline_chip_classification.commands.predict import PredictionNames
+    from rv_pipeline_chip_classification.data.cell_windows import CellGrid
+
+    names = PredictionNames(job.stem)
+    with SceneRaster(_source(job.image, job.channels), job.stem) as raster, _LiveLine(f"{label} {job.image}") as line:
+        cells = CellGrid(raster.extent, writer.contract.cell_size_px, stride_px)
+        counts = writer.write(raster, cells, names, storage, line)
+    rest = f", {counts.num_without_data} without data" if counts.num_without_data else ""
+    rate = counts.num_cells / max(counts.seconds, 1e-6)
+    print_text(
+        f"{label} {job.image} -> {storage.uri(names.geojson)}: {counts.num_cells} cells{rest}"
+        f" in {counts.seconds:.1f} s ({rate:.0f}/s)"
+    )
+    if job.note:
+        print_text(f"    {job.note}")
+
+
+class _LiveLine:
+    """Progress of one image on a terminal; silent elsewhere."""
+
+    stop_requested = False
+
+    def __init__(self, label: str) -> None:
+        self._label, self._is_live, self._shown_s = label, sys.stderr.isatty(), 0.0
+
+    def progress(self, done: int, total: int, **numbers: float) -> None:
+        """Rewrite the line, at most ten times a second."""
+        now = time.monotonic()
+        if self._is_live and now - self._shown_s > 0.1:
+            self._shown_s = now
+            rate = f", {numbers['cells_per_s']:.0f}/s" if "cells_per_s" in numbers else ""
+            sys.stderr.write(f"\r\x1b[K{self._label}: {done} of {total} cells{rate}")
+            sys.stderr.flush()
+
+    def record(self, **counts: float) -> None:
+        """Nothing keeps counts here."""
+
+    def stopped(self) -> NoReturn:
+        """Never called: Ctrl-C ends the process."""
+        raise KeyboardInterrupt
+
+    def __enter__(self) -> _LiveLine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_live:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()

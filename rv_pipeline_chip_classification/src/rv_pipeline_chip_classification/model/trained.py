@@ -1,0 +1,50 @@
+"""A trained model as `train` leaves it and as a bundle holds it: its contract and its weights.
+
+`train/model.json` is the `ModelContract`, `train/model.safetensors` the weights.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from rv_core.storage import Storage
+from rv_pipeline_chip_classification.model.backbones import build_model
+from rv_pipeline_chip_classification.model.contract import ModelContract
+from rv_pipeline_chip_classification.model.weights import load_exactly, read_weights
+
+__all__ = ["CONTRACT", "WEIGHTS", "ModelContract", "load_model", "read_trained"]
+
+WEIGHTS, CONTRACT = "train/model.safetensors", "train/model.json"
+
+
+def load_model(contract: ModelContract, weights: Path, *, shown: str = "") -> nn.Module:
+    """A trained model in eval mode, on the CPU.
+
+    Args:
+        contract: of the model.
+        weights: its safetensors file.
+        shown: what to call the file in messages; its path when "".
+
+    Raises:
+        DataError: if the weights cannot be read or do not fit.
+    """
+    shown = shown or str(weights)
+    # The initial weights are thrown away: torch's global random state stays as it was.
+    with torch.random.fork_rng(devices=[]):
+        model = build_model(contract.backbone, contract.num_channels, contract.num_classes)
+    load_exactly(model, read_weights(weights, shown=shown), shown=shown)
+    return model.eval()
+
+
+def read_trained(storage: Storage) -> tuple[ModelContract, Path]:
+    """The contract of the model under a root, and a local path of its weights.
+
+    Raises:
+        DataError: if the contract is damaged.
+        StorageError: if a file is not there.
+    """
+    contract = ModelContract.from_text(storage.read_text(CONTRACT), where=storage.uri(CONTRACT))
+    return contract, storage.input_file(WEIGHTS)

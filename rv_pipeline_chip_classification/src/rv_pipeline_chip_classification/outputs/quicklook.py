@@ -1,0 +1,234 @@
+"""A picture of a scene: image, true cells and predicted cells side by side, with the classes below.
+
+Pillow draws it: it brings a font, and rasters of a few hundred pixels need no more. The same input gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from rv_pipeline_chip_classification.config import ChipConfig, ClassConfig, SceneConfig
+from rv_pipeline_chip_classification.data.cells import LabelledCells, label_cells
+from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.data.windows import Window, WindowArray
+from rv_pipeline_chip_classification.outputs.geojson import read_predictions
+
+#: Longer side of a panel in pixels; an image is brought near it by whole steps and then resampled.
+PANEL_PX = 460
+_MARGIN_PX, _GAP_PX, _TITLE_PX, _CAPTION_PX, _LEGEND_PX = 24, 16, 40, 24, 26
+_PAPER, _INK, _SOFT_INK, _NO_CELL, _NO_DATA = "#ffffff", "#1f2328", "#59636e", "#eceef0", "#c9ced4"
+_STRETCH_PERCENT = (2.0, 98.0)
+_RGB_NAMES = (("red", "green", "blue"), ("r", "g", "b"))
+
+Rgb = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture with what is written above it.
+
+    Args:
+        caption: a word or two.
+        pixels: (H, W, 3) uint8.
+    """
+
+    caption: str
+    pixels: Rgb
+
+
+def write_quicklook(
+    scene: SceneConfig,
+    classes: ClassConfig,
+    chip: ChipConfig,
+    *,
+    predictions: Path,
+    target: Path,
+    title: str,
+    note: str = "",
+) -> None:
+    """Write a PNG of a predicted scene; without labels there is no panel for the truth.
+
+    Args:
+        scene: the scene.
+        classes: names and colours.
+        chip: the cell size of labels that name none, and the rule of the AOI.
+        predictions: the scene's GeoJSON that `predict` wrote.
+        target: where the PNG goes.
+        title: written at the top left.
+        note: written at the top right, for instance "synthetic".
+
+    Raises:
+        DataError: if image, labels or predictions cannot be read.
+    """
+    with SceneRaster(scene.raster, scene.id) as raster:
+        extent = raster.extent
+        image = render_image(raster)
+    windows, class_ids = _predicted_cells(predictions)
+    panels, caption = [Panel("image", image)], "prediction"
+    if scene.labels is not None:
+        truth = label_cells(scene, classes, chip)
+        panels.append(Panel("truth", render_cells(truth.windows, truth.class_ids, classes, extent)))
+        caption += _hits_in_words(truth, windows, class_ids)
+    panels.append(Panel(caption, render_cells(windows, class_ids, classes, extent)))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    compose(panels, classes, title=title, note=note).save(target, format="PNG", optimize=True)
+
+
+def _predicted_cells(path: Path) -> tuple[WindowArray, NDArray[np.int64]]:
+    cells = list(read_predictions(path, where=str(path)))
+    windows = np.array([cell.window for cell in cells], np.int64).reshape(-1, 4)
+    return windows, np.array([-1 if cell.class_id is None else cell.class_id for cell in cells], np.int64)
+
+
+def _hits_in_words(truth: LabelledCells, windows: WindowArray, class_ids: NDArray[np.int64]) -> str:
+    predicted = dict(zip(map(tuple, windows.tolist()), class_ids.tolist(), strict=True))
+    pairs = zip(map(tuple, truth.windows.tolist()), truth.class_ids.tolist(), strict=True)
+    hits = [predicted[window] == true_id for window, true_id in pairs if predicted.get(window, -1) >= 0]
+    return f": {sum(hits)} of {len(hits)} labelled cells right" if hits else ""
+
+
+def render_image(raster: SceneRaster) -> Rgb:
+    """The extent in colours, every so-many-th pixel of it: (H, W, 3) uint8; what is not valid is grey.
+
+    Channels described as red, green and blue are shown as such, else the first three, or the only one in grey; each is
+    stretched from its 2nd to its 98th percentile.
+    """
+    extent = raster.extent
+    step = max(1, max(extent.height, extent.width) // (2 * PANEL_PX))
+    values, valid = _sampled(raster, step)
+    channels = rgb_channels(raster.channel_names)
+    pixels = np.stack([_stretched(values[..., channel], valid) for channel in channels], axis=2)
+    if pixels.shape[2] == 1:
+        pixels = np.repeat(pixels, 3, axis=2)
+    pixels[~valid] = _rgb(_NO_DATA)
+    return pixels
+
+
+def _sampled(raster: SceneRaster, step: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Every step-th row and column of the extent, strip by strip, so that no large scene is held."""
+    extent = raster.extent
+    shape = (-(-extent.height // step), -(-extent.width // step))
+    values = np.zeros((*shape, raster.num_channels), raster.dtype)
+    valid = np.zeros(shape, np.bool_)
+    for box, pixels in raster.iter_strips(extent):
+        rows, cols = _samples(box.row_off - extent.row_off, box.height, step), _samples(
+            box.col_off - extent.col_off, box.width, step
+        )
+        place = (slice(rows.target, rows.target_end), slice(cols.target, cols.target_end))
+        values[place] = pixels.values[rows.first :: step, cols.first :: step]
+        valid[place] = True if pixels.valid is None else pixels.valid[rows.first :: step, cols.first :: step]
+    return values, valid
+
+
+@dataclass(frozen=True)
+class _Samples:
+    first: int
+    target: int
+    target_end: int
+
+
+def _samples(offset: int, length: int, step: int) -> _Samples:
+    """Which elements of a piece are multiples of the step, and where they go."""
+    target, target_end = -(-offset // step), -(-(offset + length) // step)
+    return _Samples(target * step - offset, target, target_end)
+
+
+def rgb_channels(names: Sequence[str | None]) -> list[int]:
+    """The channels to show as red, green and blue, or the one to show in grey."""
+    folded = [(name or "").strip().casefold() for name in names]
+    for wanted in _RGB_NAMES:
+        if all(folded.count(name) == 1 for name in wanted):
+            return [folded.index(name) for name in wanted]
+    return [0, 1, 2] if len(folded) >= 3 else [0]
+
+
+def _stretched(channel: NDArray[Any], valid: NDArray[np.bool_]) -> Rgb:
+    inside = channel[valid].astype(np.float64)
+    if not inside.size:
+        return np.zeros(channel.shape, np.uint8)
+    low, high = np.percentile(inside, _STRETCH_PERCENT)
+    scaled = (np.where(valid, channel, low).astype(np.float64) - low) / max(high - low, 1e-12)
+    return np.asarray(np.round(255 * np.clip(scaled, 0, 1)), np.uint8)
+
+
+def render_cells(windows: WindowArray, class_ids: NDArray[np.int64], classes: ClassConfig, extent: Window) -> Rgb:
+    """Cells in the colours of their classes on light grey: (H, W, 3) uint8, at most twice the size of a panel.
+
+    Args:
+        windows: (N, 4) int64; later ones lie on top.
+        class_ids: (N,) int64, negative for a cell without data.
+        classes: names and colours.
+        extent: what is shown.
+    """
+    scale = min(1.0, 2 * PANEL_PX / max(extent.height, extent.width))
+    shape = (max(1, round(extent.height * scale)), max(1, round(extent.width * scale)), 3)
+    pixels = np.full(shape, _rgb(_NO_CELL), np.uint8)
+    colors = np.array([_rgb(classes.color_of(index)) for index in range(len(classes.names))] + [_rgb(_NO_DATA)])
+    begins = windows[:, :2] - (extent.row_off, extent.col_off)
+    corners = np.round(np.concatenate([begins, begins + windows[:, 2:]], axis=1) * scale).astype(np.int64)
+    for (top, left, bottom, right), class_id in zip(np.maximum(corners, 0).tolist(), class_ids.tolist(), strict=True):
+        pixels[top:bottom, left:right] = colors[max(class_id, -1)]
+    return pixels
+
+
+def _rgb(color: str) -> tuple[int, int, int]:
+    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
+
+
+def compose(panels: Sequence[Panel], classes: ClassConfig, *, title: str, note: str = "") -> Image.Image:
+    """Panels side by side under a title, over a legend of all classes."""
+    pictures = [_fitted(panel.pixels) for panel in panels]
+    height, panel_width = max(p.height for p in pictures), max(p.width for p in pictures)
+    width = max(900, 2 * _MARGIN_PX + len(panels) * panel_width + (len(panels) - 1) * _GAP_PX)
+    legend = _legend_places(classes.names, width - 2 * _MARGIN_PX)
+    top = _MARGIN_PX + _TITLE_PX + _CAPTION_PX
+    num_lines = legend[-1][1] + 1 if legend else 0
+    canvas = Image.new("RGB", (width, top + height + _GAP_PX + num_lines * _LEGEND_PX + _MARGIN_PX // 2), _PAPER)
+    draw = ImageDraw.Draw(canvas)
+    draw.text((_MARGIN_PX, _MARGIN_PX), title, _INK, font=_font(20))
+    draw.text((width - _MARGIN_PX, _MARGIN_PX + 4), note, _SOFT_INK, font=_font(14), anchor="ra")
+    for index, (panel, picture) in enumerate(zip(panels, pictures, strict=True)):
+        left = _MARGIN_PX + index * (panel_width + _GAP_PX)
+        draw.text((left, top - _CAPTION_PX + 2), panel.caption, _SOFT_INK, font=_font(14))
+        canvas.paste(picture, (left, top))
+    _draw_legend(draw, classes, legend, top + height + _GAP_PX)
+    return canvas
+
+
+def _fitted(pixels: Rgb) -> Image.Image:
+    """A picture whose longer side is a panel's; enlarged without blurring, made smaller with averaging."""
+    height, width = pixels.shape[:2]
+    factor = PANEL_PX / max(height, width)
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    resampling = Image.Resampling.NEAREST if factor >= 2 else Image.Resampling.LANCZOS
+    return Image.fromarray(pixels).resize(size, resampling)
+
+
+def _font(size_px: int) -> Any:
+    return ImageFont.load_default(size_px)
+
+
+def _legend_places(names: Sequence[str], width: int) -> list[tuple[int, int]]:
+    """Where each entry begins: (offset in pixels, line)."""
+    places, offset, line = [], 0, 0
+    for name in names:
+        needed = 24 + round(_font(14).getlength(name)) + 20
+        if offset and offset + needed > width:
+            offset, line = 0, line + 1
+        places.append((offset, line))
+        offset += needed
+    return places
+
+
+def _draw_legend(draw: Any, classes: ClassConfig, places: Sequence[tuple[int, int]], top: int) -> None:
+    for class_id, (offset, line) in enumerate(places):
+        left, upper = _MARGIN_PX + offset, top + line * _LEGEND_PX
+        draw.rectangle((left, upper, left + 15, upper + 15), classes.color_of(class_id), outline=_SOFT_INK)
+        draw.text((left + 23, upper + 8), classes.names[class_id], _INK, font=_font(14), anchor="lm")

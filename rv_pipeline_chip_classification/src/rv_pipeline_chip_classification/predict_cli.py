@@ -1,0 +1,52 @@
+"""`rv predict BUNDLE IMAGE… -o DIR`: classify images with a model bundle."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def predict(
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="A model-bundle.zip, or its URI.")],
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE…", help="Images that GDAL reads, or @FILE with one per line.")
+    ],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="DIR", help="Where the predictions go.")],
+    channel_order: Annotated[
+        str | None,
+        typer.Option(
+            metavar="2,1,0",
+            help="0-based channels of the images in the model's order (default: by band names, else by position).",
+        ),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Windows per forward pass at most.")] = 256,
+    stride_px: Annotated[
+        int | None,
+        typer.Option("--stride-px", min=1, metavar="N", help="Step between cells (default: that of the bundle)."),
+    ] = None,
+    geotiff: Annotated[bool, typer.Option("--geotiff/--no-geotiff", help="Write GeoTIFFs beside the GeoJSON.")] = True,
+) -> None:
+    """Classify images with a model bundle.
+
+    For each image: NAME.geojson (cells with their class and scores), NAME.tif (class ids) and NAME.scores.tif.
+
+    Examples:
+      rv predict out/bundle/model-bundle.zip scenes/*.tif -o predicted
+
+      rv predict model-bundle.zip @images.txt -o predicted --channel-order 2,1,0
+    """
+    from rv_pipeline_chip_classification.image_prediction import PredictionRequest, predict_images
+
+    request = PredictionRequest(
+        bundle=bundle,
+        images=tuple(images),
+        output=output,
+        channel_order=channel_order,
+        batch_size=batch_size,
+        stride_px=stride_px,
+        write_geotiff=geotiff,
+    )
+    code = predict_images(request)
+    if code:
+        raise typer.Exit(code)

@@ -1,0 +1,249 @@
+"""Pre-flight: planted faults are found before anything runs, each once, with its dotted path."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rv_core.errors import Finding
+from rv_pipeline_chip_classification.config import (
+    ChipClassificationConfig,
+    ChipConfig,
+    ClassConfig,
+    ClassRasterLabelsConfig,
+    DatasetConfig,
+    GeoJsonLabelsConfig,
+    ModelConfig,
+    PredictConfig,
+    RasterSourceConfig,
+    SceneConfig,
+)
+from rv_pipeline_chip_classification.preflight import deep_check
+from rv_pipeline_chip_classification.preflight_cheap import cheap_check
+
+NAMES = ["background", "forest"]
+Square = Callable[..., Any]
+
+
+class Scenes:
+    """Makes scenes of 64 px whose labels give both classes."""
+
+    def __init__(self, write_image: Callable[..., str], write_labels: Callable[..., str], square: Square) -> None:
+        self.write_image, self.write_labels, self.square = write_image, write_labels, square
+        self._array = np.random.default_rng(0).integers(1, 250, (64, 64, 3)).astype(np.uint8)
+
+    def image(self, name: str, **options: Any) -> str:
+        return self.write_image(f"{name}.tif", options.pop("array", self._array), **options)
+
+    def labels(self, name: str, **options: Any) -> GeoJsonLabelsConfig:
+        shapes = options.pop("shapes", [(self.square(0, 0, 30), {"class_name": "forest"})])
+        crs = {"crs": options.pop("crs")} if "crs" in options else {}
+        uri = self.write_labels(f"{name}.geojson", shapes, **crs)
+        defaults = {"background_class": "background", "use_intersection_over_cell": True}
+        return GeoJsonLabelsConfig(uri=uri, **{**defaults, **options})
+
+    def __call__(self, name: str, **options: Any) -> SceneConfig:
+        raster = options.pop("raster", None) or RasterSourceConfig(uris=[self.image(name)])
+        labels = options.pop("labels", None) or self.labels(name)
+        return SceneConfig(id=name, raster=raster, labels=labels, **options)
+
+
+@pytest.fixture
+def scenes(write_image: Callable[..., str], write_labels: Callable[..., str], square: Square) -> Scenes:
+    return Scenes(write_image, write_labels, square)
+
+
+def config_of(train: list[SceneConfig], *others: SceneConfig, **options: Any) -> ChipClassificationConfig:
+    dataset = DatasetConfig(train_scenes=train, test_scenes=list(others))
+    defaults = {"classes": ClassConfig(names=NAMES), "chip": ChipConfig(chip_size_px=16)}
+    return ChipClassificationConfig(root_uri="/root", dataset=dataset, **{**defaults, **options})
+
+
+def todo_of(config: ChipClassificationConfig) -> dict[str, list[str]]:
+    """Everything is to be done."""
+    train = [scene.id for scene in config.dataset.train_scenes]
+    test = [scene.id for scene in config.dataset.test_scenes]
+    return {"analyze": train, "chip": train, "train": ["all"], "predict": test, "eval": ["all"], "bundle": ["all"]}
+
+
+def all_findings(config: ChipClassificationConfig, todo: dict[str, list[str]] | None = None) -> list[Finding]:
+    todo = todo_of(config) if todo is None else todo
+    return [*cheap_check(config, todo), *deep_check(config, todo)]
+
+
+def errors(config: ChipClassificationConfig, todo: dict[str, list[str]] | None = None) -> dict[str, str]:
+    found = [finding for finding in all_findings(config, todo) if finding.severity == "error"]
+    assert len({finding.where for finding in found}) == len(found)
+    return {finding.where: str(finding) for finding in found}
+
+
+def warnings_of(config: ChipClassificationConfig) -> dict[str, str]:
+    return {finding.where: str(finding) for finding in all_findings(config) if finding.severity == "warning"}
+
+
+def test_a_good_config_has_no_findings(scenes: Scenes) -> None:
+    assert all_findings(config_of([scenes("a")], scenes("t"))) == []
+
+
+def test_planted_faults_are_each_found_once_with_their_path(scenes: Scenes, tmp_path: Path) -> None:
+    missing = scenes("missing", raster=RasterSourceConfig(uris=[str(tmp_path / "none.tif")]))
+    no_labels = scenes("nolabels")
+    no_labels.labels.uri = str(tmp_path / "none.geojson")  # type: ignore[union-attr]
+    cut = scenes("cut", raster=RasterSourceConfig(uris=[scenes.image("cut")]))
+    image = Path(cut.raster.uris[0])
+    image.write_bytes(image.read_bytes()[: image.stat().st_size // 2])
+    noise = tmp_path / "noise.tif"
+    noise.write_bytes(b"no raster at all")
+    far = scenes.labels("far", shapes=[(scenes.square(9000, 0, 30), {"class_id": 1})])
+    train = [
+        scenes("good"),
+        missing,
+        no_labels,
+        cut,
+        scenes("noise", raster=RasterSourceConfig(uris=[str(noise)])),
+        scenes("channel", raster=RasterSourceConfig(uris=[scenes.image("channel")], channel_order=[0, 1, 3])),
+        scenes("crop", raster=RasterSourceConfig(uris=[scenes.image("crop")], bbox=[60, 0, 10, 10])),
+        scenes("far", labels=far),
+        scenes("unknown", labels=scenes.labels("unknown", shapes=[(scenes.square(0, 0, 30), {"label": "forrest"})])),
+        scenes("empty", labels=scenes.labels("empty", shapes=[], background_class=None)),
+        scenes("two", raster=RasterSourceConfig(uris=[scenes.image("two", array=np.ones((64, 64, 2), np.uint8))])),
+        scenes("deep", raster=RasterSourceConfig(uris=[scenes.image("deep", array=np.ones((64, 64, 3), np.uint16))])),
+        scenes("aoi", aoi_uris=[scenes.write_labels("nothing.geojson", [])]),
+    ]
+    started = time.monotonic()
+    found = errors(config_of(train, scenes("t")))
+    assert time.monotonic() - started < 3
+    place = "dataset.train_scenes"
+    expected = {
+        f"{place}[1].raster.uris[0]": "there is no file",
+        f"{place}[2].labels.uri": "there is no file",
+        f"{place}[3].raster.uris": "cut short",
+        f"{place}[4].raster.uris": "not recognized",
+        f"{place}[5].raster.channel_order": "no channel 3",
+        f"{place}[6].raster.bbox": "leaves the image",
+        f"{place}[7].labels.uri": "do not overlap",
+        f"{place}[8].labels.uri": "did you mean 'forest'?",
+        f"{place}[9].labels.uri": "no polygon with a class",
+        f"{place}[10].raster": "2 channels of uint8, but 3 of uint8 in dataset.train_scenes[0]",
+        f"{place}[11].raster": "3 channels of uint16, but 3 of uint8",
+        f"{place}[12].aoi_uris": "has no polygon",
+    }
+    assert sorted(found) == sorted(expected)
+    for where, what in expected.items():
+        assert what in found[where]
+
+
+def test_only_what_will_run_is_opened(scenes: Scenes, tmp_path: Path) -> None:
+    broken = scenes("broken", raster=RasterSourceConfig(uris=[str(tmp_path / "none.tif")]))
+    config = config_of([scenes("good"), broken], scenes("t"))
+    assert errors(config, {"chip": ["good"], "predict": ["t"]}) == {}
+    assert errors(config, {"train": ["all"], "bundle": ["all"]}) == {}
+    assert list(errors(config, {"analyze": ["broken"]})) == ["dataset.train_scenes[1].raster.uris[0]"]
+
+
+def test_labels_are_only_opened_for_chips_and_evaluation(scenes: Scenes) -> None:
+    bad = scenes("bad", labels=scenes.labels("bad", shapes=[(scenes.square(0, 0, 9), {"class_id": 9})]))
+    config = config_of([scenes("good")], bad)
+    assert errors(config, {"predict": ["bad"]}) == {}
+    assert list(errors(config, {"eval": ["all"]})) == ["dataset.test_scenes[0].labels.uri"]
+
+
+def test_several_wrong_classes_of_one_file_are_several_findings(scenes: Scenes) -> None:
+    shapes = [(scenes.square(0, 0, 9), {"class_id": 9}), (scenes.square(0, 0, 9), {"label": "x"})]
+    config = config_of([scenes("a", labels=scenes.labels("a", shapes=shapes))])
+    found = [finding.what for finding in deep_check(config, todo_of(config)) if finding.severity == "error"]
+    assert len(found) == 2
+    assert all("a.geojson: features[" in what for what in found)
+
+
+def test_an_image_without_a_crs_takes_labels_in_pixels_with_a_warning(scenes: Scenes) -> None:
+    raster = RasterSourceConfig(uris=[scenes.image("a", crs=None)])
+    config = config_of([scenes("a", raster=raster, labels=scenes.labels("a", crs=None))])
+    assert errors(config) == {}
+    assert "taken as pixels" in warnings_of(config)["dataset.train_scenes[0].labels"]
+    degrees = config_of([scenes("b", raster=raster, labels=scenes.labels("b"))])
+    assert "do not overlap" in errors(degrees)["dataset.train_scenes[0].labels.uri"]
+
+
+def test_an_aoi_without_a_window_is_a_warning_and_no_chip_at_all_an_error(scenes: Scenes) -> None:
+    aoi = scenes.write_labels("aoi.geojson", [(scenes.square(5, 5, 10), {})])
+    config = config_of([scenes("a", aoi_uris=[aoi]), scenes("b")])
+    assert errors(config) == {}
+    assert "none of the 16 windows" in warnings_of(config)["dataset.train_scenes[0].aoi_uris"]
+    alone = config_of([scenes("c", aoi_uris=[aoi])])
+    assert "no training chip" in errors(alone)["dataset.train_scenes"]
+    assert errors(alone, {"chip": ["c"]}) == {}
+
+
+def test_a_class_without_chips_and_large_polygons_are_warned_of(scenes: Scenes) -> None:
+    large = scenes.labels("a", use_intersection_over_cell=False)
+    found = warnings_of(config_of([scenes("a", labels=large)]))
+    assert "'forest' gets none of the 16 training chips" in found["classes.names[1]"]
+    assert "larger than a cell" in found["dataset.train_scenes[0].labels.use_intersection_over_cell"]
+
+
+def test_an_image_used_for_training_and_testing_is_warned_of(scenes: Scenes) -> None:
+    train, test = scenes("a"), scenes("t")
+    test.raster = train.raster
+    found = warnings_of(config_of([train], test))
+    assert "also an image of dataset.train_scenes[0]" in found["dataset.test_scenes[0].raster.uris"]
+    test.raster = RasterSourceConfig(uris=train.raster.uris, bbox=[0, 0, 32, 64])
+    assert warnings_of(config_of([train], test)) == {}
+
+
+def test_class_rasters_are_looked_at(scenes: Scenes) -> None:
+    values = np.full((64, 64), 1, np.uint8)
+    near = ClassRasterLabelsConfig(uri=scenes.write_image("near.tif", values), class_values={1: "background"})
+    far = ClassRasterLabelsConfig(
+        uri=scenes.write_image("far.tif", values, origin=(700_000.0, 4_500_000.0)), class_values={1: "background"}
+    )
+    noise = ClassRasterLabelsConfig(
+        uri=scenes.write_image("f.tif", values.astype(np.float32)), class_values={1: "forest"}
+    )
+    config = config_of([scenes("a", labels=near), scenes("b", labels=far), scenes("c", labels=noise)])
+    found = errors(config)
+    assert "do not overlap" in found["dataset.train_scenes[1].labels.uri"]
+    assert "whole numbers" in found["dataset.train_scenes[2].labels.uri"]
+    assert len(found) == 2
+
+
+def test_features_that_are_no_predicted_cells_are_found(scenes: Scenes) -> None:
+    def labelled(name: str, *offsets: int) -> SceneConfig:
+        shapes = [(scenes.square(0, offset, 16), {"class_id": 1}) for offset in offsets]
+        return scenes(name, labels=scenes.labels(name, shapes=shapes, infer_cells=False))
+
+    off = config_of([scenes("a")], labelled("t", 3, 21))
+    assert "2 of 2 features" in errors(off)["dataset.test_scenes[0].labels.infer_cells"]
+    partly = config_of([scenes("b")], labelled("u", 0, 21))
+    assert errors(partly) == {}
+    assert "1 of 2 features" in warnings_of(partly)["dataset.test_scenes[0].labels.infer_cells"]
+    fine = config_of([scenes("c")], labelled("v", 0, 32), predict=PredictConfig(stride_px=8))
+    assert all_findings(fine) == []
+
+
+def test_variables_and_weights_that_are_missing(
+    scenes: Scenes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = scenes("a", raster=RasterSourceConfig(uris=["${NO_SUCH_FOLDER}/a.tif"]))
+    weights = ModelConfig(init_weights=str(tmp_path / "none.safetensors"))
+    found = errors(config_of([scene], model=weights))
+    assert "NO_SUCH_FOLDER is not set" in found["dataset.train_scenes[0].raster.uris[0]"]
+    assert "there is no file" in found["model.init_weights"]
+    monkeypatch.setenv("NO_SUCH_FOLDER", str(tmp_path))
+    scenes.image("a")
+    assert list(errors(config_of([scene], model=weights))) == ["model.init_weights"]
+
+
+def test_the_cheap_check_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, rv_pipeline_chip_classification.preflight_cheap;"
+        "print([m for m in ('numpy', 'rasterio', 'torch', 'marshmallow', 'shapely') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

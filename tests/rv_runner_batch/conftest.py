@@ -1,0 +1,81 @@
+"""Fixtures of the batch runner's tests: a local AWS Batch with a set-up, and settings that lead to it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.local_batch.aws_setup import Setup
+    from tests.local_batch.server import LocalBatch
+
+QUEUE_SETTINGS = {
+    "RV_BATCH_CPU_JOB_QUEUE": "rv-cpu",
+    "RV_BATCH_GPU_JOB_QUEUE": "rv-gpu",
+    "RV_BATCH_CPU_JOB_DEFINITION": "rv-cpu",
+    "RV_BATCH_GPU_JOB_DEFINITION": "rv-gpu",
+}
+
+
+class Cloud:
+    """The local Batch with its set-up, and what tests look at in its S3."""
+
+    def __init__(self, batch: LocalBatch, setup: Setup) -> None:
+        self.batch = batch
+        self.setup = setup
+        self._num_roots = 0
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What a submitting process needs to find it."""
+        return {**self.batch.environ, **QUEUE_SETTINGS}
+
+    def new_root(self) -> str:
+        """A root that no other test uses."""
+        self._num_roots += 1
+        return f"s3://{self.setup.bucket}/root-{self._num_roots}"
+
+    def keys(self, root_uri: str) -> list[str]:
+        """Names of all objects under a root, relative to it."""
+        bucket, _, prefix = root_uri.removeprefix("s3://").partition("/")
+        pages = self.batch.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/")
+        return [entry["Key"].removeprefix(f"{prefix}/") for page in pages for entry in page.get("Contents", ())]
+
+    def text(self, uri: str) -> str:
+        """An object's text."""
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        return self.batch.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read().decode()
+
+    def put(self, uri: str, text: str) -> None:
+        """Put an object."""
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        self.batch.client("s3").put_object(Bucket=bucket, Key=key, Body=text.encode())
+
+    def jobs_since(self, count: int) -> list[dict[str, Any]]:
+        """JobDetail of the jobs that were submitted after the first so many."""
+        return self.batch.jobs()[count:]
+
+
+@pytest.fixture(scope="module")
+def module_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """One server for a module; a second of the service lasts 10 ms (timeouts), the grace after TERM 3 s."""
+    pytest.importorskip("moto.server", reason="the local AWS (moto[server]) is not installed")
+    from tests.local_batch.server import LocalBatch
+
+    running = LocalBatch(tmp_path_factory.mktemp("batch"), time_scale=0.01, grace_s=3.0)
+    yield Cloud(running, running.make_setup(cpu_vcpus=4))
+    running.stop()
+
+
+@pytest.fixture
+def cloud(module_cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    """The local Batch, with the environment of this test leading to it."""
+    for name, value in module_cloud.environ.items():
+        monkeypatch.setenv(name, value)
+    return module_cloud
