@@ -50,7 +50,7 @@ NAMES = ["forest", "shrub", "rock", "water"]
 def write_scene(folder: Path) -> dict[str, LabelsConfig]:
     """A tiled, deflated GeoTIFF of 4 x uint16 with three kinds of labels.
 
-    A polygon per cell; a thousand round outlines in longitude and latitude; a class raster on the image's grid.
+    A polygon per cell; five hundred round outlines in longitude and latitude; a class raster on the image's grid.
     """
     rng = np.random.default_rng(0)
     cells = rng.integers(0, len(NAMES), (SIDE_PX // CELL_PX, SIDE_PX // CELL_PX))
@@ -91,10 +91,10 @@ def cell_polygons(cells: np.ndarray) -> dict[str, object]:
 
 
 def outlines(rng: np.random.Generator) -> dict[str, object]:
-    """A thousand polygons of 33 corners, 20 to 120 px wide, in EPSG:4326."""
+    """Five hundred polygons of 33 corners, 20 to 120 px wide, in EPSG:4326."""
     angles = np.linspace(0, 2 * np.pi, 33)
     features = []
-    for x, y, radius in zip(*rng.uniform(0, SIDE_PX, (2, 1000)), rng.uniform(10, 60, 1000), strict=True):
+    for x, y, radius in zip(*rng.uniform(0, SIDE_PX, (2, 500)), rng.uniform(10, 60, 500), strict=True):
         xs, ys = 500_000 + x + radius * np.cos(angles), 4_500_000 - y + radius * np.sin(angles)
         ring = np.column_stack(transform("EPSG:32618", "EPSG:4326", xs, ys)).tolist()
         geometry = {"type": "Polygon", "coordinates": [[*ring[:-1], ring[0]]]}

@@ -22,7 +22,9 @@ def run(report: Report) -> None:
         root = Path(name) / "root"
         rv_run = [sys.executable, "-m", "rv_core", "-q", "run", "local", "rv_core.hello", "-a", f"root_uri={root}"]
         before = usage_of_children()
-        subprocess.run([*rv_run, "-a", f"num_items={NUM_SPLITS}", "--splits", str(NUM_SPLITS), "-j", str(JOBS)], check=True)
+        subprocess.run(
+            [*rv_run, "-a", f"num_items={NUM_SPLITS}", "--splits", str(NUM_SPLITS), "-j", str(JOBS)], check=True
+        )
         whole = usage_of_children() - before
         report(f"{NUM_SPLITS} splits of hello under local", whole, (NUM_SPLITS + 1) * LIMIT_CPU_S, unit="s")
         measure_task(report, root)

@@ -29,7 +29,7 @@ def scene(data: str, name: str) -> SceneConfig:
 
 
 def get_config(
-    runner: str, data: str, root_uri: str, num_epochs: int = 3, checkpoint_every_s: float = 300.0
+    runner: str, data: str, root_uri: str, num_epochs: int = 15, checkpoint_every_s: float = 300.0
 ) -> ChipClassificationConfig:
     return ChipClassificationConfig(
         root_uri=root_uri,

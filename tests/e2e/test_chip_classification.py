@@ -56,7 +56,7 @@ def test_a_whole_run_then_only_what_must_be_redone(rv: Callable[..., Any], data:
     run_ok(rv, arguments(data, root, "local", "--splits", "2"))
     scores = json.loads((root / "eval" / "test" / "eval.json").read_text())["overall"]
     assert scores["accuracy"] > 0.8
-    assert scores["coverage"] == {"labelled": 36, "predicted": 36, "matched": 36}
+    assert scores["coverage"] == {"labelled": 36, "predicted": 36, "matched": 36, "without_data": 0}
     cells = json.loads((root / "predict" / "test_1.geojson").read_text())["features"]
     assert len(cells) == 36
     assert all(abs(sum(cell["properties"]["scores"]) - 1) < 1e-4 for cell in cells)
@@ -65,8 +65,8 @@ def test_a_whole_run_then_only_what_must_be_redone(rv: Callable[..., Any], data:
     assert "Nothing to do" in again
 
     chips = (root / "chip" / "train_1.npy").stat().st_mtime_ns
-    more = run_ok(rv, arguments(data, root, "local", "-a", "num_epochs=4"))
-    assert "train.num_epochs 3 → 4" in more
+    more = run_ok(rv, arguments(data, root, "local", "-a", "num_epochs=16"))
+    assert "train.num_epochs 15 → 16" in more
     assert (root / "chip" / "train_1.npy").stat().st_mtime_ns == chips
 
     done = rv("predict", root / "bundle" / "model-bundle.zip", data / "test_1.tif", "-o", tmp_path / "maps")
@@ -86,14 +86,14 @@ def test_splits_and_runner_do_not_change_a_byte(rv: Callable[..., Any], data: Pa
 def test_a_training_that_is_stopped_goes_on_from_its_checkpoint(
     rv: Callable[..., Any], data: Path, tmp_path: Path
 ) -> None:
-    words = arguments(data, tmp_path / "stopped", "local", "-a", "num_epochs=12")
+    words = arguments(data, tmp_path / "stopped", "local", "-a", "num_epochs=40")
     process = rv.start(words)
     wait_for(lambda: "epoch" in all_events(tmp_path / "stopped", "small.train"))
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
     assert (tmp_path / "stopped" / "train" / "checkpoint.safetensors").exists()
     run_ok(rv, words)
-    run_ok(rv, arguments(data, tmp_path / "whole", "local", "-a", "num_epochs=12"))
+    run_ok(rv, arguments(data, tmp_path / "whole", "local", "-a", "num_epochs=40"))
     assert results(tmp_path / "stopped") == results(tmp_path / "whole")
 
 
@@ -104,14 +104,14 @@ def test_killed_at_ten_random_moments_a_run_ends_with_the_same_bytes(
     root, seed = tmp_path / "killed", int(os.environ.get("RV_TEST_SEED", "0")) or random.randrange(10**6)
     print(f"RV_TEST_SEED={seed}")
     chance = random.Random(seed)
-    words = arguments(data, root, "local", "--splits", "2", "-a", "num_epochs=12", "-a", "checkpoint_every_s=0.3")
+    words = arguments(data, root, "local", "--splits", "2", "-a", "num_epochs=40", "-a", "checkpoint_every_s=0.3")
     for _ in range(10):
         process = rv.start(words)
         time.sleep(chance.uniform(0.5, 6.0))
         kill_everything(process.pid, root)
         process.wait()
     run_ok(rv, words)
-    run_ok(rv, arguments(data, tmp_path / "whole", "local", "-a", "num_epochs=12", "-a", "checkpoint_every_s=0.3"))
+    run_ok(rv, arguments(data, tmp_path / "whole", "local", "-a", "num_epochs=40", "-a", "checkpoint_every_s=0.3"))
     assert results(root) == results(tmp_path / "whole")
     assert list(root.rglob("*.tmp")) == []
 

@@ -56,7 +56,7 @@ def test_the_demo_takes_polygon_labels_too(rv: Callable[..., Any], real_data_dir
     done = rv("demo", tmp_path / "out", "--data", data, "--num-epochs", "3", timeout_s=600)
     assert done.returncode == 0, done.stdout + done.stderr
     scores = json.loads((tmp_path / "out" / "results" / "eval" / "test" / "eval.json").read_text())["overall"]
-    assert scores["coverage"] == {"labelled": 196, "predicted": 196, "matched": 196}
+    assert scores["coverage"] == {"labelled": 196, "predicted": 196, "matched": 196, "without_data": 0}
 
 
 def change_one_pixel(path: Path) -> None:

@@ -149,6 +149,8 @@ def test_nothing_of_a_container_outlives_its_first_process(batch: LocalBatch, su
     (tmp_path / "go").touch()
     assert batch.wait_for_status("family")["status"] == "SUCCEEDED"
     assert processes_of(disk) == []
+    batch.wait_for_status(submit("quiet", "sleep 60 >/dev/null 2>&1 &"))
+    eventually(lambda: not processes_of(batch.folder / "disks"), "there are processes")
 
 
 # States.

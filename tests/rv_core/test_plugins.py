@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -424,6 +425,7 @@ def test_an_unknown_runner_names_the_near_miss_and_every_plugin_that_could_not_b
     assert "not loaded: plugin 'rv_bad' (rv-bad 1.0)" in str(caught.value)
 
 
+@pytest.mark.skipif(find_spec("rv_runner_batch") is not None, reason="rv-runner-batch is installed")
 def test_a_runner_of_this_project_that_is_not_installed_names_its_package() -> None:
     with pytest.raises(UsageError, match="pip install rv-runner-batch"):
         load({"RV_DISABLE_PLUGINS": ""}).runner_spec("batch")

@@ -132,3 +132,61 @@ def pixels() -> Callable[..., np.ndarray]:
         return rng.integers(1, 60_000, (height, width, channels), dtype=np.uint16)
 
     return make
+
+
+CHANNELS = ("red", "green", "blue")
+CLASSES = ("forest", "shrub", "rock")
+
+
+@pytest.fixture
+def make_contract() -> Callable[..., Any]:
+    """`make_contract(chip_size_px=8)`: the contract of a small CNN on three uint16 channels and three classes."""
+    from rv_pipeline_chip_classification.model.contract import ModelContract
+    from rv_pipeline_chip_classification.model.normalize import Normalization
+
+    def make(**changes: Any) -> ModelContract:
+        channels = changes.pop("channels", CHANNELS)
+        count = len(channels)
+        fields: dict[str, Any] = {
+            "backbone": "small_cnn", "channels": channels, "dtype": "uint16",
+            "normalization": Normalization("none", (0.0,) * count, (1 / 65535,) * count),
+            "class_names": CLASSES, "class_colors": ("#1c6330", "#ccba7c", "#b2ada3"),
+            "chip_size_px": 16, "cell_size_px": 16,
+        }  # fmt: skip
+        return ModelContract(**{**fields, **changes})
+
+    return make
+
+
+@pytest.fixture
+def write_trained(make_contract: Callable[..., Any]) -> Callable[..., Any]:
+    """`write_trained(storage, seed=1)` leaves a model with random weights as `train` does; returns its contract."""
+    import torch
+
+    from rv_pipeline_chip_classification.model.backbones import build_model
+    from rv_pipeline_chip_classification.model.weights import save_weights
+
+    def write(storage: Storage, *, seed: int = 1, **changes: Any) -> Any:
+        contract = make_contract(**changes)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = build_model(contract.backbone, contract.num_channels, contract.num_classes)
+        with storage.output_file("train/model.safetensors") as path:
+            save_weights(model.state_dict(), path)
+        storage.write_text("train/model.json", json.dumps(contract.to_json()))
+        storage.write_text("train/metrics.json", json.dumps({"train": {"accuracy": 0.5}, "validation": None}))
+        return contract
+
+    return write
+
+
+@pytest.fixture
+def brightest_channel() -> Callable[..., Any]:
+    """`brightest_channel()`: a model whose answer is the channel with the largest mean; as many classes as channels."""
+    from torch import Tensor, nn
+
+    class BrightestChannel(nn.Module):
+        def forward(self, chips: Tensor) -> Tensor:
+            return 10 * chips.mean((2, 3))
+
+    return BrightestChannel

@@ -182,6 +182,15 @@ def test_an_aoi_without_a_window_is_a_warning_and_no_chip_at_all_an_error(scenes
     assert errors(alone, {"chip": ["c"]}) == {}
 
 
+def test_validation_without_a_chip_is_a_warning(scenes: Scenes) -> None:
+    config = config_of([scenes("a")])
+    small = scenes.labels("v", shapes=[(scenes.square(0, 0, 2), {"class_id": 1})], background_class=None)
+    config.dataset.validation_scenes = [scenes("v", labels=small)]
+    todo = {"chip": ["a", "v"], "train": ["all"]}
+    found = {finding.where: finding for finding in all_findings(config, todo)}
+    assert found["dataset.validation_scenes"].severity == "warning"
+
+
 def test_a_class_without_chips_and_large_polygons_are_warned_of(scenes: Scenes) -> None:
     large = scenes.labels("a", use_intersection_over_cell=False)
     found = warnings_of(config_of([scenes("a", labels=large)]))
@@ -212,6 +221,15 @@ def test_class_rasters_are_looked_at(scenes: Scenes) -> None:
     assert "do not overlap" in found["dataset.train_scenes[1].labels.uri"]
     assert "whole numbers" in found["dataset.train_scenes[2].labels.uri"]
     assert len(found) == 2
+
+
+def test_large_label_rasters_are_not_counted(scenes: Scenes, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = scenes.write_image("values.tif", np.zeros((64, 64), np.uint8))
+    labels = ClassRasterLabelsConfig(uri=values, class_values={1: "background"})
+    config = config_of([scenes("a", labels=labels)])
+    assert "no training chip" in errors(config)["dataset.train_scenes"]
+    monkeypatch.setattr("rv_pipeline_chip_classification.preflight._MAX_COUNTED_PX", 64 * 64 - 1)
+    assert errors(config) == {}
 
 
 def test_features_that_are_no_predicted_cells_are_found(scenes: Scenes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -290,6 +291,14 @@ def test_nodata_pixels_of_the_label_raster_are_unlabelled(write_image: Callable[
     assert raster_labels(path, path, np.array([[0, 0, 10, 10]]))[0] == [UNLABELLED]
 
 
+def test_a_class_whose_value_is_declared_nodata_is_noted(write_image: Callable[..., str]) -> None:
+    path = write_image("labels.tif", np.full((10, 10), 2, np.uint8), nodata=2)
+    grid = RasterFile(path, "a", None, None).grid
+    config = ClassRasterLabelsConfig(uri=path, class_values=VALUES)
+    with open_labels(scene(config), ClassConfig(names=NAMES), grid, grid.extent) as source:
+        assert "value 2 is declared as nodata" in source.report.notes[0]
+
+
 def test_pixels_outside_a_crop_do_not_count(write_image: Callable[..., str]) -> None:
     values = np.full((10, 10), 2, np.uint8)
     values[5:] = 3
@@ -379,3 +388,33 @@ def test_each_block_of_a_label_raster_is_read_once(
     counts = count_classes(file, {1: 0, 2: 1, 3: 2}, 3, windows, Window(0, 0, 100, 40))
     assert (seen == 1).all()
     assert counts.sum(axis=1).tolist() == [(values[r : r + h, c : c + w] > 0).sum() for r, c, h, w in windows.tolist()]
+
+
+def test_the_cells_of_a_class_raster_are_a_grid(write_image: Callable[..., str]) -> None:
+    values = np.kron([[1, 0], [3, 2]], np.ones((10, 10))).astype(np.uint8)
+    path = write_image("labels.tif", values)
+    grid = RasterFile(path, "a", None, None).grid
+    config = ClassRasterLabelsConfig(uri=path, class_values=VALUES)
+    with open_labels(scene(config), ClassConfig(names=NAMES), grid, grid.extent) as source:
+        windows, ids = source.label_cells(10)
+    assert windows[:, :2].tolist() == [[0, 0], [10, 0], [10, 10]]
+    assert ids.tolist() == [0, 2, 1]
+
+
+@pytest.mark.parametrize("pixel", [1.0, 2.0])
+def test_a_label_raster_that_is_cut_short_names_the_file(write_image: Callable[..., str], pixel: float) -> None:
+    values = np.random.default_rng(0).integers(0, 4, (200, 200)).astype(np.uint8)
+    grid = RasterFile(write_image("image.tif", values), "a", None, None).grid
+    path = Path(write_image("labels.tif", values, pixel=pixel))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 4])
+    config = ClassRasterLabelsConfig(uri=str(path), class_values=VALUES)
+    with (
+        pytest.raises(DataError, match=r"labels\.tif, rows"),
+        open_labels(scene(config), ClassConfig(names=NAMES), grid, grid.extent) as source,
+    ):
+        source.label(np.array([[0, 0, 200, 200]]))
+
+
+def test_repaired_polygons_are_noted(labels_of: Callable[..., LabelSource]) -> None:
+    source = labels_of([([(0, 0), (10, 10), (10, 0), (0, 10)], 1)])
+    assert any("1 polygons cross themselves" in note for note in source.report.notes)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,3 +78,66 @@ def cloud(module_cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
     for name, value in module_cloud.environ.items():
         monkeypatch.setenv(name, value)
     return module_cloud
+
+
+@pytest.fixture
+def rv_here(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """`rv_here("run", "batch", …)` runs the command line in this process; gives exit code, stdout and stderr."""
+    from rv_core.cli.app import main
+
+    def run(*words: str | os.PathLike[str]) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main([os.fspath(word) for word in words])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+class Gate:
+    """The folder that tasks of `gated_pipeline` wait at."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+
+    def open(self, *names: str) -> None:
+        """Let these tasks go on, or all."""
+        for name in names:
+            (self.folder / f"go.{name}").touch()
+        if not names:
+            (self.folder / "go").touch()
+
+    def order(self, what: str, name: str) -> Path:
+        """`fail` or `kill` a task when it comes to the gate."""
+        path = self.folder / f"{what}.{name}"
+        path.touch()
+        return path
+
+    def wait_for(self, *names: str, timeout_s: float = 20.0) -> None:
+        """Wait until these tasks are at the gate."""
+        deadline = time.monotonic() + timeout_s
+        while not all((self.folder / f"started.{name}").exists() for name in names):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"at the gate are only {sorted(p.name for p in self.folder.iterdir())}")
+            time.sleep(0.02)
+
+    def attempt_of(self, name: str) -> int:
+        """Which attempt was here last."""
+        return int((self.folder / f"started.{name}").read_text())
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    """Closed."""
+    return Gate(tmp_path / "gate")
+
+
+@pytest.fixture
+def gated(cloud: Cloud, gate: Gate, rv_here: Callable[..., tuple[int, str, str]]) -> Callable[..., Any]:
+    """`gated("run", "batch", root, words…)` with the module and the arguments of `gated_pipeline`."""
+    module = Path(__file__).parent / "gated_pipeline.py"
+
+    def run(root: str, *words: str, runner: str = "batch") -> tuple[int, str, str]:
+        return rv_here("run", runner, module, "-a", "root_uri", root, "-a", "gate", gate.folder, *words)
+
+    return run

@@ -181,11 +181,11 @@ def _forget_others(names: Collection[str], zip_path: str) -> None:
 
     In the process that packed it they are the same, and must not be loaded twice.
     """
-    import zipfile
-
     loaded = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in names}
     if not loaded:
         return
+    import zipfile
+
     with zipfile.ZipFile(zip_path) as archive:
         others = {
             name.partition(".")[0] for name, module in loaded.items() if not _is_same_code(module, zip_path, archive)

@@ -12,6 +12,9 @@ from rv_core.errors import StorageError
 #: What `OSError.errno` is when nothing more can be written here.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
+#: With less than this free, an event or a line of a log may not find room.
+_SMALL_FILE_BYTES = 64 * 1024
+
 
 class MissingFileError(StorageError, FileNotFoundError):
     """The file was asked for and is not there – as against a store that could not be asked."""
@@ -69,6 +72,12 @@ def describe_space(path: str, *, is_quota: bool = False) -> str:
     if free_bytes > 0 and free_files == 0:
         return f"the file system of {folder} has no room for another file (no inodes left)"
     return f"the disk is full: {_in_units(free_bytes)} of {_in_units(total_bytes)} free in {folder}"
+
+
+def full_disk(path: str) -> str:
+    """That the disk of a path is full, as a sentence; "" if there is still room for a small file."""
+    free_bytes, _, free_files = free_space(_existing_folder(path))
+    return describe_space(path) if free_bytes < _SMALL_FILE_BYTES or free_files == 0 else ""
 
 
 def free_space(folder: str) -> tuple[int, int, int]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
 from rv_core.plan import Plan, Task
@@ -42,7 +43,7 @@ class InProcessTasks:
         plan: the run's plan.
         pipelines: the built pipelines, by name.
         paths: the run's paths, by pipeline.
-        run_dir: the local run folder.
+        environ: variables that the tasks see besides; those with "" are left as they are.
         task_hooks: whether plugins want to hear of tasks.
     """
 
@@ -51,14 +52,14 @@ class InProcessTasks:
         plan: RunPlan,
         pipelines: Mapping[str, Pipeline],
         paths: Mapping[str, RunPaths],
-        run_dir: str,
+        environ: Mapping[str, str],
         *,
         task_hooks: bool,
     ) -> None:
         self._plan = plan
         self._pipelines = pipelines
         self._paths = paths
-        self._run_dir = run_dir
+        self._environ = {name: value for name, value in environ.items() if value}
         self._records = {c.job: {**c.record(), "task_hooks": task_hooks} for c in plan.commands}
 
     def __call__(self, task: Task) -> int:
@@ -77,9 +78,12 @@ class InProcessTasks:
         paths = self._paths[pipeline_name]
         stop = run_command.StopSignal()
         before = signal.signal(signal.SIGTERM, stop.arrived)
-        os.environ["RV_RUN_DIR"] = self._run_dir
         try:
-            with run_command.opened_record(paths, task.id, 1) as (events, attempt, log_path), teed_to(log_path):
+            with (
+                environment(self._environ),
+                run_command.opened_record(paths, task.id, 1) as (events, attempt, log_path),
+                teed_to(log_path),
+            ):
                 request = TaskRequest(
                     task.id, command, task.split_index, task.num_splits, attempt, paths.run_id, self._records[task.job]
                 )
@@ -87,7 +91,6 @@ class InProcessTasks:
                     request, events, lambda: self._execute(request, pipeline_name, events, stop)
                 )
         finally:
-            del os.environ["RV_RUN_DIR"]
             signal.signal(signal.SIGTERM, before)
         if code == EXIT_STOPPED:
             raise Interrupted(signal.SIGTERM)
@@ -111,3 +114,18 @@ class InProcessTasks:
                 stop,  # type: ignore[arg-type]
                 timeout_s=record["resources"]["timeout_s"],
             )
+
+
+@contextmanager
+def environment(added: Mapping[str, str]) -> Iterator[None]:
+    """This process with some more variables."""
+    before = {name: os.environ.get(name) for name in added}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

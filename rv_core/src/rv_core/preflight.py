@@ -51,7 +51,7 @@ def unreachable_findings(configs: Mapping[str, PipelineConfig], loaded: LoadedMo
     return findings
 
 
-def root_findings(roots: Mapping[str, str], *, in_process: bool) -> list[Finding]:
+def root_findings(roots: Mapping[str, str], *, in_process: bool, is_remote: bool) -> list[Finding]:
     """What is wrong with the roots for this kind of runner, and with each beside the others."""
     findings = []
     for name, root in roots.items():
@@ -59,7 +59,7 @@ def root_findings(roots: Mapping[str, str], *, in_process: bool) -> list[Finding
             findings.append(
                 Finding(f"{name}.root_uri", f"{root} is in the memory of one process", "use the runner `inprocess`")
             )
-        if uris.is_local(root):
+        if uris.is_local(root) and not is_remote:
             findings += _unwritable(name, uris.local_path(root))
     names = list(roots)
     for position, first in enumerate(names):

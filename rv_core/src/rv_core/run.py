@@ -25,6 +25,7 @@ from rv_core.run_outcome import RunOutcome, outcome_of_run, outcome_of_status
 from rv_core.run_records import TASK_HOOKS, write_record
 from rv_core.run_state import RunPaths
 from rv_core.runner import RunContext, Runner
+from rv_core.task_log import print_library_logs
 
 #: A run whose marker is younger than this may not have written its record yet.
 _SUBMITTING_S = 60.0
@@ -105,10 +106,11 @@ def make_runner(name: str, profile: str | None) -> Runner:
     cls = resolve(spec.target, declared_by=name)
     if not (isinstance(cls, type) and issubclass(cls, Runner)):
         raise PluginError(f"{spec.target}, declared as runner {name!r}, is not a subclass of rv_core.Runner")
+    from rv_core.settings import load_settings, run_settings
+
+    run_settings(profile)  # a profile that does not exist is a mistake for runners without settings as well
     settings = None
     if spec.settings:
-        from rv_core.settings import load_settings
-
         settings = load_settings(resolve(spec.settings, declared_by=name), name, profile=profile)
     return cls(settings)
 
@@ -140,7 +142,7 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
     roots = {name: config.root_uri for name, config in configs.items()}
     capabilities = runner.capabilities
     unreachable = preflight.unreachable_findings(configs, loaded) if capabilities.is_remote else []
-    wrong_roots = preflight.root_findings(roots, in_process=capabilities.in_process)
+    wrong_roots = preflight.root_findings(roots, in_process=capabilities.in_process, is_remote=capabilities.is_remote)
     if wrong_roots:
         preflight.raise_if_wrong([*unreachable, *wrong_roots])
     run_id = run_state.new_run_id()
@@ -171,6 +173,7 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
         preflight.raise_if_wrong([*unreachable, *preflight.findings_without_plan(runner, context, error)])
         raise
     context.attempts_by_job = {job.id: job.resources.attempts for job in run_plan.plan.jobs}
+    context.requires_by_job = {job.id: job.requires for job in run_plan.plan.jobs}
     return PreparedRun(options, runner, loaded, pipelines, run_plan, context, texts, tuple(unreachable))
 
 
@@ -253,6 +256,7 @@ def _run(prepared: PreparedRun, show: Any) -> tuple[int, bool]:
         writers = [_submission_events(stack, paths, context.run_dir) for paths in prepared.paths.values()]
         context.on_report = _reporter(writers)
         if context.capabilities.in_process:
+            print_library_logs(context.verbosity)
             context.run_in_process = _in_process_tasks(prepared)
         else:
             stack.enter_context(stop_on_signals(prepared.run_id, grace_s=context.grace_s))
@@ -315,7 +319,7 @@ def _in_process_tasks(prepared: PreparedRun) -> Any:
         prepared.run_plan,
         prepared.pipelines,
         prepared.paths,
-        str(prepared.context.run_dir),
+        {"RV_RUN_DIR": str(prepared.context.run_dir), "RV_PROFILE": prepared.context.profile},
         task_hooks=plugin_manager().implements(*TASK_HOOKS),
     )
 

@@ -70,6 +70,7 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, stop.arrived)
     try:
         invocation = parse(argv)
+        _take_options(invocation)
         return _run(invocation, stop)
     except RvError as error:
         print(_redacted(str(error)), file=sys.stderr)
@@ -78,6 +79,15 @@ def main(argv: list[str]) -> int:
         return EXIT_STOPPED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+
+
+def _take_options(invocation: Invocation) -> None:
+    """Let `--profile` hold for the settings that the task, and what it starts, will load; `-v` for its libraries' logs."""
+    from rv_core.task_log import print_library_logs
+
+    if invocation.profile:
+        os.environ["RV_PROFILE"] = invocation.profile
+    print_library_logs(invocation.verbosity)
 
 
 def parse(argv: list[str]) -> Invocation:
@@ -336,24 +346,36 @@ def outcome_of(error: BaseException, *, show_traceback: bool = False) -> tuple[i
         (exit code, event, reason).
     """
     if isinstance(error, TaskStopped):
-        print(str(error), file=sys.stderr)
+        _say(str(error))
         return EXIT_STOPPED, "stopped", str(error)
     if isinstance(error, KeyboardInterrupt):
         return EXIT_INTERRUPTED, "stopped", "interrupted"
     if isinstance(error, RvError):
         if show_traceback:
-            traceback.print_exception(error)
-        print(_redacted(str(error)), file=sys.stderr)
-        return error.exit_code, "failed", error.block.what
+            _say("".join(traceback.format_exception(error)))
+        _say(_redacted(str(error)))
+        return error.exit_code, "failed", _redacted(_reason_of(error))
     if isinstance(error, TaskTimedOut):
         _print_own_frames(error)
         return EXIT_FAILED, "failed", str(error)
     if isinstance(error, SystemExit):
         code = error.code if isinstance(error.code, int) else (EXIT_FAILED if error.code else EXIT_DONE)
-        print(f"the command called sys.exit({error.code!r}) before it was done", file=sys.stderr)
+        _say(f"the command called sys.exit({error.code!r}) before it was done")
         return code or EXIT_FAILED, "failed", f"the command called sys.exit({error.code!r})"
     _print_own_frames(error)
     return EXIT_FAILED, "failed", _redacted(f"{type(error).__name__}: {error}")
+
+
+def _say(text: str) -> None:
+    """Print for the log. One that cannot be written, on a full disk, must not hide why the task ended."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def _reason_of(error: RvError) -> str:
+    """What and why of an error, on one line."""
+    why = " ".join(error.block.why.split())
+    return f"{error.block.what}: {why}" if why else error.block.what
 
 
 #: The way from the start of a task to the command says nothing about the command.
@@ -365,7 +387,7 @@ def _print_own_frames(error: BaseException) -> None:
     first = error.__traceback__
     while first is not None and first.tb_frame.f_code.co_filename.endswith(_WAY_TO_THE_COMMAND):
         first = first.tb_next
-    traceback.print_exception(type(error), error, first or error.__traceback__)
+    _say("".join(traceback.format_exception(type(error), error, first or error.__traceback__)).rstrip())
 
 
 def _execute_planned(paths: RunPaths, request: TaskRequest, events: EventWriter, stop: StopSignal) -> None:
@@ -482,8 +504,11 @@ def _run_by_hand(invocation: Invocation, split_index: int, stop: StopSignal) -> 
     from rv_core.planning import plan_one_command
 
     uri = uris.absolute(invocation.config_uri, os.getcwd())
-    text = storage.read_text(uri)
-    root_uri = json.loads(text)["config"]["root_uri"]
+    try:
+        text = storage.read_text(uri)
+    except storage.MissingFileError as err:
+        raise UsageError(f"there is no saved config {uris.name_of(uri)!r}", where=uri) from err
+    root_uri = str(config_file.parse_plain(text, source=uri).plain.get("root_uri", ""))
     activate_code_of(text, root_uri)
     pipeline = config_file.parse(text, source=uri).config.build()
     records = plan_one_command(pipeline, invocation.command)

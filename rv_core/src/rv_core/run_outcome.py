@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rv_core.events import TaskStatus, file_name, fold, read_events
+from rv_core.events import SUBMISSION, SUFFIX, TaskStatus, file_name, fold, read_events
+from rv_core.file_errors import full_disk
 from rv_core.plan import Job, RunPlan
 from rv_core.run_state import RunPaths
 from rv_core.task_execution import manifests_missing
@@ -122,12 +123,17 @@ def _failed_tasks(job: Job, run_dir: str) -> list[FailedTask]:
         attempt, status = _last_attempt(run_dir, task.id)
         if status is not None and status.state != "done":
             state = "lost" if status.state == "running" else status.state
-            reason = status.reason or ("its process ended without a word (killed?)" if state == "lost" else "")
+            reason = status.reason or (_why_lost(run_dir) if state == "lost" else "")
             log = os.path.join(run_dir, "logs", f"{task.id}.{attempt}.log")
             found.append(
                 FailedTask(task.id, state, status.exit_code, reason, attempt, log if os.path.exists(log) else "")
             )
     return found
+
+
+def _why_lost(run_dir: str) -> str:
+    full = full_disk(run_dir)
+    return f"its process ended without a word; {full}" if full else "its process ended without a word (killed?)"
 
 
 def _last_attempt(run_dir: str, task: str) -> tuple[int, TaskStatus | None]:
@@ -136,4 +142,7 @@ def _last_attempt(run_dir: str, task: str) -> tuple[int, TaskStatus | None]:
         attempt += 1
     if not attempt:
         return 0, None
-    return attempt, fold(read_events(os.path.join(run_dir, "events", file_name(task, attempt))), task=task)
+    own = fold(read_events(os.path.join(run_dir, "events", file_name(task, attempt))), task=task)
+    # What a task cannot say itself, that a signal ended it, its runner may have seen.
+    reported = read_events(os.path.join(run_dir, "events", SUBMISSION + SUFFIX))
+    return attempt, fold([e for e in reported if e.get("task") == task and e.get("exit_code")], own, task=task)

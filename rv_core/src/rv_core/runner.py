@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rv_core.errors import Finding
+from rv_core.errors import EXIT_FAILED, EXIT_STOPPED, Finding
 from rv_core.plan import Job, Plan, Task
 
 if TYPE_CHECKING:
@@ -131,6 +131,8 @@ class RunContext:
     run_in_process: Callable[[Task], int] | None = None
     attempts_by_job: Mapping[str, int] = field(default_factory=dict)
     configs: Mapping[str, PipelineConfig] = field(default_factory=dict)
+    requires_by_job: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    _failed_jobs: set[str] = field(default_factory=set)
 
     def argv(self, what: Task | Job) -> list[str]:
         """The command line of a task's process; of a job, the one that all tasks of an array share."""
@@ -159,18 +161,28 @@ class RunContext:
         """Run a task in a process of its own on this machine, wait for it, and return its exit code.
 
         Its output goes to its log. For runners that start processes here; safe to call from several threads. A task
-        that may be started several times (`attempts`) and was stopped or died by a signal is started again.
+        that may be started several times (`attempts`) and was stopped or died by a signal is started again. An exit
+        code other than 0 is reported. A task of a job that requires a failed one is not started and counts as failed.
         """
-        if self.run_in_process is not None:
-            return self.run_in_process(task)
+        if self._failed_jobs & set(self.requires_by_job.get(task.job, ())):
+            self._failed_jobs.add(task.job)
+            return EXIT_FAILED
+        code = self._run_attempts(task) if self.run_in_process is None else self.run_in_process(task)
+        if code != 0:
+            self._failed_jobs.add(task.job)
+        return code
+
+    def _run_attempts(self, task: Task) -> int:
         from rv_core.processes import run_task_process
 
-        code = 1
+        code = EXIT_FAILED
         for attempt in range(1, self.attempts_of(task) + 1):
             environ = {**os.environ, **self.task_environ(task), "RV_ATTEMPT": str(attempt)}
             code = run_task_process(self.argv(task), environ=environ, run_id=self.run_id, grace_s=self.grace_s)
-            if not (code == 75 or code < 0 or code > 128):
+            if not (code == EXIT_STOPPED or code < 0 or code > 128):
                 break
+        if code not in (0, EXIT_STOPPED):
+            self.report(task, exit_code=code, reason=ended_by(code))
         return code
 
     def attempts_of(self, task: Task) -> int:
@@ -224,3 +236,19 @@ def _named(what: Task | Job | str) -> dict[str, str]:
     if isinstance(what, str):
         return {"job": what}
     return {"job": what.id, **({"task": what.tasks[0].id} if len(what.tasks) == 1 else {})}
+
+
+def ended_by(exit_code: int) -> str:
+    """The signal that ended a task, in words; "" for an exit code of its own.
+
+    Args:
+        exit_code: as Python gives it (minus the signal) or as a shell does (128 + signal).
+    """
+    import signal
+
+    number = -exit_code if exit_code < 0 else exit_code - 128
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return ""
+    return f"ended by {name}" + ("; the system does that when memory runs out" if name == "SIGKILL" else "")

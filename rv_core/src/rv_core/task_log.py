@@ -57,8 +57,9 @@ def _point_output_at(descriptor: int) -> tuple[int, int]:
 
 
 def _restore_output(saved: tuple[int, int], *, close: bool = True) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # a log on a full disk; why the task ended is in its events
+            stream.flush()
     for descriptor, target in zip(saved, (1, 2), strict=True):
         os.dup2(descriptor, target)
         if close:
@@ -119,3 +120,25 @@ def teed_to(path: str) -> Iterator[None]:
             yield
         finally:
             sys.stdout, sys.stderr = before
+
+
+def print_library_logs(verbosity: int) -> None:
+    """Print to stderr what Python's `logging` gets: information with `-v`, everything with `-vv`, else only warnings.
+
+    Args:
+        verbosity: how often `-v` was given.
+    """
+    if verbosity <= 0:
+        return  # Python prints warnings by itself, and the import costs every task
+    import logging
+
+    class ToStderr(logging.Handler):
+        """Looks stderr up each time: the log of a task takes its place."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            print(self.format(record), file=sys.stderr)
+
+    handler = ToStderr()
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
+    logging.getLogger().setLevel(logging.INFO if verbosity == 1 else logging.DEBUG)

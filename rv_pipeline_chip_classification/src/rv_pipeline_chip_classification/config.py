@@ -255,7 +255,7 @@ class ModelConfig(Config):
         freeze_backbone_epochs: for so many epochs only the head learns.
     """
 
-    backbone: str = "resnet18"
+    backbone: str = "small_cnn"
     init_weights: Uri | None = None
     freeze_backbone_epochs: NotNegative = 0
 
@@ -291,7 +291,7 @@ class TrainConfig(Config):
     schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
     weight_decay: Annotated[float, Range(min=0)] = 1e-2
     class_weights: Literal["none", "balanced"] | list[float] = "none"
-    augment: Literal["none", "flips", "d4", "d4_color"] = "d4"
+    augment: Literal["none", "flips", "d4", "d4_color"] = "d4_color"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     early_stopping_patience: Positive | None = None
     checkpoint_every_s: Annotated[float, Range(min_exclusive=0)] = 300.0

@@ -26,8 +26,8 @@ from rv_pipeline_chip_classification.preflight_cheap import (
     scenes_to_label,
 )
 
-#: Label rasters up to this many pixels are read to count chips; beyond, that is left to `chip`.
-_MAX_COUNTED_PX = 1 << 25
+#: Label rasters are read to count chips until so many pixels have been; the rest is left to `chip`.
+_MAX_COUNTED_PX = 1 << 26
 
 
 @dataclass
@@ -38,11 +38,13 @@ class _Seen:
         first: path, channels and dtype of the first scene.
         chips: subset -> class id -> windows that would become chips.
         is_complete: whether all scenes to chip could be counted.
+        counted_px: pixels of label rasters read so far.
     """
 
     first: tuple[str, int, str] | None = None
     chips: dict[str, Counter[int]] = field(default_factory=dict)
     is_complete: bool = True
+    counted_px: int = 0
 
 
 def deep_check(config: ChipClassificationConfig, todo: Todo) -> Iterator[Finding]:
@@ -160,10 +162,9 @@ def _count_chips(
     seen: _Seen,
 ) -> Iterator[Finding]:
     path, subset, scene = entry
-    if (
-        isinstance(scene.labels, ClassRasterLabelsConfig)
-        and raster.extent.height * raster.extent.width > _MAX_COUNTED_PX
-    ):
+    if isinstance(scene.labels, ClassRasterLabelsConfig):
+        seen.counted_px += raster.extent.height * raster.extent.width
+    if seen.counted_px > _MAX_COUNTED_PX:
         seen.is_complete = False
         return
     selected = select_windows(raster, aoi, source, config.chip, config.seed)

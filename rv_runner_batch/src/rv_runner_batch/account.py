@@ -19,7 +19,6 @@ _MISSING = (
     "RepositoryNotFoundException",
     "InvalidLaunchTemplateId.NotFound",
     "InvalidLaunchTemplateName.NotFoundException",
-    "InvalidGroup.NotFound",
 )
 _ECR_IMAGE = re.compile(
     r"(?P<registry>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/"
@@ -81,9 +80,10 @@ class AccountClient(BatchClient):
         return dict(versions[0]["LaunchTemplateData"]) if versions else None
 
     def security_groups(self, ids: Iterable[str]) -> list[dict[str, Any]]:
-        """SecurityGroup of each id; none at all if one of them does not exist."""
-        answer = self._found("ec2:DescribeSecurityGroups", GroupIds=sorted(set(ids)))
-        return list(answer["SecurityGroups"]) if answer else []
+        """SecurityGroup of each id; those that do not exist are left out."""
+        # By a filter: asked by its id, one that does not exist would be an error for all.
+        filters = [{"Name": "group-id", "Values": sorted(set(ids))}]
+        return list(self._call("ec2:DescribeSecurityGroups", Filters=filters)["SecurityGroups"])
 
     def has_image(self, image: str) -> bool | None:
         """Whether an image is in its repository; None where that cannot be asked here (another registry or region)."""

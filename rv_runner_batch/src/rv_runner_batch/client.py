@@ -7,8 +7,9 @@ adaptive mode); lists come whole; errors say what to do.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from rv_core.errors import RunnerError
@@ -105,6 +106,15 @@ def no_region() -> AwsError:
     )
 
 
+@cache
+def _session(region: str, environ: tuple[tuple[str, str], ...]) -> Any:
+    """One session for the same settings: it keeps the models of services, which take a while to read."""
+    import boto3
+
+    with explained("the AWS profile"):
+        return boto3.Session(region_name=region or None)
+
+
 class BatchClient:
     """AWS Batch in one region.
 
@@ -118,10 +128,7 @@ class BatchClient:
 
     @cached_property
     def _session(self) -> Any:
-        import boto3
-
-        with explained("the AWS profile"):
-            return boto3.Session(region_name=self._wanted_region or None)
+        return _session(self._wanted_region, tuple(sorted((k, v) for k, v in os.environ.items() if k[:4] == "AWS_")))
 
     @property
     def region(self) -> str:

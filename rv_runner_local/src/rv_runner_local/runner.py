@@ -87,7 +87,8 @@ class LocalRunner(Runner):
         failures = [failure for failure in find_failures(text) if failure.target in tasks]
         for failure in failures:
             context.report(tasks[failure.target], exit_code=failure.exit_code, reason=failure.reason)
-        if exit_code < 0 or not failures:
+        # A log that is empty could not be written, on a full disk: the core finds out which tasks failed.
+        if exit_code < 0 or (text and not failures):
             raise RunnerError(
                 f"make was killed by signal {-exit_code}" if exit_code < 0 else f"make ended with {exit_code}",
                 where=str(messages),

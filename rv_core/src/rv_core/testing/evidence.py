@@ -16,7 +16,7 @@ _NOT_OUTPUTS = (".rv/", "markers/", "pipeline-config.json")
 
 
 class Evidence:
-    """A root at one moment: its listing is taken when it is first asked for.
+    """A root at the moment when this is made.
 
     Args:
         root_uri: the root.
@@ -26,12 +26,9 @@ class Evidence:
     def __init__(self, root_uri: str, environ: Mapping[str, str] | None = None) -> None:
         self.root_uri = root_uri
         self._environ = dict(os.environ if environ is None else environ)
-
-    @cached_property
-    def files(self) -> Mapping[str, storage.FileInfo]:
-        """Every file under the root by its relative name."""
         with mock.patch.dict(os.environ, self._environ, clear=True):
-            return storage.list_files(self.root_uri)
+            #: Every file under the root by its relative name.
+            self.files: Mapping[str, storage.FileInfo] = storage.list_files(root_uri)
 
     def read_json(self, name: str) -> Any:
         """A JSON file under the root, for instance a note of a probe."""

@@ -102,4 +102,3 @@ class OrderRules:
         """With `--jobs 1` no two tasks are at work at the same time."""
         run = run_probe(rv_bench, "alone", "alone", "-s", "3", "--jobs", "1")
         rv_bench.expect(run.finished.code == 0, "with --jobs 1 two tasks were at work at once", run.finished)
-

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rv_core.testing.evidence import Evidence
@@ -27,11 +29,13 @@ class Ran:
         root: its root.
         finished: its command line.
         evidence: what it left.
+        tasks: task -> what `rv status --json` said of it afterwards; empty where no rule wants to know.
     """
 
     root: str
     finished: Finished
     evidence: Evidence
+    tasks: Mapping[str, Any] = field(default_factory=dict)
 
 
 def run_probe(bench: Workbench, probe: str, *words: str, root: str = "", **fields: object) -> Ran:
@@ -52,12 +56,17 @@ def survey(bench: Workbench) -> Ran:
 
 def failed(bench: Workbench) -> Ran:
     """Three items in three splits, the second of which raises; told to keep going."""
-    return bench.once("failed", lambda: run_probe(bench, "fault", "-s", "3", "--keep-going", fault="raise"))
+    return bench.once("failed", lambda: _fail_a_task(bench, "raise"))
 
 
 def died(bench: Workbench) -> Ran:
     """The same with a task that is killed."""
-    return bench.once("died", lambda: run_probe(bench, "fault", "-s", "3", "--keep-going", fault="kill"))
+    return bench.once("died", lambda: _fail_a_task(bench, "kill"))
+
+
+def _fail_a_task(bench: Workbench, fault: str) -> Ran:
+    run = run_probe(bench, "fault", "-s", "3", "--keep-going", fault=fault)
+    return replace(run, tasks=bench.task_states(run.root))
 
 
 @dataclass(frozen=True)
@@ -101,9 +110,7 @@ def _cancel_a_run(bench: Workbench) -> Cancelled:
     run = started.wait(bench.timeout_s)
     bench.expect(run is not None, "the run that was cancelled does not end", cancel)
     beats = watch_beats(bench, root)
-    return Cancelled(
-        root, status_before, second, cancel, run, beats, bench.evidence(root), bench.status(root)
-    )
+    return Cancelled(root, status_before, second, cancel, run, beats, bench.evidence(root), bench.status(root))
 
 
 def start_holding(bench: Workbench, *words: str, root: str = "", **fields: object) -> tuple[str, Started]:
@@ -125,8 +132,6 @@ def beats_of(bench: Workbench, root: str) -> dict[str, bytes]:
 
 def watch_beats(bench: Workbench, root: str) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """The beats now and a while later: the same where no task lives any more."""
-    import time
-
     first = beats_of(bench, root)
     time.sleep(1.0)
     return first, beats_of(bench, root)

@@ -29,11 +29,30 @@ PROFILE = "conformance"
 GRACE_S = 2.0
 _OVER = ("done", "failed", "stopped", "cancelled", "lost")
 #: What the shell of a developer, or a run that the kit itself is part of, must not change.
-_CLEARED = (
-    "CI CUDA_VISIBLE_DEVICES FORCE_COLOR GNUMAKEFLAGS MAKEFILES MAKEFLAGS MAKELEVEL MFLAGS MAKEOVERRIDES "
-    "RV_ATTEMPT RV_DISABLE_PLUGINS RV_GPUS RV_NUM_THREADS RV_PROFILE RV_RUN_DIR RV_RUN_ID RV_STRICT_PLUGINS "
-    "OMP_NUM_THREADS MKL_NUM_THREADS NUMEXPR_NUM_THREADS OPENBLAS_NUM_THREADS VECLIB_MAXIMUM_THREADS"
-).split()
+_CLEARED = [
+    "CI",
+    "CUDA_VISIBLE_DEVICES",
+    "FORCE_COLOR",
+    "GNUMAKEFLAGS",
+    "MAKEFILES",
+    "MAKEFLAGS",
+    "MAKELEVEL",
+    "MFLAGS",
+    "MAKEOVERRIDES",
+    "RV_ATTEMPT",
+    "RV_DISABLE_PLUGINS",
+    "RV_GPUS",
+    "RV_NUM_THREADS",
+    "RV_PROFILE",
+    "RV_RUN_DIR",
+    "RV_RUN_ID",
+    "RV_STRICT_PLUGINS",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+]
 _SHOWN_LINES = 40
 
 
@@ -237,12 +256,9 @@ class Workbench:
         self.expect(asked.code == 0, "rv status cannot tell how a run is", asked)
         return json.loads(asked.out)
 
-    def task_status(self, root: str, task: str) -> Any:
-        """The entry of one task in what `rv status ROOT --json` prints."""
-        status = self.status(root)
-        tasks = {entry["task"]: entry for job in status["jobs"] for entry in job["tasks"]}
-        self.expect(task in tasks, f"rv status does not know the task {task}: {', '.join(tasks)}")
-        return tasks[task]
+    def task_states(self, root: str) -> dict[str, Any]:
+        """Task -> its entry in what `rv status ROOT --json` prints."""
+        return {entry["task"]: entry for job in self.status(root)["jobs"] for entry in job["tasks"]}
 
     # --- roots --------------------------------------------------------------------------------------------------------
 

@@ -204,7 +204,7 @@ class _Parts:
 
     def points(self) -> NDArray[np.float64]:
         try:
-            if any(len(position) != 2 for position in self._positions):
+            if set(map(len, self._positions)) != {2}:
                 self._positions = [(position[0], position[1]) for position in self._positions]
             points = np.array(self._positions, np.float64).reshape(-1, 2)
         except (TypeError, ValueError, IndexError, KeyError) as err:

@@ -230,6 +230,11 @@ class RasterLabels:
         self._class_of_value = {value: class_names.index(name) for value, name in config.class_values.items()}
         self._source = open_class_raster(config.uri, scene_id, grid)
         self.report = LabelReport()
+        nodata = self._source.declared_nodata
+        for value in (value for value in config.class_values if value == nodata):
+            name = config.class_values[value]
+            note = f"value {value} is declared as nodata in {config.uri}, so its pixels are unlabelled, not {name!r}"
+            self.report.notes.append(note)
 
     def label(self, windows: WindowArray) -> WindowLabels:
         """The class of most labelled pixels of each window (ties: the smaller id), if it has enough of all pixels."""

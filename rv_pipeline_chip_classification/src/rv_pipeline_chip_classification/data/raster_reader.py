@@ -17,7 +17,7 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform as warp_transform
 
@@ -27,9 +27,8 @@ from rv_pipeline_chip_classification.data.gdal_paths import gdal_options, gdal_p
 from rv_pipeline_chip_classification.data.grid import Grid, Pixels
 from rv_pipeline_chip_classification.data.windows import Window
 
-
-#: What rasterio raises; some of GDAL's own errors come through as they are. (`CRSError` is a `ValueError`.)
-GDAL_ERRORS = (RasterioError, CPLE_BaseError, ValueError)
+#: What rasterio raises; some of GDAL's own errors come through as they are.
+GDAL_ERRORS = (RasterioError, CPLE_BaseError, CRSError)
 
 
 class SourceFieldError(DataError):
@@ -91,6 +90,7 @@ class RasterFile:
         file_channels: which channels of the file they are, 0-based.
         block_shape: (rows, cols) of the blocks it is stored in.
         file_pixel_bytes: bytes of one pixel of all bands, which is what reading a block costs.
+        declared_nodata: the nodata value that the file declares for its first band, or None.
     """
 
     def __init__(
@@ -115,6 +115,7 @@ class RasterFile:
         self.file_channels = tuple(band - 1 for band in self._bands)
         self.block_shape: tuple[int, int] = dataset.block_shapes[self._bands[0] - 1]
         self.file_pixel_bytes = dataset.count * self.dtype.itemsize
+        self.declared_nodata: float | None = dataset.nodata
         self._nodata: tuple[Any, ...] = ()
         self._alpha: int | None = None
         self._has_mask_band = False
@@ -251,6 +252,7 @@ class WarpedRaster:
         self.dtype = np.dtype(self._dataset.dtypes[0])
         self.block_shape = (128, grid.width)
         self.file_pixel_bytes = self.dtype.itemsize
+        self.declared_nodata: float | None = self._dataset.nodata
         # Without a nodata value only an alpha band can tell what lies outside of the raster.
         self._vrt = WarpedVRT(
             self._dataset,
@@ -340,7 +342,8 @@ def project(points: NDArray[np.float64], from_crs: str, to_crs: str, *, where: s
             return points
         xs, ys = warp_transform(from_crs, to_crs, points[:, 0], points[:, 1])[:2]
     except GDAL_ERRORS as err:
-        raise DataError("coordinates cannot be brought to another CRS", where=where, why=reason_of(err)) from err
+        what, fix = "coordinates cannot be brought to another CRS", "GeoJSON is longitude, latitude: check the order"
+        raise DataError(what, where=where, why=reason_of(err), fix=fix) from err
     projected = np.column_stack([xs, ys]).astype(np.float64)
     lost = ~np.isfinite(projected).all(axis=1)
     if lost.any():

@@ -160,9 +160,9 @@ def render(data: DataSet, root: Path, *, num_epochs: int) -> str:
         kept, left_out = common_classes(data)
         colors = {entry["name"]: entry["color"] for entry in kept}
         names = ", ".join(entry["name"] for entry in left_out)
-        note = f"  # too rare to learn, left unlabelled: {names}" if left_out else ""
+        note = f"# Too rare to learn, so left unlabelled: {names}\n" if left_out else ""
         values = ", ".join(f"{entry['id']}: {entry['name']!r}" for entry in kept).replace("'", '"')
-        extra = f"CLASS_VALUES = {{{values}}}{note}\n"
+        extra = f"{note}CLASS_VALUES = {{{values}}}\n"
     source = "synthetic scenes that `rv demo` generated" if data.is_synthetic else data.folder.name
     name = "synthetic-demo" if data.is_synthetic else "demo"
     lines = "".join(f'    "{key}": "{value}",\n' for key, value in colors.items())

@@ -92,7 +92,9 @@ class ModelContract:
             )
             contract._check()
         except (KeyError, TypeError, ValueError) as err:
-            raise DataError("this is no model description of rv", where=where, why=f"{type(err).__name__}: {err}") from err
+            raise DataError(
+                "this is no model description of rv", where=where, why=f"{type(err).__name__}: {err}"
+            ) from err
         return contract
 
     def _check(self) -> None:

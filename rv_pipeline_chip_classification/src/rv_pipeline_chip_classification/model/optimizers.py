@@ -12,7 +12,9 @@ OptimizerName = Literal["adamw", "adam", "sgd"]
 _MOMENTUM = 0.9
 
 
-def make_optimizer(model: nn.Module, name: OptimizerName, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
+def make_optimizer(
+    model: nn.Module, name: OptimizerName, learning_rate: float, weight_decay: float
+) -> torch.optim.Optimizer:
     """An optimiser of all parameters; biases and the scales of norms are not decayed.
 
     Args:

@@ -24,7 +24,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from rv_pipeline_chip_classification.model.backbones import set_backbone_frozen
 from rv_pipeline_chip_classification.model.batches import Batches, LabelledBatch
 from rv_pipeline_chip_classification.model.device import MemoryLimit, Precision, autocast, compute_dtype, to_device
-from rv_pipeline_chip_classification.model.optimizers import OptimizerName, make_optimizer, pack_optimizer, unpack_optimizer
+from rv_pipeline_chip_classification.model.optimizers import (
+    OptimizerName,
+    make_optimizer,
+    pack_optimizer,
+    unpack_optimizer,
+)
 from rv_pipeline_chip_classification.model.schedule import Schedule, learning_rate_at
 from rv_pipeline_chip_classification.model.scoring import Scores, Tally
 
@@ -116,6 +121,7 @@ class Trainer:
         weights = recipe.class_weights
         self._class_weights = None if weights is None else torch.tensor(weights, device=self.device)
         self._memory = MemoryLimit()
+        self._pace = _Pace()
         self._tally = Tally(num_classes, self.device)
 
     @property
@@ -152,21 +158,23 @@ class Trainer:
     def _learn_epoch(self, control: TrainControl, watch: _Watch) -> None:
         self.model.train()
         set_backbone_frozen(self.model, self.position.epoch < self.recipe.freeze_backbone_epochs)
-        pace = _Pace()
+        self._pace.start_epoch()
         for batch in self.training.epoch(self.position.epoch, first=self.position.batch):
             loss = self._learn(batch)
             self.position.batch += 1
             if self.position.batch == self.training.num_batches or self.step % AVERAGE_EVERY_STEPS == 0:
                 self.averaged.update_parameters(self.model)
-            pace.count(len(batch.class_ids))
-            if pace.is_due():
-                self._report(control, loss, pace)
+            self._pace.count(len(batch.class_ids))
+            if self._pace.is_due():
+                self._report(control, loss)
             watch.look()
 
-    def _report(self, control: TrainControl, loss: Tensor, pace: _Pace) -> None:
+    def _report(self, control: TrainControl, loss: Tensor) -> None:
         last = self.position.history[-1] if self.position.history else {}
-        validated = {name: value for name, value in last.items() if name.startswith("validation_") and value is not None}
-        numbers = {"epoch": self.position.epoch + 1, "loss": float(loss), "chips_per_s": pace.chips_per_s}
+        validated = {
+            name: value for name, value in last.items() if name.startswith("validation_") and value is not None
+        }
+        numbers = {"epoch": self.position.epoch + 1, "loss": float(loss), "chips_per_s": self._pace.chips_per_s}
         control.progress(self.step, self.num_steps, **numbers, **validated)
 
     def _learn(self, batch: LabelledBatch) -> Tensor:
@@ -332,10 +340,14 @@ class _Watch:
 
 
 class _Pace:
-    """Chips per second of one epoch, and when the next report is due."""
+    """Chips per second of one epoch, and when the next report is due: short epochs share one."""
 
     def __init__(self) -> None:
-        self._started = self._reported = time.monotonic()
+        self._reported = float("-inf")
+        self.start_epoch()
+
+    def start_epoch(self) -> None:
+        self._started = time.monotonic()
         self._num_chips = 0
 
     def count(self, num_chips: int) -> None:

@@ -5,7 +5,7 @@ Pillow draws it: it brings a font, and rasters of a few hundred pixels need no m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from rv_pipeline_chip_classification.outputs.geojson import read_predictions
 PANEL_PX = 460
 _MARGIN_PX, _GAP_PX, _TITLE_PX, _CAPTION_PX, _LEGEND_PX = 24, 16, 40, 24, 26
 _PAPER, _INK, _SOFT_INK, _NO_CELL, _NO_DATA = "#ffffff", "#1f2328", "#59636e", "#eceef0", "#c9ced4"
-_STRETCH_PERCENT = (2.0, 98.0)
+_STRETCH_PERCENT, _GAMMA = (2.0, 98.0), 1.4
 _RGB_NAMES = (("red", "green", "blue"), ("r", "g", "b"))
 
 Rgb = NDArray[np.uint8]
@@ -71,14 +71,19 @@ def write_quicklook(
         extent = raster.extent
         image = render_image(raster)
     windows, class_ids = _predicted_cells(predictions)
-    panels, caption = [Panel("image", image)], "prediction"
+    panels, caption, extra = [Panel("image", image)], "prediction", dict[str, str]()
     if scene.labels is not None:
         truth = label_cells(scene, classes, chip)
         panels.append(Panel("truth", render_cells(truth.windows, truth.class_ids, classes, extent)))
+        if set(map(tuple, windows.tolist())) - set(map(tuple, truth.windows.tolist())):
+            extra["not labelled"] = _NO_CELL
         caption += _hits_in_words(truth, windows, class_ids)
     panels.append(Panel(caption, render_cells(windows, class_ids, classes, extent)))
+    if (class_ids < 0).any():
+        extra["no data"] = _NO_DATA
+    colors = {name: classes.color_of(class_id) for class_id, name in enumerate(classes.names)}
     target.parent.mkdir(parents=True, exist_ok=True)
-    compose(panels, classes, title=title, note=note).save(target, format="PNG", optimize=True)
+    compose(panels, {**colors, **extra}, title=title, note=note).save(target, format="PNG", optimize=True)
 
 
 def _predicted_cells(path: Path) -> tuple[WindowArray, NDArray[np.int64]]:
@@ -98,7 +103,7 @@ def render_image(raster: SceneRaster) -> Rgb:
     """The extent in colours, every so-many-th pixel of it: (H, W, 3) uint8; what is not valid is grey.
 
     Channels described as red, green and blue are shown as such, else the first three, or the only one in grey; each is
-    stretched from its 2nd to its 98th percentile.
+    stretched from its 2nd to its 98th percentile, and dark tones are lightened.
     """
     extent = raster.extent
     step = max(1, max(extent.height, extent.width) // (2 * PANEL_PX))
@@ -118,8 +123,9 @@ def _sampled(raster: SceneRaster, step: int) -> tuple[NDArray[Any], NDArray[np.b
     values = np.zeros((*shape, raster.num_channels), raster.dtype)
     valid = np.zeros(shape, np.bool_)
     for box, pixels in raster.iter_strips(extent):
-        rows, cols = _samples(box.row_off - extent.row_off, box.height, step), _samples(
-            box.col_off - extent.col_off, box.width, step
+        rows, cols = (
+            _samples(box.row_off - extent.row_off, box.height, step),
+            _samples(box.col_off - extent.col_off, box.width, step),
         )
         place = (slice(rows.target, rows.target_end), slice(cols.target, cols.target_end))
         values[place] = pixels.values[rows.first :: step, cols.first :: step]
@@ -155,7 +161,7 @@ def _stretched(channel: NDArray[Any], valid: NDArray[np.bool_]) -> Rgb:
         return np.zeros(channel.shape, np.uint8)
     low, high = np.percentile(inside, _STRETCH_PERCENT)
     scaled = (np.where(valid, channel, low).astype(np.float64) - low) / max(high - low, 1e-12)
-    return np.asarray(np.round(255 * np.clip(scaled, 0, 1)), np.uint8)
+    return np.asarray(np.round(255 * np.clip(scaled, 0, 1) ** (1 / _GAMMA)), np.uint8)
 
 
 def render_cells(windows: WindowArray, class_ids: NDArray[np.int64], classes: ClassConfig, extent: Window) -> Rgb:
@@ -182,14 +188,21 @@ def _rgb(color: str) -> tuple[int, int, int]:
     return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
 
 
-def compose(panels: Sequence[Panel], classes: ClassConfig, *, title: str, note: str = "") -> Image.Image:
-    """Panels side by side under a title, over a legend of all classes."""
+def compose(panels: Sequence[Panel], legend: Mapping[str, str], *, title: str, note: str = "") -> Image.Image:
+    """Panels side by side under a title, over a legend.
+
+    Args:
+        panels: at least one.
+        legend: name -> `#rrggbb`.
+        title: at the top left.
+        note: at the top right.
+    """
     pictures = [_fitted(panel.pixels) for panel in panels]
     height, panel_width = max(p.height for p in pictures), max(p.width for p in pictures)
     width = max(900, 2 * _MARGIN_PX + len(panels) * panel_width + (len(panels) - 1) * _GAP_PX)
-    legend = _legend_places(classes.names, width - 2 * _MARGIN_PX)
+    places = _legend_places(list(legend), width - 2 * _MARGIN_PX)
     top = _MARGIN_PX + _TITLE_PX + _CAPTION_PX
-    num_lines = legend[-1][1] + 1 if legend else 0
+    num_lines = places[-1][1] + 1 if places else 0
     canvas = Image.new("RGB", (width, top + height + _GAP_PX + num_lines * _LEGEND_PX + _MARGIN_PX // 2), _PAPER)
     draw = ImageDraw.Draw(canvas)
     draw.text((_MARGIN_PX, _MARGIN_PX), title, _INK, font=_font(20))
@@ -198,7 +211,7 @@ def compose(panels: Sequence[Panel], classes: ClassConfig, *, title: str, note: 
         left = _MARGIN_PX + index * (panel_width + _GAP_PX)
         draw.text((left, top - _CAPTION_PX + 2), panel.caption, _SOFT_INK, font=_font(14))
         canvas.paste(picture, (left, top))
-    _draw_legend(draw, classes, legend, top + height + _GAP_PX)
+    _draw_legend(draw, legend, places, top + height + _GAP_PX)
     return canvas
 
 
@@ -227,8 +240,8 @@ def _legend_places(names: Sequence[str], width: int) -> list[tuple[int, int]]:
     return places
 
 
-def _draw_legend(draw: Any, classes: ClassConfig, places: Sequence[tuple[int, int]], top: int) -> None:
-    for class_id, (offset, line) in enumerate(places):
+def _draw_legend(draw: Any, legend: Mapping[str, str], places: Sequence[tuple[int, int]], top: int) -> None:
+    for (name, color), (offset, line) in zip(legend.items(), places, strict=True):
         left, upper = _MARGIN_PX + offset, top + line * _LEGEND_PX
-        draw.rectangle((left, upper, left + 15, upper + 15), classes.color_of(class_id), outline=_SOFT_INK)
-        draw.text((left + 23, upper + 8), classes.names[class_id], _INK, font=_font(14), anchor="lm")
+        draw.rectangle((left, upper, left + 15, upper + 15), color, outline=_SOFT_INK)
+        draw.text((left + 23, upper + 8), name, _INK, font=_font(14), anchor="lm")

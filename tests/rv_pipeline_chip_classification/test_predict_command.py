@@ -1,0 +1,243 @@
+"""The command `predict`: which cells a scene has, which files come of it, and scenes that do not fit the model."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+
+from rv_core.errors import DataError, StorageError
+from rv_core.storage import Storage
+from rv_pipeline_chip_classification.commands.predict import Predictor, SceneWriter, open_predictor
+from rv_pipeline_chip_classification.config import (
+    ChipClassificationConfig,
+    ChipConfig,
+    ClassConfig,
+    DatasetConfig,
+    GeoJsonLabelsConfig,
+    PredictConfig,
+    RasterSourceConfig,
+    SceneConfig,
+)
+from rv_pipeline_chip_classification.inference import Classifier
+
+CLASSES = ["forest", "shrub", "rock"]
+
+
+class RecordingControl:
+    def __init__(self) -> None:
+        self.steps: list[tuple[int, int]] = []
+        self.counts: dict[str, float] = {}
+        self.stop_requested = False
+
+    def progress(self, done: int, total: int, **numbers: float) -> None:
+        self.steps.append((done, total))
+        assert numbers["cells_per_s"] > 0
+
+    def record(self, **counts: float) -> None:
+        self.counts |= counts
+
+    def stopped(self) -> NoReturn:
+        raise KeyboardInterrupt
+
+
+@pytest.fixture
+def control() -> RecordingControl:
+    return RecordingControl()
+
+
+@pytest.fixture
+def predictor(make_contract: Any, brightest_channel: Any) -> Callable[..., Predictor]:
+    """`predictor(stride_px=8)`: predicts the brightest channel."""
+
+    def make(*, write_geotiff: bool = True, channels: Any = ("red", "green", "blue"), **predict: Any) -> Predictor:
+        contract = make_contract(channels=channels)
+        classifier = Classifier(brightest_channel(), contract, device=torch.device("cpu"))
+        writer = SceneWriter(classifier, write_geotiff)
+        return Predictor(writer, ClassConfig(names=CLASSES), ChipConfig(chip_size_px=16), PredictConfig(**predict))
+
+    return make
+
+
+def quarters(height: int = 64, width: int = 64) -> np.ndarray:
+    """Red, green, blue and nothing (0) in the four quarters."""
+    array = np.full((height, width, 3), 900, np.uint16)
+    array[: height // 2, : width // 2, 0] = 50_000
+    array[: height // 2, width // 2 :, 1] = 50_000
+    array[height // 2 :, : width // 2, 2] = 50_000
+    array[height // 2 :, width // 2 :] = 0
+    return array
+
+
+def scene_of(path: str, **options: Any) -> SceneConfig:
+    raster = {name: options.pop(name) for name in ("bbox", "channel_order", "nodata") if name in options}
+    return SceneConfig(id="s1", raster=RasterSourceConfig(uris=[path], **raster), **options)
+
+
+def features(storage: Storage) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(storage.read_text("predict/s1.geojson"))["features"]
+    return found
+
+
+def class_ids(storage: Storage) -> list[int | None]:
+    return [feature["properties"]["class_id"] for feature in features(storage)]
+
+
+def test_a_scene_becomes_cells_a_map_and_scores(
+    predictor: Any, write_image: Any, storage: Storage, control: RecordingControl
+) -> None:
+    counts = predictor().predict_scene(scene_of(write_image("a.tif", quarters(), nodata=0)), storage, control)
+    expected = [0, 0, 1, 1, 0, 0, 1, 1, 2, 2, None, None, 2, 2, None, None]
+    assert class_ids(storage) == expected
+    with rasterio.open(storage.input_file("predict/s1.tif")) as file:
+        assert file.read(1).ravel().tolist() == [255 if found is None else found for found in expected]
+    with rasterio.open(storage.input_file("predict/s1.scores.tif")) as file:
+        assert np.allclose(np.nansum(file.read(), axis=0).ravel(), [found is not None for found in expected], atol=1e-5)
+    assert (counts.num_cells, counts.num_without_data) == (16, 4)
+    assert control.counts == {
+        "num_cells": 16,
+        "num_without_data": 4,
+        "cells_of_forest": 4,
+        "cells_of_shrub": 4,
+        "cells_of_rock": 4,
+    }
+    assert control.steps[-1] == (16, 16)
+
+
+def test_windows_count_from_the_files_first_pixel_and_may_overflow_a_crop(
+    predictor: Any, write_image: Any, storage: Storage, control: RecordingControl
+) -> None:
+    scene = scene_of(write_image("a.tif", quarters()), bbox=[8, 24, 20, 32])
+    predictor().predict_scene(scene, storage, control)
+    assert [feature["properties"]["window"] for feature in features(storage)] == [
+        [8, 24, 16, 16],
+        [8, 40, 16, 16],
+        [24, 24, 16, 16],
+        [24, 40, 16, 16],
+    ]
+    assert [feature["properties"]["valid_fraction"] for feature in features(storage)] == [1.0, 1.0, 0.25, 0.25]
+
+
+def test_a_stride_below_the_cell_size_gives_a_cell_per_step(
+    predictor: Any, write_image: Any, storage: Storage, control: RecordingControl
+) -> None:
+    predictor(stride_px=8).predict_scene(scene_of(write_image("a.tif", quarters())), storage, control)
+    windows = [feature["properties"]["window"] for feature in features(storage)]
+    assert len(windows) == 49
+    assert windows[1] == [0, 8, 16, 16]
+    with rasterio.open(storage.input_file("predict/s1.tif")) as file:
+        assert file.shape == (7, 7)
+
+
+def test_the_cell_size_is_that_of_the_labels(
+    predictor: Any, write_image: Any, write_labels: Any, square: Any, storage: Storage, control: RecordingControl
+) -> None:
+    labels = GeoJsonLabelsConfig(uri=write_labels("a.geojson", [(square(0, 0, 32), {"class_id": 0})]), cell_size_px=32)
+    predictor().predict_scene(scene_of(write_image("a.tif", quarters()), labels=labels), storage, control)
+    assert class_ids(storage)[:3] == [0, 1, 2]
+    assert len(features(storage)) == 4
+
+
+def test_cells_of_labels_without_a_grid_are_the_bounds_of_features(
+    predictor: Any, write_image: Any, write_labels: Any, square: Any, storage: Storage, control: RecordingControl
+) -> None:
+    storage.write_bytes("predict/s1.tif", b"of an earlier run")
+    shapes = [(square(40, 4, 20, 9), {"class_id": 0}), (square(2, 36, 10), {"class_id": 2})]
+    labels = GeoJsonLabelsConfig(uri=write_labels("a.geojson", shapes), infer_cells=False)
+    predictor().predict_scene(scene_of(write_image("a.tif", quarters()), labels=labels), storage, control)
+    found = [(feature["properties"]["window"], feature["properties"]["class_id"]) for feature in features(storage)]
+    assert found == [([2, 36, 10, 10], 1), ([40, 4, 20, 9], 2)]
+    assert not storage.exists("predict/s1.tif")
+    assert not storage.exists("predict/s1.scores.tif")
+
+
+def test_rasters_that_are_no_longer_asked_for_are_removed(
+    predictor: Any, write_image: Any, storage: Storage, control: RecordingControl
+) -> None:
+    scene = scene_of(write_image("a.tif", quarters()))
+    predictor().predict_scene(scene, storage, control)
+    assert storage.exists("predict/s1.scores.tif")
+    predictor(write_geotiff=False).predict_scene(scene, storage, control)
+    assert sorted(storage.list_files("predict")) == ["s1.geojson"]
+
+
+def test_an_image_without_a_crs_is_predicted_in_pixels(
+    predictor: Any, write_image: Any, storage: Storage, control: RecordingControl
+) -> None:
+    predictor().predict_scene(scene_of(write_image("a.tif", quarters(), crs=None)), storage, control)
+    assert json.loads(storage.read_text("predict/s1.geojson"))["rv:coordinates"] == "pixels"
+    assert features(storage)[0]["geometry"]["coordinates"][0][2] == [16.0, 16.0]
+
+
+def test_another_number_of_channels_is_refused_before_anything_is_written(
+    predictor: Any, write_image: Any, storage: Storage, control: RecordingControl
+) -> None:
+    scene = scene_of(write_image("a.tif", quarters()), channel_order=[0, 1])
+    with pytest.raises(DataError, match="has 2 channels, the model expects 3"):
+        predictor().predict_scene(scene, storage, control)
+    assert storage.list_files() == {}
+
+
+def test_channels_with_other_names_are_told(
+    predictor: Any, write_image: Any, storage: Storage, control: RecordingControl, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_image("a.tif", quarters(), names=["blue", "Green", "red"])
+    with caplog.at_level(logging.WARNING):
+        predictor().predict_scene(scene_of(path), storage, control)
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert "are blue, Green, red, and the model was trained on red, green, blue: taken by position" in message
+
+
+def test_nothing_is_left_behind_when_an_image_is_cut_short(
+    predictor: Any, write_image: Any, pixels: Any, storage: Storage, control: RecordingControl
+) -> None:
+    path = Path(write_image("a.tif", pixels(128, 128, 3), compress="none"))
+    path.write_bytes(path.read_bytes()[:-20_000])
+    with pytest.raises(DataError, match="cannot be read"):
+        predictor().predict_scene(scene_of(str(path)), storage, control)
+    assert storage.list_files() == {}
+
+
+def test_a_stop_ends_the_task_without_output(
+    predictor: Any, write_image: Any, storage: Storage, control: RecordingControl
+) -> None:
+    control.stop_requested = True
+    with pytest.raises(KeyboardInterrupt):
+        predictor().predict_scene(scene_of(write_image("a.tif", quarters())), storage, control)
+    assert storage.list_files() == {}
+
+
+def config_of(root: str, *scenes: SceneConfig) -> ChipClassificationConfig:
+    return ChipClassificationConfig(
+        root_uri=root,
+        classes=ClassConfig(names=CLASSES),
+        dataset=DatasetConfig(train_scenes=[], test_scenes=list(scenes)),
+        chip=ChipConfig(chip_size_px=16),
+    )
+
+
+def test_the_trained_model_is_used_and_gives_the_same_bytes_every_time(
+    write_trained: Any, write_image: Any, pixels: Any, storage: Storage, control: RecordingControl
+) -> None:
+    write_trained(storage)
+    scene = scene_of(write_image("a.tif", pixels(80, 100, 3)))
+    config = config_of(storage.root_uri, scene)
+    found = []
+    for _ in range(2):
+        open_predictor(config, storage).predict_scene(scene, storage, control)
+        found.append([storage.read_bytes(f"predict/{name}") for name in sorted(storage.list_files("predict"))])
+    assert found[0] == found[1]
+    assert len(found[0]) == 3
+    assert len(features(storage)) == 35
+
+
+def test_without_a_model_there_is_no_predictor(storage: Storage) -> None:
+    with pytest.raises(StorageError, match=r"model\.json"):
+        open_predictor(config_of(storage.root_uri), storage)

@@ -1,0 +1,156 @@
+"""Predicted cells as GeoJSON: RFC 7946, exact to the pixel, one feature per line, and refused when damaged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+
+from rv_core.errors import DataError
+from rv_pipeline_chip_classification.data.geojson import polygons_in_pixels, read_geojson
+from rv_pipeline_chip_classification.data.grid import Grid
+from rv_pipeline_chip_classification.inference import ScoredCells
+from rv_pipeline_chip_classification.outputs.geojson import GeoJsonWriter, cell_rings, read_predictions
+
+NAMES = ("forest", "Gebüsch", 'say "rock"')
+UTM = Grid(1000, 1000, (0.5, 0.0, 300_000.0, 0.0, -0.5, 4_154_085.0), "EPSG:32612")
+
+
+def scored(windows: Any, class_ids: Any = None, first: int = 0) -> ScoredCells:
+    array = np.array(windows, np.int64).reshape(-1, 4)
+    ids = np.zeros(len(array), np.int64) if class_ids is None else np.array(class_ids, np.int64)
+    scores = np.full((len(array), 3), 0.123456, np.float32)
+    scores[np.arange(len(array)), ids] = 0.753088
+    scores[ids < 0] = np.nan
+    return ScoredCells(first, array, ids, scores, np.where(ids < 0, 0.0, 1.0))
+
+
+def write(path: Path, grid: Grid, *batches: ScoredCells) -> dict[str, Any]:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        writer = GeoJsonWriter(file, grid, scene_id="scene-1", class_names=NAMES, where="scene-1.tif")
+        for batch in batches:
+            writer.write(batch)
+        writer.close()
+    loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return loaded
+
+
+def test_a_feature_says_what_is_known_of_its_cell(tmp_path: Path) -> None:
+    document = write(tmp_path / "a.geojson", UTM, scored([[0, 0, 32, 32], [0, 32, 32, 32]], [1, 2]))
+    assert document["type"] == "FeatureCollection"
+    assert document["scene"] == "scene-1"
+    one, other = document["features"]
+    assert one["properties"] == {
+        "class_id": 1,
+        "class_name": "Gebüsch",
+        "score": 0.753088,
+        "scores": [0.123456, 0.753088, 0.123456],
+        "scene": "scene-1",
+        "window": [0, 0, 32, 32],
+        "valid_fraction": 1.0,
+    }
+    assert other["properties"]["class_name"] == 'say "rock"'
+
+
+def test_a_cell_without_data_has_no_class_and_no_scores(tmp_path: Path) -> None:
+    path = tmp_path / "a.geojson"
+    (feature,) = write(path, UTM, scored([[0, 0, 32, 32]], [-1]))["features"]
+    properties = feature["properties"]
+    assert [properties[name] for name in ("class_id", "class_name", "score", "scores")] == [None] * 4
+    assert properties["valid_fraction"] == 0.0
+    assert list(read_predictions(path, where="x")) == [((0, 0, 32, 32), None, None)]
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        (0.5, 0.0, 300_000.0, 0.0, -0.5, 4_154_085.0),
+        (0.5, 0.0, 300_000.0, 0.0, 0.5, 4_154_085.0),
+        (0.3, 0.4, 300_000.0, 0.4, -0.3, 4_154_085.0),
+    ],
+    ids=["north up", "south up", "rotated"],
+)
+def test_cells_come_back_to_their_pixels_and_run_counterclockwise(tmp_path: Path, transform: Any) -> None:
+    grid = Grid(1000, 1000, transform, "EPSG:32612")
+    windows = [[0, 0, 32, 32], [64, 96, 32, 32], [968, 968, 40, 40]]
+    document = write(tmp_path / "a.geojson", grid, scored(windows))
+    polygons = [shapely.geometry.shape(feature["geometry"]) for feature in document["features"]]
+    assert all(polygon.exterior.is_ccw and polygon.is_valid for polygon in polygons)
+    found = polygons_in_pixels(read_geojson(str(tmp_path / "a.geojson")), grid)
+    bounds = shapely.bounds(found.polygons)[:, [1, 0, 3, 2]]
+    expected = np.array([[row, col, row + height, col + width] for row, col, height, width in windows])
+    assert np.abs(bounds - expected).max() < 1e-6
+
+
+def test_neighbours_share_their_corners_to_the_last_digit(tmp_path: Path) -> None:
+    document = write(tmp_path / "a.geojson", UTM, scored([[0, 0, 32, 32]]), scored([[0, 32, 32, 32]]))
+    one, other = ({tuple(p) for p in f["geometry"]["coordinates"][0]} for f in document["features"])
+    assert len(one & other) == 2
+
+
+def test_an_image_without_a_crs_has_pixel_coordinates(tmp_path: Path) -> None:
+    grid = Grid(64, 64, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), None)
+    document = write(tmp_path / "a.geojson", grid, scored([[16, 32, 8, 4]]))
+    assert document["rv:coordinates"] == "pixels"
+    (feature,) = document["features"]
+    assert feature["geometry"]["coordinates"] == [[[32, 16], [36, 16], [36, 24], [32, 24], [32, 16]]]
+    assert "rv:coordinates" not in write(tmp_path / "b.geojson", UTM)
+
+
+def test_cells_across_the_date_line_go_on_beyond_180() -> None:
+    grid = Grid(100, 100, (1000.0, 0.0, 770_000.0, 0.0, -1000.0, 0.0), "EPSG:32660")
+    rings = cell_rings(np.array([[0, 50, 20, 20], [0, 0, 20, 20]], np.int64), grid, where="x")
+    assert np.ptp(rings[..., 0], axis=1).max() < 1
+    assert rings[0, :, 0].max() > 180
+    assert rings[1, :, 0].max() < 180
+
+
+def test_a_place_that_is_nowhere_on_earth_is_an_error() -> None:
+    grid = Grid(100, 100, (1e7, 0.0, 0.0, 0.0, -1e7, 1e9), "EPSG:32612")
+    with pytest.raises(DataError, match="another CRS"):
+        cell_rings(np.array([[0, 0, 50, 50]], np.int64), grid, where="a.tif")
+
+
+def test_cells_are_written_as_they_come_and_read_line_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.geojson"
+    num_cells = 2500
+    windows = np.array([[0, col, 1, 1] for col in range(num_cells)])
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        writer = GeoJsonWriter(file, UTM, scene_id="scene-1", class_names=NAMES, where="x")
+        for first in range(0, num_cells, 64):
+            writer.write(scored(windows[first : first + 64], first=first))
+        assert writer._num_pending < 1100
+        writer.close()
+    assert len(path.read_text(encoding="utf-8").splitlines()) == num_cells + 2
+    assert [cell.window[1] for cell in read_predictions(path, where="x")] == list(range(num_cells))
+
+
+def test_no_cells_are_an_empty_collection(tmp_path: Path) -> None:
+    path = tmp_path / "a.geojson"
+    assert write(path, UTM)["features"] == []
+    assert list(read_predictions(path, where="x")) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda text: text[: len(text) // 2], "line 2"),
+        (lambda text: text.removesuffix("]}\n"), "ends too early"),
+        (lambda text: json.dumps(json.loads(text)), "does not begin"),
+        (lambda text: text.replace('"window": [0, 0, 32, 32]', '"window": [0, 0]'), "line 2"),
+        (lambda text: text.replace('"class_id"', '"klass"'), "KeyError"),
+        (lambda text: "", "does not begin"),
+    ],
+)
+def test_damaged_predictions_are_refused_with_the_line(tmp_path: Path, change: Any, expected: str) -> None:
+    path = tmp_path / "a.geojson"
+    write(path, UTM, scored([[0, 0, 32, 32], [0, 32, 32, 32]]))
+    path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(DataError, match=r"cannot be read") as caught:
+        list(read_predictions(path, where="predict/a.geojson"))
+    assert expected in str(caught.value)
+    assert "predict/a.geojson" in str(caught.value)

@@ -1,0 +1,129 @@
+"""Predicted cells as GeoTIFF: one pixel per cell in its place, with colours, names and nodata."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.enums import ColorInterp
+
+from rv_pipeline_chip_classification.data.cell_windows import CellGrid
+from rv_pipeline_chip_classification.data.grid import Grid
+from rv_pipeline_chip_classification.data.windows import Window
+from rv_pipeline_chip_classification.inference import ScoredCells
+from rv_pipeline_chip_classification.outputs.geotiff import GridRasterWriter
+
+GRID = Grid(1000, 1200, (0.5, 0.0, 300_000.0, 0.0, -0.5, 4_154_085.0), "EPSG:32612")
+NAMES, COLORS = ("forest", "shrub", "rock", "water"), ("#1c6330", "#ccba7c", "#b2ada3", "#0000ff")
+
+
+def write(
+    folder: Path, cells: CellGrid, ids: Any, scores: Any, *, grid: Grid = GRID, batch_size: int = 777, **names: Any
+) -> tuple[Path, Path]:
+    paths = folder / "a.tif", folder / "a.scores.tif"
+    names = {"class_names": NAMES, "class_colors": COLORS, **names}
+    with GridRasterWriter(*paths, cells, grid, **names) as writer:
+        for first in range(0, len(ids), batch_size):
+            part = slice(first, first + batch_size)
+            windows = cells.windows(first, min(first + batch_size, len(ids)))
+            writer.write(ScoredCells(first, windows, ids[part], scores[part], np.ones(len(windows))))
+    return paths
+
+
+def random_cells(count: int, num_classes: int = 4) -> tuple[Any, Any]:
+    rng = np.random.default_rng(0)
+    ids = rng.integers(-1, num_classes, count)
+    scores = rng.random((count, num_classes)).astype(np.float32)
+    scores[ids < 0] = np.nan
+    return ids, scores
+
+
+@pytest.mark.parametrize("batch_size", [1, 64, 777, 10**6])
+def test_every_cell_is_one_pixel(tmp_path: Path, batch_size: int) -> None:
+    cells = CellGrid(Window(0, 0, 90, 120), 10, 10)
+    ids, scores = random_cells(cells.num_cells)
+    paths = write(tmp_path, cells, ids, scores, batch_size=batch_size)
+    with rasterio.open(paths[0]) as classes, rasterio.open(paths[1]) as values:
+        assert (classes.read(1) == np.where(ids < 0, 255, ids).reshape(9, 12)).all()
+        assert np.array_equal(values.read(), scores.T.reshape(4, 9, 12), equal_nan=True)
+        assert (classes.read_masks(1) > 0).ravel().tolist() == (ids >= 0).tolist()
+
+
+def test_many_rows_of_cells_cross_blocks(tmp_path: Path) -> None:
+    cells = CellGrid(Window(0, 0, 530, 270), 1, 1)
+    ids, scores = random_cells(cells.num_cells)
+    paths = write(tmp_path, cells, ids, scores)
+    with rasterio.open(paths[0]) as classes, rasterio.open(paths[1]) as values:
+        assert (classes.read(1) == np.where(ids < 0, 255, ids).reshape(530, 270)).all()
+        assert np.array_equal(values.read(), scores.T.reshape(4, 530, 270), equal_nan=True)
+        assert classes.profile["tiled"]
+        assert classes.profile["compress"] == "deflate"
+
+
+def test_pixels_lie_where_the_cells_are(tmp_path: Path) -> None:
+    cells = CellGrid(Window(40, 20, 64, 96), 32, 32)
+    path, _ = write(tmp_path, cells, *random_cells(cells.num_cells))
+    with rasterio.open(path) as file:
+        assert file.crs.to_epsg() == 32612
+        assert tuple(file.bounds) == (300_010.0, 4_154_085 - 20 - 32, 300_010 + 48, 4_154_085 - 20)
+
+
+def test_overlapping_cells_have_the_pixel_in_their_middle(tmp_path: Path) -> None:
+    cells = CellGrid(Window(0, 0, 64, 64), 32, 8)
+    path, _ = write(tmp_path, cells, *random_cells(cells.num_cells))
+    with rasterio.open(path) as file:
+        assert file.shape == (5, 5)
+        assert file.res == (4.0, 4.0)
+        x, y = file.xy(0, 0)
+        assert (x, y) == (300_000 + 8.0, 4_154_085 - 8.0)
+
+
+def test_classes_have_their_colours_and_names(tmp_path: Path) -> None:
+    cells = CellGrid(Window(0, 0, 20, 20), 10, 10)
+    paths = write(tmp_path, cells, *random_cells(4))
+    with rasterio.open(paths[0]) as classes, rasterio.open(paths[1]) as values:
+        assert classes.dtypes == ("uint8",)
+        assert classes.nodata == 255
+        table = classes.colormap(1)
+        assert [table[0], table[3], table[255]] == [(28, 99, 48, 255), (0, 0, 255, 255), (0, 0, 0, 0)]
+        assert classes.tags(1) == {f"class_{index}": name for index, name in enumerate(NAMES)}
+        assert classes.descriptions == ("class_id",)
+        assert values.descriptions == NAMES
+        assert values.dtypes == ("float32",) * 4
+        assert np.isnan(values.nodata)
+        assert ColorInterp.alpha not in values.colorinterp
+
+
+def test_more_than_255_classes_need_two_bytes(tmp_path: Path) -> None:
+    cells = CellGrid(Window(0, 0, 20, 20), 10, 10)
+    names = [f"class {index}" for index in range(300)]
+    ids = np.array([299, 255, -1, 0])
+    path, _ = write(
+        tmp_path, cells, ids, np.ones((4, 300), np.float32), class_names=names, class_colors=["#112233"] * 300
+    )
+    with rasterio.open(path) as file:
+        assert file.dtypes == ("uint16",)
+        assert file.nodata == 65_535
+        assert file.read(1).ravel().tolist() == [299, 255, 65_535, 0]
+
+
+def test_an_image_without_a_crs_is_written_without_one(tmp_path: Path) -> None:
+    cells = CellGrid(Window(0, 0, 20, 20), 10, 10)
+    path, _ = write(tmp_path, cells, *random_cells(4), grid=Grid(20, 20, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), None))
+    with rasterio.open(path) as file:
+        assert file.crs is None
+        assert file.transform.a == 10
+
+
+def test_the_same_cells_give_the_same_bytes(tmp_path: Path) -> None:
+    cells = CellGrid(Window(0, 0, 90, 120), 10, 10)
+    found = []
+    for name, batch_size in (("one", 13), ("two", 64)):
+        (tmp_path / name).mkdir()
+        paths = write(tmp_path / name, cells, *random_cells(cells.num_cells), batch_size=batch_size)
+        found.append([path.read_bytes() for path in paths])
+    assert found[0] == found[1]
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["a.scores.tif", "a.tif"]
