@@ -40,13 +40,18 @@ def write_scene(folder: Path, scene_id: str, *, size_px: int = 64, seed: int = 0
     """
     folder.mkdir(parents=True, exist_ok=True)
     classes = cell_classes(size_px, seed)
-    origin = (ORIGIN[0] + 10_000.0 * seed, ORIGIN[1])
+    origin = origin_of(seed)
     write_image(folder / f"{scene_id}.tif", pixels_of(classes, seed), origin=origin)
     squares = [
         (square(row * CELL_PX, col * CELL_PX, CELL_PX, origin=origin), {"class_name": CLASS_NAMES[class_id]})
         for (row, col), class_id in np.ndenumerate(classes)
     ]
     write_geojson(folder / f"{scene_id}.geojson", squares)
+
+
+def origin_of(seed: int) -> tuple[float, float]:
+    """Where the first corner of a scene lies: easting and northing, metres in UTM zone 18 north."""
+    return (ORIGIN[0] + 10_000.0 * seed, ORIGIN[1])
 
 
 def write_dataset(folder: Path, **seeds_of: Sequence[int]) -> Path:

@@ -283,7 +283,8 @@ def test_the_table_has_a_line_per_job_with_state_items_rate_and_times() -> None:
     lines = drawn(progress, at=6).splitlines()
     (chip,) = [line for line in lines if line.startswith("p.chip ")]
     assert chip.split()[0:2] == ["p.chip", "running"]
-    assert chip.split()[3:] == ["7/10", "30/min", "0:06", "0:06", "1", "running", "1", "failed"]
+    assert chip.split()[3:] == ["7/10", "30/min", "0:06", "0:06"]
+    assert "p.chip: 1 running  1 failed" in lines
     (train,) = [line for line in lines if line.startswith("p.train ")]
     assert train.split()[1] == "waiting"
     assert "0/1" in train

@@ -125,7 +125,7 @@ def test_planted_faults_are_each_found_once_with_their_path(scenes: Scenes, tmp_
         f"{place}[1].raster.uris[0]": "there is no file",
         f"{place}[2].labels.uri": "there is no file",
         f"{place}[3].raster.uris": "cut short",
-        f"{place}[4].raster.uris": "not recognized",
+        f"{place}[4].raster.uris": "not a raster that GDAL can read",
         f"{place}[5].raster.channel_order": "no channel 3",
         f"{place}[6].raster.bbox": "leaves the image",
         f"{place}[7].labels.uri": "do not overlap",

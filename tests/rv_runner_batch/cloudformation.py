@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -136,7 +137,7 @@ def make_stack(client_of: Callable[[str], Any], **parameters: str) -> dict[str, 
     """Create the stack `rv` in moto and return it, as DescribeStacks answers it.
 
     moto wants a service role for compute environments, which the template leaves out on purpose, gives repositories
-    names in capitals, which it then refuses, and does not split the defaults of lists.
+    names in capitals, which it then refuses, does not split the defaults of lists, and garbles policies.
     """
     template = parsed()
     role = client_of("iam").create_role(RoleName="batch-service", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
@@ -158,5 +159,15 @@ def make_stack(client_of: Callable[[str], Any], **parameters: str) -> dict[str, 
         Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()],
         Capabilities=["CAPABILITY_IAM"],
     )
+    _mend_policies(client_of("iam"))
     stack: dict[str, Any] = cloudformation.describe_stacks(StackName="rv")["Stacks"][0]
     return stack
+
+
+def _mend_policies(iam: Any) -> None:
+    """moto keeps the policies of a stack's roles as Python writes dictionaries, not as JSON."""
+    for role in iam.list_roles()["Roles"]:
+        for name in iam.list_role_policies(RoleName=role["RoleName"])["PolicyNames"]:
+            kept = iam.get_role_policy(RoleName=role["RoleName"], PolicyName=name)["PolicyDocument"]
+            document = json.dumps(ast.literal_eval(kept) if isinstance(kept, str) else kept)
+            iam.put_role_policy(RoleName=role["RoleName"], PolicyName=name, PolicyDocument=document)

@@ -60,8 +60,10 @@ ANSWERS = {
     "no instances to be had": (
         detail("RUNNABLE", statusReason="CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - Service cannot fulfill"),
         "submitted",
-        "waits for capacity: EC2 has none of the instance types at the moment "
-        "(CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - Service cannot fulfill) (for 10:00)",
+        (
+            "waits for capacity: EC2 has none of the instance types at the moment "
+            "(CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - Service cannot fulfill) (for 10:00)"
+        ),
     ),
     "larger than the environment": (
         detail("RUNNABLE", container={"resourceRequirements": [{"type": "VCPU", "value": "64"}]}),
@@ -71,14 +73,18 @@ ANSWERS = {
     "larger than any instance": (
         detail("RUNNABLE", statusReason="MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"),
         "submitted",
-        "can never start: it asks for more than any instance of the compute environment has "
-        "(MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT) (for 10:00)",
+        (
+            "can never start: it asks for more than any instance of the compute environment has "
+            "(MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT) (for 10:00)"
+        ),
     ),
     "service role": (
         detail("RUNNABLE", statusReason="MISCONFIGURATION:SERVICE_ROLE_PERMISSIONS"),
         "submitted",
-        "cannot start: the compute environment's service role lacks permissions "
-        "(MISCONFIGURATION:SERVICE_ROLE_PERMISSIONS) (for 10:00)",
+        (
+            "cannot start: the compute environment's service role lacks permissions "
+            "(MISCONFIGURATION:SERVICE_ROLE_PERMISSIONS) (for 10:00)"
+        ),
     ),
     "starting": (detail("STARTING"), "submitted", "is starting: the image is pulled (for 10:00)"),
     "running again": (
@@ -131,8 +137,10 @@ ANSWERS = {
     "never placed": (
         failed(statusReason="MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE"),
         "failed",
-        "did not start: can never start: it asks for more vCPUs than the compute environment may have "
-        "(MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE)",
+        (
+            "did not start: can never start: it asks for more vCPUs than the compute environment may have "
+            "(MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE)"
+        ),
     ),
     "done": (detail("SUCCEEDED", startedAt=CREATED_MS, stoppedAt=CREATED_MS + 1000, attempts=[attempt(0)]), "done", ""),
 }

@@ -134,13 +134,20 @@ def test_a_new_profile_has_the_section_alone() -> None:
         "top = 1",
     ],
 )
-def test_a_profile_is_edited_right_or_not_at_all(text: str) -> None:
+def test_however_a_profile_is_laid_out_only_these_keys_change(text: str) -> None:
     expected = tomllib.loads(text)
     expected["batch"] = {**expected.get("batch", {}), **VALUES}
-    try:
-        assert tomllib.loads(updated(text, "batch", VALUES, where="x")) == expected
-    except ConfigError as error:
-        assert "cpu_job_queue = 'rv-cpu'" in str(error)
+    assert tomllib.loads(updated(text, "batch", VALUES, where="x")) == expected
+
+
+def test_a_profile_that_would_lose_something_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tomlkit
+
+    for broken in ("", "[batch", '[batch]\nregion = "eu-central-1"\n'):
+        monkeypatch.setattr(tomlkit, "dumps", lambda document, text=broken: text)
+        with pytest.raises(ConfigError, match="cannot be edited without changing") as caught:
+            updated(PROFILE, "batch", VALUES, where="x")
+        assert "cpu_job_queue = 'rv-cpu'" in str(caught.value)
 
 
 _keys = st.from_regex(r"[a-z_]{1,8}", fullmatch=True)

@@ -66,7 +66,7 @@ class LiveDisplay:
 
 
 def run_table(jobs: Iterable[JobProgress], now: float, *, max_rows: int | None = None) -> RenderableType:
-    """The table of all jobs, with failed tasks named below.
+    """The table of all jobs; below it the numbers of those that run, and failed tasks by name.
 
     Args:
         jobs: in the order of the plan.
@@ -76,17 +76,16 @@ def run_table(jobs: Iterable[JobProgress], now: float, *, max_rows: int | None =
     jobs = list(jobs)
     shown = _fitting(jobs, max_rows)
     table = Table(box=None, pad_edge=False, show_header=True, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("job", no_wrap=True, overflow="ellipsis", ratio=None)
+    table.add_column("job", no_wrap=True, overflow="ellipsis")
     table.add_column("state", no_wrap=True)
     table.add_column("", no_wrap=True, width=_BAR_WIDTH)
     for name in ("done", "rate", "time", "left"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True, overflow="ellipsis", ratio=1)
     for job in shown:
         table.add_row(*_cells(job, now))
     left_out = len(jobs) - len(shown)
     below = [Text(f"… and {left_out} more jobs", style="dim")] if left_out else []
-    return Group(table, *below, *_failed_lines(jobs))
+    return Group(table, *below, *_note_lines(shown), *_failed_lines(jobs))
 
 
 def _cells(job: JobProgress, now: float) -> list[RenderableType]:
@@ -100,7 +99,14 @@ def _cells(job: JobProgress, now: float) -> list[RenderableType]:
         Text(rate_text(job.rate(now)) if job.plan.items_total > 1 else ""),
         Text(duration_text(job.elapsed_s(now))),
         Text(duration_text(job.remaining_s(now))),
-        Text(_notes(job)),
+    ]
+
+
+def _note_lines(jobs: Iterable[JobProgress]) -> list[Text]:
+    """What running jobs report, a line each: in the table it would leave no room on a terminal of 80 columns."""
+    noted = [(job, notes) for job in jobs if job.state == "running" and (notes := _notes(job))]
+    return [
+        Text(f"{printable(job.plan.job)}: {notes}", style="dim", no_wrap=True, overflow="ellipsis") for job, notes in noted
     ]
 
 

@@ -28,6 +28,7 @@ from rv_pipeline_chip_classification.preflight_cheap import (
 
 #: Label rasters are read to count chips until so many pixels have been; the rest is left to `chip`.
 _MAX_COUNTED_PX = 1 << 26
+_AOI_FIX = "check where it lies, choose a smaller chip or cell, or set chip.within_aoi to False"
 
 
 @dataclass
@@ -116,6 +117,8 @@ def _check_labels(
             yield from _check_source(config, todo, entry, raster, source)
             if scene.id in todo.get("chip", ()):
                 yield from _count_chips(config, entry, raster, aoi, source, seen)
+            else:
+                yield from _check_cells_in_aoi(config, entry, raster, aoi)
     except RvError as err:
         seen.is_complete = False
         yield from _findings_of(place, err)
@@ -153,6 +156,20 @@ def _check_feature_cells(path: str, raster: SceneRaster, source: LabelSource, ce
         )
 
 
+def _check_cells_in_aoi(
+    config: ChipClassificationConfig, entry: LocatedScene, raster: SceneRaster, aoi: Aoi
+) -> Iterator[Finding]:
+    """Of a scene that is evaluated and not chipped: whether its AOI selects any cell."""
+    path, _subset, scene = entry
+    cell_px = cell_size_px(scene.labels, config.chip)
+    cells = windows_over(raster.extent, size_px=cell_px, stride_px=cell_px)
+    if len(cells) and not aoi.selects(cells, within=config.chip.within_aoi).any():
+        what = (
+            f"none of the {len(cells)} cells of scene {scene.id!r} is selected by its AOI: nothing of it is evaluated"
+        )
+        yield Finding(f"{path}.aoi_uris", what, _AOI_FIX, "warning")
+
+
 def _count_chips(
     config: ChipClassificationConfig,
     entry: LocatedScene,
@@ -171,7 +188,7 @@ def _count_chips(
     seen.chips.setdefault(subset, Counter()).update(selected.labels.class_ids.tolist())
     if not selected.num_in_aoi and selected.num_windows:
         what = f"none of the {selected.num_windows} windows of scene {scene.id!r} is selected by its AOI"
-        yield Finding(f"{path}.aoi_uris", what, "choose a smaller chip, or chip.within_aoi=False", "warning")
+        yield Finding(f"{path}.aoi_uris", what, _AOI_FIX, "warning")
 
 
 def _check_totals(config: ChipClassificationConfig, todo: Todo, seen: _Seen) -> Iterator[Finding]:

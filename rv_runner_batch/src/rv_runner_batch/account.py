@@ -112,8 +112,15 @@ class AccountClient(BatchClient):
 
 
 def policy_document(given: str | Mapping[str, Any]) -> Mapping[str, Any]:
-    """A policy document: botocore decodes it, some servers leave it as URL-encoded JSON."""
-    if isinstance(given, str):
+    """A policy document, which botocore has decoded, or which is still URL-encoded JSON.
+
+    Raises:
+        AwsError: if it is neither.
+    """
+    if not isinstance(given, str):
+        return given
+    try:
         document: Mapping[str, Any] = json.loads(unquote(given))
-        return document
-    return given
+    except ValueError as error:
+        raise AwsError("IAM answers a policy that is not JSON", kind="refused", why=str(error)) from error
+    return document

@@ -29,7 +29,7 @@ _CREDENTIAL_CODES = (
     "IncompleteSignature",
     "RequestExpired",
 )
-_DENIED_CODES = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
+_DENIED_CODES = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403")
 
 
 class AwsError(RunnerError):
@@ -155,9 +155,11 @@ class BatchClient:
         if service not in self._clients:
             from botocore.config import Config
 
+            # AWS_MAX_ATTEMPTS holds where it is set.
+            more = {} if os.environ.get("AWS_MAX_ATTEMPTS") else {"max_attempts": _MAX_CALLS}
             config = Config(
                 region_name=self.region,
-                retries={"mode": "adaptive", "max_attempts": _MAX_CALLS},
+                retries={"mode": "adaptive", **more},
                 connect_timeout=10,
                 read_timeout=60,
                 user_agent_extra="rv-runner-batch",

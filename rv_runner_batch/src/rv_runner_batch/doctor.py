@@ -27,17 +27,20 @@ class Check:
         title: what.
         findings: what is wrong with it.
         detail: what was seen, for people.
+        is_complete: whether AWS told all that is needed.
     """
 
     title: str
     findings: tuple[Finding, ...]
     detail: str = ""
+    is_complete: bool = True
 
     @property
     def state(self) -> str:
-        """`ok`, or the weightiest of its findings: `error`, `warning`, `skipped`."""
+        """`ok`, or the weightiest of its findings: `error`, `warning`, `skipped`. What was not seen is never `ok`."""
         states = {finding.severity for finding in self.findings}
-        return next((state for state in ("error", "warning", "skipped") if state in states), "ok")
+        best = "ok" if self.is_complete else "skipped"
+        return next((state for state in ("error", "warning", "skipped") if state in states), best)
 
     def to_json(self) -> dict[str, Any]:
         """The check as plain JSON values."""
@@ -99,21 +102,27 @@ def diagnosed(facts: Facts) -> list[Check]:
     """Every check of a set-up. Pure."""
     from rv_runner_batch import definition_checks, setup_checks
 
-    judges: Sequence[tuple[str, Sequence[Callable[[Facts], Iterable[Finding]]]]] = [
-        ("settings", [setup_checks.settings_findings]),
-        ("job queues", [setup_checks.queue_findings]),
-        ("compute environments", [setup_checks.environment_findings]),
-        ("machines", [setup_checks.machine_findings]),
-        ("job definitions", [definition_checks.definition_findings, setup_checks.placement_findings]),
-        ("images", [definition_checks.image_findings]),
-        ("job roles", [definition_checks.role_findings]),
-        ("logs", [definition_checks.log_findings]),
-        ("bucket", [definition_checks.bucket_findings]),
+    # title, the facts that it needs, what judges them
+    parts: Sequence[tuple[str, str, Sequence[Callable[[Facts], Iterable[Finding]]]]] = [
+        ("settings", "", [setup_checks.settings_findings]),
+        ("job queues", "queues", [setup_checks.queue_findings]),
+        ("compute environments", "environments", [setup_checks.environment_findings]),
+        ("machines", "launch_templates security_groups", [setup_checks.machine_findings]),
+        (
+            "job definitions",
+            "definitions shapes",
+            [definition_checks.definition_findings, setup_checks.placement_findings],
+        ),
+        ("images", "definitions images", [definition_checks.image_findings]),
+        ("job roles", "definitions roles", [definition_checks.role_findings]),
+        ("logs", "definitions log_groups", [definition_checks.log_findings]),
+        ("bucket", "", [definition_checks.bucket_findings]),
     ]
     checks = [Check("credentials", (), f"{facts.caller}, {facts.region}")]
-    for title, functions in judges:
-        found = tuple(dict.fromkeys(finding for function in functions for finding in function(facts)))
-        checks.append(Check(title, found, _detail(title, facts)))
+    for title, needed, judges in parts:
+        found = tuple(dict.fromkeys(finding for judge in judges for finding in judge(facts)))
+        is_complete = all(getattr(facts, name) is not None for name in needed.split())
+        checks.append(Check(title, found, _detail(title, facts), is_complete))
     return [*checks, Check("permissions", facts.unasked)]
 
 

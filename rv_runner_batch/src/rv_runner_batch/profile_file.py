@@ -93,24 +93,32 @@ def updated(text: str, section: str, values: Mapping[str, str], *, where: str) -
     Raises:
         ConfigError: if the profile is laid out in a way that cannot be edited; nothing is lost then.
     """
-    import tomlkit
-
-    document: Any = tomlkit.parse(text)
-    if section not in document:
-        if text.strip():
-            document.add(tomlkit.nl())
-        document.add(section, tomlkit.table())
-    for key, value in values.items():
-        document[section][key] = value
-    new = tomlkit.dumps(document)
     wanted = tomllib.loads(text)
     wanted[section] = {**wanted.get(section, {}), **values}
+    new = _edited(text, section, values)
     # tomlkit has had trouble with tables that are spread over a file; a profile is never traded for a broken one.
     if _parsed(new) != wanted:
         lines = "\n".join(f"{key} = {value!r}" for key, value in values.items())
         fix = f"write it yourself under [{section}]:\n{lines}"
         raise ConfigError("the profile cannot be edited without changing something else", where=where, fix=fix)
     return new
+
+
+def _edited(text: str, section: str, values: Mapping[str, str]) -> str:
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    try:
+        document: Any = tomlkit.parse(text)
+        if section not in document:
+            if text.strip():
+                document.add(tomlkit.nl())
+            document.add(section, tomlkit.table())
+        for key, value in values.items():
+            document[section][key] = value
+        return tomlkit.dumps(document)
+    except TOMLKitError:
+        return ""
 
 
 def _parsed(text: str) -> dict[str, Any] | None:

@@ -165,7 +165,7 @@ def gather(client: AccountClient, settings: BatchSettings, root_uri: str, core_v
     region, caller = client.region, client.caller()
     queues = ask(lambda: client.queues(one.name for one in named(settings, "job_queue")))
     order = [entry["computeEnvironment"] for queue in (queues or {}).values() for entry in _order(queue)]
-    environments = ask(lambda: client.environments(order))
+    environments = None if queues is None else ask(lambda: client.environments(order))
     names = sorted({one.name for one in named(settings, "job_definition")})
     definitions = ask(lambda: {name: client.definition(name) for name in names})
     containers = [_container(definition) for definition in (definitions or {}).values() if definition]
@@ -177,9 +177,9 @@ def gather(client: AccountClient, settings: BatchSettings, root_uri: str, core_v
         core_version=core_version,
         queues=queues,
         environments=environments,
-        shapes=ask(lambda: _shapes(client, environments or {})),
-        launch_templates=ask(lambda: _launch_templates(client, environments or {})),
-        security_groups=ask(lambda: _security_groups(client, environments or {})),
+        shapes=None if environments is None else ask(lambda: _shapes(client, environments)),
+        launch_templates=None if environments is None else ask(lambda: _launch_templates(client, environments)),
+        security_groups=None if environments is None else ask(lambda: _security_groups(client, environments)),
         definitions=definitions,
         images=ask(lambda: {str(c["image"]): client.has_image(str(c["image"])) for c in containers if "image" in c}),
         roles=roles,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,7 +19,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_co
 
 @app.callback()
 def plugins(ctx: typer.Context, as_json: AsJson = False) -> None:
-    """List, show and check plugins. Without a further word it lists them.
+    """List, show, check and begin plugins. Without a further word it lists them.
 
     Plugins are installed with pip. RV_DISABLE_PLUGINS=a,b switches some off by the name of plugin or package;
     RV_STRICT_PLUGINS=1 makes a plugin that does not work an error.
@@ -26,6 +28,7 @@ def plugins(ctx: typer.Context, as_json: AsJson = False) -> None:
       rv plugins
       rv plugins show local
       rv plugins check
+      rv plugins new threads --kind runner
     """
     if ctx.invoked_subcommand is None:
         list_plugins(as_json=as_json)
@@ -138,3 +141,37 @@ def check(as_json: AsJson = False) -> None:
         print(f"{working} of {len(found.records)} plugins work" if ok else "not everything works; see above")
     if not ok:
         raise typer.Exit(EXIT_ENVIRONMENT)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="What users will type: the runner, the pipeline or the verb.")],
+    kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="runner, pipeline or commands.")],
+    into: Annotated[Path, typer.Option("--into", metavar="DIR", help="The folder that gets the new one.")] = Path(),
+) -> None:
+    """Write the package of a new plugin, whose own tests pass.
+
+    Example:
+      rv plugins new threads --kind runner
+    """
+    from rv_core.scaffold.rendering import new_plugin, write
+
+    plugin = new_plugin(name, kind)
+    _refuse_taken(plugin.name, kind)
+    folder, names = write(plugin, into)
+    print(f"wrote {folder}:")
+    for file in names:
+        print(f"  {file}")
+    print(f"next: cd {shlex.quote(str(folder))} && pip install -e '.[test]' && pytest")
+
+
+def _refuse_taken(name: str, kind: str) -> None:
+    """Two plugins with one name are both unusable, so the second one is not begun."""
+    from rv_core.plugins import plugin_manager
+
+    declared: Kind = "command" if kind == "commands" else "runner" if kind == "runner" else "pipeline"
+    try:
+        owner = plugin_manager().owner_of(declared, name)
+    except KeyError:
+        return
+    raise UsageError(f"there is a {word_of(declared)} {name!r} already", where=owner.label, fix="choose another name")

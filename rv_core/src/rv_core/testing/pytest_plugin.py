@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from rv_core.testing.pipeline_bench import PipelineBench
     from rv_core.testing.workbench import Workbench
 
 _KIT = Path(__file__).with_name("chosen_runner.py")
@@ -81,6 +82,24 @@ def rv_bench(
     )
     yield bench
     bench.close()
+
+
+@pytest.fixture(scope="class")
+def rv_pipeline(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PipelineBench]:
+    """What the rules for a pipeline work with; one for a class of `PipelineConformance`."""
+    from rv_core.testing.pipeline_bench import PipelineBench
+
+    kit = request.cls()
+    bench = PipelineBench(
+        kit.make_config,
+        folder=tmp_path_factory.mktemp("rv"),
+        varying_outputs=kit.varying_outputs,
+        timeout_s=kit.timeout_s,
+    )
+    yield bench
+    bench.cli.close()
 
 
 @pytest.fixture(autouse=True)

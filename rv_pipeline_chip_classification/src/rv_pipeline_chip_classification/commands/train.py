@@ -10,12 +10,10 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from rv_core.errors import DataError
 from rv_core.storage import Storage, local_copy
@@ -23,7 +21,7 @@ from rv_pipeline_chip_classification.commands.analyze import merge_statistics, s
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, TrainConfig, cell_size_px
 from rv_pipeline_chip_classification.data.chip_store import ChipStore
 from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
-from rv_pipeline_chip_classification.model.backbones import build_model
+from rv_pipeline_chip_classification.model.backbones import build_model, seed_everything
 from rv_pipeline_chip_classification.model.batches import Batches
 from rv_pipeline_chip_classification.model.calibration import fit_temperature
 from rv_pipeline_chip_classification.model.checkpoint import (
@@ -33,13 +31,17 @@ from rv_pipeline_chip_classification.model.checkpoint import (
     write_checkpoint,
 )
 from rv_pipeline_chip_classification.model.contract import ModelContract, merge_channel_names
-from rv_pipeline_chip_classification.model.device import best_device, num_threads, reproducible
+from rv_pipeline_chip_classification.model.device import num_threads, reproducible
 from rv_pipeline_chip_classification.model.normalize import Normalization, normalization_for
 from rv_pipeline_chip_classification.model.scoring import Scores
-from rv_pipeline_chip_classification.model.training import Recipe, TrainControl, Trainer
+from rv_pipeline_chip_classification.model.trained import CONTRACT, WEIGHTS
+from rv_pipeline_chip_classification.model.training import Recipe, Trainer
+from rv_pipeline_chip_classification.model.watch import TrainControl
 from rv_pipeline_chip_classification.model.weights import initialise_from, read_weights, save_weights
 
-WEIGHTS, CONTRACT = "train/model.safetensors", "train/model.json"
+if TYPE_CHECKING:
+    from torch import nn
+
 METRICS, HISTORY = "train/metrics.json", "train/history.jsonl"
 
 _log = logging.getLogger(__name__)
@@ -147,7 +149,8 @@ def _normalization_of(config: ChipClassificationConfig, storage: Storage, train:
     if config.normalize == "none":
         return normalization_for("none", train.dtype, train.num_channels)
     merged = merge_statistics(storage, [scene.id for scene in config.dataset.train_scenes])
-    columns = {"mean": merged.mean, "std": merged.std, "min": merged.minimum, "max": merged.maximum}
+    arrays = {"mean": merged.mean, "std": merged.std, "min": merged.minimum, "max": merged.maximum}
+    columns = {name: array.tolist() for name, array in arrays.items()}
     return normalization_for(config.normalize, train.dtype, train.num_channels, columns)
 
 
@@ -168,11 +171,10 @@ def _channel_names(config: ChipClassificationConfig, storage: Storage) -> tuple[
 
 def _make_trainer(config: ChipClassificationConfig, data: TrainingData) -> Trainer:
     train, contract = config.train, data.contract
-    torch.manual_seed(config.seed)
+    seed_everything(config.seed)
     model = build_model(contract.backbone, contract.num_channels, contract.num_classes)
     if config.model.init_weights is not None:
         _initialise(model, config.model.init_weights)
-    model = model.to(best_device(), memory_format=torch.channels_last)  # type: ignore[call-overload,unused-ignore]
     make = _batch_maker(train, contract.normalization, config.seed)
     validation = make(data.validation, is_shuffled=False) if data.validation.num_chips else None
     recipe = recipe_of(train, config.model.freeze_backbone_epochs, data.train.class_counts(contract.num_classes))
@@ -251,23 +253,16 @@ def _resume(trainer: Trainer, storage: Storage, key: str) -> None:
 
 def _write_outputs(trainer: Trainer, data: TrainingData, storage: Storage) -> None:
     weights = trainer.use_best()
-    validation, temperature = _validate(trainer)
-    contract = replace(data.contract, temperature=temperature)
+    validation, contract = None, data.contract
+    if trainer.validation is not None:
+        validation, logits = trainer.score_with_logits(trainer.validation)
+        contract = replace(contract, temperature=fit_temperature(logits, data.validation.class_ids))
     metrics = _metrics_of(trainer, data, validation)
     with storage.output_file(WEIGHTS) as path:
         save_weights(weights, path)
     storage.write_text(CONTRACT, json.dumps(contract.to_json(), indent=1) + "\n")
     storage.write_text(METRICS, json.dumps(metrics, indent=1) + "\n")
     storage.write_text(HISTORY, "".join(json.dumps(entry) + "\n" for entry in trainer.position.history))
-
-
-def _validate(trainer: Trainer) -> tuple[Scores | None, float]:
-    """What the resulting weights make of the validation chips, and the temperature that suits their logits."""
-    if trainer.validation is None:
-        return None, 1.0
-    logits: list[torch.Tensor] = []
-    scores = trainer.score(trainer.validation, collect=logits.append)
-    return scores, fit_temperature(torch.cat(logits).numpy(), trainer.validation.source.class_ids)
 
 
 def _metrics_of(trainer: Trainer, data: TrainingData, validation: Scores | None) -> dict[str, Any]:

@@ -61,8 +61,15 @@ def _open_dataset(uri: str, scene_id: str, what: str) -> Any:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return rasterio.open(path)
     except GDAL_ERRORS as err:
-        why = uris.conceal(reason_of(err), uri)
+        why = _why_not_opened(err, uri, path)
         raise DataError(f"the {what} of scene {scene_id!r} cannot be opened", where=uri, why=why) from err
+
+
+def _why_not_opened(error: BaseException, uri: str, path: str) -> str:
+    if os.path.isfile(path) and not os.path.getsize(path):
+        return "the file is empty"
+    reason = uris.conceal(reason_of(error), uri)
+    return "it is not a raster that GDAL can read" if "not recognized as being in a supported" in reason else reason
 
 
 def reason_of(error: BaseException) -> str:

@@ -41,6 +41,11 @@ def build_model(backbone: str, num_channels: int, num_classes: int) -> nn.Module
     return _BUILDERS[backbone](num_channels, num_classes)
 
 
+def seed_everything(seed: int) -> None:
+    """Set torch's global random state, of which initial weights and dropout are drawn."""
+    torch.manual_seed(seed)
+
+
 def head_name(model: nn.Module) -> str:
     """Name of the layer that makes the logits, the only one that depends on the number of classes."""
     config: dict[str, Any] = getattr(model, "default_cfg", {})

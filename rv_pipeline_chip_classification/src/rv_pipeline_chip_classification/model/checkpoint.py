@@ -13,10 +13,11 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
-from rv_core.errors import StorageError
-from rv_core.storage import Storage, local_copy
 from safetensors import SafetensorError
 from torch import Tensor
+
+from rv_core.errors import StorageError
+from rv_core.storage import Storage, local_copy
 
 CHECKPOINT = "train/checkpoint.safetensors"
 _FORMAT = 1
@@ -54,7 +55,8 @@ def write_checkpoint(storage: Storage, checkpoint: Checkpoint) -> None:
     header = {"format": _FORMAT, "key": checkpoint.key, "values": checkpoint.values}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
     with _unrecorded(storage).output_file(CHECKPOINT) as path:
-        safetensors.torch.save_file(tensors, path, metadata={"rv": json.dumps(header, allow_nan=False)})
+        # save_file would make a file of its own that only its owner may read.
+        path.write_bytes(safetensors.torch.save(tensors, metadata={"rv": json.dumps(header, allow_nan=False)}))
 
 
 def read_checkpoint(storage: Storage, key: str) -> CheckpointAnswer:

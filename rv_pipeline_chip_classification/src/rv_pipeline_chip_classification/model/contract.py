@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from rv_core.errors import DataError, Finding, nearest
 
+from rv_core.errors import DataError, Finding, nearest
 from rv_pipeline_chip_classification.model.normalize import Normalization
 
 FORMAT = 1

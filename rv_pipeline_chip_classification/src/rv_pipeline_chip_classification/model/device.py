@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -10,9 +11,12 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+
 from rv_core.errors import TaskError
 from rv_core.thread_shares import available_cores
-from torch import Tensor
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -25,8 +29,11 @@ def best_device() -> torch.device:
 
 def num_threads(configured: int | None, environ: Mapping[str, str] | None = None) -> int:
     """Threads of the arithmetic: as configured, else what the runner gave this task, else the cores."""
-    given = (os.environ if environ is None else environ).get("OMP_NUM_THREADS", "")
-    return configured or (int(given) if given.isdigit() and int(given) else available_cores())
+    given = os.environ if environ is None else environ
+    for text in (given.get("RV_NUM_THREADS", ""), given.get("OMP_NUM_THREADS", "")):
+        if configured is None and text.isdigit() and int(text):
+            return int(text)
+    return configured or available_cores()
 
 
 @contextmanager
@@ -87,9 +94,9 @@ class MemoryLimit:
         say: takes a sentence for the user.
     """
 
-    def __init__(self, num_parts: int = 1, say: Callable[[str], object] = print) -> None:
+    def __init__(self, num_parts: int = 1, say: Callable[[str], object] | None = None) -> None:
         self.num_parts = num_parts
-        self._say = say
+        self._say = say or _log.warning
 
     def fit(self, work: Callable[[int], T], batch_size: int) -> T:
         """`work(num_parts)`, with twice as many parts each time that the GPU's memory is not enough.

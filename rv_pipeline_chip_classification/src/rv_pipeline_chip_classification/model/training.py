@@ -11,19 +11,27 @@ The loss is cross entropy with label smoothing; losses in validation are without
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, NoReturn, Protocol
+from typing import Any
 
+import numpy as np
 import torch
-from rv_core.errors import TaskError
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from rv_core.errors import TaskError
 from rv_pipeline_chip_classification.model.backbones import set_backbone_frozen
 from rv_pipeline_chip_classification.model.batches import Batches, LabelledBatch
-from rv_pipeline_chip_classification.model.device import MemoryLimit, Precision, autocast, compute_dtype, to_device
+from rv_pipeline_chip_classification.model.device import (
+    MemoryLimit,
+    Precision,
+    autocast,
+    best_device,
+    compute_dtype,
+    to_device,
+)
 from rv_pipeline_chip_classification.model.optimizers import (
     OptimizerName,
     make_optimizer,
@@ -32,28 +40,11 @@ from rv_pipeline_chip_classification.model.optimizers import (
 )
 from rv_pipeline_chip_classification.model.schedule import Schedule, learning_rate_at
 from rv_pipeline_chip_classification.model.scoring import Scores, Tally
+from rv_pipeline_chip_classification.model.watch import Pace, TrainControl, Watch
 
 LABEL_SMOOTHING = 0.1
 #: The average takes in the weights every so many steps, at a cost that cannot be measured, and forgets at this rate.
 AVERAGE_EVERY_STEPS, AVERAGE_DECAY = 8, 0.85
-_PROGRESS_EVERY_S = 0.25
-
-
-class TrainControl(Protocol):
-    """What a training needs of the task that it runs in."""
-
-    @property
-    def stop_requested(self) -> bool:
-        """Whether the task was asked to stop."""
-        ...
-
-    def progress(self, done: int, total: int, **numbers: float) -> None:
-        """Report steps done, and in all."""
-        ...
-
-    def stopped(self) -> NoReturn:
-        """End the task: its state is saved."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -99,7 +90,7 @@ class Trainer:
     """A network that is being trained.
 
     Args:
-        model: the network, on its device.
+        model: the network; it is moved to the GPU, if there is one.
         recipe: how to train it.
         training: the batches to learn from.
         validation: the batches to choose the best epoch by, or None.
@@ -109,9 +100,11 @@ class Trainer:
     def __init__(
         self, model: nn.Module, recipe: Recipe, training: Batches, validation: Batches | None, *, num_classes: int
     ) -> None:
-        self.model, self.recipe, self.training, self.validation = model, recipe, training, validation
+        self.recipe, self.training, self.validation = recipe, training, validation
         self.num_classes = num_classes
-        self.device = next(model.parameters()).device
+        self.device = best_device()
+        # Batches come channels last, which convolutions are faster with on both kinds of device.
+        self.model = model = model.to(self.device, memory_format=torch.channels_last)
         self.optimizer = make_optimizer(model, recipe.optimizer, recipe.learning_rate, recipe.weight_decay)
         self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE_DECAY), use_buffers=True).eval()
         self.best: dict[str, Tensor] = {}
@@ -121,7 +114,7 @@ class Trainer:
         weights = recipe.class_weights
         self._class_weights = None if weights is None else torch.tensor(weights, device=self.device)
         self._memory = MemoryLimit()
-        self._pace = _Pace()
+        self._pace = Pace()
         self._tally = Tally(num_classes, self.device)
 
     @property
@@ -144,7 +137,7 @@ class Trainer:
         Raises:
             TaskError: if the loss is no longer a number.
         """
-        watch = _Watch(control, save, self.recipe.checkpoint_every_s)
+        watch = Watch(control, save, self.recipe.checkpoint_every_s)
         while self.position.epoch < self.recipe.num_epochs and not self._has_stalled():
             self._learn_epoch(control, watch)
             self._end_epoch(watch)
@@ -155,7 +148,7 @@ class Trainer:
 
     # --- one epoch --------------------------------------------------------------------------------------------------
 
-    def _learn_epoch(self, control: TrainControl, watch: _Watch) -> None:
+    def _learn_epoch(self, control: TrainControl, watch: Watch) -> None:
         self.model.train()
         set_backbone_frozen(self.model, self.position.epoch < self.recipe.freeze_backbone_epochs)
         self._pace.start_epoch()
@@ -171,11 +164,10 @@ class Trainer:
 
     def _report(self, control: TrainControl, loss: Tensor) -> None:
         last = self.position.history[-1] if self.position.history else {}
-        validated = {
-            name: value for name, value in last.items() if name.startswith("validation_") and value is not None
-        }
-        numbers = {"epoch": self.position.epoch + 1, "loss": float(loss), "chips_per_s": self._pace.chips_per_s}
-        control.progress(self.step, self.num_steps, **numbers, **validated)
+        names = ("validation_accuracy", "validation_macro_f1", "validation_loss")
+        validated = {name: last[name] for name in names if last.get(name) is not None}
+        numbers = {"epoch": self.position.epoch + 1, "loss": float(loss), **validated}
+        control.progress(self.step, self.num_steps, **numbers, chips_per_s=self._pace.chips_per_s)
 
     def _learn(self, batch: LabelledBatch) -> Tensor:
         """One step of the optimiser; the mean loss of the batch."""
@@ -211,7 +203,7 @@ class Trainer:
             losses.append(loss.detach())
         return torch.cat(logits), torch.stack(losses).sum()
 
-    def _end_epoch(self, watch: _Watch) -> None:
+    def _end_epoch(self, watch: Watch) -> None:
         """Validate and move on to the next epoch. Nothing is changed before the last line that can be interrupted."""
         learnt, position = self._tally.scores(), self.position
         if not math.isfinite(learnt.loss):
@@ -244,16 +236,22 @@ class Trainer:
             "is_best": validated is not None and validated.loss < best_loss,
         }
 
-    def score(
-        self, batches: Batches, watch: _Watch | None = None, collect: Callable[[Tensor], object] | None = None
-    ) -> Scores:
-        """Loss and confusion matrix of the averaged network over some batches.
+    def score(self, batches: Batches, watch: Watch | None = None) -> Scores:
+        """Loss and confusion matrix of the averaged network over some batches, in their order.
 
         Args:
-            batches: an epoch of them is gone through.
+            batches: their first epoch is gone through.
             watch: looks between batches whether the task must end.
-            collect: called with the logits (B, K) of each batch, on the CPU.
         """
+        return self._score(batches, watch, None)
+
+    def score_with_logits(self, batches: Batches) -> tuple[Scores, NDArray[np.float32]]:
+        """As `score`, and the logits of all chips: (N, K) float32."""
+        logits: list[Tensor] = []
+        scores = self._score(batches, None, logits)
+        return scores, torch.cat(logits).cpu().numpy()
+
+    def _score(self, batches: Batches, watch: Watch | None, all_logits: list[Tensor] | None) -> Scores:
         tally = Tally(self.num_classes, self.device)
         for batch in batches.epoch(0):
             truth = torch.from_numpy(batch.class_ids).to(self.device)
@@ -261,8 +259,8 @@ class Trainer:
                 logits = self.averaged.module(to_device(batch.chips, self.device)).float()
                 loss = nn.functional.cross_entropy(logits, truth, weight=self._class_weights, reduction="sum")
             tally.add(loss, logits, truth)
-            if collect is not None:
-                collect(logits.cpu())
+            if all_logits is not None:
+                all_logits.append(logits)
             if watch is not None:
                 watch.look()
         return tally.scores()
@@ -321,44 +319,3 @@ def _set_random_states(states: Mapping[str, Tensor], device: torch.device) -> No
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)
-
-
-class _Watch:
-    """Looks, between two batches, whether a checkpoint is due or the task must end."""
-
-    def __init__(self, control: TrainControl, save: Callable[[], None], every_s: float) -> None:
-        self._control, self._save, self._every_s = control, save, every_s
-        self._saved = time.monotonic()
-
-    def look(self) -> None:
-        if self._control.stop_requested:
-            self._save()
-            self._control.stopped()
-        if time.monotonic() - self._saved >= self._every_s:
-            self._save()
-            self._saved = time.monotonic()
-
-
-class _Pace:
-    """Chips per second of one epoch, and when the next report is due: short epochs share one."""
-
-    def __init__(self) -> None:
-        self._reported = float("-inf")
-        self.start_epoch()
-
-    def start_epoch(self) -> None:
-        self._started = time.monotonic()
-        self._num_chips = 0
-
-    def count(self, num_chips: int) -> None:
-        self._num_chips += num_chips
-
-    def is_due(self) -> bool:
-        now = time.monotonic()
-        is_due = now - self._reported >= _PROGRESS_EVERY_S
-        self._reported = now if is_due else self._reported
-        return is_due
-
-    @property
-    def chips_per_s(self) -> float:
-        return self._num_chips / max(1e-9, time.monotonic() - self._started)

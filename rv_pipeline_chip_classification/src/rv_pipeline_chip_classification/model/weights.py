@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors.torch
-from rv_core.errors import DataError, Finding, nearest
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from rv_core.errors import DataError, Finding, nearest
 from rv_pipeline_chip_classification.bundle_file import WEIGHTS, open_bundle, refuse_pickle
 from rv_pipeline_chip_classification.model.backbones import first_conv_name, head_name
 
@@ -132,4 +132,5 @@ def _refuse_misfits(given: Tensors, needed: Tensors, own: Tensors, shown: str) -
 def save_weights(model_state: Tensors, path: Path) -> None:
     """Write tensors to a safetensors file: the same tensors give the same bytes."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in model_state.items()}
-    safetensors.torch.save_file(plain, path)
+    # save_file would make a file of its own that only its owner may read.
+    path.write_bytes(safetensors.torch.save(plain))

@@ -1,0 +1,176 @@
+"""What `predict` costs beside the bare forward pass of the model, and that its memory does not grow with the scene.
+
+The budget is 90 % of the windows per second of the bare model on all cores: reading, normalising and writing GeoJSON
+and GeoTIFF included. The bare model gets batches that lie in memory, once with torch's own threads, and once as
+`predict` runs it, a batch per thread.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import rasterio
+import torch
+from measurement import Report, interleaved, main, usage_of
+from rasterio.transform import from_origin
+
+from rv_core.storage import Storage
+from rv_core.thread_shares import available_cores
+from rv_pipeline_chip_classification import RasterSourceConfig
+from rv_pipeline_chip_classification.commands.predict import PredictionNames, SceneWriter
+from rv_pipeline_chip_classification.data.cell_windows import CellGrid
+from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.inference import Classifier
+from rv_pipeline_chip_classification.model.backbones import build_model
+from rv_pipeline_chip_classification.model.contract import ModelContract
+from rv_pipeline_chip_classification.model.normalize import Normalization
+
+SHARE, MEMORY_MIB = 0.9, 48
+CELL_PX, NUM_CHANNELS, NUM_CLASSES, BATCH = 64, 4, 6, 64
+SIDE_PX, LARGE_SIDE_PX = 1536, 8192
+
+
+class Silent:
+    """A control that nobody listens to."""
+
+    stop_requested = False
+
+    def progress(self, done: int, total: int, **numbers: float) -> None:
+        """Nothing."""
+
+    def record(self, **counts: float) -> None:
+        """Nothing."""
+
+    def stopped(self) -> NoReturn:
+        """Never called."""
+        raise KeyboardInterrupt
+
+
+class MeanOfChannels(torch.nn.Module):
+    """A model that costs nothing: what is left is reading and writing."""
+
+    def forward(self, chips: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) -> (B, NUM_CLASSES)."""
+        return chips.mean((2, 3))[:, [0, 1, 2, 3, 0, 1]]
+
+
+def contract() -> ModelContract:
+    """What the models of this benchmark expect."""
+    return ModelContract(
+        backbone="resnet18",
+        channels=(None,) * NUM_CHANNELS,
+        dtype="uint16",
+        normalization=Normalization("stats", (3000.0,) * NUM_CHANNELS, (1 / 900,) * NUM_CHANNELS),
+        class_names=tuple(f"class {index}" for index in range(NUM_CLASSES)),
+        class_colors=("#112233",) * NUM_CLASSES,
+        chip_size_px=CELL_PX,
+        cell_size_px=CELL_PX,
+    )
+
+
+def write_image(path: Path, side_px: int) -> None:
+    """A tiled, deflated GeoTIFF of 4 x uint16."""
+    rng = np.random.default_rng(0)
+    profile = {
+        "driver": "GTiff", "height": side_px, "width": side_px, "crs": "EPSG:32618", "count": NUM_CHANNELS,
+        "dtype": "uint16", "transform": from_origin(500_000, 4_500_000, 1, 1), "tiled": True, "blockxsize": 256,
+        "blockysize": 256, "compress": "deflate",
+    }  # fmt: skip
+    with rasterio.open(path, "w", **profile) as file:
+        for _, window in file.block_windows(1):
+            shape = (NUM_CHANNELS, window.height, window.width)
+            file.write((3000 + rng.normal(0, 300, shape)).astype(np.uint16), window=window)
+
+
+def predict(image: Path, folder: Path, model: torch.nn.Module) -> None:
+    """Predict an image and write all of its files."""
+    writer = SceneWriter(Classifier(model, contract()))
+    with SceneRaster(RasterSourceConfig(uris=[str(image)]), "bench") as raster:
+        cells = CellGrid(raster.extent, CELL_PX, CELL_PX)
+        writer.write(raster, cells, PredictionNames("bench"), Storage(str(folder)), Silent())
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """So many threads inside each operation of torch."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def forward_with_threads_of_torch(model: torch.nn.Module, batches: list[torch.Tensor]) -> None:
+    """The model as one would run it by hand."""
+    with threads(available_cores()), torch.inference_mode():
+        for batch in batches:
+            model(batch)
+
+
+def forward_in_pool(model: torch.nn.Module, batches: list[torch.Tensor]) -> None:
+    """A batch per thread."""
+
+    def forward(batch: torch.Tensor) -> None:
+        torch.set_num_threads(1)
+        with torch.inference_mode():
+            model(batch)
+
+    with threads(torch.get_num_threads()), ThreadPoolExecutor(available_cores()) as pool:
+        list(pool.map(forward, batches))
+
+
+def wall_s(work: Callable[[], object]) -> float:
+    """Wall seconds of one call."""
+    before = time.perf_counter()
+    work()
+    return time.perf_counter() - before
+
+
+def run(report: Report) -> None:
+    """Measure speed against both ways to run the bare model, then memory."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        image = folder / "image.tif"
+        write_image(image, SIDE_PX)
+        model = build_model("resnet18", NUM_CHANNELS, NUM_CLASSES).eval().to(memory_format=torch.channels_last)
+        num_cells = (SIDE_PX // CELL_PX) ** 2
+        chips = torch.randn(num_cells, CELL_PX, CELL_PX, NUM_CHANNELS).permute(0, 3, 1, 2)
+        batches = list(chips.split(BATCH))
+        ways = {"torch's threads": forward_with_threads_of_torch, "a batch per thread": forward_in_pool}
+        for what, forward in ways.items():
+            ratio = interleaved(
+                lambda: wall_s(lambda: predict(image, folder / "out", model)),
+                lambda forward=forward: wall_s(lambda: forward(model, batches)),
+                rounds=5,
+            )
+            note = f"{num_cells / ratio.candidate:.0f} windows/s, bare {num_cells / ratio.reference:.0f}"
+            report(f"predict, resnet18, time beside the bare model ({what})", ratio, 1 / SHARE, note=note)
+        measure_memory(report, folder)
+
+
+def measure_memory(report: Report, folder: Path) -> None:
+    """The largest resident set for a scene and for one of 28 times its pixels."""
+    peaks = []
+    for side_px in (SIDE_PX, LARGE_SIDE_PX):
+        image = folder / f"{side_px}.tif"
+        write_image(image, side_px)
+        peaks.append(usage_of([sys.executable, __file__, "--predict", str(image)]).max_rss_mib)
+    small, large = peaks
+    note = f"{small:.0f} MiB for {SIDE_PX}² px, {large:.0f} for {LARGE_SIDE_PX}²"
+    report("predict, memory of a scene 28 times larger", large - small, MEMORY_MIB, unit="MiB more", note=note)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--predict"]:
+        predict(Path(sys.argv[2]), Path(sys.argv[2]).parent / "large", MeanOfChannels())
+        sys.exit(0)
+    sys.exit(main(run))

@@ -1,0 +1,47 @@
+"""Declares every runner of `runners.py` under its name there."""
+
+from rv_core import RunnerSpec, hookimpl
+
+NAMES = (
+    "sound",
+    "ignores-dependencies",
+    "drops-a-split",
+    "starts-twice",
+    "runs-one-at-a-time",
+    "ignores-jobs",
+    "swallows-failures",
+    "stops-at-a-failure",
+    "exits-with-0",
+    "never-reports",
+    "never-retries",
+    "retries-errors",
+    "retries-for-ever",
+    "claims-success",
+    "loses-the-split-index",
+    "loses-the-profile",
+    "loses-the-verbosity",
+    "forgets-to-quote",
+    "changes-the-environment",
+    "hides-gpus",
+    "hides-logs",
+    "reports-nonsense",
+    "leaves-a-child",
+    "gives-no-grace",
+    "writes-on-dry-run",
+    "tells-secrets",
+    "ignores-cancel",
+    "sees-nothing",
+)
+
+
+@hookimpl
+def rv_runners():
+    return [RunnerSpec(name, f"wrong_runners.runners:{_class_of(name)}", settings=_settings_of(name)) for name in NAMES]
+
+
+def _class_of(name):
+    return "".join(map(str.capitalize, name.split("-"))) + "Runner"
+
+
+def _settings_of(name):
+    return "wrong_runners.runners:Settings" if name == "tells-secrets" else ""

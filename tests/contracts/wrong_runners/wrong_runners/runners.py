@@ -1,0 +1,259 @@
+"""A sound runner, and others that differ from it in one thing, which is wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+from rv_runner_background.runner import BackgroundRunner
+
+from rv_core import Capabilities, Plan, RunContext, Runner, Secret, Task
+
+
+class SoundRunner(Runner):
+    """Nothing is wrong with it."""
+
+    def run(self, plan: Plan, context: RunContext) -> None:
+        with ThreadPoolExecutor(self.tasks_at_once(context)) as pool:
+            for job in plan.jobs:
+                codes = list(pool.map(lambda task: self.run_task(task, context), self.tasks_of(job.tasks)))
+                if any(codes) and not context.keep_going:
+                    return
+
+    def tasks_at_once(self, context: RunContext) -> int:
+        return context.jobs
+
+    def tasks_of(self, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
+        return tasks
+
+    def run_task(self, task: Task, context: RunContext) -> int:
+        return context.run_task(task)
+
+
+# --- order ----------------------------------------------------------------------------------------------------------------
+
+
+class IgnoresDependenciesRunner(Runner):
+    def run(self, plan: Plan, context: RunContext) -> None:
+        with ThreadPoolExecutor(32) as pool:
+            list(pool.map(context.run_task, plan.tasks))
+
+
+class DropsASplitRunner(SoundRunner):
+    def tasks_of(self, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
+        return tasks[: max(1, len(tasks) - 1)]
+
+
+class StartsTwiceRunner(SoundRunner):
+    def run_task(self, task: Task, context: RunContext) -> int:
+        return context.run_task(task) or context.run_task(task)
+
+
+class RunsOneAtATimeRunner(SoundRunner):
+    def tasks_at_once(self, context: RunContext) -> int:
+        return 1
+
+
+class IgnoresJobsRunner(SoundRunner):
+    def tasks_at_once(self, context: RunContext) -> int:
+        return 8
+
+
+# --- what its own processes get -------------------------------------------------------------------------------------------
+
+
+class OwnProcessRunner(SoundRunner):
+    """Starts processes by itself; as such not wrong in what the rules below look at."""
+
+    capabilities = Capabilities(retries=False)
+
+    def run_task(self, task: Task, context: RunContext) -> int:
+        code = self.start(self.argv(task, context), self.environ(task, context))
+        if code != 0:
+            context.report(task, exit_code=code)
+        return code
+
+    def argv(self, task: Task, context: RunContext) -> list[str]:
+        return context.argv(task)
+
+    def environ(self, task: Task, context: RunContext) -> dict[str, str]:
+        return {**os.environ, **context.task_environ(task)}
+
+    def start(self, argv: list[str], environ: dict[str, str]) -> int:
+        return subprocess.run(argv, env=environ, check=False).returncode
+
+
+class LosesTheSplitIndexRunner(OwnProcessRunner):
+    def argv(self, task: Task, context: RunContext) -> list[str]:
+        return _without(context.argv(task), "--split-index", "--num-splits")
+
+
+class LosesTheProfileRunner(OwnProcessRunner):
+    def argv(self, task: Task, context: RunContext) -> list[str]:
+        return _without(context.argv(task), "--profile")
+
+
+class LosesTheVerbosityRunner(OwnProcessRunner):
+    def argv(self, task: Task, context: RunContext) -> list[str]:
+        return [word for word in context.argv(task) if word != "-v"]
+
+
+class ForgetsToQuoteRunner(OwnProcessRunner):
+    def start(self, argv: list[str], environ: dict[str, str]) -> int:
+        return subprocess.run(["/bin/sh", "-c", " ".join(argv)], env=environ, check=False).returncode
+
+
+class ChangesTheEnvironmentRunner(OwnProcessRunner):
+    def environ(self, task: Task, context: RunContext) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if name.startswith(("PATH", "PYTHON", "RV_"))}
+        return {**kept, **context.task_environ(task)}
+
+
+class HidesGpusRunner(OwnProcessRunner):
+    def environ(self, task: Task, context: RunContext) -> dict[str, str]:
+        return {**super().environ(task, context), "RV_GPUS": "none"}
+
+
+class HidesLogsRunner(OwnProcessRunner):
+    def environ(self, task: Task, context: RunContext) -> dict[str, str]:
+        return {**super().environ(task, context), "RV_RUN_DIR": os.path.join(os.environ["RV_CACHE_DIR"], "elsewhere")}
+
+
+def _without(argv: list[str], *options: str) -> list[str]:
+    kept, words = [], iter(argv)
+    for word in words:
+        if word in options:
+            next(words)
+        else:
+            kept.append(word)
+    return kept
+
+
+# --- failures -------------------------------------------------------------------------------------------------------------
+
+
+class SwallowsFailuresRunner(OwnProcessRunner):
+    def run_task(self, task: Task, context: RunContext) -> int:
+        super().run_task(task, context)
+        return 0
+
+
+class StopsAtAFailureRunner(SoundRunner):
+    def run(self, plan: Plan, context: RunContext) -> None:
+        for task in plan.tasks:
+            if context.run_task(task):
+                return
+
+
+class ExitsWith0Runner(SoundRunner):
+    def run(self, plan: Plan, context: RunContext) -> None:
+        super().run(plan, context)
+        raise SystemExit(0)
+
+
+class NeverReportsRunner(SoundRunner):
+    def run_task(self, task: Task, context: RunContext) -> int:
+        return replace(context, on_report=None).run_task(task)
+
+
+class NeverRetriesRunner(OwnProcessRunner):
+    capabilities = Capabilities(retries=True)
+
+
+class RetriesErrorsRunner(SoundRunner):
+    def run_task(self, task: Task, context: RunContext) -> int:
+        return next((0 for _ in range(2) if replace(context, _failed_jobs=set()).run_task(task) == 0), 1)
+
+
+class RetriesForEverRunner(SoundRunner):
+    def run_task(self, task: Task, context: RunContext) -> int:
+        codes = (replace(context, _failed_jobs=set()).run_task(task) for _ in range(2))
+        return next((code for code in codes if code >= 0), -9)
+
+
+class ClaimsSuccessRunner(SoundRunner):
+    def run(self, plan: Plan, context: RunContext) -> bool:
+        super().run(plan, context)
+        return True
+
+
+class ReportsNonsenseRunner(SoundRunner):
+    def run_task(self, task: Task, context: RunContext) -> int:
+        context.report(task, event="finito", exit_code="fine")
+        return super().run_task(task, context)
+
+
+# --- endings --------------------------------------------------------------------------------------------------------------
+
+
+class UnseenProcessRunner(Runner):
+    """Starts processes that the core cannot find, in sessions of their own, one at a time."""
+
+    capabilities = Capabilities(parallel=False, retries=False)
+
+    def run(self, plan: Plan, context: RunContext) -> None:
+        for task in plan.tasks:
+            environ = {**os.environ, **context.task_environ(task)}
+            environ.pop("RV_RUN_ID")
+            process = subprocess.Popen(context.argv(task), env=environ, start_new_session=True)
+            with self.ending(process):
+                process.wait()
+
+    @contextmanager
+    def ending(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
+        yield
+
+
+class LeavesAChildRunner(UnseenProcessRunner):
+    """Does nothing when it is interrupted."""
+
+
+class GivesNoGraceRunner(UnseenProcessRunner):
+    @contextmanager
+    def ending(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
+        try:
+            yield
+        except KeyboardInterrupt:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+
+
+# --- looking, settings ----------------------------------------------------------------------------------------------------
+
+
+class WritesOnDryRunRunner(SoundRunner):
+    def render(self, plan: Plan, context: RunContext) -> str:
+        context.run_dir.mkdir(parents=True)
+        (context.run_dir / "script").write_text("…")
+        return "…"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    token: Annotated[str, Secret()] = ""
+
+
+class TellsSecretsRunner(SoundRunner):
+    def run(self, plan: Plan, context: RunContext) -> None:
+        (context.run_dir / "script").write_text(f"login {self.settings.token}")
+        super().run(plan, context)
+
+
+# --- engines --------------------------------------------------------------------------------------------------------------
+
+
+class IgnoresCancelRunner(BackgroundRunner):
+    def cancel(self, run: object) -> None:
+        time.sleep(0)
+
+
+class SeesNothingRunner(BackgroundRunner):
+    def observe(self, run: object) -> dict[str, object]:
+        return {}

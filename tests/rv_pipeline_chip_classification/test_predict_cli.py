@@ -1,0 +1,255 @@
+"""`rv predict`: channels by name, one error block per bad image, and outputs that never replace an input."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rv_core.cli.app import main
+from rv_core.errors import DataError, UsageError
+from rv_core.storage import Storage
+from rv_pipeline_chip_classification.commands.bundle import run_bundle
+from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassConfig, DatasetConfig
+from rv_pipeline_chip_classification.image_prediction import (
+    choose_channels,
+    expand_lists,
+    parse_channel_order,
+    stems_of,
+)
+
+RGB = ["red", "green", "blue"]
+
+
+@pytest.fixture
+def bundle(storage: Storage, write_trained: Any) -> str:
+    return make_bundle(storage, write_trained)
+
+
+def make_bundle(storage: Storage, write_trained: Any, **changes: Any) -> str:
+    write_trained(storage, **changes)
+    config = ChipClassificationConfig(
+        root_uri=storage.root_uri, classes=ClassConfig(names=["a"]), dataset=DatasetConfig(train_scenes=[])
+    )
+    run_bundle(config, storage)
+    return str(storage.input_file("bundle/model-bundle.zip"))
+
+
+def scores(path: Path) -> list[list[float]]:
+    return [feature["properties"]["scores"] for feature in json.loads(path.read_text())["features"]]
+
+
+def test_images_become_cells_and_maps(
+    bundle: str, write_image: Any, pixels: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [write_image(f"{name}.tif", pixels(40, 40, 3, seed), names=RGB) for seed, name in enumerate("ab")]
+    assert main(["predict", bundle, *images, "-o", str(tmp_path / "out")]) == 0
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["a.geojson", "a.scores.tif", "a.tif", "b.geojson", "b.scores.tif", "b.tif"]
+    out = capsys.readouterr().out
+    assert f"[1/2] {images[0]} -> {tmp_path / 'out' / 'a.geojson'}: 9 cells in " in out
+    assert len(scores(tmp_path / "out" / "b.geojson")) == 9
+
+
+def test_without_geotiff_there_is_only_geojson(bundle: str, write_image: Any, pixels: Any, tmp_path: Path) -> None:
+    image = write_image("a.tif", pixels(20, 20, 3), names=RGB)
+    assert main(["predict", bundle, image, "-o", str(tmp_path / "out"), "--no-geotiff", "--stride-px", "4"]) == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.geojson"]
+    assert len(scores(tmp_path / "out" / "a.geojson")) == 4
+
+
+def test_bands_in_another_order_give_identical_scores(
+    bundle: str, write_image: Any, pixels: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    array = pixels(40, 40, 4)
+    image = write_image("rgb.tif", array[..., :3], names=RGB)
+    turned = write_image("bgr.tif", array[..., [2, 3, 1, 0]], names=["BLUE ", "nir", "green", "Red"])
+    assert main(["predict", bundle, image, turned, "-o", str(tmp_path / "out")]) == 0
+    assert scores(tmp_path / "out" / "rgb.geojson") == scores(tmp_path / "out" / "bgr.geojson")
+    assert "channels are matched by name: 3,2,0" in capsys.readouterr().out
+
+
+def test_an_undescribed_image_goes_by_position_and_says_so(
+    bundle: str, write_image: Any, pixels: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    array = pixels(40, 40, 3)
+    images = [write_image("a.tif", array), write_image("b.tif", array, names=RGB)]
+    assert main(["predict", bundle, *images, "-o", str(tmp_path / "out")]) == 0
+    assert scores(tmp_path / "out" / "a.geojson") == scores(tmp_path / "out" / "b.geojson")
+    out = capsys.readouterr().out
+    assert out.count("channels are taken by position, because the image does not name them") == 1
+
+
+def test_a_channel_order_is_taken_as_given(
+    bundle: str, write_image: Any, pixels: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    array = pixels(40, 40, 3)
+    image = write_image("a.tif", array, names=RGB)
+    turned = write_image("b.tif", array[..., ::-1], names=RGB)
+    assert main(["predict", bundle, image, "-o", str(tmp_path / "out")]) == 0
+    assert main(["predict", bundle, turned, "-o", str(tmp_path / "out"), "--channel-order", "2,1,0"]) == 0
+    assert scores(tmp_path / "out" / "a.geojson") == scores(tmp_path / "out" / "b.geojson")
+    assert "position" not in capsys.readouterr().out
+
+
+def test_another_number_of_channels_is_refused_before_the_model_is_loaded(
+    bundle: str, write_image: Any, pixels: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.zip"
+    with zipfile.ZipFile(bundle) as archive, zipfile.ZipFile(broken, "w") as target:
+        for name in archive.namelist():
+            target.writestr(name, b"no weights" if name.endswith("safetensors") else archive.read(name))
+    image = write_image("a.tif", pixels(20, 20, 4))
+    assert main(["predict", str(broken), image, "-o", str(tmp_path / "out")]) == 1
+    err = capsys.readouterr().err
+    assert "the image has 4 channels, the model expects 3" in err
+    assert "checksum" not in err
+    good = write_image("good.tif", pixels(20, 20, 3))
+    assert main(["predict", str(broken), good, "-o", str(tmp_path / "out")]) == 1
+    assert "model.safetensors has the checksum" in capsys.readouterr().err
+
+
+def test_bad_images_cost_one_block_each_and_the_others_are_predicted(
+    bundle: str, write_image: Any, pixels: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = write_image("good.tif", pixels(40, 40, 3), names=RGB)
+    short = Path(write_image("short.tif", pixels(160, 160, 3), names=RGB, compress="none"))
+    short.write_bytes(short.read_bytes()[:-60_000])
+    text = tmp_path / "text.tif"
+    text.write_text("no image")
+    out = tmp_path / "out"
+    assert main(["predict", bundle, str(tmp_path / "none.tif"), str(short), str(text), good, "-o", str(out)]) == 1
+    err = capsys.readouterr().err
+    assert err.count("data error: ") == 3
+    assert "3 of 4 images could not be predicted" in err
+    assert sorted(path.name for path in out.iterdir()) == ["good.geojson", "good.scores.tif", "good.tif"]
+
+
+def test_missing_bands_are_named_with_the_remedy(
+    bundle: str, write_image: Any, pixels: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = write_image("a.tif", pixels(20, 20, 3), names=["red", "green", "blu"])
+    assert main(["predict", bundle, image, "-o", str(tmp_path / "out")]) == 1
+    err = capsys.readouterr().err
+    assert "blue: no band has this description; did you mean 'blu'?" in err
+    assert "--channel-order 0,1,2" in err
+
+
+def test_a_bundle_that_is_none_is_an_error(
+    write_image: Any, pixels: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = write_image("a.tif", pixels(20, 20, 3))
+    assert main(["predict", image, image + "x", "-o", str(tmp_path / "out")]) == 1
+    assert "this is no model bundle" in capsys.readouterr().err
+
+
+def test_a_list_stands_for_its_lines(
+    bundle: str, write_image: Any, pixels: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [write_image(f"{name}.tif", pixels(20, 20, 3), names=RGB) for name in "abc"]
+    images_list = tmp_path / "images.txt"
+    images_list.write_text(f"# two of them\n{images[0]}\n\n  {images[1]}\n")
+    out = tmp_path / "out"
+    assert main(["predict", bundle, f"@{images_list}", images[2], "-o", str(out), "--no-geotiff"]) == 0
+    assert sorted(path.stem for path in out.iterdir()) == ["a", "b", "c"]
+
+
+def test_outputs_that_clash_are_refused_before_anything_is_done(
+    bundle: str, write_image: Any, pixels: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [write_image(name, pixels(20, 20, 3)) for name in ("one/a.tif", "two/A.tif")]
+    assert main(["predict", bundle, *images, "-o", str(tmp_path / "out")]) == 2
+    assert "outputs clash; nothing was done" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_image_is_never_replaced_by_its_prediction(
+    bundle: str, write_image: Any, pixels: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = write_image("a.tif", pixels(20, 20, 3))
+    before = Path(image).read_bytes()
+    assert main(["predict", bundle, image, "-o", str(tmp_path)]) == 2
+    assert "its output a.tif would replace an image" in capsys.readouterr().err
+    assert Path(image).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        (["x/a.tif", "y/b.jp2"], ["a", "b"]),
+        (["s3://bucket/folder/scene.1.tif"], ["scene.1"]),
+        (["zip+s3://bucket/a.zip!inner/b.tif"], ["b"]),
+        (["https://host/a.tif?version=2"], ["a"]),
+    ],
+)
+def test_outputs_are_named_after_the_image(images: list[str], expected: list[str]) -> None:
+    assert stems_of(images, "/out") == expected
+
+
+@pytest.mark.parametrize(
+    "images",
+    [["a.tif", "b/a.png"], ["a.tif", "a.scores.tif"], ["x/.tif"], [""]],
+    ids=["stem", "scores", "hidden", "empty"],
+)
+def test_names_that_cannot_be_are_refused(images: list[str]) -> None:
+    with pytest.raises(UsageError):
+        stems_of(images, "/out")
+
+
+def test_lists_that_cannot_be_read_are_usage_errors(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        expand_lists([f"@{tmp_path / 'none.txt'}"])
+    empty = tmp_path / "empty.txt"
+    empty.write_text("\n# nothing\n")
+    with pytest.raises(UsageError, match="no image is given"):
+        expand_lists([f"@{empty}"])
+    with pytest.raises(UsageError, match=r"a\.tif is given more than once"):
+        expand_lists(["a.tif", "b.tif", "a.tif"])
+
+
+def test_a_channel_order_is_numbers_from_0() -> None:
+    assert parse_channel_order("2, 1,0") == (2, 1, 0)
+    assert parse_channel_order(None) is None
+    for text in ("", "1,", "a,b", "-1,2", "²"):
+        with pytest.raises(UsageError, match="no list of channels"):
+            parse_channel_order(text)
+
+
+def test_channels_are_chosen_by_name_in_the_file(make_contract: Callable[..., Any]) -> None:
+    contract = make_contract()
+    # The first band of this file is an alpha band, which is not read: its channels are 1 to 4.
+    assert choose_channels(contract, ["blue", "nir", "green", "red"], [1, 2, 3, 4], where="x")[0] == (4, 3, 1)
+    assert choose_channels(contract, RGB, [0, 1, 2], where="x") == (None, "")
+    nameless = make_contract(channels=(None, None, None))
+    channels, note = choose_channels(nameless, RGB, [0, 1, 2], where="x")
+    assert channels is None
+    assert "because the bundle does not name them" in note
+    with pytest.raises(DataError, match="does not have the channels"):
+        choose_channels(contract, ["red", "green", "nir"], [0, 1, 2], where="x")
+
+
+def test_cells_have_the_size_that_was_trained(
+    storage: Storage, write_trained: Any, write_image: Any, pixels: Any, tmp_path: Path
+) -> None:
+    bundle = make_bundle(storage, write_trained, cell_size_px=10)
+    image = write_image("a.tif", pixels(20, 20, 3), names=RGB)
+    assert main(["predict", bundle, image, "-o", str(tmp_path / "out")]) == 0
+    features = json.loads((tmp_path / "out" / "a.geojson").read_text())["features"]
+    assert [feature["properties"]["window"] for feature in features][-1] == [10, 10, 10, 10]
+
+
+def test_an_alpha_band_is_no_channel(bundle: str, write_image: Any, pixels: Any, tmp_path: Path) -> None:
+    from rasterio.enums import ColorInterp
+
+    array = pixels(20, 20, 4)
+    array[..., 3] = np.iinfo(np.uint16).max
+    colors = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
+    image = write_image("a.tif", array, names=RGB, colorinterp=colors)
+    plain = write_image("b.tif", array[..., :3], names=RGB)
+    assert main(["predict", bundle, image, plain, "-o", str(tmp_path / "out")]) == 0
+    assert scores(tmp_path / "out" / "a.geojson") == scores(tmp_path / "out" / "b.geojson")
