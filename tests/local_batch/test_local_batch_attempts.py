@@ -147,21 +147,24 @@ def test_cancelling_reaches_what_has_not_started_and_nothing_else(
     assert not batch.job(starting)["isCancelled"]
 
 
+@pytest.mark.parametrize("exit_code", [0, 1])
 def test_a_pending_job_is_cancelled_when_its_dependencies_have_ended(
-    batch: LocalBatch, submit: Submit, tmp_path: Path
+    batch: LocalBatch, submit: Submit, tmp_path: Path, exit_code: int
 ) -> None:
     client = batch.client("batch")
-    first = submit("p-first", until(tmp_path / "go"))
+    first = submit("p-first", f"{until(tmp_path / 'go')}; exit {exit_code}")
     plain, array = submit("p-plain", **after(first)), submit("p-array", array=2, **after(first))
+    jobs = (plain, array, f"{array}:1")
+    for job_id in jobs:
+        batch.wait_for_status(job_id, "PENDING")
     client.cancel_job(jobId=plain, reason="why")
     client.terminate_job(jobId=array, reason="why")
-    for job_id in (plain, array, f"{array}:1"):
-        batch.wait_for_status(job_id, "PENDING")
+    assert [batch.job(job_id)["status"] for job_id in jobs] == ["PENDING"] * 3
     assert (batch.job(plain)["isCancelled"], batch.job(array)["isTerminated"]) == (True, True)
     (tmp_path / "go").touch()
-    jobs = [batch.wait_for_status(job_id) for job_id in (plain, array, f"{array}:1")]
-    assert [(job["status"], job["statusReason"]) for job in jobs] == [("FAILED", "why")] * 3
-    assert batch.job(first)["status"] == "SUCCEEDED"
+    ended = [batch.wait_for_status(job_id) for job_id in jobs]
+    assert [(job["status"], job["statusReason"]) for job in ended] == [("FAILED", "why")] * 3
+    assert batch.wait_for_status(first)["container"]["exitCode"] == exit_code
 
 
 def test_cancelling_an_array_leaves_its_running_children_alone(
@@ -283,13 +286,17 @@ def test_jobs_wait_in_runnable_for_vcpus_and_gpus(
 def test_what_no_instance_can_hold_stays_runnable_and_blocks_the_queue(
     batch: LocalBatch, setup: Setup, submit: Submit, resources: dict[str, str], reason: str
 ) -> None:
-    client = batch.client("batch")
+    client, queue = batch.client("batch"), f"large-{'-'.join(resources)}"
+    batch.aws.make_queue(queue, setup.cpu_environment)
     overrides = {"resourceRequirements": [{"type": kind, "value": value} for kind, value in resources.items()]}
-    request = {"jobQueue": setup.cpu_queue, "jobDefinition": setup.cpu_definition, "containerOverrides": overrides}
+    request = {"jobQueue": queue, "jobDefinition": setup.cpu_definition, "containerOverrides": overrides}
     too_large = client.submit_job(jobName="too-large", **request)["jobId"]
-    behind = submit("behind")
-    assert batch.wait_for(lambda: batch.job(too_large).get("statusReason", "").startswith(reason))
-    assert [batch.job(job_id)["status"] for job_id in (too_large, behind)] == ["RUNNABLE", "RUNNABLE"]
+    behind = submit("behind", jobQueue=queue)
+    batch.wait_for_status(behind, "RUNNABLE")
+    job = batch.job(too_large)
+    assert job["status"] == "RUNNABLE"
+    assert job["statusReason"].startswith(reason)
+    assert "statusReason" not in batch.job(behind)
     client.cancel_job(jobId=too_large, reason="why")
     assert batch.wait_for_status(behind)["status"] == "SUCCEEDED"
 

@@ -180,7 +180,7 @@ def test_a_crop_that_leaves_the_image_is_an_error(write_image: WriteImage, pixel
 def test_files_that_cannot_be_opened(tmp_path: Path, write_image: WriteImage) -> None:
     noise = tmp_path / "noise.tif"
     noise.write_bytes(bytes(range(256)) * 10)
-    for path, why in ((tmp_path / "none.tif", "no such file"), (tmp_path, "a folder"), (noise, "not recognized")):
+    for path, why in ((tmp_path / "none.tif", "no such file"), (tmp_path, "a folder"), (noise, "not a raster")):
         with pytest.raises(DataError, match=why) as raised:
             open_scene(str(path))
         assert str(path) in str(raised.value)

@@ -39,9 +39,11 @@ if TYPE_CHECKING:
     from rv_core.plan import Plan as Plan
     from rv_core.plan import Resources as Resources
     from rv_core.plan import Task as Task
+    from rv_core.run_state import RunRecord as RunRecord
     from rv_core.runner import Capabilities as Capabilities
     from rv_core.runner import RunContext as RunContext
     from rv_core.runner import Runner as Runner
+    from rv_core.status_values import Observation as Observation
     from rv_core.storage import Storage as Storage
 
 _HOMES = {
@@ -63,7 +65,9 @@ _HOMES = {
     "hookspecs": ("HOOK_API_VERSION", "hookimpl"),
     "pipeline": ("Items", "Pipeline", "command"),
     "plan": ("Job", "Plan", "Resources", "Task"),
+    "run_state": ("RunRecord",),
     "runner": ("Capabilities", "RunContext", "Runner"),
+    "status_values": ("Observation",),
     "storage": ("Storage",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -9,10 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rv_core import uris
 from rv_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RUNS_FOLDER = ".rv/runs"
 MARKER = ".rv/active-run.json"

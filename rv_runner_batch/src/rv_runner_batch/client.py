@@ -119,11 +119,12 @@ class BatchClient:
     """AWS Batch in one region.
 
     Args:
-        region: the region; "" for boto3's own.
+        region: the region; "" for that of the environment or the AWS profile.
     """
 
     def __init__(self, region: str = "") -> None:
-        self._wanted_region = region
+        # boto3 itself knows AWS_DEFAULT_REGION only.
+        self._wanted_region = region or os.environ.get("AWS_REGION", "")
         self._clients: dict[str, Any] = {}
 
     @cached_property
@@ -244,12 +245,11 @@ class BatchClient:
 
         A revision that is named is found whatever its state.
         """
-        short = name.rpartition("/")[2]
-        if ":" in short:
-            found = list(self._pages("batch:DescribeJobDefinitions", "jobDefinitions", jobDefinitions=[name]))
-            return found[0] if found else None
-        pages = self._pages("batch:DescribeJobDefinitions", "jobDefinitions", jobDefinitionName=short, status="ACTIVE")
-        return max(pages, key=lambda found: int(found["revision"]), default=None)
+        base, _, revision = name.rpartition("/")[2].partition(":")
+        wanted = {} if revision else {"status": "ACTIVE"}
+        found = self._pages("batch:DescribeJobDefinitions", "jobDefinitions", jobDefinitionName=base, **wanted)
+        fitting = [entry for entry in found if not revision or str(entry["revision"]) == revision]
+        return max(fitting, key=lambda entry: int(entry["revision"]), default=None)
 
     def instance_types(self, patterns: Sequence[str]) -> list[dict[str, Any]]:
         """InstanceTypeInfo of instance types by name or pattern (`g5.*`); those that do not exist are left out."""

@@ -81,8 +81,7 @@ def run_train(config: ChipClassificationConfig, storage: Storage, control: Keyed
     """
     data = open_training_data(config, storage)
     with reproducible(num_threads(config.train.num_threads)):
-        trainer = _make_trainer(config, data)
-        _resume(trainer, storage, control.key)
+        trainer = _resumed_trainer(config, data, storage, control.key)
         trainer.run(control, lambda: _save(trainer, storage, control.key))
         _write_outputs(trainer, data, storage)
     delete_checkpoint(storage)
@@ -241,14 +240,22 @@ def _save(trainer: Trainer, storage: Storage, key: str) -> None:
     write_checkpoint(storage, Checkpoint(key, values, tensors))
 
 
-def _resume(trainer: Trainer, storage: Storage, key: str) -> None:
+def _resumed_trainer(config: ChipClassificationConfig, data: TrainingData, storage: Storage, key: str) -> Trainer:
+    """A trainer that goes on from the checkpoint, or one at the beginning where there is none that can be used."""
+    trainer = _make_trainer(config, data)
     answer = read_checkpoint(storage, key)
-    if answer.refused_because:
-        _log.warning("the checkpoint is not used: %s; training starts at the beginning", answer.refused_because)
-    if answer.checkpoint is None:
-        return
-    trainer.restore(answer.checkpoint.values, answer.checkpoint.tensors)
-    print(f"going on in epoch {trainer.position.epoch + 1}, after batch {trainer.position.batch}")
+    refused_because = answer.refused_because
+    if answer.checkpoint is not None:
+        try:
+            trainer.restore(answer.checkpoint.values, answer.checkpoint.tensors)
+        except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as err:
+            refused_because = f"it is not of such a training ({type(err).__name__}: {str(err)[:200]})"
+            trainer = _make_trainer(config, data)
+        else:
+            print(f"going on in epoch {trainer.position.epoch + 1}, after batch {trainer.position.batch}")
+    if refused_because:
+        _log.warning("the checkpoint is not used: %s; training starts at the beginning", refused_because)
+    return trainer
 
 
 def _write_outputs(trainer: Trainer, data: TrainingData, storage: Storage) -> None:

@@ -116,29 +116,37 @@ class ModelContract:
 
 
 def merge_channel_names(scenes: Mapping[str, Sequence[str | None]]) -> tuple[str | None, ...]:
-    """The description of each channel over all scenes; a scene without descriptions agrees with any other.
+    """The description of each channel over all scenes; None where no scene has one, or scenes have different ones.
 
     Args:
         scenes: scene id -> descriptions in the model's channel order, all of one length.
 
     Raises:
-        DataError: if two scenes describe a channel differently: one of them would be read in a wrong order.
+        DataError: if two scenes have the same descriptions in another order: one of them would be read wrongly.
     """
-    merged: list[tuple[str, str] | None] = []
+    merged: list[str | None] = []
     findings = []
     for scene_id, names in scenes.items():
-        merged += [None] * (len(names) - len(merged))
-        for channel, name in enumerate(names):
-            first = merged[channel]
-            if name and first is None:
-                merged[channel] = (name, scene_id)
-            elif name and first is not None and not same_name(name, first[0]):
-                what = f"scene {scene_id!r} calls it {name!r}, scene {first[1]!r} {first[0]!r}"
-                findings.append(Finding(f"channel {channel}", what))
+        first = merged or list(names)
+        if _is_permuted(names, first):
+            what = f"{', '.join(map(str, names))}; the scenes before it {', '.join(map(str, first))}"
+            findings.append(Finding(f"scene {scene_id!r}", what))
+        merged = [_common_name(one, other) for one, other in zip(first, names, strict=True)]
     if findings:
         fix = "set channel_order so that all scenes give the channels in one order, or correct the band descriptions"
-        raise DataError("the scenes describe their channels differently", findings=findings[:20], fix=fix)
-    return tuple(None if entry is None else entry[0] for entry in merged)
+        raise DataError("scenes give the same channels in another order", findings=findings[:20], fix=fix)
+    return tuple(merged)
+
+
+def _is_permuted(names: Sequence[str | None], others: Sequence[str | None]) -> bool:
+    one, other = ([(name or "").strip().casefold() for name in each] for each in (names, others))
+    return all(one) and one != other and sorted(one) == sorted(other)
+
+
+def _common_name(one: str | None, other: str | None) -> str | None:
+    if one and other:
+        return one if same_name(one, other) else None
+    return one or other
 
 
 def same_name(one: str, other: str) -> bool:

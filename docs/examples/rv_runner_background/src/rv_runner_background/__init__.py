@@ -1,0 +1,1 @@
+"""The runner `background` for rv: shell jobs in the background, and what can be seen of them."""

@@ -1,0 +1,106 @@
+"""Networks: shapes, names, freezing."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+import torch
+
+from rv_core.errors import ConfigError, TaskError
+from rv_pipeline_chip_classification.config_checks import BACKBONES
+from rv_pipeline_chip_classification.model.backbones import (
+    build_model,
+    first_conv_name,
+    head_name,
+    seed_everything,
+    set_backbone_frozen,
+)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize(("channels", "size_px"), [(1, 32), (4, 33), (13, 16)])
+def test_every_backbone_takes_any_number_of_channels_and_odd_sizes(backbone: str, channels: int, size_px: int) -> None:
+    model = build_model(backbone, channels, 5).eval()
+    with torch.inference_mode():
+        assert model(torch.zeros(2, channels, size_px, size_px)).shape == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "num_parameters"),
+    # The numbers that torchvision's documentation gives for 3 channels and 1000 classes.
+    [("resnet18", 11_689_512), ("resnet34", 21_797_672), ("resnet50", 25_557_032)],
+)
+def test_resnets_have_as_many_parameters_as_those_of_torchvision(backbone: str, num_parameters: int) -> None:
+    assert sum(p.numel() for p in build_model(backbone, 3, 1000).parameters()) == num_parameters
+
+
+def test_resnets_use_the_names_of_torchvision() -> None:
+    small, large = build_model("resnet18", 3, 10).state_dict(), build_model("resnet50", 3, 10).state_dict()
+    assert len(small) == 122  # as a torchvision checkpoint of ResNet-18
+    assert {"conv1.weight", "bn1.running_mean", "layer1.0.conv1.weight", "fc.bias"} <= set(small)
+    assert small["layer2.0.downsample.0.weight"].shape == (128, 64, 1, 1)
+    assert large["layer1.0.downsample.1.weight"].shape == (256,)
+    assert large["layer4.2.conv3.weight"].shape == (2048, 512, 1, 1)
+    assert "layer1.0.downsample.0.weight" not in small
+
+
+def test_a_bottleneck_strides_in_its_three_by_three_convolution() -> None:
+    block = build_model("resnet50", 3, 10).layer2[0]  # type: ignore[index]
+    assert (block.conv1.stride, block.conv2.stride) == ((1, 1), (2, 2))
+
+
+def test_the_same_seed_gives_the_same_weights() -> None:
+    states = []
+    for seed in (3, 3, 4):
+        seed_everything(seed)
+        states.append(build_model("small_cnn", 2, 3).state_dict()["conv1.weight"])
+    assert torch.equal(states[0], states[1])
+    assert not torch.equal(states[0], states[2])
+
+
+@pytest.mark.parametrize("backbone", ["small_cnn", "resnet18"])
+def test_a_frozen_backbone_learns_nothing_and_its_head_does(backbone: str) -> None:
+    model = build_model(backbone, 3, 2)
+    model.train()
+    set_backbone_frozen(model, True)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    torch.nn.functional.cross_entropy(model(torch.rand(4, 3, 16, 16)), torch.tensor([0, 1, 0, 1])).backward()
+    optimizer.step()
+    changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == {"fc.weight", "fc.bias"}
+
+
+def test_a_backbone_that_is_freed_learns_again() -> None:
+    model = build_model("small_cnn", 3, 2)
+    set_backbone_frozen(model, True)
+    model.train()
+    set_backbone_frozen(model, False)
+    assert all(p.requires_grad for p in model.parameters()) and model.training
+
+
+def test_the_layers_that_depend_on_the_data_are_named() -> None:
+    model = build_model("resnet18", 3, 2)
+    assert (first_conv_name(model), head_name(model)) == ("conv1", "fc")
+
+
+def test_a_backbone_that_does_not_exist_comes_with_the_near_miss() -> None:
+    with pytest.raises(ConfigError, match="resnet19") as caught:
+        build_model("resnet19", 3, 2)
+    assert "resnet18" in caught.value.block.fix
+
+
+@pytest.mark.skipif(importlib.util.find_spec("timm") is not None, reason="timm is installed")
+def test_a_timm_backbone_without_timm_says_what_to_install() -> None:
+    with pytest.raises(TaskError, match="timm") as caught:
+        build_model("timm:resnet18", 3, 2)
+    assert "[timm]" in caught.value.block.fix
+
+
+@pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="timm is not installed")
+def test_a_timm_backbone_takes_any_number_of_channels() -> None:
+    model = build_model("timm:resnet18", 5, 2).eval()
+    assert model(torch.zeros(1, 5, 64, 64)).shape == (1, 2)
+    with pytest.raises(ConfigError, match="timm model"):
+        build_model("timm:resnet1", 3, 2)

@@ -1,0 +1,103 @@
+"""What a model expects of an image."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rv_core.errors import DataError
+from rv_pipeline_chip_classification.model.contract import (
+    ModelContract,
+    check_image,
+    match_channels,
+    merge_channel_names,
+)
+
+Make = Callable[..., ModelContract]
+
+
+def test_a_contract_comes_back_from_its_text(make_contract: Make) -> None:
+    contract = make_contract(channels=("red", None), temperature=1.25)
+    assert ModelContract.from_text(json.dumps(contract.to_json()), where="x") == contract
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"format": 2}, "format is 2"),
+        ({"classes": []}, "no classes"),
+        ({"channels": ["red"]}, "channels and normalisation"),
+        ({"dtype": "colourful"}, "colourful"),
+        ({"temperature": 0}, "temperature is 0"),
+        ({"chip_size_px": 0}, "no size"),
+    ],
+)
+def test_a_contract_that_makes_no_sense_is_refused(make_contract: Make, change: dict[str, Any], words: str) -> None:
+    plain = {**make_contract().to_json(), **change}
+    with pytest.raises(DataError, match="no model description") as caught:
+        ModelContract.from_json(plain, where="train/model.json")
+    assert words in caught.value.block.why
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}"])
+def test_other_text_is_refused(text: str) -> None:
+    with pytest.raises(DataError, match="no model description"):
+        ModelContract.from_text(text, where="train/model.json")
+
+
+def test_names_of_channels_are_gathered_over_scenes() -> None:
+    scenes = {"a": [None, "green"], "b": ["Red", None], "c": ["red ", "green"]}
+    assert merge_channel_names(scenes) == ("Red", "green")
+
+
+def test_a_channel_that_scenes_call_differently_has_no_name() -> None:
+    assert merge_channel_names({"a": ["B4", "green"], "b": ["red", "green"]}) == (None, "green")
+
+
+def test_scenes_with_the_same_channels_in_another_order_are_refused() -> None:
+    with pytest.raises(DataError, match="another order") as caught:
+        merge_channel_names({"a": ["red", "blue"], "b": ["blue", "red"]})
+    assert "scene 'b'" in str(caught.value)
+
+
+def test_channels_are_found_by_name_whatever_their_place_and_case(make_contract: Make) -> None:
+    order = match_channels(make_contract(), ["nir", "BLUE", "green ", "Red"], where="x.tif")
+    assert order == [3, 2, 1]
+
+
+def test_without_names_in_training_there_is_only_position(make_contract: Make) -> None:
+    assert match_channels(make_contract(channels=(None, None)), ["a", "b"], where="x.tif") is None
+
+
+@pytest.mark.parametrize("channels", [("red", "green", "blue"), ("red", None, "blue")])
+def test_an_image_without_names_is_refused_with_the_remedy(make_contract: Make, channels: tuple[str, ...]) -> None:
+    with pytest.raises(DataError, match="not described") as caught:
+        match_channels(make_contract(channels=channels), [None, None, None], where="x.tif")
+    assert "--channel-order 0,1,2" in caught.value.block.fix
+
+
+def test_every_missing_and_doubled_name_is_told_with_its_near_miss(make_contract: Make) -> None:
+    with pytest.raises(DataError, match="does not have the channels") as caught:
+        match_channels(make_contract(), ["reed", "green", "blue", "Blue"], where="x.tif")
+    text = str(caught.value)
+    assert "did you mean 'reed'" in text and "blue: several bands" in text and "green:" not in text
+
+
+def test_a_wrong_number_of_channels_names_what_the_model_was_trained_on(make_contract: Make) -> None:
+    with pytest.raises(DataError, match="4 channels, the model expects 3") as caught:
+        check_image(make_contract(channels=("red", None, "blue")), 4, np.dtype("uint16"), where="x.tif")
+    assert "red, channel 1, blue" in caught.value.block.why
+
+
+def test_another_dtype_is_refused(make_contract: Make) -> None:
+    with pytest.raises(DataError, match="uint8, the model was trained on uint16"):
+        check_image(make_contract(), 3, np.dtype("uint8"), where="x.tif")
+
+
+def test_floats_of_any_width_are_the_same(make_contract: Make) -> None:
+    check_image(make_contract(dtype="float32"), 3, np.dtype("float64"), where="x.tif")
+    check_image(make_contract(), 3, np.dtype("uint16"), where="x.tif")
