@@ -356,7 +356,6 @@ def test_a_training_that_was_killed_ends_with_the_bytes_of_an_undisturbed_one(
     process.kill()
     process.wait()
     assert "finished" not in events_of(killed, "tiny.train")
-    assert items_done(killed, "train") == []
 
     resumed = rv("run", "inprocess", *tiny(tiny_run.data, killed, *epochs), "train")
     undisturbed = rv("run", "inprocess", *tiny(tiny_run.data, whole, *epochs), "train")
