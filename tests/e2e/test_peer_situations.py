@@ -347,7 +347,7 @@ def test_a_training_that_was_killed_ends_with_the_bytes_of_an_undisturbed_one(
     rv: Any, tiny_run: TinyRun, tmp_path: Path
 ) -> None:
     """KILL in the middle, then the same command: optimiser, schedule and random numbers go on where they were."""
-    epochs = ("-a", "num_epochs=80", "--set", "train.checkpoint_every_s=0.01")
+    epochs = ("-a", "num_epochs=30", "--set", "train.checkpoint_every_s=0.01")
     killed, whole = (shutil.copytree(tiny_run.root, tmp_path / name) for name in ("killed", "whole"))
     shutil.rmtree(killed / ".rv" / "runs")
     (killed / "train" / "checkpoint.safetensors").unlink(missing_ok=True)

@@ -107,7 +107,7 @@ def test_a_timeout_terminates_an_attempt_and_is_never_retried(
     assert [job["status"] for job in (saved, stubborn)] == ["FAILED", "FAILED"]
     assert [[a["container"]["exitCode"] for a in job["attempts"]] for job in (saved, stubborn)] == [[75], [137]]
     assert (batch.log_of("saved"), batch.log_of("stubborn")) == ("saved", "no")
-    assert 0.9 <= time.monotonic() - began < 5  # a minute and the grace of 30 s, a hundred times as fast
+    assert 0.9 <= time.monotonic() - began < 20  # a minute and the grace of 30 s, a hundred times as fast
 
 
 def test_a_timeout_is_per_attempt_and_per_child(batch: LocalBatch, submit: Submit) -> None:
@@ -206,7 +206,7 @@ def test_a_job_that_ignores_term_is_killed_after_the_grace(batch: LocalBatch, su
     began = time.monotonic()
     batch.client("batch").terminate_job(jobId=job_id, reason="enough")
     assert batch.wait_for_status(job_id)["attempts"][0]["container"]["exitCode"] == 137
-    assert 0.29 <= time.monotonic() - began < 3
+    assert 0.29 <= time.monotonic() - began < 20
 
 
 # The cloud.

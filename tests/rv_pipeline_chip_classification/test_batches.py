@@ -40,7 +40,7 @@ def _numbers(batches: Batches, epoch: int, first: int = 0) -> list[list[int]]:
 def test_an_epoch_has_every_chip_once_in_batches_that_differ_by_one_at_most() -> None:
     batches = Batches(Chips(45), PLAIN, 10)  # type: ignore[arg-type]
     numbers = _numbers(batches, 0)
-    assert sorted(sum(numbers, [])) == list(range(45))
+    assert sorted(number for batch in numbers for number in batch) == list(range(45))
     assert [len(batch) for batch in numbers] == [9, 9, 9, 9, 9]
     assert batches.num_batches == 5
     assert [len(i) for i in Batches(Chips(21), PLAIN, 10).indices(0)] == [7, 7, 7]  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ from rv_pipeline_chip_classification.config import (
     SceneConfig,
 )
 from rv_pipeline_chip_classification.data.grid import Grid
-from rv_pipeline_chip_classification.inference import ScoredCells
+from rv_pipeline_chip_classification.outputs.cell_scores import ScoredCells
 from rv_pipeline_chip_classification.outputs.geojson import GeoJsonWriter
 
 CLASSES = ["forest", "shrub", "rock"]

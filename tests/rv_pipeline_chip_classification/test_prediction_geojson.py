@@ -13,7 +13,7 @@ import shapely
 from rv_core.errors import DataError
 from rv_pipeline_chip_classification.data.geojson import polygons_in_pixels, read_geojson
 from rv_pipeline_chip_classification.data.grid import Grid
-from rv_pipeline_chip_classification.inference import ScoredCells
+from rv_pipeline_chip_classification.outputs.cell_scores import ScoredCells
 from rv_pipeline_chip_classification.outputs.geojson import GeoJsonWriter, cell_rings, read_predictions
 
 NAMES = ("forest", "Gebüsch", 'say "rock"')

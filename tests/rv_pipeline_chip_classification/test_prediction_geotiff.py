@@ -13,7 +13,7 @@ from rasterio.enums import ColorInterp
 from rv_pipeline_chip_classification.data.cell_windows import CellGrid
 from rv_pipeline_chip_classification.data.grid import Grid
 from rv_pipeline_chip_classification.data.windows import Window
-from rv_pipeline_chip_classification.inference import ScoredCells
+from rv_pipeline_chip_classification.outputs.cell_scores import ScoredCells
 from rv_pipeline_chip_classification.outputs.geotiff import GridRasterWriter
 
 GRID = Grid(1000, 1200, (0.5, 0.0, 300_000.0, 0.0, -0.5, 4_154_085.0), "EPSG:32612")

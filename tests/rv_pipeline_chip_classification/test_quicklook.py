@@ -20,7 +20,7 @@ from rv_pipeline_chip_classification.config import (
 from rv_pipeline_chip_classification.data.grid import Grid
 from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.data.windows import Window
-from rv_pipeline_chip_classification.inference import ScoredCells
+from rv_pipeline_chip_classification.outputs.cell_scores import ScoredCells
 from rv_pipeline_chip_classification.outputs.geojson import GeoJsonWriter
 from rv_pipeline_chip_classification.outputs.quicklook import (
     PANEL_PX,

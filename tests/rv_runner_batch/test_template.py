@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -27,6 +28,15 @@ pytest_plugins = ("tests.local_batch.fixtures",)
 pytest.importorskip("yaml", reason="PyYAML is not installed")
 
 _SOURCES = Path(__file__).parents[2] / "rv_runner_batch" / "src" / "rv_runner_batch"
+_PAGE = Path(__file__).parents[2] / "docs" / "aws-batch.md"
+#: What stands in the page for the values of this stack.
+_PLACEHOLDERS = {
+    "123456789012": "ACCOUNT",
+    REGION: "REGION",
+    "rv-bucket": "BUCKET",
+    "role/JobRole": "role/JOB-ROLE",
+    "repository/rv": "repository/REPOSITORY",
+}
 _ENVIRONMENTS = ("CpuSpotEnvironment", "GpuSpotEnvironment", "CpuOnDemandEnvironment", "GpuOnDemandEnvironment")
 _DEFINITIONS = ("CpuDefinition", "GpuDefinition")
 
@@ -313,6 +323,26 @@ def test_what_the_submitter_may_do_everywhere_only_looks() -> None:
     assert written_buckets(documents) == ["rv-bucket"]
     [end] = [each for each in submitter_statements() if each["Action"] == "batch:TerminateJob"]
     assert end["Condition"] == {"StringLike": {"aws:ResourceTag/rv-run": "*"}}
+
+
+def test_the_page_shows_the_policy_that_the_stack_makes() -> None:
+    [shown] = re.findall(r"```json\n(.*?)```", _PAGE.read_text(), re.DOTALL)
+    [policy] = resolved().of_type("IAM::ManagedPolicy").values()
+    text = json.dumps(policy["PolicyDocument"])
+    for value, word in _PLACEHOLDERS.items():
+        text = text.replace(value, word)
+    assert json.loads(shown) == json.loads(text)
+
+
+def test_the_page_names_what_there_is() -> None:
+    page, template = _PAGE.read_text(), parsed()
+    for name in ("VpcId", "SubnetIds", "ImageTag", "RvVersion", "BucketName"):
+        assert name in page
+        assert name in template["Parameters"]
+    for name in ("JobRole", "SubmitterPolicy", "Repository"):
+        assert name in page
+        assert name in template["Outputs"]
+    assert len(re.findall(r"^\*\*\d+\. ", page, re.MULTILINE)) == 10
 
 
 def test_jobs_carry_the_tag_that_lets_the_submitter_end_them() -> None:

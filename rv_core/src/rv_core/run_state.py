@@ -110,6 +110,13 @@ class RunRecord:
     task_hooks: bool = False
     required: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
+    @property
+    def run_dir(self) -> Path:
+        """The folder on this machine for the runner's own files: what `RunContext.run_dir` was."""
+        from pathlib import Path  # tasks do without it
+
+        return Path(local_run_dir(RunPaths(self.pipelines[0]["root_uri"], self.run_id)))
+
     def to_text(self) -> str:
         """The record as JSON."""
         return json.dumps(self.__dict__, ensure_ascii=False, indent=1) + "\n"

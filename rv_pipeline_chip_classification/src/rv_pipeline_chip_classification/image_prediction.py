@@ -238,8 +238,8 @@ def _predict_all(jobs: Sequence[ImageJob], bundle: Bundle, request: PredictionRe
 
 
 def _predict_one(job: ImageJob, label: str, writer: SceneWriter, storage: Storage, stride_px: int) -> None:
-    from rv_pipeline_chip_classification.commands.predict import PredictionNames
     from rv_pipeline_chip_classification.data.cell_windows import CellGrid
+    from rv_pipeline_chip_classification.outputs.cell_scores import PredictionNames
 
     names = PredictionNames(job.stem)
     with SceneRaster(_source(job.image, job.channels), job.stem) as raster, _LiveLine(f"{label} {job.image}") as line:

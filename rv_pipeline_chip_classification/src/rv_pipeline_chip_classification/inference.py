@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -26,34 +26,13 @@ from rv_pipeline_chip_classification.data.cell_windows import BatchSizeOf, CellC
 from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.data.windows import WindowArray
 from rv_pipeline_chip_classification.model.contract import ModelContract
+from rv_pipeline_chip_classification.outputs.cell_scores import NO_CLASS, SCORE_DECIMALS, ScoredCells
 from rv_pipeline_chip_classification.prefetch import in_advance, iterate_ahead
 
 _log = logging.getLogger(__name__)
 
-#: The class id of a cell without any valid pixel.
-NO_CLASS = -1
 #: A batch on a CPU: larger ones leave its caches and are no faster, and small scenes should still fill all cores.
 _CPU_BATCH_SIZE, _CPU_BATCH_PIXELS = 64, 64 * 64 * 64
-#: Decimals of a score wherever it is written.
-SCORE_DECIMALS = 6
-
-
-class ScoredCells(NamedTuple):
-    """What a model says of some cells that follow each other.
-
-    Args:
-        first: number of the first cell.
-        windows: (B, 4) int64.
-        class_ids: (B,) int64; `NO_CLASS` for a cell without a valid pixel.
-        scores: (B, K) float32, softmax, rounded to `SCORE_DECIMALS`; NaN for a cell without a valid pixel.
-        valid_fractions: (B,) float64, share of valid pixels; what is outside of the extent is not valid.
-    """
-
-    first: int
-    windows: WindowArray
-    class_ids: NDArray[np.int64]
-    scores: NDArray[np.float32]
-    valid_fractions: NDArray[np.float64]
 
 
 class Cells(Protocol):

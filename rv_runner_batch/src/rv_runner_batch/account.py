@@ -99,7 +99,12 @@ class AccountClient(BatchClient):
     def bucket_region(self, bucket: str) -> str | None:
         """The region of a bucket; None if there is no such bucket."""
         answer = self._found("s3:GetBucketLocation", Bucket=bucket)
-        return None if answer is None else str(answer.get("LocationConstraint") or "us-east-1")
+        if answer is None:
+            return None
+        # Old buckets name their region as it was called then.
+        return {None: "us-east-1", "": "us-east-1", "EU": "eu-west-1"}.get(
+            answer.get("LocationConstraint"), str(answer.get("LocationConstraint"))
+        )
 
     def _found(self, operation: str, **params: Any) -> dict[str, Any] | None:
         """One call; None where the answer is that something does not exist."""

@@ -248,6 +248,7 @@ class Workbench:
 
     def _over(self, root: str) -> Any:
         status = self.status(root)
+        self.expect(not status["problem"], f"rv status says: {status['problem']}")
         return status if status["state"] in _OVER else None
 
     def status(self, root: str) -> Any:

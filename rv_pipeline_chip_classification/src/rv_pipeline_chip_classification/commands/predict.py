@@ -23,9 +23,10 @@ from rv_pipeline_chip_classification.config import (
 from rv_pipeline_chip_classification.data.cell_windows import CellGrid, CellList
 from rv_pipeline_chip_classification.data.labels import open_labels
 from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
-from rv_pipeline_chip_classification.inference import Classifier, ScoredCells
+from rv_pipeline_chip_classification.inference import Classifier
 from rv_pipeline_chip_classification.model.contract import check_image, same_name
 from rv_pipeline_chip_classification.model.trained import ModelContract, load_model, read_trained
+from rv_pipeline_chip_classification.outputs.cell_scores import PredictionNames, ScoredCells, prediction_names
 from rv_pipeline_chip_classification.outputs.geojson import GeoJsonWriter
 from rv_pipeline_chip_classification.outputs.geotiff import GridRasterWriter
 
@@ -51,37 +52,6 @@ class Control(Protocol):
     def stopped(self) -> NoReturn:
         """End the task."""
         ...
-
-
-@dataclass(frozen=True)
-class PredictionNames:
-    """Names of the files of one prediction under a storage's root.
-
-    Args:
-        stem: the common part, for instance "predict/scene_1".
-    """
-
-    stem: str
-
-    @property
-    def geojson(self) -> str:
-        """The cells."""
-        return f"{self.stem}.geojson"
-
-    @property
-    def classes(self) -> str:
-        """The raster of class ids."""
-        return f"{self.stem}.tif"
-
-    @property
-    def scores(self) -> str:
-        """The raster of scores."""
-        return f"{self.stem}.scores.tif"
-
-
-def prediction_names(scene_id: str) -> PredictionNames:
-    """The files that the command `predict` writes for a scene."""
-    return PredictionNames(f"predict/{scene_id}")
 
 
 @dataclass

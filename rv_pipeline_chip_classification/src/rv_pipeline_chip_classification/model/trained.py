@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING
 
 from rv_core.storage import Storage
-from rv_pipeline_chip_classification.model.backbones import build_model
 from rv_pipeline_chip_classification.model.contract import ModelContract
-from rv_pipeline_chip_classification.model.weights import load_exactly, read_weights
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["CONTRACT", "WEIGHTS", "ModelContract", "load_model", "read_trained"]
 
@@ -31,6 +30,11 @@ def load_model(contract: ModelContract, weights: Path, *, shown: str = "") -> nn
     Raises:
         DataError: if the weights cannot be read or do not fit.
     """
+    import torch
+
+    from rv_pipeline_chip_classification.model.backbones import build_model
+    from rv_pipeline_chip_classification.model.weights import load_exactly, read_weights
+
     shown = shown or str(weights)
     # The initial weights are thrown away: torch's global random state stays as it was.
     with torch.random.fork_rng(devices=[]):

@@ -169,14 +169,16 @@ class Trainer:
         numbers = {"epoch": self.position.epoch + 1, "loss": float(loss), **validated}
         control.progress(self.step, self.num_steps, **numbers, chips_per_s=self._pace.chips_per_s)
 
+    def _rate_of(self, step: int) -> float:
+        """The learning rate of a step; not read from the optimiser, which a checkpoint between two steps restores."""
+        recipe = self.recipe
+        return learning_rate_at(step, num_steps=self.num_steps, peak=recipe.learning_rate, schedule=recipe.schedule)
+
     def _learn(self, batch: LabelledBatch) -> Tensor:
         """One step of the optimiser; the mean loss of the batch."""
         recipe = self.recipe
-        rate = learning_rate_at(
-            self.step, num_steps=self.num_steps, peak=recipe.learning_rate, schedule=recipe.schedule
-        )
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = self._rate_of(self.step)
         chips = to_device(batch.chips, self.device)
         truth = torch.from_numpy(batch.class_ids).to(self.device)
         logits, loss = self._memory.fit(lambda parts: self._differentiate(chips, truth, parts), len(truth))
@@ -227,7 +229,7 @@ class Trainer:
         macro_f1 = None if validated is None else validated.to_json([""] * self.num_classes)["macro"]["f1"]
         return {
             "epoch": position.epoch + 1,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "learning_rate": self._rate_of(self.step - 1),
             "train_loss": learnt.loss,
             "train_accuracy": learnt.accuracy,
             "validation_loss": None if validated is None else validated.loss,

@@ -23,7 +23,7 @@ from rv_core.errors import DataError
 from rv_pipeline_chip_classification.data.grid import Affine6, Grid
 from rv_pipeline_chip_classification.data.raster_reader import project
 from rv_pipeline_chip_classification.data.windows import WindowArray
-from rv_pipeline_chip_classification.inference import ScoredCells
+from rv_pipeline_chip_classification.outputs.cell_scores import ScoredCells
 
 _WGS84 = "EPSG:4326"
 _DECIMALS = 12

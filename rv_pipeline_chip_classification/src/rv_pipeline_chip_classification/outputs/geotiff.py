@@ -23,7 +23,7 @@ from rasterio.windows import Window as RasterWindow
 
 from rv_pipeline_chip_classification.data.cell_windows import CellGrid
 from rv_pipeline_chip_classification.data.grid import Grid
-from rv_pipeline_chip_classification.inference import ScoredCells
+from rv_pipeline_chip_classification.outputs.cell_scores import ScoredCells
 
 _BLOCK_PX = 256
 

@@ -1,0 +1,65 @@
+"""What a prediction is made of – scores of cells, names of files – for those who read or write it without a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rv_pipeline_chip_classification.data.windows import WindowArray
+
+#: The class id of a cell without any valid pixel.
+NO_CLASS = -1
+#: Decimals of a score wherever it is written.
+SCORE_DECIMALS = 6
+
+
+class ScoredCells(NamedTuple):
+    """What a model says of some cells that follow each other.
+
+    Args:
+        first: number of the first cell.
+        windows: (B, 4) int64.
+        class_ids: (B,) int64; `NO_CLASS` for a cell without a valid pixel.
+        scores: (B, K) float32, softmax, rounded to `SCORE_DECIMALS`; NaN for a cell without a valid pixel.
+        valid_fractions: (B,) float64, share of valid pixels; what is outside of the extent is not valid.
+    """
+
+    first: int
+    windows: WindowArray
+    class_ids: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    valid_fractions: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PredictionNames:
+    """Names of the files of one prediction under a storage's root.
+
+    Args:
+        stem: the common part, for instance "predict/scene_1".
+    """
+
+    stem: str
+
+    @property
+    def geojson(self) -> str:
+        """The cells."""
+        return f"{self.stem}.geojson"
+
+    @property
+    def classes(self) -> str:
+        """The raster of class ids."""
+        return f"{self.stem}.tif"
+
+    @property
+    def scores(self) -> str:
+        """The raster of scores."""
+        return f"{self.stem}.scores.tif"
+
+
+def prediction_names(scene_id: str) -> PredictionNames:
+    """The files that the command `predict` writes for a scene."""
+    return PredictionNames(f"predict/{scene_id}")

@@ -1,0 +1,274 @@
+"""The command `train`, from chips on disk to its outputs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from tests.rv_pipeline_chip_classification.training_data import Killed, Stopped, Task
+
+from rv_core.errors import DataError
+from rv_core.storage import Storage
+from rv_pipeline_chip_classification import (
+    ChipClassificationConfig,
+    ChipConfig,
+    ClassConfig,
+    ClassRasterLabelsConfig,
+    DatasetConfig,
+    ModelConfig,
+    RasterSourceConfig,
+    SceneConfig,
+    TrainConfig,
+)
+from rv_pipeline_chip_classification.commands.analyze import analyze_scene
+from rv_pipeline_chip_classification.commands.chip import chip_scene
+from rv_pipeline_chip_classification.commands.train import class_weights_of, run_train
+from rv_pipeline_chip_classification.model.backbones import build_model
+from rv_pipeline_chip_classification.model.checkpoint import CHECKPOINT
+from rv_pipeline_chip_classification.model.trained import load_model, read_trained
+from rv_pipeline_chip_classification.model.weights import save_weights
+
+NAMES = ("dark", "bright", "green")
+OUTPUTS = ("train/model.safetensors", "train/model.json", "train/metrics.json", "train/history.jsonl")
+TRAIN = TrainConfig(num_epochs=3, batch_size=8, num_threads=1, learning_rate=0.003)
+
+
+@pytest.fixture
+def config(write_image: Callable[..., str], storage: Storage) -> ChipClassificationConfig:
+    """Two training scenes and a validation scene of 64 px with chips of 16 px, analyzed and chipped."""
+
+    def scene(name: str, seed: int, descriptions: tuple[str, ...] = ("green", "nir")) -> SceneConfig:
+        rng = np.random.default_rng(seed)
+        labels = np.kron(rng.integers(1, 4, (4, 4)), np.ones((16, 16))).astype(np.uint8)
+        image = rng.normal(1000, 100, (64, 64, 2))
+        image[..., 0] += 400 * (labels == 3)
+        image += 300 * (labels == 2)[..., None]
+        uri = write_image(f"{name}.tif", image.astype(np.uint16), names=descriptions)
+        classes = ClassRasterLabelsConfig(
+            uri=write_image(f"{name}-labels.tif", labels), class_values=dict(enumerate(NAMES, 1))
+        )
+        return SceneConfig(id=name, raster=RasterSourceConfig(uris=[uri]), labels=classes)
+
+    config = ChipClassificationConfig(
+        root_uri=storage.root_uri,
+        classes=ClassConfig(names=list(NAMES)),
+        dataset=DatasetConfig(train_scenes=[scene("a", 0), scene("b", 1, ())], validation_scenes=[scene("c", 2)]),
+        chip=ChipConfig(chip_size_px=16),
+        train=TRAIN,
+    )
+    for subset in ("train", "validation"):
+        for item in config.dataset.scenes_of(subset):
+            analyze_scene(item, config.analyze, storage)
+            chip_scene(item, subset, config.classes, config.chip, config.seed, storage)
+    return config
+
+
+def outputs_of(storage: Storage) -> list[bytes]:
+    return [storage.read_bytes(name) for name in OUTPUTS]
+
+
+def test_train_leaves_a_model_its_contract_metrics_and_history(config: ChipClassificationConfig, storage: Storage) -> None:
+    task = Task()
+    run_train(config, storage, task)
+    contract, weights = read_trained(storage)
+    assert contract.channels == ("green", "nir") and contract.dtype == "uint16"
+    assert (contract.class_names, contract.chip_size_px, contract.cell_size_px) == (NAMES, 16, 16)
+    assert contract.class_colors[0].startswith("#")
+    assert load_model(contract, weights)(torch.zeros(1, 2, 16, 16)).shape == (1, 3)
+    metrics = json.loads(storage.read_text("train/metrics.json"))
+    assert metrics["num_train_chips"] == 32 and metrics["num_validation_chips"] == 16
+    assert sum(entry["support"] for entry in metrics["validation"]["classes"]) == 16
+    assert sum(entry["support"] for entry in metrics["train"]["classes"]) == 32
+    history = [json.loads(line) for line in storage.read_text("train/history.jsonl").splitlines()]
+    assert [entry["epoch"] for entry in history] == [1, 2, 3]
+    assert history[metrics["best_epoch"] - 1]["is_best"]
+    assert metrics["validation"]["loss"] == pytest.approx(history[metrics["best_epoch"] - 1]["validation_loss"])
+    assert task.recorded == {
+        "num_train_chips": 32, "num_validation_chips": 16, "num_epochs": 3, "best_epoch": metrics["best_epoch"],
+    }  # fmt: skip
+    assert not storage.exists(CHECKPOINT)
+
+
+def test_the_normalisation_is_that_of_the_training_scenes_alone(
+    config: ChipClassificationConfig, storage: Storage
+) -> None:
+    run_train(config, storage, Task())
+    import rasterio
+
+    pixels = []
+    for scene in config.dataset.train_scenes:
+        with rasterio.open(scene.raster.uris[0]) as image:
+            pixels.append(image.read().reshape(2, -1))
+    together = np.concatenate(pixels, axis=1).astype(np.float64)
+    normalization = read_trained(storage)[0].normalization
+    assert normalization.offset == pytest.approx(together.mean(axis=1))
+    assert normalization.scale == pytest.approx(1 / together.std(axis=1))
+
+
+@pytest.mark.parametrize("num_looks", [1, 5, 10, 13])
+def test_a_run_that_is_killed_and_started_again_gives_the_same_files(
+    config: ChipClassificationConfig, storage: Storage, num_looks: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_train(config, storage, Task())
+    expected = outputs_of(storage)
+    for name in OUTPUTS:
+        storage.delete(name)
+    often = replace(config, train=replace(TRAIN, checkpoint_every_s=1e-9))
+    with pytest.raises(Killed):
+        run_train(often, storage, Task(kill_after=num_looks))
+    assert not storage.exists(OUTPUTS[0])
+    with pytest.raises(Stopped):
+        run_train(config, storage, Task(stop_after=1))
+    run_train(config, storage, Task())
+    assert "going on in epoch" in capsys.readouterr().out
+    assert outputs_of(storage) == expected
+    assert not storage.exists(CHECKPOINT)
+
+
+def test_a_checkpoint_of_another_job_is_not_used_and_this_is_said(
+    config: ChipClassificationConfig, storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_train(config, storage, Task(key="new"))
+    expected = outputs_of(storage)
+    with pytest.raises(Stopped):
+        run_train(replace(config, seed=7), storage, Task(stop_after=3, key="old"))
+    run_train(config, storage, Task(key="new"))
+    assert "belongs to another config" in caplog.text
+    assert outputs_of(storage) == expected
+
+
+def test_a_damaged_checkpoint_is_not_used_and_this_is_said(
+    config: ChipClassificationConfig, storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(Stopped):
+        run_train(config, storage, Task(stop_after=3))
+    path = Path(storage.uri(CHECKPOINT))
+    path.write_bytes(path.read_bytes()[:-7])
+    task = Task()
+    run_train(config, storage, task)
+    assert "damaged" in caplog.text
+    assert task.recorded["num_epochs"] == 3
+
+
+def test_a_checkpoint_of_another_network_under_the_same_key_is_not_used(
+    config: ChipClassificationConfig, storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_train(config, storage, Task())
+    expected = outputs_of(storage)
+    with pytest.raises(Stopped):
+        run_train(replace(config, model=ModelConfig(backbone="resnet18")), storage, Task(stop_after=1))
+    run_train(config, storage, Task())
+    assert "is not of such a training" in caplog.text
+    assert outputs_of(storage) == expected
+
+
+def test_without_validation_scenes_there_is_a_model_all_the_same(
+    config: ChipClassificationConfig, storage: Storage
+) -> None:
+    run_train(replace(config, dataset=replace(config.dataset, validation_scenes=[])), storage, Task())
+    metrics = json.loads(storage.read_text("train/metrics.json"))
+    assert metrics["validation"] is None and metrics["best_epoch"] == 3
+    assert read_trained(storage)[0].temperature == 1.0
+
+
+def test_without_normalisation_statistics_are_not_needed(config: ChipClassificationConfig, storage: Storage) -> None:
+    for scene in config.dataset.train_scenes:
+        storage.delete(f"analyze/{scene.id}.json")
+    run_train(replace(config, normalize="none"), storage, Task())
+    contract = read_trained(storage)[0]
+    assert contract.normalization.scale == (1 / 65535, 1 / 65535)
+    assert contract.channels == ("green", "nir")
+
+
+def test_training_goes_on_from_weights_of_another_network(
+    config: ChipClassificationConfig, storage: Storage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "rgb.safetensors"
+    save_weights({n: torch.full_like(t, 0.01) for n, t in build_model("small_cnn", 3, 9).state_dict().items()}, path)
+    slow = replace(TRAIN, num_epochs=1, learning_rate=1e-9)
+    model = ModelConfig(backbone="small_cnn", init_weights=str(path))
+    run_train(replace(config, train=slow, model=model), storage, Task())
+    trained = safetensors.torch.load_file(read_trained(storage)[1])
+    assert torch.allclose(trained["conv1.weight"], torch.full((32, 2, 3, 3), 0.015), atol=1e-4)
+    assert torch.allclose(trained["conv3.weight"], torch.tensor(0.01), atol=1e-4)
+    told = capsys.readouterr().out
+    assert "conv1.weight was fitted" in told and "fc.weight was left out" in told
+
+
+def test_a_training_that_was_bundled_can_be_gone_on_from(
+    config: ChipClassificationConfig, storage: Storage, tmp_path: Path
+) -> None:
+    from rv_pipeline_chip_classification.commands.bundle import run_bundle
+
+    run_train(config, storage, Task())
+    run_bundle(config, storage)
+    before = safetensors.torch.load_file(read_trained(storage)[1])
+    slow = replace(TRAIN, num_epochs=1, learning_rate=1e-9)
+    model = ModelConfig(backbone="small_cnn", init_weights=storage.uri("bundle/model-bundle.zip"))
+    other = Storage(str(tmp_path / "other"))
+    for name in (*storage.list_files("chip"), *storage.list_files("analyze")):
+        folder = "chip" if storage.exists(f"chip/{name}") else "analyze"
+        other.write_bytes(f"{folder}/{name}", storage.read_bytes(f"{folder}/{name}"))
+    run_train(replace(config, train=slow, model=model), other, Task(key="other"))
+    after = safetensors.torch.load_file(read_trained(other)[1])
+    assert torch.allclose(before["conv3.weight"], after["conv3.weight"], atol=1e-4)
+    assert torch.allclose(before["fc.weight"], after["fc.weight"], atol=1e-4)
+
+
+def test_no_training_chips_are_an_error_that_says_where_to_look(
+    config: ChipClassificationConfig, storage: Storage
+) -> None:
+    for scene in config.dataset.train_scenes:
+        chip_scene(replace(scene, labels=None), "train", config.classes, config.chip, 0, storage)
+    with pytest.raises(DataError, match="0 training chips") as caught:
+        run_train(config, storage, Task())
+    assert "labels" in caught.value.block.fix
+
+
+def test_validation_chips_of_another_size_are_refused(config: ChipClassificationConfig, storage: Storage) -> None:
+    chip_scene(
+        config.dataset.validation_scenes[0], "validation", config.classes, ChipConfig(chip_size_px=8), 0, storage
+    )
+    with pytest.raises(DataError, match="differ") as caught:
+        run_train(config, storage, Task())
+    assert "16 x 16 px" in caught.value.block.why and "8 x 8 px" in caught.value.block.why
+
+
+def test_a_class_without_chips_is_told_of(
+    config: ChipClassificationConfig, storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    classes = ClassConfig(names=[*NAMES, "water"])
+    run_train(replace(config, classes=classes, train=replace(TRAIN, class_weights="balanced")), storage, Task())
+    assert "'water'" in caplog.text
+
+
+def test_balanced_weights_give_every_class_the_same_say() -> None:
+    counts = np.array([60, 30, 10])
+    weights = class_weights_of("balanced", counts)
+    assert weights is not None
+    assert np.allclose(np.array(weights) * counts, 100 / 3)
+
+
+def test_balanced_weights_leave_out_a_class_without_chips() -> None:
+    assert class_weights_of("balanced", np.array([5, 0, 5])) == (1.0, 0.0, 1.0)
+
+
+def test_weights_are_taken_as_given_or_not_at_all() -> None:
+    assert class_weights_of([1, 2.5], np.array([1, 1])) == (1.0, 2.5)
+    assert class_weights_of("none", np.array([1, 1])) is None
+
+
+def test_train_reads_no_more_of_the_config_than_it_declares(config: ChipClassificationConfig, storage: Storage) -> None:
+    from rv_core.pipeline import guarded
+    from rv_pipeline_chip_classification.pipeline import ChipClassificationPipeline
+
+    view: Any = guarded(config, ChipClassificationPipeline.commands()["train"])
+    run_train(view, storage, Task())
+    assert storage.exists(OUTPUTS[0])

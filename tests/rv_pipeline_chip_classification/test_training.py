@@ -1,0 +1,247 @@
+"""The training loop: that it learns, and that it can be stopped anywhere."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.rv_pipeline_chip_classification.training_data import ColoredChips, Killed, Stopped, Task, nothing
+
+from rv_core.errors import TaskError
+from rv_pipeline_chip_classification.model.backbones import build_model, seed_everything
+from rv_pipeline_chip_classification.model.batches import Batches
+from rv_pipeline_chip_classification.model.normalize import Normalization
+from rv_pipeline_chip_classification.model.training import Recipe, Trainer
+
+NORMALIZATION = Normalization("stats", (113.0, 113.0), (1 / 24, 1 / 24))
+FEW_EPOCHS = Recipe(num_epochs=3, learning_rate=0.003)
+
+
+def make_trainer(
+    recipe: Recipe = FEW_EPOCHS, *, num_chips: int = 36, num_validation: int = 20, seed: int = 0, **options: Any
+) -> Trainer:
+    seed_everything(seed)
+    model = options.pop("model", None) or build_model("small_cnn", 2, 3)
+    training = Batches(ColoredChips(num_chips), NORMALIZATION, 8, seed=seed, augment="d4_color", **options)  # type: ignore[arg-type]
+    validation = None
+    if num_validation:
+        validation = Batches(ColoredChips(num_validation, seed=1), NORMALIZATION, 8, is_shuffled=False)  # type: ignore[arg-type]
+    return Trainer(model, recipe, training, validation, num_classes=3)
+
+
+def outcome_of(trainer: Trainer) -> tuple[list[dict[str, Any]], list[bytes]]:
+    """The history and the bytes of the resulting weights."""
+    return trainer.position.history, [tensor.numpy().tobytes() for tensor in trainer.use_best().values()]
+
+
+def test_it_learns_what_can_be_learnt() -> None:
+    trainer = make_trainer(Recipe(num_epochs=15, learning_rate=0.01), num_chips=120, num_validation=60)
+    trainer.run(Task(), nothing)
+    trainer.use_best()
+    assert trainer.validation is not None and trainer.score(trainer.validation).accuracy > 0.9
+    losses = [entry["train_loss"] for entry in trainer.position.history]
+    assert losses[-1] < losses[0]
+
+
+def test_the_result_is_the_epoch_with_the_lowest_validation_loss() -> None:
+    trainer = make_trainer(Recipe(num_epochs=6, learning_rate=0.05))
+    trainer.run(Task(), nothing)
+    losses = [entry["validation_loss"] for entry in trainer.position.history]
+    assert trainer.position.best_epoch == 1 + losses.index(min(losses))
+    trainer.use_best()
+    assert trainer.validation is not None
+    assert trainer.score(trainer.validation).loss == pytest.approx(min(losses), rel=1e-6)
+
+
+def test_without_validation_chips_the_last_epoch_is_the_result() -> None:
+    trainer = make_trainer(num_validation=0)
+    trainer.run(Task(), nothing)
+    assert trainer.position.best_epoch == 0
+    assert [entry["validation_loss"] for entry in trainer.position.history] == [None] * 3
+    averaged = [tensor.clone() for tensor in trainer.averaged.module.state_dict().values()]
+    assert all(torch.equal(a, b) for a, b in zip(trainer.use_best().values(), averaged, strict=True))
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others() -> None:
+    outcomes = []
+    for seed in (0, 0, 1):
+        trainer = make_trainer(seed=seed)
+        trainer.run(Task(), nothing)
+        outcomes.append(outcome_of(trainer))
+    assert outcomes[0] == outcomes[1] != outcomes[2]
+
+
+def test_batches_from_more_threads_change_nothing() -> None:
+    outcomes = []
+    for num_threads in (1, 3):
+        trainer = make_trainer(num_threads=num_threads)
+        trainer.run(Task(), nothing)
+        outcomes.append(outcome_of(trainer))
+    assert outcomes[0] == outcomes[1]
+
+
+# 5 batches of training and 3 of validation an epoch: after the first batch, inside an epoch, after its last batch,
+# while validating, at the first batch of the next one, and in the last epoch.
+@pytest.mark.parametrize("num_looks", [0, 2, 4, 5, 6, 8, 9, 17, 22])
+@pytest.mark.parametrize("end", ["stop", "kill"])
+@pytest.mark.parametrize("recipe", [FEW_EPOCHS, Recipe(num_epochs=3, optimizer="sgd", freeze_backbone_epochs=1)])
+def test_a_run_that_ends_anywhere_goes_on_bit_for_bit(num_looks: int, end: str, recipe: Recipe) -> None:
+    uninterrupted = make_trainer(recipe)
+    uninterrupted.run(Task(), nothing)
+
+    every_batch = Recipe(**{**vars(recipe), "checkpoint_every_s": 1e-9})
+    first, saved = make_trainer(every_batch), list[Any]()
+    task = Task(stop_after=num_looks) if end == "stop" else Task(kill_after=num_looks)
+    with pytest.raises(Stopped if end == "stop" else Killed):
+        first.run(task, lambda: saved.append(_frozen(first)))
+
+    second = make_trainer(recipe)
+    torch.rand(7)  # whatever the random state is by then
+    if saved:
+        second.restore(*saved[-1])
+    second.run(Task(), nothing)
+    assert outcome_of(second) == outcome_of(uninterrupted)
+
+
+def _frozen(trainer: Trainer) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """The state as a file would hold it."""
+    import json
+
+    values, tensors = trainer.state()
+    return json.loads(json.dumps(values)), {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
+
+
+def test_a_run_that_is_stopped_after_every_second_batch_comes_to_its_end() -> None:
+    uninterrupted = make_trainer()
+    uninterrupted.run(Task(), nothing)
+    state, num_starts = None, 0
+    while True:
+        trainer = make_trainer()
+        if state is not None:
+            trainer.restore(*state)
+        num_starts += 1
+        try:
+            trainer.run(Task(stop_after=4), nothing)
+            break
+        except Stopped:
+            state = _frozen(trainer)
+    assert num_starts > 3
+    assert outcome_of(trainer) == outcome_of(uninterrupted)
+
+
+def test_a_checkpoint_is_written_when_it_is_time_and_not_before() -> None:
+    saves = []
+    trainer = make_trainer()
+    trainer.run(Task(), lambda: saves.append(1))
+    assert saves == []
+    make_trainer(Recipe(num_epochs=1, checkpoint_every_s=1e-9)).run(Task(), lambda: saves.append(1))
+    assert len(saves) == 8  # 5 batches of training, 3 of validation
+
+
+def test_it_stops_early_when_validation_gets_no_better() -> None:
+    trainer = make_trainer(Recipe(num_epochs=40, learning_rate=0.05, early_stopping_patience=2))
+    trainer.run(Task(), nothing)
+    assert trainer.position.epoch < 40
+    assert trainer.position.epoch == trainer.position.best_epoch + 2
+
+
+def test_a_frozen_backbone_stays_until_its_epochs_are_over() -> None:
+    trainer = make_trainer(Recipe(num_epochs=2, freeze_backbone_epochs=2))
+    before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+    trainer.run(Task(), nothing)
+    changed = {name for name, t in trainer.model.state_dict().items() if not torch.equal(t, before[name])}
+    assert changed == {"fc.weight", "fc.bias"}
+    freed = make_trainer(Recipe(num_epochs=2, freeze_backbone_epochs=1))
+    freed.run(Task(), nothing)
+    assert not torch.equal(freed.model.state_dict()["conv1.weight"], before["conv1.weight"])
+
+
+def test_a_class_of_weight_zero_is_not_learnt() -> None:
+    trainer = make_trainer(Recipe(num_epochs=8, learning_rate=0.01, class_weights=(1.0, 1.0, 0.0)), num_chips=60)
+    trainer.run(Task(), nothing)
+    assert trainer.validation is not None
+    assert trainer.score(trainer.validation).confusion[:, 2].sum() == 0
+
+
+def test_the_loss_is_weighted_cross_entropy_with_label_smoothing() -> None:
+    trainer = make_trainer(Recipe(num_epochs=1, class_weights=(1.0, 2.0, 0.5)))
+    batch = next(iter(trainer.training.epoch(0)))
+    chips, truth = torch.from_numpy(batch.chips).permute(0, 3, 1, 2), torch.from_numpy(batch.class_ids)
+    trainer.model.eval()
+    logits, loss = trainer._differentiate(chips, truth, 1)
+    expected = torch.nn.functional.cross_entropy(
+        logits, truth, weight=torch.tensor([1.0, 2.0, 0.5]), label_smoothing=0.1
+    )
+    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("class_weights", [None, (1.0, 3.0, 0.5)])
+def test_gradients_are_those_of_the_whole_batch_in_however_many_parts(class_weights: tuple[float, ...] | None) -> None:
+    gradients = []
+    for num_parts in (1, 3):
+        trainer = make_trainer(Recipe(num_epochs=1, class_weights=class_weights))
+        trainer.model.eval()  # or each part would be normalised by its own statistics
+        batch = next(iter(trainer.training.epoch(0)))
+        chips, truth = torch.from_numpy(batch.chips).permute(0, 3, 1, 2), torch.from_numpy(batch.class_ids)
+        trainer._differentiate(chips, truth, num_parts)
+        gradients.append([p.grad.clone() for p in trainer.model.parameters() if p.grad is not None])
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*gradients, strict=True))
+
+
+class SmallMemory(torch.nn.Module):
+    """A network on a pretended GPU that holds three chips."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = build_model("small_cnn", 2, 3)
+
+    def forward(self, chips: torch.Tensor) -> torch.Tensor:
+        if self.training and len(chips) > 3:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        logits: torch.Tensor = self.inner(chips)
+        return logits
+
+
+def test_too_little_memory_halves_the_batch_says_so_and_is_remembered(caplog: pytest.LogCaptureFixture) -> None:
+    trainer = make_trainer(Recipe(num_epochs=1), model=SmallMemory())
+    trainer.run(Task(), nothing)
+    assert "going on with 2 at a time" in caplog.text
+    assert trainer.state()[0]["num_parts"] == 4
+    assert caplog.text.count("going on") == 2
+
+
+def test_a_loss_that_is_no_number_ends_the_training_with_what_to_do() -> None:
+    trainer = make_trainer(Recipe(num_epochs=5, learning_rate=1e18, schedule="constant", optimizer="sgd"))
+    with pytest.raises(TaskError, match="diverged") as caught:
+        trainer.run(Task(), nothing)
+    assert "learning_rate" in caught.value.block.fix
+
+
+def test_bfloat16_trains_on_a_cpu() -> None:
+    trainer = make_trainer(Recipe(num_epochs=1, precision="bfloat16"))
+    trainer.run(Task(), nothing)
+    assert math.isfinite(trainer.position.history[0]["train_loss"])
+    assert all(p.dtype == torch.float32 for p in trainer.model.parameters())
+
+
+def test_progress_counts_steps_and_tells_loss_and_validation() -> None:
+    task = Task()
+    trainer = make_trainer()
+    trainer._pace.is_due = lambda: True  # type: ignore[method-assign]
+    trainer.run(task, nothing)
+    done, total, numbers = task.reports[-1]
+    assert (done, total) == (15, 15)
+    assert {"epoch", "loss", "chips_per_s", "validation_loss", "validation_accuracy"} <= set(numbers)
+    assert [report[0] for report in task.reports] == list(range(1, 16))
+
+
+def test_logits_come_in_the_order_of_the_chips() -> None:
+    trainer = make_trainer(num_validation=20)
+    assert trainer.validation is not None
+    scores, logits = trainer.score_with_logits(trainer.validation)
+    hits = logits.argmax(1) == trainer.validation.source.class_ids
+    assert logits.shape == (20, 3) and logits.dtype == np.float32
+    assert scores.accuracy == pytest.approx(hits.mean())
