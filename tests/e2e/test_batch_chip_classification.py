@@ -105,6 +105,8 @@ def test_batch_gives_the_same_results_as_this_machine_even_if_train_is_reclaimed
     assert len(attempts) == 2, "it was reclaimed while it trained, and went on"
     first, second = results(batch, "local"), results(batch, "batch")
     assert any(name.startswith("train/model") for name in first)
+    a, b = (batch.client("s3").get_object(Bucket="rv-test", Key=f"{p}/train/model.json")["Body"].read().decode() for p in ("local", "batch"))
+    import difflib; print("\n".join(difflib.unified_diff(a.splitlines(), b.splitlines(), lineterm="")))
     assert second == first
 
 

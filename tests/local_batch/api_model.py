@@ -73,7 +73,7 @@ def _problems(shape: Any, value: Any) -> list[str]:
 
     report = ParamValidator().validate(value, shape)
     if report.has_errors():
-        return report.generate_report().splitlines()
+        return str(report.generate_report()).splitlines()
     return _word_problems(shape, value, "")
 
 

@@ -105,7 +105,7 @@ class Job:
         self.index = index
         self.status = "SUBMITTED"
         self.reason = ""
-        self.created_ms = now_ms() if parent is None else parent.created_ms
+        self.created_ms: int = now_ms() if parent is None else parent.created_ms
         self.started_ms = 0
         self.stopped_ms = 0
         self.attempts: list[dict[str, Any]] = []

@@ -88,8 +88,8 @@ class Scheduler:
         """TerminateJob: TERM, KILL after the grace; what has not started is cancelled."""
         with self.changed:
             running = [leaf for leaf in job.leaves if leaf.attempt is not None]
-            for leaf in running:
-                self._stop_attempt(leaf.attempt, "terminated", reason)
+            for attempt in filter(None, (leaf.attempt for leaf in running)):
+                self._stop_attempt(attempt, "terminated", reason)
             if running:
                 job.stop_reason = reason
             for marked in (*self._end_unstarted(job, reason), *running, *([job] if running else [])):

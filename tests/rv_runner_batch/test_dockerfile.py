@@ -142,5 +142,6 @@ def test_its_install_steps_give_an_environment_whose_plugins_work(tmp_path: Path
     text = json.dumps(plugins)
     for package in _PACKAGES:
         assert package.replace("_", "-") in text
+    assert _run([environment / "bin" / "rv", "batch", "template"], **clean).stdout.startswith("AWSTemplateFormat")
     [command_line] = every("CMD")
     assert "Usage: rv" in _run([environment / "bin" / "rv", *json.loads(command_line.text)[1:]], **clean).stdout

@@ -337,3 +337,18 @@ def test_without_credentials_nothing_is_written(call: Call, monkeypatch: pytest.
     assert code == 3
     assert "no AWS credentials found" in err
     assert not profile_file().exists()
+
+
+@pytest.mark.s3
+def test_a_run_on_what_the_template_makes_succeeds(call: Call, aws: LocalBatch, rv: Callable[..., Any]) -> None:
+    """The template, the profile from it, and the runner: nothing in between is set by hand."""
+    code, out, _ = call("--stack", "rv")
+    bucket = next(line.partition(": ")[2] for line in out.splitlines() if line.startswith("Bucket: "))
+    count = len(aws.jobs())
+    done = rv("run", "batch", "rv_core.hello", "-a", "root_uri", f"s3://{bucket}/root", "--splits", 2, "--wait")
+    assert (code, done.returncode) == (0, 0), done.stderr
+    [cpu, gpu] = aws.jobs()[count:]
+    assert (cpu["jobQueue"].rpartition("/")[2], gpu["jobQueue"].rpartition("/")[2]) == ("rv-cpu", "rv-gpu")
+    assert (cpu["status"], gpu["status"]) == ("SUCCEEDED", "SUCCEEDED")
+    assert cpu["arrayProperties"]["size"] == 2
+    assert "4 greetings" in aws.log_of(gpu["jobId"])

@@ -28,6 +28,7 @@ from rv_pipeline_chip_classification.preflight_cheap import (
 
 #: Label rasters are read to count chips until so many pixels have been; the rest is left to `chip`.
 _MAX_COUNTED_PX = 1 << 26
+_MIN_TRAINING_CHIPS = 2
 _AOI_FIX = "check where it lies, choose a smaller chip or cell, or set chip.within_aoi to False"
 
 
@@ -198,8 +199,11 @@ def _check_totals(config: ChipClassificationConfig, todo: Todo, seen: _Seen) -> 
     if not is_known or not todo.get("train"):
         return
     counts = seen.chips.get("train", Counter())
-    if not counts:
-        yield Finding("dataset.train_scenes", "no training chip: no window has a label", "check labels and AOIs")
+    if counts.total() < _MIN_TRAINING_CHIPS:
+        what = (
+            "no training chip: no window has a label" if not counts else "one training chip is too little to train on"
+        )
+        yield Finding("dataset.train_scenes", what, "check labels and AOIs")
         return
     for class_id, name in enumerate(config.classes.names):
         if not counts[class_id]:

@@ -26,6 +26,8 @@ def cheap_check(config: ChipClassificationConfig, todo: Todo) -> Iterator[Findin
             yield from _check_local_file(f"{path}.{place}", uri)
     if todo.get("train") and config.model.init_weights is not None:
         yield from _check_local_file("model.init_weights", config.model.init_weights)
+        yield from _check_weights("model.init_weights", config.model.init_weights)
+    yield from _check_evaluation(config, todo)
     yield from _check_shared_images(config)
 
 
@@ -68,6 +70,27 @@ def _check_local_file(where: str, uri: str) -> Iterator[Finding]:
         yield Finding(where, f"{uri}: {err.block.what}", err.block.fix)
         return
     yield Finding(where, f"{uri} is a folder" if os.path.isdir(path) else f"there is no file {uri}")
+
+
+def _check_weights(where: str, uri: str) -> Iterator[Finding]:
+    """Whether a local file can hold weights: safetensors, or a bundle. Its first bytes tell, and nothing is loaded."""
+    file = uris.container_of(uris.expand(uri)) if not is_missing(uri) else ""
+    if not file or not uris.is_local(file):
+        return
+    with open(uris.local_path(file), "rb") as opened:
+        start = opened.read(9)
+    if not start.startswith(b"PK") and start[8:] != b"{":
+        what = f"{uri} is neither a .safetensors file nor a model bundle; rv opens no pickles"
+        yield Finding(where, what, "convert it once with safetensors.torch.save_file")
+
+
+def _check_evaluation(config: ChipClassificationConfig, todo: Todo) -> Iterator[Finding]:
+    """Without any labels the command eval would fail, after the training."""
+    scenes = [scene for subset in config.eval.subsets for scene in config.dataset.scenes_of(subset)]
+    if todo.get("eval") and scenes and not any(scene.labels for scene in scenes):
+        what = f"there is nothing to evaluate: no {' or '.join(config.eval.subsets)} scene has labels"
+        fix = "give some of them labels, or name the commands to run: analyze chip train predict bundle"
+        yield Finding("eval.subsets", what, fix)
 
 
 def _check_shared_images(config: ChipClassificationConfig) -> Iterator[Finding]:

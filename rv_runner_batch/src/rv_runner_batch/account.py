@@ -101,10 +101,8 @@ class AccountClient(BatchClient):
         answer = self._found("s3:GetBucketLocation", Bucket=bucket)
         if answer is None:
             return None
-        # Old buckets name their region as it was called then.
-        return {None: "us-east-1", "": "us-east-1", "EU": "eu-west-1"}.get(
-            answer.get("LocationConstraint"), str(answer.get("LocationConstraint"))
-        )
+        region = str(answer.get("LocationConstraint") or "us-east-1")
+        return "eu-west-1" if region == "EU" else region  # what old buckets in Ireland say
 
     def _found(self, operation: str, **params: Any) -> dict[str, Any] | None:
         """One call; None where the answer is that something does not exist."""

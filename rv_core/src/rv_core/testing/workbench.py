@@ -27,6 +27,8 @@ MODULE = "rv_core.testing.probes"
 PROFILE = "conformance"
 #: Seconds between TERM and KILL in every run of the kit.
 GRACE_S = 2.0
+#: An engine may be too busy to answer for so long.
+_PROBLEM_S = 15.0
 _OVER = ("done", "failed", "stopped", "cancelled", "lost")
 #: What the shell of a developer, or a run that the kit itself is part of, must not change.
 _CLEARED = [
@@ -242,14 +244,23 @@ class Workbench:
         """A submission, once its run has ended; anything else as it is."""
         if finished.code != 0 or not self.claims("detaches") or "submitted run" not in finished.out:
             return finished
-        status = self.wait_until(lambda: self._over(root), f"the run under {root} ends", finished)
+        status = self._wait_until_over(root, finished)
         code = 0 if status["state"] == "done" else 1
         return Finished(finished.argv, code, finished.out, finished.err + f"the run ended as {status['state']}\n")
 
-    def _over(self, root: str) -> Any:
-        status = self.status(root)
-        self.expect(not status["problem"], f"rv status says: {status['problem']}")
-        return status if status["state"] in _OVER else None
+    def _wait_until_over(self, root: str, *details: object) -> Any:
+        asked_at = time.monotonic()
+
+        def look() -> Any:
+            nonlocal asked_at
+            status = self.status(root)
+            if not status["problem"]:
+                asked_at = time.monotonic()
+            lasts_s = time.monotonic() - asked_at
+            self.expect(lasts_s < _PROBLEM_S, f"rv status says for {lasts_s:.0f} s: {status['problem']}", *details)
+            return status if status["state"] in _OVER else None
+
+        return self.wait_until(look, f"the run under {root} ends", *details)
 
     def status(self, root: str) -> Any:
         """What `rv status ROOT --json` prints."""

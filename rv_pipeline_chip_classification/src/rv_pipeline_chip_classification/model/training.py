@@ -176,7 +176,6 @@ class Trainer:
 
     def _learn(self, batch: LabelledBatch) -> Tensor:
         """One step of the optimiser; the mean loss of the batch."""
-        recipe = self.recipe
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate_of(self.step)
         chips = to_device(batch.chips, self.device)

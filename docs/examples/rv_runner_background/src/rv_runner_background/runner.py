@@ -39,9 +39,7 @@ echo $code > {task}.tmp && mv {task}.tmp {task}.exit
 _ENGINE = """\
 run_job() {{
   job=$1; shift
-  for required in "$@"; do
-    if [ -e "$required.failed" ]; then : > "$job.failed"; return; fi
-  done
+  for required in "$@"; do if [ -e "$required.failed" ]; then : > "$job.failed"; return; fi; done
   xargs -P {jobs} -n 1 /bin/sh < "$job.tasks" || : > "$job.failed"
 }}
 {calls}
@@ -65,7 +63,7 @@ class BackgroundRunner(Runner):
         for job in plan.jobs:
             (folder / f"{job.id}.tasks").write_text("".join(f"{task.id}.sh\n" for task in job.tasks))
             for task in job.tasks:
-                (folder / f"{task.id}.sh").write_text(_task_script(task, job, context))
+                (folder / f"{task.id}.sh").write_text(_script_of(task, job, context))
         (folder / "engine").write_text(self.render(plan, context))
         with open(folder / "lock", "w") as lock, open(folder / "output", "w") as output:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -100,18 +98,16 @@ class BackgroundRunner(Runner):
             end = time.monotonic() + GRACE_S
             if _is_alive(folder):
                 os.killpg(int((folder / "pid").read_text()), signum)
-            while _is_alive(folder):
-                if time.monotonic() > end:
-                    break
+            while _is_alive(folder) and time.monotonic() < end:
                 time.sleep(0.05)
         if _is_alive(folder):
             raise RunnerError("processes of the run cannot be ended", where=str(folder))
 
 
-def _task_script(task: Task, job: Job, context: RunContext) -> str:
+def _script_of(task: Task, job: Job, context: RunContext) -> str:
     exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in context.task_environ(task).items())
-    command = shlex.join(context.argv(task))
-    return _TASK.format(task=task.id, exports=exports, command=command, attempts=job.resources.attempts)
+    argv = shlex.join(context.argv(task))
+    return _TASK.format(task=task.id, exports=exports, command=argv, attempts=job.resources.attempts)
 
 
 def _observation(folder: Path, task: str, is_alive: bool) -> Observation | None:

@@ -1,0 +1,162 @@
+"""The conformance kit finds what is wrong with runners that are wrong on purpose, each by the rule named for it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from installed_sources import install_sources, python_path
+
+_HERE = Path(__file__).parent
+_EXAMPLES = _HERE.parent.parent / "docs" / "examples"
+_TOKEN = "kit-0123456789"
+#: A wrong runner may make the kit wait for something that never happens.
+_TIMEOUT_S = 25
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A wrong runner.
+
+    Args:
+        rule: the rule that it breaks.
+        says: what the failure has to say.
+    """
+
+    rule: str
+    says: str
+
+
+WRONG: Mapping[str, Wrong] = {
+    "ignores-dependencies": Wrong("test_a_diamond_runs_in_order", "started before what they require was done"),
+    "drops-a-split": Wrong("test_every_planned_task_is_started", "never started"),
+    "starts-twice": Wrong("test_each_task_is_started_once", "started several times"),
+    "runs-one-at-a-time": Wrong("test_splits_run_side_by_side", "never met"),
+    "ignores-jobs": Wrong("test_jobs_bounds_how_many_tasks_run_at_once", "two tasks were at work at once"),
+    "loses-the-split-index": Wrong("test_split_tasks_work_on_every_item_once", "how often they were done"),
+    "loses-the-profile": Wrong("test_the_profile_reaches_tasks", "RV_PROFILE"),
+    "loses-the-verbosity": Wrong("test_verbosity_reaches_tasks", "-v does not reach"),
+    "forgets-to-quote": Wrong("test_a_root_may_have_any_name", "neither carried nor refused"),
+    "changes-the-environment": Wrong("test_the_environment_reaches_tasks", "CONFORMANCE_TEXT"),
+    "hides-gpus": Wrong("test_a_gpu_task_sees_one_device_of_its_own", "not exactly one device"),
+    "hides-logs": Wrong("test_logs_hold_what_tasks_print", "does not find the log"),
+    "swallows-failures": Wrong("test_what_requires_a_failed_job_is_not_started", "had failed"),
+    "stops-at-a-failure": Wrong("test_others_finish_with_keep_going", "does not depend on what failed"),
+    "exits-with-0": Wrong("test_a_failure_ends_with_1_and_names_the_task", "does not end with exit code 1"),
+    "never-reports": Wrong("test_a_task_that_is_killed_has_failed", "use RunContext.report"),
+    "never-retries": Wrong("test_a_task_that_dies_by_a_signal_is_started_again", "has the attempts [1]"),
+    "retries-errors": Wrong("test_a_task_that_raises_is_not_started_again", "has the attempts [1, 2]"),
+    "retries-for-ever": Wrong("test_attempts_are_bounded", "has the attempts [1, 2, 3, 4, 5, 6]"),
+    "claims-success": Wrong("test_run_returns_nothing", "returned True"),
+    "reports-nonsense": Wrong("test_events_of_the_runner_keep_to_the_schema", "unknown event"),
+    "leaves-a-child": Wrong("test_a_signal_ends_the_run_and_all_its_processes", "a task of the run goes on"),
+    "gives-no-grace": Wrong("test_a_task_has_a_grace_after_term", "not 'stopped'"),
+    "writes-on-dry-run": Wrong("test_dry_run_has_no_side_effects", "wrote under the root"),
+    "tells-secrets": Wrong("test_secret_settings_are_written_nowhere", "token in .rv/runs/"),
+    "heavy": Wrong("test_the_declaration_imports_nothing_heavy", "imports pretend_torch"),
+    "ignores-cancel": Wrong("test_cancel_ends_what_is_running", "goes on after rv cancel"),
+    "sees-nothing": Wrong("test_a_task_that_is_killed_has_failed", "did not happen within"),
+}
+#: Enough for the quick checks: one of every way in which a rule looks at a runner.
+_QUICK = ("ignores-dependencies", "drops-a-split", "loses-the-split-index", "claims-success", "heavy")
+
+
+def class_of(runner: str) -> str:
+    """The name of the test class of a runner."""
+    return "Test" + "".join(map(str.capitalize, runner.split("-")))
+
+
+class Kit:
+    """Runs rules of the kit against runners, in a pytest of its own.
+
+    Args:
+        folder: an empty folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        site = folder / "site"
+        hooks = {"background": "rv_runner_background.hooks"}
+        install_sources(site, "rv-runner-background", _EXAMPLES / "rv_runner_background" / "src", hooks)
+        hooks = {"wrong": "wrong_runners.hooks", "heavy": "wrong_runners.heavy_hooks"}
+        install_sources(site, "wrong-runners", _HERE / "wrong_runners", hooks)
+        self._environ = {
+            **os.environ,
+            "PYTHONPATH": python_path(site),
+            "RV_TELLS_SECRETS_TOKEN": _TOKEN,
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+    def failures(self, rules: Mapping[str, list[str]]) -> dict[tuple[str, str], str]:
+        """(class, rule) -> the message of every rule that failed; "" for those that passed."""
+        tests = ["from rv_core.testing import RunnerConformance\n"]
+        for runner in rules:
+            lines = [f"class {class_of(runner)}(RunnerConformance):", f"    runner_name = {runner!r}"]
+            tests.append("\n".join([*lines, f"    timeout_s = {_TIMEOUT_S}", ""]))
+        module, results = self._folder / "test_kit.py", self._folder / "results.xml"
+        module.write_text("\n\n".join(tests))
+        (self._folder / "pytest.ini").write_text("[pytest]\n")
+        ids = [f"{module}::{class_of(runner)}::{rule}" for runner, names in rules.items() for rule in names]
+        argv = [sys.executable, "-m", "pytest", "-q", f"--junitxml={results}", *ids]
+        done = subprocess.run(
+            argv, cwd=self._folder, env=self._environ, capture_output=True, text=True, check=False, timeout=600
+        )
+        assert done.returncode in (0, 1), done.stdout + done.stderr
+        return outcomes(results)
+
+
+def outcomes(path: Path) -> dict[tuple[str, str], str]:
+    """What a JUnit file says: (class, test without parameters) -> message of the first failure, or ""."""
+    found: dict[tuple[str, str], str] = {}
+    for case in ElementTree.parse(path).getroot().iter("testcase"):
+        key = (case.get("classname", "").rpartition(".")[2], re.sub(r"\[.*", "", case.get("name", "")))
+        problems = [child for child in case if child.tag in ("failure", "error", "skipped")]
+        text = "\n".join(f"{child.tag}: {child.get('message', '')}\n{child.text or ''}" for child in problems)
+        found[key] = found.get(key) or text
+    return found
+
+
+@pytest.fixture(scope="module")
+def quick_results(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], str]:
+    rules = {runner: [WRONG[runner].rule] for runner in _QUICK}
+    return Kit(tmp_path_factory.mktemp("quick")).failures(rules)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], str]:
+    rules = {runner: [wrong.rule] for runner, wrong in WRONG.items()}
+    sound = {"sound": sorted({wrong.rule for wrong in WRONG.values()})}
+    return Kit(tmp_path_factory.mktemp("all")).failures(rules | sound)
+
+
+def expect_caught(results: Mapping[tuple[str, str], str], runner: str) -> None:
+    wrong = WRONG[runner]
+    message = results[class_of(runner), wrong.rule]
+    assert message.startswith("failure:"), f"{wrong.rule} does not catch {runner}: {message or 'it passed'}"
+    assert wrong.says in message
+
+
+@pytest.mark.parametrize("runner", _QUICK)
+def test_a_wrong_runner_is_caught_quickly(quick_results: dict[tuple[str, str], str], runner: str) -> None:
+    expect_caught(quick_results, runner)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("runner", WRONG)
+def test_a_wrong_runner_fails_the_rule_named_for_it(results: dict[tuple[str, str], str], runner: str) -> None:
+    expect_caught(results, runner)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_sound_runner_passes_the_rules_that_wrong_ones_break(results: dict[tuple[str, str], str]) -> None:
+    broken = {rule: text for (name, rule), text in results.items() if name == "TestSound" and text[:7] == "failure"}
+    assert broken == {}
