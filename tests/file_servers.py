@@ -20,12 +20,15 @@ class WebServer:
     """Serves `files` by path, with ETag, Last-Modified and ranges; counts requests; fails when told to.
 
     `failures` is used up one request at a time: a status code, "cut" (half the body) or "reset" (no answer).
+    `redirects` sends a path elsewhere; `authorizations` are the headers of that name that have come.
     """
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.requests: list[tuple[str, str]] = []
         self.failures: list[int | str] = []
+        self.redirects: dict[str, str] = {}
+        self.authorizations: list[str] = []
         self.has_etag = True
         self.has_last_modified = True
         self.refused_methods: set[str] = set()
@@ -68,6 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         web = self.web
         web.requests.append((self.command, self.path))
+        web.authorizations += self.headers.get_all("Authorization") or []
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         failure = web.failures.pop(0) if web.failures else 200
         data = web.files.get(self.path)
@@ -77,6 +81,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif isinstance(failure, int) and failure != 200:
             self._answer(failure)
+        elif self.path in web.redirects:
+            self._answer(302, Location=web.redirects[self.path])
         elif data is None:
             self._answer(404)
         else:
@@ -101,8 +107,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "GET":
             self.wfile.write(body[: len(body) // 2] if is_cut else body)
 
-    def _answer(self, status: int) -> None:
+    def _answer(self, status: int, **headers: str) -> None:
         self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", "0")
         self.end_headers()
 

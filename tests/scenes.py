@@ -69,13 +69,15 @@ def pixels_of(classes: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
     return (colors + noise).astype(np.uint8)
 
 
-def write_image(path: Path, pixels: NDArray[Any], *, origin: tuple[float, float] = ORIGIN) -> None:
+def write_image(
+    path: Path, pixels: NDArray[Any], *, origin: tuple[float, float] = ORIGIN, crs: str | None = UTM
+) -> None:
     """Write (H, W, C) as a tiled GeoTIFF with its first corner at `origin` (easting, northing)."""
     import rasterio
 
     profile = {
         "driver": "GTiff", "height": pixels.shape[0], "width": pixels.shape[1], "count": pixels.shape[2],
-        "dtype": pixels.dtype, "crs": UTM, "transform": rasterio.Affine(1, 0, origin[0], 0, -1, origin[1]),
+        "dtype": pixels.dtype, "crs": crs, "transform": rasterio.Affine(1, 0, origin[0], 0, -1, origin[1]),
         "tiled": True, "blockxsize": 16, "blockysize": 16, "compress": "deflate",
     }  # fmt: skip
     with rasterio.open(path, "w", **profile) as file:

@@ -1,7 +1,9 @@
-"""What the training loop costs beside a bare one: resnet18, chips of 64 px, batches of 64.
+"""How fast `train` learns beside a bare loop with the same augmentation over a tensor in memory.
 
-The bare loop has all chips in memory, normalised, as one array; it shuffles, augments with the same functions, and
-steps. The training loop gathers them from memory maps, normalises, keeps its average of weights and reports.
+The bare loop holds all chips as one normalised float32 tensor and does the same arithmetic: forward, backward, step of
+the optimiser. `train` reads memory-mapped raw chips, normalises, counts hits, averages weights and reports progress.
+The budget is 95 % of the bare loop's chips per second (ResNet-18, 64 px, batches of 64). Chips per CPU second are told
+as well: on a machine with other work they are the figure to trust.
 """
 
 from __future__ import annotations
@@ -9,114 +11,145 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
-import rasterio
-import torch
 from measurement import Report, interleaved, main
-from rasterio import Affine
-from torch import nn
 
 from rv_core.storage import Storage
-from rv_core.thread_shares import available_cores
-from rv_pipeline_chip_classification import (
-    ChipConfig,
-    ClassConfig,
-    ClassRasterLabelsConfig,
-    RasterSourceConfig,
-    SceneConfig,
-)
-from rv_pipeline_chip_classification.commands.chip import chip_scene
-from rv_pipeline_chip_classification.data.chip_store import ChipStore
+from rv_pipeline_chip_classification.data.chip_store import ChipStore, index_name, pixels_name
+from rv_pipeline_chip_classification.data.chip_writer import ChipRecords, index_lines
+from rv_pipeline_chip_classification.data.windows import Window, windows_over
 from rv_pipeline_chip_classification.model.augment import apply_symmetries, draw_color, draw_symmetries
-from rv_pipeline_chip_classification.model.backbones import build_model
+from rv_pipeline_chip_classification.model.backbones import build_model, seed_everything
 from rv_pipeline_chip_classification.model.batches import Batches
+from rv_pipeline_chip_classification.model.device import num_threads, reproducible
 from rv_pipeline_chip_classification.model.normalize import Normalization
 from rv_pipeline_chip_classification.model.training import LABEL_SMOOTHING, Recipe, Trainer
 
-MIN_SHARE = 0.95
-SIDE_PX, CHIP_PX, BATCH, CHANNELS, CLASSES = 1024, 64, 64, 3, 4
-NORMALIZATION = Normalization("stats", (120.0,) * CHANNELS, (1 / 60,) * CHANNELS)
+import torch  # isort: skip -- after the package, which tells OpenMP how to wait
+
+LIMIT = 1 / 0.95
+SIZE_PX, NUM_CHANNELS, NUM_CLASSES, BATCH_SIZE = 64, 4, 4, 64
+NUM_BATCHES, ROUNDS = 4, 7
+NORMALIZATION = Normalization("stats", (30_000.0,) * NUM_CHANNELS, (1 / 17_000,) * NUM_CHANNELS)
+#: Learning rate 0 keeps the two networks at the same numbers, whoever takes more steps.
+RECIPE = Recipe(num_epochs=10_000, learning_rate=1e-9, schedule="constant")
 
 
-class Silent:
-    """A control that nobody listens to."""
+def write_chips(storage: Storage) -> ChipStore:
+    """Chips of random uint16 pixels, as `chip` stores them."""
+    rng = np.random.default_rng(0)
+    height, width = SIZE_PX * BATCH_SIZE // 8, SIZE_PX * 8 * NUM_BATCHES
+    windows = windows_over(Window(0, 0, height, width), size_px=SIZE_PX, stride_px=SIZE_PX)
+    count = len(windows)
+    records = ChipRecords(
+        "bench",
+        windows,
+        windows[:, :2].copy(),
+        rng.integers(0, NUM_CLASSES, count),
+        np.ones(count),
+        "label_fraction",
+        np.ones(count),
+        np.zeros(count, np.bool_),
+    )
+    with storage.output_file(pixels_name("bench")) as path, path.open("wb") as file:
+        np.save(file, rng.integers(0, 60_000, (height, width, NUM_CHANNELS), dtype=np.uint16))
+    names = [str(class_id) for class_id in range(NUM_CLASSES)]
+    storage.write_text(index_name("bench"), "".join(index_lines(records, names, (1, 0, 0, 0, -1, 0))))
+    return ChipStore.open(storage, ["bench"])
+
+
+class Task:
+    """A task that nobody stops."""
 
     stop_requested = False
 
     def progress(self, done: int, total: int, **numbers: float) -> None:
-        """Nothing."""
+        """Nobody looks."""
 
     def stopped(self) -> NoReturn:
         """Never called."""
-        raise KeyboardInterrupt
+        raise AssertionError
 
 
-def write_chips(folder: Path) -> ChipStore:
-    """A scene of noise with random classes, chipped: 256 chips a scene, two scenes."""
+def trained_epochs(store: ChipStore) -> Callable[[], None]:
+    """A call trains one epoch with the trainer of `train`."""
+    seed_everything(0)
+    model = build_model("resnet18", NUM_CHANNELS, NUM_CLASSES)
+    batches = Batches(store, NORMALIZATION, BATCH_SIZE, augment="d4_color")
+    trainer = Trainer(model, RECIPE, batches, None, num_classes=NUM_CLASSES)
+    task = Task()
+
+    def epoch() -> None:
+        # The whole loop of `train`, for one epoch.
+        trainer.recipe = Recipe(**{**vars(RECIPE), "num_epochs": trainer.position.epoch + 1})
+        trainer.run(task, lambda: None)
+
+    return epoch
+
+
+def bare_epochs(store: ChipStore) -> Callable[[], None]:
+    """A call trains one epoch of a loop as one would write it in a notebook."""
+    seed_everything(0)
+    model = build_model("resnet18", NUM_CHANNELS, NUM_CLASSES).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RECIPE.learning_rate, fused=True)
+    raw, _ = store.gather(np.arange(store.num_chips))
+    chips, truth = NORMALIZATION.apply(raw), torch.from_numpy(store.class_ids)
     rng = np.random.default_rng(0)
-    storage = Storage(str(folder / "root"))
-    profile = {"driver": "GTiff", "crs": "EPSG:32618", "width": SIDE_PX, "height": SIDE_PX, "tiled": True}
-    for index in range(2):
-        place = {"transform": Affine(1, 0, 5e5 + 5000 * index, 0, -1, 4.5e6), **profile}
-        image, labels = folder / f"{index}.tif", folder / f"{index}_labels.tif"
-        with rasterio.open(image, "w", count=CHANNELS, dtype="uint8", **place) as raster:
-            raster.write(rng.integers(0, 255, (CHANNELS, SIDE_PX, SIDE_PX), np.uint8))
-        cells = rng.integers(0, CLASSES, (SIDE_PX // CHIP_PX,) * 2).astype(np.uint8)
-        with rasterio.open(labels, "w", count=1, dtype="uint8", **place) as raster:
-            raster.write(np.kron(cells, np.ones((CHIP_PX, CHIP_PX), np.uint8)), 1)
-        names = [f"class {number}" for number in range(CLASSES)]
-        source = ClassRasterLabelsConfig(uri=str(labels), class_values=dict(enumerate(names)))
-        scene = SceneConfig(id=str(index), raster=RasterSourceConfig(uris=[str(image)]), labels=source)
-        chip_scene(scene, "train", ClassConfig(names=names), ChipConfig(chip_size_px=CHIP_PX), 0, storage)
-    return ChipStore.open(storage, ["0", "1"])
+
+    def epoch() -> None:
+        model.train()
+        for indices in shuffled(rng, len(chips)):
+            batch = augmented(rng, chips[indices])
+            logits = model(torch.from_numpy(batch).permute(0, 3, 1, 2))
+            loss = torch.nn.functional.cross_entropy(logits, truth[indices], label_smoothing=LABEL_SMOOTHING)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    return epoch
 
 
-def bare_epoch_s(chips: np.ndarray, class_ids: np.ndarray) -> float:
-    """Seconds of one epoch of the bare loop."""
-    model = build_model("resnet18", CHANNELS, CLASSES).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-2)
-    rng = np.random.default_rng(0)
-    started = time.perf_counter()
-    for indices in np.array_split(rng.permutation(len(chips)), len(chips) // BATCH):
-        batch, color = chips[indices], draw_color(rng, len(indices), CHANNELS, "d4_color")
-        assert color is not None
-        batch = batch * color.contrast[:, None, None, :] + color.brightness[:, None, None, :]
-        batch = apply_symmetries(batch, draw_symmetries(rng, len(batch), "d4_color"))
-        logits = model(torch.from_numpy(batch).permute(0, 3, 1, 2))
-        truth = torch.from_numpy(class_ids[indices])
-        optimizer.zero_grad(set_to_none=True)
-        nn.functional.cross_entropy(logits, truth, label_smoothing=LABEL_SMOOTHING).backward()
-        optimizer.step()
-    return time.perf_counter() - started
+def shuffled(rng: np.random.Generator, num_chips: int) -> Iterator[np.ndarray]:
+    """The chips of each batch of an epoch."""
+    yield from np.array_split(rng.permutation(num_chips), num_chips // BATCH_SIZE)
 
 
-def epoch_s(store: ChipStore) -> float:
-    """Seconds of one epoch of the training loop."""
-    model = build_model("resnet18", CHANNELS, CLASSES)
-    batches = Batches(store, NORMALIZATION, BATCH, augment="d4_color")
-    trainer = Trainer(model, Recipe(num_epochs=1), batches, None, num_classes=CLASSES)
-    started = time.perf_counter()
-    trainer.run(Silent(), lambda: None)
-    return time.perf_counter() - started
+def augmented(rng: np.random.Generator, chips: np.ndarray) -> np.ndarray:
+    """The augmentation of `train` on normalised chips."""
+    color = draw_color(rng, len(chips), NUM_CHANNELS, "d4_color")
+    assert color is not None
+    chips = chips * color.contrast[:, None, None, :] + color.brightness[:, None, None, :]
+    return apply_symmetries(chips, draw_symmetries(rng, len(chips), "d4_color"))
 
 
 def run(report: Report) -> None:
-    """Measure chips per second of both."""
-    torch.set_num_threads(available_cores())
-    with tempfile.TemporaryDirectory() as name:
-        store = write_chips(Path(name))
-        chips = NORMALIZATION.apply(*store.gather(np.arange(store.num_chips)))
-        ratio = interleaved(lambda: epoch_s(store), lambda: bare_epoch_s(chips, store.class_ids), rounds=5)
-        rates = [store.num_chips / seconds for seconds in (ratio.candidate, ratio.reference)]
-        report(
-            "train, resnet18, 64 px, time beside the bare loop",
-            ratio,
-            1 / MIN_SHARE,
-            note=f"{rates[0]:.0f} chips/s, bare {rates[1]:.0f}",
-        )
+    """Measure both in turns, in wall and in CPU seconds."""
+    with tempfile.TemporaryDirectory() as name, reproducible(num_threads(None)):
+        store = write_chips(Storage(str(Path(name))))
+        trained, bare = trained_epochs(store), bare_epochs(store)
+        for clock, unit in ((time.perf_counter, "second"), (time.process_time, "CPU second")):
+            ratio = interleaved(seconds(trained, clock), seconds(bare, clock), rounds=ROUNDS)
+            rates = [store.num_chips / cost for cost in (ratio.candidate, ratio.reference)]
+            note = f"{rates[0]:.0f} against {rates[1]:.0f} chips per {unit}"
+            # A busy machine takes turns between the two: only what the process itself used can be held to the budget.
+            report(
+                f"train: {unit}s beside a bare loop", ratio, LIMIT if clock is time.process_time else None, note=note
+            )
+
+
+def seconds(work: Callable[[], None], clock: Callable[[], float]) -> Callable[[], float]:
+    """What a call takes, by a clock."""
+
+    def measure() -> float:
+        started = clock()
+        work()
+        return clock() - started
+
+    return measure
 
 
 if __name__ == "__main__":

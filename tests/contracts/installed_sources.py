@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -30,7 +30,3 @@ def python_path(*folders: Path) -> str:
     """PYTHONPATH with some folders in front."""
     return os.pathsep.join([*map(str, folders), *filter(None, [os.environ.get("PYTHONPATH", "")])])
 
-
-def strings(values: Sequence[object]) -> list[str]:
-    """Values as words of a command line."""
-    return [str(value) for value in values]

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
-from installed_sources import install_sources, python_path
 
-_HERE = Path(__file__).parent
-_EXAMPLES = _HERE.parent.parent / "docs" / "examples"
-_TOKEN = "kit-0123456789"
+from tests.contracts.kit_runs import run_kit
+
 #: A wrong runner may make the kit wait for something that never happens.
 _TIMEOUT_S = 25
 
@@ -73,67 +66,27 @@ def class_of(runner: str) -> str:
     return "Test" + "".join(map(str.capitalize, runner.split("-")))
 
 
-class Kit:
-    """Runs rules of the kit against runners, in a pytest of its own.
-
-    Args:
-        folder: an empty folder.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        site = folder / "site"
-        hooks = {"background": "rv_runner_background.hooks"}
-        install_sources(site, "rv-runner-background", _EXAMPLES / "rv_runner_background" / "src", hooks)
-        hooks = {"wrong": "wrong_runners.hooks", "heavy": "wrong_runners.heavy_hooks"}
-        install_sources(site, "wrong-runners", _HERE / "wrong_runners", hooks)
-        self._environ = {
-            **os.environ,
-            "PYTHONPATH": python_path(site),
-            "RV_TELLS_SECRETS_TOKEN": _TOKEN,
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
-
-    def failures(self, rules: Mapping[str, list[str]]) -> dict[tuple[str, str], str]:
-        """(class, rule) -> the message of every rule that failed; "" for those that passed."""
-        tests = ["from rv_core.testing import RunnerConformance\n"]
-        for runner in rules:
-            lines = [f"class {class_of(runner)}(RunnerConformance):", f"    runner_name = {runner!r}"]
-            tests.append("\n".join([*lines, f"    timeout_s = {_TIMEOUT_S}", ""]))
-        module, results = self._folder / "test_kit.py", self._folder / "results.xml"
-        module.write_text("\n\n".join(tests))
-        (self._folder / "pytest.ini").write_text("[pytest]\n")
-        ids = [f"{module}::{class_of(runner)}::{rule}" for runner, names in rules.items() for rule in names]
-        argv = [sys.executable, "-m", "pytest", "-q", f"--junitxml={results}", *ids]
-        done = subprocess.run(
-            argv, cwd=self._folder, env=self._environ, capture_output=True, text=True, check=False, timeout=600
-        )
-        assert done.returncode in (0, 1), done.stdout + done.stderr
-        return outcomes(results)
-
-
-def outcomes(path: Path) -> dict[tuple[str, str], str]:
-    """What a JUnit file says: (class, test without parameters) -> message of the first failure, or ""."""
-    found: dict[tuple[str, str], str] = {}
-    for case in ElementTree.parse(path).getroot().iter("testcase"):
-        key = (case.get("classname", "").rpartition(".")[2], re.sub(r"\[.*", "", case.get("name", "")))
-        problems = [child for child in case if child.tag in ("failure", "error", "skipped")]
-        text = "\n".join(f"{child.tag}: {child.get('message', '')}\n{child.text or ''}" for child in problems)
-        found[key] = found.get(key) or text
-    return found
+def failures(folder: Path, rules: Mapping[str, list[str]]) -> dict[tuple[str, str], str]:
+    """Run some rules for some runners: (class, rule) -> why it failed, "" for those that passed."""
+    tests = ["from rv_core.testing import RunnerConformance\n"]
+    for runner in rules:
+        lines = [f"class {class_of(runner)}(RunnerConformance):", f"    runner_name = {runner!r}"]
+        tests.append("\n".join([*lines, f"    timeout_s = {_TIMEOUT_S}", ""]))
+    ids = [f"{class_of(runner)}::{rule}" for runner, names in rules.items() for rule in names]
+    return run_kit(folder, "\n\n".join(tests), ids, environ={"RV_TELLS_SECRETS_TOKEN": "kit-0123456789"})
 
 
 @pytest.fixture(scope="module")
 def quick_results(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], str]:
     rules = {runner: [WRONG[runner].rule] for runner in _QUICK}
-    return Kit(tmp_path_factory.mktemp("quick")).failures(rules)
+    return failures(tmp_path_factory.mktemp("quick"), rules)
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], str]:
     rules = {runner: [wrong.rule] for runner, wrong in WRONG.items()}
     sound = {"sound": sorted({wrong.rule for wrong in WRONG.values()})}
-    return Kit(tmp_path_factory.mktemp("all")).failures(rules | sound)
+    return failures(tmp_path_factory.mktemp("all"), rules | sound)
 
 
 def expect_caught(results: Mapping[tuple[str, str], str], runner: str) -> None:

@@ -80,7 +80,7 @@ def test_images_that_cannot_be_used_are_all_named_and_nothing_is_started(rv: Any
 
 
 def test_labels_that_cannot_be_used_are_all_named(rv: Any, tiny_data: Path, root: Path) -> None:
-    with_scenes(tiny_data, 5, 6, 7, 8)
+    with_scenes(tiny_data, 5, 6, 7, 8, 9)
     scenes.write_geojson(tiny_data / "train-2.geojson", [])
     renamed = (tiny_data / "train-5.geojson").read_text().replace('"forest"', '"forrest"')
     (tiny_data / "train-5.geojson").write_text(renamed)
@@ -88,7 +88,16 @@ def test_labels_that_cannot_be_used_are_all_named(rv: Any, tiny_data: Path, root
     scenes.write_geojson(tiny_data / "train-6.geojson", [(metres, {"class_id": 0})])
     (tiny_data / "train-7.geojson").write_bytes((tiny_data / "train-1.geojson").read_bytes())
     scenes.cut_in_half(tiny_data / "train-8.geojson")
-    sets = {f"{TRAIN}[0].labels.uri": str(tiny_data / "none.geojson")}
+    raster = tiny_data / "labels.tif"
+    scenes.write_image(raster, scenes.pixels_of(scenes.cell_classes(32, 0), 0)[..., :1], crs=None)
+    sets = {
+        f"{TRAIN}[0].labels.uri": str(tiny_data / "none.geojson"),
+        f"{TRAIN}[6].labels": {
+            "type_hint": "class_raster_labels",
+            "uri": str(raster),
+            "class_values": {"0": "forest"},
+        },
+    }
 
     found = findings_of(block_of(rv("check", settings(tiny_data, root, **sets)), 2))
 
@@ -99,6 +108,7 @@ def test_labels_that_cannot_be_used_are_all_named(rv: Any, tiny_data: Path, root
         f"{TRAIN}[3].labels.uri": ["train-6.geojson", "not in longitude and latitude", "(500000, 4.5e+06)", '"crs"'],
         f"{TRAIN}[4].labels.uri": ["labels and image of scene 'train-7' do not overlap"],
         f"{TRAIN}[5].labels.uri": ["train-8.geojson", "it is no JSON"],
+        f"{TRAIN}[6].labels.uri": ["labels.tif", "without a CRS", "64 x 64 px"],
     }
     assert sorted(found) == sorted(expected)
     for place, texts in expected.items():
@@ -159,6 +169,23 @@ def test_a_crop_that_leaves_the_image_and_channels_that_differ_are_named(rv: Any
     assert "leaves the image" in found[f"{TRAIN}[0].raster.bbox"]
     assert "2 channels of uint8, but 3 of uint8" in found["dataset.test_scenes[0].raster"]
     assert "dataset.test_scenes[0].labels.uri" in found  # the new image lies elsewhere
+
+
+def test_what_would_fail_only_after_hours_of_training_is_found_before(rv: Any, tiny_data: Path, root: Path) -> None:
+    weights = tiny_data / "weights.pth"
+    weights.write_bytes(pickle.dumps({"weight": 1.0}))
+    sets = {
+        "model.init_weights": str(weights),
+        "dataset.validation_scenes[0].labels": None,
+        "dataset.test_scenes[0].labels": None,
+    }
+    found = findings_of(block_of(rv("run", "inprocess", settings(tiny_data, root, **sets)), 2))
+    assert "neither a .safetensors file nor a model bundle" in found["model.init_weights"]
+    assert "no validation or test scene has labels" in found["eval.subsets"]
+    assert not root.exists()
+    commands = ("analyze", "chip", "train", "predict", "bundle")  # as the finding says
+    del sets["model.init_weights"]
+    assert rv("run", "inprocess", settings(tiny_data, root, **sets), commands, "--dry-run").returncode == 0
 
 
 def write_aois(data: Path, size_px: float) -> None:

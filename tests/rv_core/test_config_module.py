@@ -154,6 +154,12 @@ def test_a_missing_file_names_the_near_miss(folder: Path) -> None:
     assert "there is no folder" in message(folder, "nowhere/experiment.py")
 
 
+def test_code_is_not_read_from_a_uri(folder: Path) -> None:
+    said = message(folder, "https://host/experiment.py")
+    assert "is not on this machine" in said
+    assert "download it first" in said
+
+
 # --- dotted modules ---------------------------------------------------------------------------------------------------
 
 

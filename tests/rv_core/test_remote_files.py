@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 import sys
 import time
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rv_core import remote_files, storage
-from rv_core.errors import ConfigError, StorageError
+from rv_core.errors import EXIT_ENVIRONMENT, ConfigError, StorageError
+from rv_core.redaction import redact
 from rv_core.storage import MissingFileError, Storage
 
 if TYPE_CHECKING:
@@ -146,6 +148,30 @@ def test_a_secret_in_a_variable_does_not_reach_the_message(
     assert "${TEST_TOKEN}" in str(raised.value)
 
 
+def test_a_password_in_variables_goes_to_its_server_and_to_no_other(
+    web_server: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_USER", "ada")
+    monkeypatch.setenv("TEST_PASSWORD", "p%2Fss word")
+    web_server.files = {"/a": b"x"}
+    web_server.redirects = {"/moved": f"{web_server.url}/a"}
+    address = web_server.url.replace("://", "://${TEST_USER}:${TEST_PASSWORD}@")
+
+    assert storage.read_bytes(f"{address}/a") == b"x"
+
+    basic = "Basic " + base64.b64encode(b"ada:p/ss word").decode()
+    assert web_server.authorizations == [basic]
+    assert storage.read_bytes(f"{address}/moved") == b"x"
+    assert web_server.authorizations == [basic, basic]  # not a third time, where it was sent on
+
+
+def test_a_password_is_not_in_the_message_of_an_address_that_cannot_be_read() -> None:
+    for uri in ("http://ada:pass/wordX@h/x", "http://ada:a:wordX@h:y/x"):
+        with pytest.raises(StorageError) as raised:
+            storage.read_bytes(uri)
+        assert "wordX" not in redact(str(raised.value))
+
+
 def test_offline_every_uri_that_needs_a_network_is_refused_by_name(
     web_server: WebServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -162,6 +188,7 @@ def test_offline_every_uri_that_needs_a_network_is_refused_by_name(
 def test_an_unknown_scheme_names_what_to_install() -> None:
     with pytest.raises(StorageError, match="no installed library serves nosuch://") as raised:
         storage.exists("nosuch://a/b")
+    assert raised.value.exit_code == EXIT_ENVIRONMENT
     assert "pip install" in raised.value.block.fix
 
 

@@ -196,6 +196,12 @@ def test_an_object_with_wrong_fields_is_not_asked_to_validate() -> None:
     assert report(config) == {"chip.size_px": "expected an integer, got 'x'"}
 
 
+def test_an_object_in_the_wrong_place_is_one_finding_and_nothing_inside_it_is_looked_at() -> None:
+    config = sample()
+    config.scenes = Scene(id="-b", uris="/a.tif")  # type: ignore[assignment, arg-type]
+    assert report(config) == {"scenes": "expected a list of an object (Scene), got an object (Scene)"}
+
+
 def test_an_outer_validate_that_stumbles_over_a_reported_error_is_not_reported() -> None:
     config = sample()
     config.scenes[0].id = 3  # type: ignore[assignment]

@@ -246,12 +246,30 @@ def test_secrets_in_a_uri_are_refused_and_not_repeated(uri: str) -> None:
     assert "12345" not in problem
 
 
+@pytest.mark.parametrize(
+    ("uri", "secrets"),
+    [
+        ("https://ada:p%2Fw@host/a", ["p%2Fw", "p/w"]),
+        ("https://token@host/a", ["token", "token"]),
+        ("s3://KEY:a/b@bucket/a", ["a/b", "a/b"]),
+        ("sftp://ada@host/a", []),
+        ("abfs://container@account/a", []),
+        ("https://host:8080/a@b", []),
+        ("https://host/a", []),
+        ("/folder/ada:secret@host", []),
+    ],
+)
+def test_the_secrets_in_a_uri_are_found(uri: str, secrets: list[str]) -> None:
+    assert uris.secrets_in(uri) == secrets
+
+
 @given(st.text())
 def test_every_text_gets_an_answer(text: str) -> None:
     assert uris.problem_with(text) is None or uris.problem_with(text)
     uris.is_relative(text)
     uris.name_of(text)
     uris.container_of(text)
+    uris.secrets_in(text)
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,11 @@ def test_colors_are_drawn_per_chip_and_channel_around_no_change() -> None:
     assert color is not None
     assert color.contrast.shape == color.brightness.shape == (500, 4)
     assert color.contrast.dtype == np.float32
-    assert color.contrast.min() >= 0.8 and color.contrast.max() <= 1.2 and color.contrast.mean() == pytest.approx(1, abs=0.02)
+    assert (
+        color.contrast.min() >= 0.8
+        and color.contrast.max() <= 1.2
+        and color.contrast.mean() == pytest.approx(1, abs=0.02)
+    )
     assert np.abs(color.brightness).max() <= 0.2 and color.brightness.mean() == pytest.approx(0, abs=0.02)
 
 

@@ -46,6 +46,14 @@ def test_an_epoch_has_every_chip_once_in_batches_that_differ_by_one_at_most() ->
     assert [len(i) for i in Batches(Chips(21), PLAIN, 10).indices(0)] == [7, 7, 7]  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("num_chips", "batch_size", "sizes"), [(3, 2, [3]), (5, 1, [3, 2]), (1, 4, [1]), (9, 8, [5, 4])]
+)
+def test_no_chip_is_alone_in_a_batch(num_chips: int, batch_size: int, sizes: list[int]) -> None:
+    batches = Batches(Chips(num_chips), PLAIN, batch_size)  # type: ignore[arg-type]
+    assert [len(indices) for indices in batches.indices(0)] == sizes
+
+
 def test_class_ids_go_with_their_chips() -> None:
     for batch in Batches(Chips(20), PLAIN, 6).epoch(0):  # type: ignore[arg-type]
         assert (batch.chips[:, 0, 0, 0].astype(int) % 3 == batch.class_ids).all()

@@ -76,9 +76,16 @@ def test_a_batch_is_halved_until_it_fits_and_this_is_said_and_remembered() -> No
     assert tried == [8]
 
 
+def test_parts_are_never_smaller_than_they_may_be() -> None:
+    tried, work = _needs(2, 7)
+    with pytest.raises(TaskError, match="not even 3 chips"):
+        MemoryLimit(say=lambda _: None).fit(work, 7, smallest_part=2)  # type: ignore[arg-type]
+    assert tried == [1, 2, 3]
+
+
 def test_a_single_chip_that_does_not_fit_is_an_error() -> None:
     _, work = _needs(0, 2)
-    with pytest.raises(TaskError, match="not even one chip"):
+    with pytest.raises(TaskError, match="not even 1 chips"):
         MemoryLimit(say=lambda _: None).fit(work, 2)  # type: ignore[arg-type]
 
 

@@ -26,9 +26,7 @@ def test_class_ids_of_any_integer_type_are_counted() -> None:
 
 def test_numbers_are_those_computed_by_hand() -> None:
     metrics = metrics_of(np.array([[4, 2, 0], [1, 2, 0], [0, 1, 0]]), NAMES)
-    precision, recall, f1 = (
-        [entry[name] for entry in metrics["classes"]] for name in ("precision", "recall", "f1")
-    )
+    precision, recall, f1 = ([entry[name] for entry in metrics["classes"]] for name in ("precision", "recall", "f1"))
     assert precision == [4 / 5, 2 / 5, None]
     assert recall == [4 / 6, 2 / 3, 0.0]
     assert f1 == [8 / 11, 4 / 8, 0.0]

@@ -74,7 +74,9 @@ def outputs_of(storage: Storage) -> list[bytes]:
     return [storage.read_bytes(name) for name in OUTPUTS]
 
 
-def test_train_leaves_a_model_its_contract_metrics_and_history(config: ChipClassificationConfig, storage: Storage) -> None:
+def test_train_leaves_a_model_its_contract_metrics_and_history(
+    config: ChipClassificationConfig, storage: Storage
+) -> None:
     task = Task()
     run_train(config, storage, task)
     contract, weights = read_trained(storage)

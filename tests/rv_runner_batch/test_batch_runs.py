@@ -211,3 +211,26 @@ def test_a_large_array_is_planned_submitted_and_described_in_seconds(cloud: Clou
     assert submitted_s < 15
     assert described_s < 15
     assert {job["status"] for job in cloud.jobs_since(before)} <= {"FAILED", "PENDING"}
+
+
+def test_more_parents_than_a_job_may_have_are_joined_and_cancelled_with_the_rest(
+    cloud: Cloud, rv_here: Rv, tmp_path: Any
+) -> None:
+    commands = "".join(f"    @command()\n    def c{i}(self): pass\n" for i in range(23))
+    (tmp_path / "wide.py").write_text(
+        "from dataclasses import dataclass\nfrom rv_core import Pipeline, PipelineConfig, command\n"
+        "@dataclass(kw_only=True)\nclass WideConfig(PipelineConfig):\n    def build(self): return Wide(self)\n"
+        f"class Wide(Pipeline):\n{commands}"
+        f"    @command(requires={tuple(f'c{i}' for i in range(23))!r})\n    def last(self): pass\n"
+        "def get_config(root_uri: str): return WideConfig(root_uri=root_uri)\n"
+    )
+    root, before = cloud.new_root(), len(cloud.batch.jobs())
+    with cloud.batch.holding("SUBMITTED"):
+        code, _, err = rv_here("run", "batch", tmp_path / "wide.py", "-a", "root_uri", root)
+        assert code == 0, err
+        jobs = cloud.jobs_since(before)
+        assert [len(job.get("dependsOn", ())) for job in jobs[23:]] == [20, 3, 2]
+        assert [job["container"]["command"] for job in jobs[23:25]] == [["true"], ["true"]]
+        assert rv_here("cancel", root)[0] == 0
+    for job in jobs:
+        assert cloud.batch.wait_for_status(job["jobId"])["status"] == "FAILED"

@@ -8,6 +8,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,7 +33,12 @@ SERVICE_ROLE = "arn:aws:iam::123456789012:role/aws-service-role/batch.amazonaws.
 
 
 def facts() -> Facts:
-    """What AWS would say of the template's set-up."""
+    """What AWS would say of the template's set-up; a copy that a test may change."""
+    return copy.deepcopy(described_set_up())
+
+
+@cache
+def described_set_up() -> Facts:
     made = Resolved()
     environments = {
         name: {
@@ -305,7 +311,7 @@ def test_each_fault_is_said_with_its_place_and_its_remedy(
 ) -> None:
     matching = [
         finding
-        for finding in found(change(copy.deepcopy(facts())))
+        for finding in found(change(facts()))
         if finding.severity == severity and where in finding.where and what in finding.what
     ]
     assert len(matching) == 1
@@ -326,7 +332,7 @@ def test_each_fault_is_said_with_its_place_and_its_remedy(
     ],
 )
 def test_what_is_well_or_may_not_be_asked_is_no_finding(change: Change) -> None:
-    assert found(change(copy.deepcopy(facts()))) == []
+    assert found(change(facts())) == []
 
 
 def test_what_may_not_be_asked_is_never_said_to_be_well() -> None:
@@ -337,7 +343,7 @@ def test_what_may_not_be_asked_is_never_said_to_be_well() -> None:
 
 
 def test_a_timeout_in_the_profile_is_enough() -> None:
-    given = definition(timeout={})(copy.deepcopy(facts()))
+    given = definition(timeout={})(facts())
     assert found(settings(timeout_s=3600)(given)) == []
 
 
@@ -351,7 +357,7 @@ def test_queues_and_definitions_of_single_commands_are_looked_at_too() -> None:
 
 
 def test_several_faults_come_together_and_each_once() -> None:
-    given = copy.deepcopy(facts())
+    given = facts()
     for change in (queue(state="DISABLED"), resources(minvCpus=2), container(privileged=True)):
         given = change(given)
     assert len(found(given)) == 3

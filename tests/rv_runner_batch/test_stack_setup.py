@@ -127,7 +127,6 @@ def test_a_new_profile_has_the_section_alone() -> None:
     "text",
     [
         "[batch.commands.train]\ncpus = 2\n",
-        "[batch.commands.train]\ncpus = 2\n[run]\njobs = 1\n[batch]\nattempts = 2\n",
         "batch.attempts = 2\n",
         "batch = { attempts = 2 }\n",
         '[run]\njobs = 1\n[batch]\ntags = {a = "b"}\n[local]\n',
@@ -138,6 +137,17 @@ def test_however_a_profile_is_laid_out_only_these_keys_change(text: str) -> None
     expected = tomllib.loads(text)
     expected["batch"] = {**expected.get("batch", {}), **VALUES}
     assert tomllib.loads(updated(text, "batch", VALUES, where="x")) == expected
+
+
+def test_a_section_that_is_spread_over_the_file_is_edited_right_or_not_at_all() -> None:
+    text = "[batch.commands.train]\ncpus = 2\n[run]\njobs = 1\n[batch]\nattempts = 2\n"
+    try:
+        new = updated(text, "batch", VALUES, where="x")
+    except ConfigError as error:  # tomlkit before 0.13.3 breaks such a file
+        assert "cannot be edited without changing" in str(error)
+    else:
+        commands = {"train": {"cpus": 2}}
+        assert tomllib.loads(new) == {"run": {"jobs": 1}, "batch": {"attempts": 2, "commands": commands, **VALUES}}
 
 
 def test_a_profile_that_would_lose_something_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +161,9 @@ def test_a_profile_that_would_lose_something_is_not_written(monkeypatch: pytest.
 
 
 _keys = st.from_regex(r"[a-z_]{1,8}", fullmatch=True)
-_tables = st.dictionaries(_keys, st.one_of(st.integers(), st.text(max_size=8), st.booleans()), max_size=4)
+# Without control characters: tomlkit writes some of them as TOML 1.1 does, which Python does not read yet.
+_texts = st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=8)
+_tables = st.dictionaries(_keys, st.one_of(st.integers(), _texts, st.booleans()), max_size=4)
 
 
 @given(sections=st.dictionaries(_keys, _tables, max_size=4))

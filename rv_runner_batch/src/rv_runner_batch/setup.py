@@ -32,14 +32,16 @@ def command(
     ],
     region: Annotated[
         str | None,
-        typer.Option("--region", metavar="REGION", help="Where the stack is; else as for every AWS tool."),
+        typer.Option(
+            "--region", metavar="REGION", help="Where the stack is; else the profile's, else as for every AWS tool."
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the difference and write nothing.")] = False,
 ) -> None:
     """Write queues, job definitions and region of a stack into a profile, and show what changes.
 
     Section [batch] of the profile gets five keys; its other keys, the other sections and all comments stay. Credentials
-    are never read or written: they are those of every AWS tool (AWS_PROFILE, `aws sso login`, roles).
+    are never written: they are those of every AWS tool (AWS_PROFILE, `aws sso login`, roles).
 
     Examples:
       rv batch setup --stack rv --dry-run

@@ -136,11 +136,11 @@ class PipelineConformance:
 
     def test_what_is_not_declared_changes_nothing(self, rv_pipeline: PipelineBench) -> None:
         """A command whose key stays the same writes the same: it does not read a field past its declaration."""
-        run = rv_pipeline.undisturbed()
+        made = rv_pipeline.undisturbed().made()
         for path, value in self._changes().items():
             saved, root = rv_pipeline.save(changes={path: value})
             changed = rv_pipeline.finished_run(saved, root, rv_pipeline.run(saved))
-            differing = [name for name, made in changed.made().items() if run.made().get(name, made) != made]
+            differing = [name for name, sums in changed.made().items() if made.get(name, sums) != sums]
             what = f"with another {path} these have the same key and other outputs: {', '.join(differing)}"
             rv_pipeline.cli.expect(not differing, what, changed.finished)
 

@@ -20,8 +20,8 @@ from typing import Annotated, Any
 
 from rv_core import Items, Pipeline, PipelineConfig, Range, command, storage, uris
 
-#: How long a task waits for something that a sound runner lets happen within seconds.
-PATIENCE_S = 30.0
+#: How long a task goes on that a rule forgets to end.
+_LIMIT_S = 120.0
 _POLL_S = 0.1
 _log = logging.getLogger("rv_core.testing")
 
@@ -254,7 +254,7 @@ class HoldPipeline(ProbePipeline):
         self.storage.write_text("after/all.txt", "".join(texts))
 
     def _hold(self, item: str) -> None:
-        end = time.monotonic() + 4 * PATIENCE_S
+        end = time.monotonic() + _LIMIT_S
         beat = 0
         while not self._is_marked("release"):
             if time.monotonic() > end:
@@ -274,7 +274,13 @@ class HoldPipeline(ProbePipeline):
 
 @dataclass(kw_only=True)
 class MeetConfig(ProbeConfig):
-    """Config of `MeetPipeline`."""
+    """Config of `MeetPipeline`.
+
+    Args:
+        patience_s: how long an item waits for the others.
+    """
+
+    patience_s: float = 30.0
 
     def build(self) -> MeetPipeline:
         """The pipeline of this config."""
@@ -284,7 +290,7 @@ class MeetConfig(ProbeConfig):
 class MeetPipeline(ProbePipeline):
     """Every item waits until all others have begun: only tasks that run at the same time get through."""
 
-    @command(items=item_names, reads=("num_items",))
+    @command(items=item_names, reads=("num_items", "patience_s"))
     def meet(self, items: Items[str]) -> None:
         """Wait for the others."""
         for item in items:
@@ -293,7 +299,7 @@ class MeetPipeline(ProbePipeline):
             self.storage.write_text(f"meet/{item}.txt", "met\n")
 
     def _wait_for(self, names: list[str]) -> None:
-        end = time.monotonic() + PATIENCE_S
+        end = time.monotonic() + self.config.patience_s
         while not all(map(self._is_marked, names)):
             if time.monotonic() > end:
                 raise TimeoutError("the others did not come")
@@ -325,8 +331,9 @@ class AlonePipeline(ProbePipeline):
         """Note the device that this task sees; fail if another task has it."""
         for item in items:
             device = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-            with self._only_one(f"gpu.{os.uname().nodename}.{device.replace('/', '_')}"):
-                time.sleep(2 * _POLL_S)
+            if device:
+                with self._only_one(f"gpu.{os.uname().nodename}.{device.replace('/', '_')}"):
+                    time.sleep(2 * _POLL_S)
             self.storage.write_text(f"on_gpu/{item}.txt", device)
 
     @contextmanager
@@ -354,5 +361,5 @@ class SlowPipeline(ProbePipeline):
     @command(timeout_s=1)
     def sleep(self) -> None:
         """Sleep far beyond the time limit."""
-        time.sleep(4 * PATIENCE_S)
+        time.sleep(_LIMIT_S)
         self.storage.write_text("sleep/all.txt", "")

@@ -94,7 +94,7 @@ class OrderRules:
     @needs("parallel")
     def test_splits_run_side_by_side(self, rv_bench: Workbench) -> None:
         """Two splits of a job are at work at the same time: each waits for the other and finds it."""
-        run = run_probe(rv_bench, "meet", "-s", "2", "--jobs", "2", num_items=2)
+        run = run_probe(rv_bench, "meet", "-s", "2", "--jobs", "2", num_items=2, patience_s=rv_bench.timeout_s / 4)
         rv_bench.expect(run.finished.code == 0, "two tasks that wait for each other never met", run.finished)
 
     @needs("not detaches")

@@ -79,7 +79,8 @@ def statistics_of(values: NDArray[Any], valid: NDArray[np.bool_] | None) -> Chan
         column = pixels[:, channel].astype(np.float64)
         mean[channel] = column.mean()
         column -= mean[channel]
-        m2[channel] = np.dot(column, column)
+        # Not np.dot: BLAS shares the sum out among threads, and the last digits would depend on their number.
+        m2[channel] = np.square(column, out=column).sum()
     low, high = pixels.min(axis=0).astype(np.float64), pixels.max(axis=0).astype(np.float64)
     return ChannelStatistics(len(pixels), mean, m2, low, high)
 

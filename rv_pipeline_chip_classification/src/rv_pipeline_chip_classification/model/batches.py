@@ -20,6 +20,8 @@ from rv_pipeline_chip_classification.model.normalize import Normalization
 from rv_pipeline_chip_classification.prefetch import in_advance
 
 _SHUFFLING, _AUGMENTING = 0, 1
+#: Batch normalisation cannot learn from a single chip whose features are a single pixel.
+SMALLEST_BATCH = 2
 
 
 class ChipSource(Protocol):
@@ -75,7 +77,7 @@ class Batches:
     Args:
         source: the chips.
         normalization: how pixel values reach the model.
-        batch_size: chips per batch at most; the batches of an epoch differ by at most one chip, none is left out.
+        batch_size: chips per batch; those of an epoch differ by at most one chip, none is left out, and none is alone.
         augment: what happens to each chip.
         seed: of the order and the augmentation.
         is_shuffled: whether each epoch has an order of its own; False keeps that of the source.
@@ -94,7 +96,8 @@ class Batches:
     @property
     def num_batches(self) -> int:
         """Batches per epoch."""
-        return -(-self.source.num_chips // self.batch_size)
+        num_chips = self.source.num_chips
+        return min(num_chips, max(1, min(-(-num_chips // self.batch_size), num_chips // SMALLEST_BATCH)))
 
     def indices(self, epoch: int) -> list[NDArray[np.int64]]:
         """The chips of each batch of an epoch."""

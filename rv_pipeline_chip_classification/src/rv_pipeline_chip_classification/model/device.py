@@ -98,24 +98,28 @@ class MemoryLimit:
         self.num_parts = num_parts
         self._say = say or _log.warning
 
-    def fit(self, work: Callable[[int], T], batch_size: int) -> T:
+    def fit(self, work: Callable[[int], T], batch_size: int, *, smallest_part: int = 1) -> T:
         """`work(num_parts)`, with twice as many parts each time that the GPU's memory is not enough.
 
+        Args:
+            work: cuts a batch into so many parts and works them off.
+            batch_size: chips of the batch.
+            smallest_part: chips that a part must have at least, if the batch has them.
+
         Raises:
-            TaskError: if a single chip is too much.
+            TaskError: if not even the smallest parts fit.
         """
+        most = max(1, batch_size // smallest_part)
         while True:
             try:
-                return work(min(self.num_parts, batch_size))
+                return work(min(self.num_parts, most))
             except torch.cuda.OutOfMemoryError as err:
-                self._halve(batch_size, err)
+                if self.num_parts >= most:
+                    what = f"not even {-(-batch_size // most)} chips at once fit into the memory of the GPU"
+                    fix = "use smaller chips, a smaller backbone or a larger GPU"
+                    raise TaskError(what, why=str(err), fix=fix) from err
+            self.num_parts *= 2
+            size = -(-batch_size // min(self.num_parts, most))
+            self._say(f"the GPU's memory is not enough for {batch_size} chips at once: going on with {size} at a time")
             # Outside of the except block nothing of the failed pass is referred to any more.
             torch.cuda.empty_cache()
-
-    def _halve(self, batch_size: int, err: Exception) -> None:
-        if self.num_parts >= batch_size:
-            fix = "use smaller chips, a smaller backbone or a larger GPU"
-            raise TaskError("not even one chip fits into the memory of the GPU", why=str(err), fix=fix) from err
-        self.num_parts *= 2
-        size = -(-batch_size // self.num_parts)
-        self._say(f"the GPU's memory is not enough for {batch_size} chips at once: going on with {size} at a time")

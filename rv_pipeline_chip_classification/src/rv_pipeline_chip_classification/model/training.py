@@ -23,7 +23,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from rv_core.errors import TaskError
 from rv_pipeline_chip_classification.model.backbones import set_backbone_frozen
-from rv_pipeline_chip_classification.model.batches import Batches, LabelledBatch
+from rv_pipeline_chip_classification.model.batches import SMALLEST_BATCH, Batches, LabelledBatch
 from rv_pipeline_chip_classification.model.device import (
     MemoryLimit,
     Precision,
@@ -180,7 +180,9 @@ class Trainer:
             group["lr"] = self._rate_of(self.step)
         chips = to_device(batch.chips, self.device)
         truth = torch.from_numpy(batch.class_ids).to(self.device)
-        logits, loss = self._memory.fit(lambda parts: self._differentiate(chips, truth, parts), len(truth))
+        logits, loss = self._memory.fit(
+            lambda parts: self._differentiate(chips, truth, parts), len(truth), smallest_part=SMALLEST_BATCH
+        )
         self._scaler.step(self.optimizer)
         self._scaler.update()
         self._tally.add(loss * len(truth), logits, truth)
@@ -192,7 +194,7 @@ class Trainer:
         weights = self._class_weights
         total = len(truth) if weights is None else weights[truth].sum()
         logits, losses = [], []
-        for part, part_truth in zip(chips.chunk(num_parts), truth.chunk(num_parts), strict=True):
+        for part, part_truth in zip(chips.tensor_split(num_parts), truth.tensor_split(num_parts), strict=True):
             with autocast(self._dtype, self.device):
                 part_logits = self.model(part)
             loss = nn.functional.cross_entropy(

@@ -7,4 +7,4 @@ from rv_core import RunnerSpec, hookimpl
 
 @hookimpl
 def rv_runners():
-    return [RunnerSpec("heavy", "wrong_runners.runners:SoundRunner")]
+    return [RunnerSpec("heavy", "wrong_plugins.runners:SoundRunner")]

@@ -36,7 +36,7 @@ NAMES = (
 
 @hookimpl
 def rv_runners():
-    return [RunnerSpec(name, f"wrong_runners.runners:{_class_of(name)}", settings=_settings_of(name)) for name in NAMES]
+    return [RunnerSpec(name, f"wrong_plugins.runners:{_class_of(name)}", settings=_settings_of(name)) for name in NAMES]
 
 
 def _class_of(name):
@@ -44,4 +44,4 @@ def _class_of(name):
 
 
 def _settings_of(name):
-    return "wrong_runners.runners:Settings" if name == "tells-secrets" else ""
+    return "wrong_plugins.runners:Settings" if name == "tells-secrets" else ""
