@@ -29,4 +29,3 @@ def install_sources(site: Path, distribution: str, sources: Path, entry_points: 
 def python_path(*folders: Path) -> str:
     """PYTHONPATH with some folders in front."""
     return os.pathsep.join([*map(str, folders), *filter(None, [os.environ.get("PYTHONPATH", "")])])
-

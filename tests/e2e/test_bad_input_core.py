@@ -422,7 +422,7 @@ rv run {runner} {HELLO} -a root_uri="$disk/root"
 
 def test_of_two_runs_that_begin_on_one_root_at_once_one_runs_and_one_is_refused(rv: Any, root: Path) -> None:
     pytest.importorskip("rv_runner_local")
-    words = ("run", "local", HELLO, "-a", "root_uri", root, "-a", "sleep_s", 0.5)
+    words = ("run", "local", HELLO, "-a", "root_uri", root, "-a", "sleep_s", 1)
 
     processes = [rv.start(*words) for _ in range(2)]
 

@@ -11,8 +11,9 @@ from rv_core.errors import ConfigError, TaskError
 from rv_pipeline_chip_classification.config_checks import BACKBONES
 from rv_pipeline_chip_classification.model.backbones import (
     build_model,
-    first_conv_name,
-    head_name,
+    check_forward,
+    first_conv_names,
+    head_names,
     seed_everything,
     set_backbone_frozen,
 )
@@ -82,7 +83,29 @@ def test_a_backbone_that_is_freed_learns_again() -> None:
 
 def test_the_layers_that_depend_on_the_data_are_named() -> None:
     model = build_model("resnet18", 3, 2)
-    assert (first_conv_name(model), head_name(model)) == ("conv1", "fc")
+    assert (first_conv_names(model), head_names(model)) == (("conv1",), ("fc",))
+
+
+def test_several_heads_are_all_heads() -> None:
+    model = build_model("small_cnn", 3, 2)
+    model.default_cfg = {"classifier": ("fc", "conv5"), "first_conv": "conv1"}  # as timm describes a network
+    set_backbone_frozen(model, True)
+    assert {name for name, p in model.named_parameters() if p.requires_grad} == {"fc.weight", "fc.bias", "conv5.weight"}
+
+
+def test_a_network_that_takes_the_chips_passes() -> None:
+    check_forward(build_model("resnet18", 4, 3), 4, 3, 8)
+
+
+def test_a_network_for_larger_chips_is_refused_with_what_to_do() -> None:
+    with pytest.raises(ConfigError, match="chips of 8 px") as caught:
+        check_forward(torch.nn.Sequential(torch.nn.Conv2d(4, 3, 16), torch.nn.Flatten()), 4, 3, 8)
+    assert "chip_size_px" in caught.value.block.fix
+
+
+def test_a_network_that_answers_with_something_else_is_refused() -> None:
+    with pytest.raises(ConfigError, match="shape"):
+        check_forward(torch.nn.Flatten(), 4, 3, 8)
 
 
 def test_a_backbone_that_does_not_exist_comes_with_the_near_miss() -> None:

@@ -106,7 +106,8 @@ def _note_lines(jobs: Iterable[JobProgress]) -> list[Text]:
     """What running jobs report, a line each: in the table it would leave no room on a terminal of 80 columns."""
     noted = [(job, notes) for job in jobs if job.state == "running" and (notes := _notes(job))]
     return [
-        Text(f"{printable(job.plan.job)}: {notes}", style="dim", no_wrap=True, overflow="ellipsis") for job, notes in noted
+        Text(f"{printable(job.plan.job)}: {notes}", style="dim", no_wrap=True, overflow="ellipsis")
+        for job, notes in noted
     ]
 
 

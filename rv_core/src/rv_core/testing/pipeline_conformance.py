@@ -151,6 +151,4 @@ class PipelineConformance:
 
 
 def _keys(plan: Any) -> dict[str, str]:
-    return {
-        entry["job"]: entry["key"] for pipeline in plan["pipelines"].values() for entry in pipeline["commands"]
-    }
+    return {entry["job"]: entry["key"] for pipeline in plan["pipelines"].values() for entry in pipeline["commands"]}

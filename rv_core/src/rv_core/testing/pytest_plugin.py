@@ -85,9 +85,7 @@ def rv_bench(
 
 
 @pytest.fixture(scope="class")
-def rv_pipeline(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[PipelineBench]:
+def rv_pipeline(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PipelineBench]:
     """What the rules for a pipeline work with; one for a class of `PipelineConformance`."""
     from rv_core.testing.pipeline_bench import PipelineBench
 

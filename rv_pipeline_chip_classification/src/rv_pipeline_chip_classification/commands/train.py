@@ -21,7 +21,7 @@ from rv_pipeline_chip_classification.commands.analyze import merge_statistics, s
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, TrainConfig, cell_size_px
 from rv_pipeline_chip_classification.data.chip_store import ChipStore
 from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
-from rv_pipeline_chip_classification.model.backbones import build_model, seed_everything
+from rv_pipeline_chip_classification.model.backbones import build_model, check_forward, seed_everything
 from rv_pipeline_chip_classification.model.batches import Batches
 from rv_pipeline_chip_classification.model.calibration import fit_temperature
 from rv_pipeline_chip_classification.model.checkpoint import (
@@ -172,6 +172,7 @@ def _make_trainer(config: ChipClassificationConfig, data: TrainingData) -> Train
     train, contract = config.train, data.contract
     seed_everything(config.seed)
     model = build_model(contract.backbone, contract.num_channels, contract.num_classes)
+    check_forward(model, contract.num_channels, contract.num_classes, contract.chip_size_px)
     if config.model.init_weights is not None:
         _initialise(model, config.model.init_weights)
     make = _batch_maker(train, contract.normalization, config.seed)

@@ -8,7 +8,6 @@ convolution and the head depend on the data. `timm:<name>` builds any network of
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,23 +45,49 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def head_name(model: nn.Module) -> str:
-    """Name of the layer that makes the logits, the only one that depends on the number of classes."""
-    config: dict[str, Any] = getattr(model, "default_cfg", {})
-    return str(config.get("classifier") or "fc")
+def head_names(model: nn.Module) -> tuple[str, ...]:
+    """Names of the layers that make the logits, the only ones that depend on the number of classes."""
+    return _names_in(model, "classifier", "fc")
 
 
-def first_conv_name(model: nn.Module) -> str:
-    """Name of the layer that sees the pixels, the only one that depends on the number of channels."""
-    config: dict[str, Any] = getattr(model, "default_cfg", {})
-    return str(config.get("first_conv") or "conv1")
+def first_conv_names(model: nn.Module) -> tuple[str, ...]:
+    """Names of the layers that see the pixels, the only ones that depend on the number of channels."""
+    return _names_in(model, "first_conv", "conv1")
+
+
+def _names_in(model: nn.Module, key: str, ours: str) -> tuple[str, ...]:
+    """What timm says about a model of its own: a name or several."""
+    names: str | tuple[str, ...] = getattr(model, "default_cfg", {}).get(key) or ours
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def check_forward(model: nn.Module, num_channels: int, num_classes: int, size_px: int) -> None:
+    """Send empty chips through a network, so that one that cannot be trained on them is refused before it is.
+
+    Raises:
+        ConfigError: if it does not take chips of this size, or does not answer with one row of logits per chip.
+    """
+    try:
+        with torch.inference_mode():
+            logits = model.eval()(torch.zeros(2, num_channels, size_px, size_px))
+        shape = tuple(logits.shape)
+    except (RuntimeError, AssertionError, ValueError, AttributeError) as err:
+        raise ConfigError(
+            f"the backbone does not take chips of {size_px} px",
+            where="model.backbone",
+            why=str(err)[:300],
+            fix="use larger chips (chip.chip_size_px) or another backbone",
+        ) from err
+    if shape != (2, num_classes):
+        what = f"the backbone answers two chips with an array of shape {shape} instead of {(2, num_classes)}"
+        raise ConfigError(what, where="model.backbone", fix="use another backbone")
 
 
 def set_backbone_frozen(model: nn.Module, frozen: bool) -> None:
     """Freeze or free everything but the head. Call after `model.train()`: frozen, it also stops tracking statistics."""
-    prefix = f"{head_name(model)}."
+    prefixes = tuple(f"{name}." for name in head_names(model))
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not frozen or name.startswith(prefix))
+        parameter.requires_grad_(not frozen or name.startswith(prefixes))
     if frozen:
         model.eval()
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from rv_core.errors import DataError, Finding, nearest
 from rv_pipeline_chip_classification.bundle_file import WEIGHTS, open_bundle, refuse_pickle
-from rv_pipeline_chip_classification.model.backbones import first_conv_name, head_name
+from rv_pipeline_chip_classification.model.backbones import first_conv_names, head_names
 
 Tensors = Mapping[str, Tensor]
 
@@ -68,14 +68,15 @@ def initialise_from(model: nn.Module, tensors: Tensors, *, shown: str) -> Loaded
     """
     given = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     own = model.state_dict()
-    first, head = f"{first_conv_name(model)}.weight", f"{head_name(model)}."
+    heads = tuple(f"{name}." for name in head_names(model))
     adapted = []
-    if first in given and first in own and given[first].shape != own[first].shape:
-        fitted = fit_channels(given[first], own[first].shape[1])
-        given, adapted = {**given, first: fitted}, [first]
-    left_out = [name for name in given if name.startswith(head) and not _has_shape(name, given, own)]
+    for name in (f"{layer}.weight" for layer in first_conv_names(model)):
+        if name in given and name in own and given[name].shape != own[name].shape:
+            given[name] = fit_channels(given[name], own[name].shape[1])
+            adapted.append(name)
+    left_out = [name for name in given if name.startswith(heads) and not _has_shape(name, given, own)]
     usable = {name: tensor for name, tensor in given.items() if name not in left_out}
-    _refuse_misfits(usable, {name: t for name, t in own.items() if not name.startswith(head)}, own, shown)
+    _refuse_misfits(usable, {name: t for name, t in own.items() if not name.startswith(heads)}, own, shown)
     model.load_state_dict(usable, strict=False)
     return LoadedWeights(tuple(adapted), tuple(left_out))
 

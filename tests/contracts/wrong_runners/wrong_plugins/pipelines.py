@@ -70,7 +70,7 @@ class ReadsPastItsDeclarationPipeline(SoundPipeline):
         super().__init__(config)
         self.greeting = config.greeting
 
-    @command(requires=("greet",))
+    @command()
     def collect(self) -> None:
         self.storage.write_text("collect/all.txt", self.greeting)
 
