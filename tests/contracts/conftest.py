@@ -26,7 +26,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     from rv_core.testing import PipelineConformance, RunnerConformance
 
     for item in items:
-        owner = getattr(item, "cls", None)
-        if owner is not None and issubclass(owner, RunnerConformance | PipelineConformance):
-            if getattr(item, "originalname", item.name) not in _QUICK:
-                item.add_marker(pytest.mark.slow)
+        is_rule = issubclass(getattr(item, "cls", None) or object, RunnerConformance | PipelineConformance)
+        if is_rule and getattr(item, "originalname", item.name) not in _QUICK:
+            item.add_marker(pytest.mark.slow)

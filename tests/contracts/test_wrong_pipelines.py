@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
-
 from tests.contracts.kit_runs import run_kit
 
 _TEXT = """

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
 from tests.contracts.kit_runs import run_kit
 
 #: A wrong runner may make the kit wait for something that never happens.

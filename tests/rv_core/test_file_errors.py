@@ -126,6 +126,23 @@ except Exception as err:
     assert "no inodes left" in out
 
 
+def test_a_disk_without_room_for_a_line_of_a_log_is_called_full(tmp_path: Path) -> None:
+    out = _run_on_small_disk(
+        tmp_path,
+        """
+import os, sys
+from rv_core.file_errors import full_disk
+print([full_disk(sys.argv[1] + "/no/such/folder")])
+with open(sys.argv[1] + "/big", "wb") as file:
+    file.write(b"x" * 1_040_000)
+print(full_disk(sys.argv[1]))
+""",
+    )
+    first, second = out.splitlines()
+    assert first == "['']"
+    assert second.startswith("the disk is full: ")
+
+
 def test_a_read_only_root_is_explained(tmp_path: Path) -> None:
     out = _run_on_small_disk(
         tmp_path,

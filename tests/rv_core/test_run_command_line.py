@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import os
+import sys
+
 import pytest
 
-from rv_core.errors import UsageError
-from rv_core.run_command import Invocation, parse
+from rv_core.errors import StorageError, UsageError
+from rv_core.run_command import Invocation, outcome_of, parse
 from rv_core.run_state import RunPaths
 
 
@@ -35,3 +38,33 @@ def test_a_run_is_found_from_the_place_of_its_config() -> None:
     assert RunPaths.of_config("/root/pipeline-config.json") is None
     assert paths is not None
     assert RunPaths.of_config(paths.config) == paths
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (
+            StorageError("cannot write 'a'", why="the disk is full:\n  0 bytes free"),
+            "cannot write 'a': the disk is full: 0 bytes free",
+        ),
+        (ValueError("no"), "ValueError: no"),
+        (SystemExit(5), "the command called sys.exit(5)"),
+    ],
+)
+def test_why_a_task_ended_is_known_although_its_log_cannot_be_written(
+    error: BaseException, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open(os.open("/dev/full", os.O_WRONLY), "wb", buffering=0) as full:
+
+        class Full:
+            def write(self, text: str) -> int:
+                return full.write(text.encode())
+
+            def flush(self) -> None:
+                full.flush()
+
+        monkeypatch.setattr(sys, "stderr", Full())
+        code, event, told = outcome_of(error)
+    assert (event, told) == ("failed", reason)
+    assert code == (5 if isinstance(error, SystemExit) else 1)

@@ -73,6 +73,15 @@ def image(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site
     return found
 
 
+def submit(cloud: Cloud, rv: Rv, site: Site, *words: str) -> dict[str, Any]:
+    """Submit and wait for the end; the job."""
+    before = len(cloud.batch.jobs())
+    done = rv("run", "batch", "rv_probe.pipeline", *words, env=site.environ())
+    assert done.returncode == 0, done.stderr
+    (job,) = cloud.jobs_since(before)
+    return dict(cloud.batch.wait_for_status(job["jobId"]))
+
+
 def failed_task(cloud: Cloud, rv: Rv, site: Site, root: str) -> dict[str, Any]:
     status = json.loads(rv("status", root, "--json", env=site.environ()).stdout)
     (task,) = [task for job in status["jobs"] for task in job["tasks"] if task["state"] == "failed"]
@@ -85,26 +94,20 @@ def test_another_version_in_the_image_fails_at_once_naming_both_and_passes_with_
     install(site, "0.2", layers="two")
     install(image, "0.1", layers="one")
     root = cloud.new_root()
-    words = ("run", "batch", "rv_probe.pipeline", "-a", "root_uri", root, "--wait")
-    done = rv(*words, env=site.environ())
-    assert done.returncode == 1, done.stderr
+    assert submit(cloud, rv, site, "-a", "root_uri", root)["status"] == "FAILED"
     task = failed_task(cloud, rv, site, root)
     assert task["exit_code"] == 3
     assert "rv_probe is 0.1 here and was 0.2 where the run was submitted" in task["reason"]
     assert task["ended"] - task["started"] < 5
-    before = len(cloud.batch.jobs())
-    done = rv(*words, "--ship-code=rv_probe", env=site.environ())
-    assert done.returncode == 0, done.stderr
+    assert submit(cloud, rv, site, "-a", "root_uri", root, "--ship-code=rv_probe")["status"] == "SUCCEEDED"
     assert cloud.text(f"{root}/look/a.txt") == "hi two", "the code that travelled was used, not that of the image"
-    assert len(cloud.jobs_since(before)) == 1
 
 
 def test_an_edit_without_a_new_version_is_seen_too(cloud: Cloud, rv: Rv, site: Site, image: Site) -> None:
     install(site, "0.1", pipeline=PIPELINE + "\n# edited\n")
     install(image, "0.1")
     root = cloud.new_root()
-    done = rv("run", "batch", "rv_probe.pipeline", "-a", "root_uri", root, "--wait", env=site.environ())
-    assert done.returncode == 1
+    submit(cloud, rv, site, "-a", "root_uri", root)
     reason = failed_task(cloud, rv, site, root)["reason"]
     assert "the module rv_probe.pipeline is " in reason
     assert reason.count("SHA-256") == 1
@@ -113,11 +116,10 @@ def test_an_edit_without_a_new_version_is_seen_too(cloud: Cloud, rv: Rv, site: S
 def test_what_the_image_lacks_is_named_and_may_travel(cloud: Cloud, rv: Rv, site: Site, image: Site) -> None:
     install(site, "0.1")
     root = cloud.new_root()
-    words = ("run", "batch", "rv_probe.pipeline", "-a", "root_uri", root, "--wait")
-    assert rv(*words, env=site.environ()).returncode == 1
+    submit(cloud, rv, site, "-a", "root_uri", root)
     assert "the module rv_probe.pipeline is not here" in failed_task(cloud, rv, site, root)["reason"]
-    done = rv(*words, "--ship-code", "--splits", "2", env=site.environ())
-    assert done.returncode == 0, done.stderr
+    shipped = submit(cloud, rv, site, "-a", "root_uri", root, "--ship-code", "--splits", "2")
+    assert shipped["status"] == "SUCCEEDED"
     assert cloud.text(f"{root}/look/b.txt") == "hi 1"
 
 

@@ -138,7 +138,8 @@ def test_the_log_of_a_task_that_could_not_put_it_comes_from_cloudwatch(
     cloud: Cloud, rv_here: Rv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, before = cloud.new_root(), len(cloud.batch.jobs())
-    assert rv_here("run", "batch", HELLO, "-a", "root_uri", root, "--wait")[0] == 0
+    assert rv_here("run", "batch", HELLO, "-a", "root_uri", root)[0] == 0
+    cloud.batch.wait_for_status(cloud.jobs_since(before)[-1]["jobId"], "SUCCEEDED")
     run_id = cloud.jobs_since(before)[0]["tags"]["rv-run"]
     bucket, _, prefix = root.removeprefix("s3://").partition("/")
     cloud.batch.client("s3").delete_object(Bucket=bucket, Key=f"{prefix}/.rv/runs/{run_id}/logs/hello.gpu_task.1.log")
@@ -152,9 +153,10 @@ def test_two_pipelines_are_one_run_and_do_not_wait_for_each_other(cloud: Cloud, 
         "    return [HelloConfig(root_uri=f'{root_uri}/{n}', name=n, num_items=1) for n in ('one', 'two')]\n"
     )
     root, before = cloud.new_root(), len(cloud.batch.jobs())
-    code, _, err = rv_here("run", "batch", tmp_path / "twins.py", "-a", "root_uri", root, "--wait")
+    code, _, err = rv_here("run", "batch", tmp_path / "twins.py", "-a", "root_uri", root)
     assert code == 0, err
     jobs = cloud.jobs_since(before)
+    assert {cloud.batch.wait_for_status(job["jobId"])["status"] for job in jobs} == {"SUCCEEDED"}
     by_id = {job["jobId"]: job["tags"]["rv-job"] for job in jobs}
     edges = {by_id[job["jobId"]]: [by_id[d["jobId"]] for d in job.get("dependsOn", ())] for job in jobs}
     assert edges == {
@@ -175,9 +177,10 @@ def test_per_command_settings_reach_the_job(
     )
     monkeypatch.chdir(tmp_path)
     root, before = cloud.new_root(), len(cloud.batch.jobs())
-    code, _, err = rv_here("run", "batch", HELLO, "-a", "root_uri", root, "--wait")
+    code, _, err = rv_here("run", "batch", HELLO, "-a", "root_uri", root)
     assert code == 0, err
     cpu, gpu = cloud.jobs_since(before)
+    assert cloud.batch.wait_for_status(gpu["jobId"])["status"] == "SUCCEEDED"
     asked = {entry["type"]: entry["value"] for entry in cpu["container"]["resourceRequirements"]}
     assert asked == {"VCPU": "2", "MEMORY": "700"}
     assert {"name": "GREETING", "value": "x"} in cpu["container"]["environment"]

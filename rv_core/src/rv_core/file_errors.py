@@ -74,8 +74,9 @@ def describe_space(path: str, *, is_quota: bool = False) -> str:
     return f"the disk is full: {_in_units(free_bytes)} of {_in_units(total_bytes)} free in {folder}"
 
 
-def full_disk(path: str) -> str:
-    """That the disk of a path is full, as a sentence; "" if there is still room for a small file."""
+def full_disk(folder: str) -> str:
+    """That the disk of a folder is full, as a sentence; "" if there is still room for a small file."""
+    path = os.path.join(folder, "file")
     free_bytes, _, free_files = free_space(_existing_folder(path))
     return describe_space(path) if free_bytes < _SMALL_FILE_BYTES or free_files == 0 else ""
 

@@ -164,7 +164,7 @@ def _parse_listing(listing: str) -> tuple[str, ...]:
 def _lock_names(devices: Sequence[str], listing: str) -> dict[str, str]:
     """Device -> the name of its lock: its UUID where it is known.
 
-    The number of a device means another one in every container or Slurm job that sees only a part of the machine.
+    The number of a device means another one in every container or cluster job that sees only a part of the machine.
     """
     uuids = dict(_SMI_GPU.findall(listing))
     return {device: re.sub(r"[^A-Za-z0-9-]", "_", uuids.get(device, device)) for device in devices}

@@ -2,8 +2,10 @@
 
 A plugin is a module named by an entry point in the group `rv`; rv calls the functions of that module that are marked
 with `@rv_core.hookimpl`. Declaring hooks (`rv_runners`, `rv_pipelines`, `rv_commands`, `rv_configs`) are called once
-per process, in no promised order; they must be pure and must import nothing heavy. Lifecycle hooks are called while a
-run is on; one that raises, or takes more than a second, becomes an event in the log and never a failure.
+per process, in no promised order; they must be pure and must import nothing heavy. One that raises, or returns
+anything else than a list of what it declares, makes its plugin a broken one: `rv plugins` shows why, and all others
+work. Lifecycle hooks are called while a run is on, one plugin at a time; one that raises, or takes more than a second,
+becomes an event in the log (`hook_failed`) and never a failure. A hook may leave out arguments that it does not need.
 """
 
 from __future__ import annotations

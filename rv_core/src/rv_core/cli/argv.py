@@ -24,6 +24,8 @@ VALUE_OPTIONS = frozenset(
         "--runner",
         "--run",
         "--attempt",
+        "--kind",
+        "--into",
     ]
 )
 #: Verbs whose `-a` takes a key and a value.

@@ -139,7 +139,7 @@ class PipelineBench:
     def end_while_running(self, saved: str, signum: int, *, seed: int) -> Finished:
         """Start a run and send it a signal at a random moment; KILL what is left of it."""
         started = self.cli.start("run", "inprocess", saved)
-        chance = random.Random(seed)  # noqa: S311 - nothing secret depends on it
+        chance = random.Random(seed)
         time.sleep(self.undisturbed().duration_s * chance.uniform(*_SIGNAL_RANGE))
         if started.is_running:
             started.process.send_signal(signum)

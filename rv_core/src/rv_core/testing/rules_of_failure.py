@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from rv_core.testing.claims import needs
 from rv_core.testing.scenarios import Ran, died, failed, run_probe
@@ -115,7 +116,7 @@ class RetryRules:
         """Exit code 75 says: stopped with its state saved, run me again."""
         self._expect_second_attempt(rv_bench, fault="stop")
 
-    def _expect_second_attempt(self, bench: Workbench, **fields: object) -> None:
+    def _expect_second_attempt(self, bench: Workbench, **fields: Any) -> None:
         run = run_probe(bench, "retried-fault", "work", times=1, **fields)
         attempts = self._attempts(run)
         bench.expect(

@@ -70,7 +70,7 @@ class SettingRules:
         self._skip_without_settings(rv_bench)
         asked = rv_bench.rv("--profile", rv_bench.profile, "config", "settings", "--json")
         rv_bench.expect(asked.code == 0, "rv config settings fails", asked)
-        own = {entry["key"]: entry for entry in _entries(asked.out) if entry["section"] == rv_bench.runner}
+        own = {str(entry["key"]): entry for entry in _entries(asked.out) if entry["section"] == rv_bench.runner}
         missing = set(rv_bench.facts.settings) - set(own)
         rv_bench.expect(not missing, f"settings that are not listed: {sorted(missing)}", asked)
         shown = [name for name, entry in own.items() if self._is_shown_secret(rv_bench, name, entry)]

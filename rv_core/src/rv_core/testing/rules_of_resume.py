@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from typing import Any
 
 from rv_core.testing.claims import needs
 from rv_core.testing.scenarios import died, run_probe, start_holding
@@ -15,7 +16,7 @@ class ResumeRules:
 
     def test_resume_at_item_level_with_other_splits(self, rv_bench: Workbench) -> None:
         """After a failure only the items that are not done are worked on, in any number of splits."""
-        fields = {"fault": "raise", "fault_item": "item-3", "num_items": 6}
+        fields: dict[str, Any] = {"fault": "raise", "fault_item": "item-3", "num_items": 6}
         first = run_probe(rv_bench, "fault", "-s", "2", "--keep-going", **fields)
         done = first.evidence.manifests("work")
         rv_bench.expect(

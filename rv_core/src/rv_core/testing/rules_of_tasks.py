@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rv_core.testing.workbench import Workbench
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 _TASK_EVENTS = {"started", "progress", "item", "finished", "failed", "stopped", "hook_failed"}
 _RUN_EVENTS = {"submitted", "reported", "cancelled", "run_finished", "hook_failed"}
-_REQUIRED = {
+_REQUIRED: Mapping[str, Mapping[str, Any]] = {
     "started": {"run_id": str, "task": str, "attempt": int, "host": str, "pid": int},
     "item": {"item": str, "state": str},
     "progress": {"done": int | float, "total": int | float, "numbers": dict},

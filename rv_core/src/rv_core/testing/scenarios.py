@@ -38,7 +38,7 @@ class Ran:
     tasks: Mapping[str, Any] = field(default_factory=dict)
 
 
-def run_probe(bench: Workbench, probe: str, *words: str, root: str = "", **fields: object) -> Ran:
+def run_probe(bench: Workbench, probe: str, *words: str, root: str = "", **fields: Any) -> Ran:
     """Run a probe to its end under a root of its own."""
     root = root or bench.root(probe)
     environ = {"CONFORMANCE_TEXT": HOSTILE_VALUE}
@@ -113,7 +113,7 @@ def _cancel_a_run(bench: Workbench) -> Cancelled:
     return Cancelled(root, status_before, second, cancel, run, beats, bench.evidence(root), bench.status(root))
 
 
-def start_holding(bench: Workbench, *words: str, root: str = "", **fields: object) -> tuple[str, Started]:
+def start_holding(bench: Workbench, *words: str, root: str = "", **fields: Any) -> tuple[str, Started]:
     """Start the probe whose tasks wait to be released, and wait until one of them does.
 
     Returns:

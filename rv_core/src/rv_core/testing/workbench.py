@@ -222,12 +222,12 @@ class Workbench:
             self.fail(f"a command line took over {self.timeout_s:g} s", started.kill())
         return finished
 
-    def run_words(self, probe: str, root: str, *words: str, profile: str = "", **fields: object) -> list[str]:
+    def run_words(self, probe: str, root: str, *words: str, **fields: object) -> list[str]:
         """The words of `rv run` for a probe, with the probe's fields as `--set`."""
         sets = [
             word for name, value in fields.items() for word in ("--set", f"{name}={json.dumps(value, default=str)}")
         ]
-        start = ["--profile", profile or self.profile, "run", self.runner, MODULE]
+        start = ["--profile", self.profile, "run", self.runner, MODULE]
         return [*start, "-a", f"probe={probe}", "-a", f"root_uri={root}", *sets, *words]
 
     def run(

@@ -1,0 +1,1 @@
+"""Posts a message to a URL when a run ends or a task fails."""

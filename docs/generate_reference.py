@@ -1,0 +1,354 @@
+"""Writes docs/reference/*.md from the code: `python docs/generate_reference.py`, with every package installed.
+
+`--check` writes nothing and ends with 1 if a page is not what it would write; tests/docs does the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+REFERENCE = Path(__file__).parent / "reference"
+_NOTE = "<!-- Written by docs/generate_reference.py from the code; do not edit. -->"
+
+
+# --- docstrings -----------------------------------------------------------------------------------------------------------
+
+
+def text_of(documented: Any) -> str:
+    """A docstring without its sections (`Args:` and so on), and without Sphinx' and Click's marks."""
+    doc = inspect.cleandoc(documented if isinstance(documented, str) else documented.__doc__ or "").replace("\b\n", "")
+    return re.split(r"^(?:Args|Returns|Raises|Yields):\s*$", doc, maxsplit=1, flags=re.MULTILINE)[0].strip()
+
+
+def arguments_of(documented: Any) -> dict[str, str]:
+    """Name -> text of the section `Args:`; several names before one colon share their text."""
+    doc = inspect.cleandoc(documented.__doc__ or "")
+    match = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", doc, flags=re.MULTILINE)
+    found: dict[str, str] = {}
+    for entry in re.findall(
+        r"^    (\w[\w, ]*): ((?:.*\n?)(?:        .*\n?)*)", match[1] if match else "", re.MULTILINE
+    ):
+        found |= dict.fromkeys(entry[0].split(", "), " ".join(entry[1].split()))
+    return found
+
+
+def anchor_free(text: str) -> str:
+    """Text for a cell of a table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    """A table, or nothing if it has no rows."""
+    if not rows:
+        return []
+    lines = [head, tuple("---" for _ in head), *(tuple(map(anchor_free, row)) for row in rows)]
+    return ["| " + " | ".join(line) + " |" for line in lines] + [""]
+
+
+def page(title: str, *parts: str) -> str:
+    """A page from its parts."""
+    return "\n".join([_NOTE, "", f"# {title}", "", *parts]).rstrip() + "\n"
+
+
+# --- hooks ----------------------------------------------------------------------------------------------------------------
+
+
+def hooks() -> str:
+    """Every hook with its signature, and every declaration with its fields."""
+    from rv_core import declarations, hookspecs
+    from rv_core.plugin_validation import KNOWN_HOOKS
+
+    parts = [text_of(hookspecs), "", f"This is version {hookspecs.HOOK_API_VERSION} of the hooks.", ""]
+    for name in KNOWN_HOOKS:
+        function = getattr(hookspecs, name)
+        parts += [f"## {name}", "", "```python", f"{name}{_signature(function)}", "```", "", text_of(function), ""]
+        parts += table(("argument", "meaning"), list(arguments_of(function).items()))
+    parts += ["## What declaring hooks return", ""]
+    for cls in (
+        declarations.RunnerSpec,
+        declarations.PipelineSpec,
+        declarations.CommandSpec,
+        declarations.ConfigSpec,
+    ):
+        parts += [f"### {cls.__name__}", "", text_of(cls), "", *_fields(cls)]
+    return page("Hooks", *parts)
+
+
+def _signature(function: Callable[..., Any]) -> str:
+    signature = inspect.signature(function)
+    words, is_keyword_only = [], False
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and not is_keyword_only:
+            words.append("*")
+            is_keyword_only = True
+        default = "" if parameter.default is parameter.empty else f" = {json.dumps(parameter.default)}"
+        annotation = "" if parameter.annotation is parameter.empty else f": {parameter.annotation}"
+        words.append(f"{parameter.name}{annotation}{default.replace('null', 'None')}")
+    return f"({', '.join(words)}) -> {signature.return_annotation}"
+
+
+def _fields(cls: Any) -> list[str]:
+    meanings = arguments_of(cls)
+    rows = [(f"`{field.name}`", _default(field), meanings.get(field.name, "")) for field in dataclasses.fields(cls)]
+    return table(("field", "default", "meaning"), rows)
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    if field.default is not dataclasses.MISSING:
+        return f"`{field.default!r}`".replace("'", '"')
+    if field.default_factory is not dataclasses.MISSING:
+        return f"`{field.default_factory()!r}`"
+    return "required"
+
+
+# --- runners --------------------------------------------------------------------------------------------------------------
+
+
+def runners() -> str:
+    """What a runner has to know: capabilities, methods, context, and the rules that hold it to them."""
+    from rv_core import Capabilities, Observation, RunContext, Runner, RunRecord
+
+    parts = [text_of(sys.modules[Runner.__module__]), "", "## Capabilities", "", text_of(Capabilities), ""]
+    parts += _fields(Capabilities)
+    for cls in (Runner, RunContext, RunRecord):
+        parts += [f"## {cls.__name__}", "", text_of(cls), ""]
+        if cls is RunContext:
+            parts += table(("attribute", "meaning"), [(f"`{n}`", text) for n, text in arguments_of(cls).items()])
+        for name, method in _public_methods(cls):
+            parts += [
+                f"`{name}`",
+                "",
+                *(f": {line}" if line else "" for line in [" ".join(text_of(method).split())]),
+                "",
+            ]
+    parts += ["## Observation", "", text_of(Observation), "", *_fields(Observation)]
+    return page("Runners", *parts)
+
+
+def _public_methods(cls: type) -> Iterator[tuple[str, Any]]:
+    for name, member in vars(cls).items():
+        if name.startswith("_") or isinstance(member, classmethod):
+            continue
+        if inspect.isfunction(member):
+            yield f"{name}{_signature(member)}", member
+        elif isinstance(member, property):
+            yield name, member.fget
+
+
+def rules() -> str:
+    """Every rule of the conformance kits."""
+    from rv_core.testing import PipelineConformance, RunnerConformance
+
+    parts = [
+        "Every rule is a test of its name; `pytest --rv-runner NAME -k WORD` runs those with a word in theirs.",
+        "",
+    ]
+    for cls in (RunnerConformance, PipelineConformance):
+        parts += [f"## {cls.__name__}", "", text_of(cls), ""]
+        rows = [(f"`{name}`", text_of(rule), _needs(rule)) for name, rule in _rules_of(cls)]
+        parts += table(("rule", "what has to hold", "for runners with"), rows)
+    return page("Rules of the conformance kits", *parts)
+
+
+def _rules_of(cls: type) -> Iterator[tuple[str, Any]]:
+    for owner in cls.__mro__:
+        yield from ((name, member) for name, member in vars(owner).items() if name.startswith("test_"))
+
+
+def _needs(rule: Any) -> str:
+    marks = [mark for mark in getattr(rule, "pytestmark", ()) if mark.name == "rv_needs"]
+    return ", ".join(f"`{name}`" for mark in marks for name in mark.args)
+
+
+# --- errors ---------------------------------------------------------------------------------------------------------------
+
+
+def errors() -> str:
+    """Exit codes, and every class of expected errors."""
+    from rv_core import errors as module
+
+    codes = {name: value for name, value in vars(module).items() if name.startswith("EXIT_")}
+    meanings = {
+        "EXIT_DONE": "done, or submitted",
+        "EXIT_FAILED": "a task failed, or an unexpected error: a bug in rv or a plugin, with a traceback",
+        "EXIT_USAGE": "wrong usage, a wrong config, or a finding of pre-flight; nothing was started",
+        "EXIT_ENVIRONMENT": "a plugin or the environment: no such program, no credentials",
+        "EXIT_STOPPED": "of a task alone: stopped by TERM with its state saved, run it again",
+        "EXIT_INTERRUPTED": "interrupted; the same command goes on from there",
+    }
+    parts = [text_of(module), "", "## Exit codes", ""]
+    parts += table(
+        ("code", "meaning"), [(str(value), meanings[name]) for name, value in sorted(codes.items(), key=_last)]
+    )
+    parts += ["## Errors", ""]
+    classes = [cls for cls in vars(module).values() if isinstance(cls, type) and issubclass(cls, module.RvError)]
+    rows = [(f"`{c.__name__}`", f"`{c.headline}`", str(c.exit_code), text_of(c)) for c in classes]
+    parts += table(("class", "is printed as", "exit code", "when"), rows)
+    parts += ["## Finding", "", text_of(module.Finding), "", *_fields(module.Finding)]
+    return page("Errors and exit codes", *parts)
+
+
+def _last(pair: tuple[str, int]) -> int:
+    return pair[1]
+
+
+# --- settings -------------------------------------------------------------------------------------------------------------
+
+
+def settings() -> str:
+    """Every setting of the core and of the runners of this project."""
+    from rv_core import settings as module
+
+    parts = [
+        text_of(module),
+        "",
+        "`rv config settings` shows the value of each and where it comes from. Secret ones are saved nowhere.",
+        "",
+    ]
+    for section, cls in sorted(module.known_sections().items()):
+        parts += [f"## [{section}]", "", text_of(cls), "", *_settings_table(section, cls)]
+        for nested in _nested(cls):
+            parts += [f"### {nested.__name__}", "", text_of(nested), "", *_plain_table(nested)]
+    return page("Settings", *parts)
+
+
+def _settings_table(section: str, cls: type) -> list[str]:
+    from rv_core.config_fields import fields_of
+    from rv_core.settings import environment_names
+
+    meanings = arguments_of(cls)
+    rows = []
+    for name, setting in fields_of(cls).items():
+        secret = " (secret)" if "Secret()" in repr(setting.type.annotation) else ""
+        variables = ", ".join(f"`{v}`" for v in environment_names(section, name, setting.field.metadata))
+        value = f"{setting.type.describe()}{secret}"
+        rows.append((f"`{name}`", value, _default(setting.field), variables, meanings.get(name, "")))
+    return table(("key", "value", "default", "environment", "meaning"), rows)
+
+
+def _plain_table(cls: type) -> list[str]:
+    from rv_core.config_fields import fields_of
+
+    meanings = arguments_of(cls)
+    rows = [
+        (f"`{name}`", field.type.describe(), _default(field.field), meanings.get(name, ""))
+        for name, field in fields_of(cls).items()
+    ]
+    return table(("key", "value", "default", "meaning"), rows)
+
+
+def _nested(cls: type) -> list[type]:
+    """The config classes of tables inside a section."""
+    from rv_core.config import Config
+    from rv_core.config_fields import fields_of
+
+    found = []
+    for setting in fields_of(cls).values():
+        inner = getattr(setting.type, "value", None)
+        found += [c for c in getattr(inner, "classes", ()) if isinstance(c, type) and issubclass(c, Config)]
+    return found
+
+
+# --- command line ---------------------------------------------------------------------------------------------------------
+
+
+def cli() -> str:
+    """Every verb of the core and of this project's plugins, with its arguments and options."""
+    from typer.main import get_command
+
+    from rv_core.cli.app import app
+    from rv_core.cli.verbs import command_of
+    from rv_core.plugins import plugin_manager
+
+    root: Any = get_command(app)
+    parts = [text_of(root.help), "", *_options(root)]
+    for spec in plugin_manager().command_specs().values():
+        parts += _verb(f"rv {spec.name}", command_of(spec))
+    return page("Command line", *parts)
+
+
+def _verb(path: str, command: Any, level: int = 2) -> Iterator[str]:
+    yield from (f"{'#' * level} {path}", "", _description(command.help or ""), "")
+    yield from _arguments(command)
+    yield from _options(command)
+    for name, child in getattr(command, "commands", {}).items():
+        yield from _verb(f"{path} {name}", child, level + 1)
+
+
+def _description(help_text: str) -> str:
+    """Paragraphs as they are, indented lines as code."""
+    blocks = []
+    for paragraph in text_of(help_text).split("\n\n"):
+        lines = paragraph.splitlines()
+        plain = [line for line in lines if not line.startswith("  ")]
+        code = [line.strip() for line in lines if line.startswith("  ")]
+        blocks += [" ".join(plain)] if plain else []
+        blocks += ["\n".join(["```console", *(f"$ {line}" for line in code), "```"])] if code else []
+    return "\n\n".join(blocks)
+
+
+def _arguments(command: Any) -> list[str]:
+    found = [p for p in command.params if p.param_type_name == "argument"]
+    return table(("argument", "meaning"), [(_name_of(p), getattr(p, "help", None) or "") for p in found])
+
+
+def _name_of(argument: Any) -> str:
+    name = argument.metavar or argument.name.upper()
+    return f"`{name}`" + ("…" if argument.nargs == -1 else "") + ("" if argument.required else " (optional)")
+
+
+def _options(command: Any) -> list[str]:
+    found = [p for p in command.params if p.param_type_name == "option" and not p.hidden]
+    rows = []
+    for option in found:
+        names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
+        value = "" if option.is_flag or option.count else f" `{option.metavar or option.name.upper()}`"
+        needed = " (required)" if option.required else ""
+        rows.append((f"{names}{value}", f"{option.help or ''}{needed}"))
+    return table(("option", "meaning"), rows)
+
+
+# --- pages ----------------------------------------------------------------------------------------------------------------
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "cli.md": cli,
+    "conformance.md": rules,
+    "errors.md": errors,
+    "hooks.md": hooks,
+    "runners.md": runners,
+    "settings.md": settings,
+}
+
+
+def outdated() -> list[str]:
+    """The names of the pages that are not what they should be."""
+    wrong = []
+    for name, render in PAGES.items():
+        path = REFERENCE / name
+        if not path.exists() or path.read_text(encoding="utf-8") != render():
+            wrong.append(name)
+    return wrong
+
+
+def main(words: list[str]) -> int:
+    """Write the pages, or with `--check` tell which would change."""
+    wrong = outdated()
+    if "--check" in words:
+        print("\n".join(wrong) or "up to date")
+        return 1 if wrong else 0
+    REFERENCE.mkdir(exist_ok=True)
+    for name in wrong:
+        (REFERENCE / name).write_text(PAGES[name](), encoding="utf-8")
+        print(f"wrote {REFERENCE / name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
