@@ -117,9 +117,8 @@ def misfit(wants: Wants, environment: Mapping[str, Any], shapes: Sequence[Shape]
     if wants.cpus > max_vcpus:
         return f"{name} has at most {max_vcpus} vCPUs"
     types = list(resources.get("instanceTypes", ()))
-    if shapes is None or resources.get("type") in _FARGATE or not types:
-        return ""
-    if any(kind in _CHOSEN_BY_BATCH for kind in types) and not wants.gpus:
+    is_chosen_by_batch = any(kind in _CHOSEN_BY_BATCH for kind in types) and not wants.gpus
+    if shapes is None or resources.get("type") in _FARGATE or not types or is_chosen_by_batch:
         return ""
     own = [shape for shape in shapes if shape.name in types or shape.name.partition(".")[0] in types]
     if any(shape.holds(wants) for shape in own):
