@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from tests.rv_pipeline_chip_classification.training_data import Killed, Stopped, Task
 
-from rv_core.errors import DataError
+from rv_core.errors import DataError, TaskError
 from rv_core.storage import Storage
 from rv_pipeline_chip_classification import (
     ChipClassificationConfig,
@@ -274,3 +274,10 @@ def test_train_reads_no_more_of_the_config_than_it_declares(config: ChipClassifi
     view: Any = guarded(config, ChipClassificationPipeline.commands()["train"])
     run_train(view, storage, Task())
     assert storage.exists(OUTPUTS[0])
+
+
+def test_a_training_that_diverges_in_its_last_step_fails(config: ChipClassificationConfig, storage: Storage) -> None:
+    wild = replace(config, train=replace(TRAIN, learning_rate=1e30, num_epochs=1, batch_size=10_000))
+    with pytest.raises(TaskError, match="the training diverged"):
+        run_train(wild, storage, Task())
+    assert not storage.exists(OUTPUTS[0])

@@ -90,7 +90,7 @@ def test_a_task_stopped_with_its_state_saved_is_retried_without_any_word_of_ec2(
 def test_a_task_that_runs_too_long_is_not_retried_and_the_same_command_goes_on(
     cloud: Cloud, gate: Gate, gated: Gated, rv_here: Rv, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "rv.toml").write_text("[batch.commands.train]\ntimeout_s = 60\n")  # 0.6 s here
+    (tmp_path / "rv.toml").write_text("[batch.commands.train]\ntimeout_s = 300\n")  # 3 s here
     monkeypatch.chdir(tmp_path)
     root = cloud.new_root()
     gate.open("i0", "i1", "i2", "i3", "report")
@@ -99,7 +99,7 @@ def test_a_task_that_runs_too_long_is_not_retried_and_the_same_command_goes_on(
     assert len(cloud.batch.job(train["jobId"])["attempts"]) == 1
     status = tasks_of(rv_here, root)
     assert status["gated.train"]["state"] == "failed"
-    assert "timed out after 1:00; the same command goes on from what is done" in status["gated.train"]["reason"]
+    assert "timed out after 5:00; the same command goes on from what is done" in status["gated.train"]["reason"]
     assert status["gated.report"]["reason"] == "did not start: gated.train failed"
     gate.open()
     (tmp_path / "rv.toml").unlink()

@@ -67,6 +67,15 @@ class Recipe:
     class_weights: tuple[float, ...] | None = None
 
 
+def diverged(why: str) -> TaskError:
+    """The error for a training that has left the numbers."""
+    return TaskError(
+        f"the training diverged: {why}",
+        where="train",
+        fix="lower train.learning_rate, or look for extreme pixel values in analyze/*.json and declare nodata",
+    )
+
+
 @dataclass
 class Position:
     """How far the training is; plain values for the checkpoint.
@@ -210,11 +219,7 @@ class Trainer:
         """Validate and move on to the next epoch. Nothing is changed before the last line that can be interrupted."""
         learnt, position = self._tally.scores(), self.position
         if not math.isfinite(learnt.loss):
-            raise TaskError(
-                f"the training diverged: the loss of epoch {position.epoch + 1} is {learnt.loss}",
-                where="train",
-                fix="lower train.learning_rate, or look for extreme pixel values in analyze/*.json and declare nodata",
-            )
+            raise diverged(f"the loss of epoch {position.epoch + 1} is {learnt.loss}")
         validated = self.score(self.validation, watch) if self.validation is not None else None
         position.history.append(self._entry(learnt, validated))
         if validated is not None and position.history[-1]["is_best"]:
@@ -269,10 +274,17 @@ class Trainer:
         return tally.scores()
 
     def use_best(self) -> dict[str, Tensor]:
-        """Put the weights that are the result into the averaged network, and return them."""
+        """Put the weights that are the result into the averaged network, and return them.
+
+        Raises:
+            TaskError: if they are not all numbers: the last step may diverge after the last loss was looked at.
+        """
         if self.best:
             self.averaged.module.load_state_dict(self.best)
-        return self.averaged.module.state_dict()
+        weights: dict[str, Tensor] = self.averaged.module.state_dict()
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
+            raise diverged("the weights are no longer finite")
+        return weights
 
     # --- the state --------------------------------------------------------------------------------------------------
 
