@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -35,7 +36,7 @@ from rv_pipeline_chip_classification.model.device import num_threads, reproducib
 from rv_pipeline_chip_classification.model.normalize import Normalization, normalization_for
 from rv_pipeline_chip_classification.model.scoring import Scores
 from rv_pipeline_chip_classification.model.trained import CONTRACT, WEIGHTS
-from rv_pipeline_chip_classification.model.training import Recipe, Trainer
+from rv_pipeline_chip_classification.model.training import Recipe, Trainer, diverged
 from rv_pipeline_chip_classification.model.watch import TrainControl
 from rv_pipeline_chip_classification.model.weights import initialise_from, read_weights, save_weights
 
@@ -276,6 +277,10 @@ def _write_outputs(trainer: Trainer, data: TrainingData, storage: Storage) -> No
 def _metrics_of(trainer: Trainer, data: TrainingData, validation: Scores | None) -> dict[str, Any]:
     names, position = data.contract.class_names, trainer.position
     plain = Batches(data.train, data.contract.normalization, trainer.training.batch_size, is_shuffled=False)
+    training = trainer.score(plain)
+    if not math.isfinite(training.loss):
+        # The last step may do it, after the last loss was looked at.
+        raise diverged(f"the loss of its result on the training chips is {training.loss}")
     return {
         "num_epochs": position.epoch,
         "stopped_early": position.epoch < trainer.recipe.num_epochs,
@@ -283,6 +288,6 @@ def _metrics_of(trainer: Trainer, data: TrainingData, validation: Scores | None)
         "chosen_by": "validation_loss" if position.best_epoch else "last epoch",
         "num_train_chips": data.train.num_chips,
         "num_validation_chips": data.validation.num_chips,
-        "train": trainer.score(plain).to_json(names),
+        "train": training.to_json(names),
         "validation": None if validation is None else validation.to_json(names),
     }
