@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,7 +39,7 @@ TORCH = "torch==2.13.0"
 
 CHECKS = ["lint", "types", "contracts"]
 QUICK_TESTS = ["tests_core", "tests_runner_local", "tests_runner_batch", "tests_s3", "tests_chip_classification", "e2e"]
-LONG_TESTS = ["real_scenes", "random_kills", "minimums", "benchmarks"]
+LONG_TESTS = ["conformance", "third_party", "guides", "real_scenes", "random_kills", "minimums", "benchmarks"]
 nox.options.sessions = [*CHECKS, *QUICK_TESTS]
 
 
@@ -171,9 +172,9 @@ def tests_s3(session: nox.Session) -> None:
 
 @check(requires=["wheels"])
 def e2e(session: nox.Session) -> None:
-    """All packages together: whole runs, start-up, the documentation."""
+    """All packages together: whole runs, start-up, the documentation, some rules of the conformance kits."""
     install_everything(session)
-    pytest(session, "tests/e2e", "tests/startup", "tests/docs")
+    pytest(session, "tests/e2e", "tests/startup", "tests/docs", "tests/contracts")
 
 
 @nox.session(python=False)
@@ -184,10 +185,45 @@ def full(session: nox.Session) -> None:
 
 
 @check(requires=["wheels"])
+def conformance(session: nox.Session) -> None:
+    """Every rule of the conformance kits on what is shipped, and on runners and pipelines that are wrong on purpose."""
+    install(session, wheel("rv_core", "testing"), wheel("rv_runner_local"), *TEST_TOOLS)
+    pytest(session, "tests/contracts", marks="slow or not slow")
+
+
+@check(requires=["wheels"])
+def third_party(session: nox.Session) -> None:
+    """Packages as others write them pass their own tests beside the core alone: from `rv plugins new`, and examples."""
+    install(session, wheel("rv_core", "testing"), "ruff")
+    assert_absent(session, *PLUGINS)
+    folder = Path(session.create_tmp()) / "new"
+    shutil.rmtree(folder, ignore_errors=True)
+    for kind in ("commands", "pipeline", "runner"):
+        session.run("rv", "plugins", "new", "first-try", "--kind", kind, "--into", str(folder), silent=True)
+    for path in [*sorted(folder.iterdir()), *sorted((ROOT / "docs" / "examples").glob("rv_*"))]:
+        session.run("ruff", "check", str(path))
+        session.run("ruff", "format", "--check", str(path))
+        install(session, f"{path}[test]")
+        with session.chdir(path):
+            session.run("rv", "plugins", "check")
+            session.run("pytest", "-q")
+        session.run("pip", "uninstall", "--quiet", "--yes", path.name)
+
+
+@check(requires=["wheels"])
+def guides(session: nox.Session) -> None:
+    """Every block of the guides, in order, as a reader would run them."""
+    install(session, wheel("rv_core", "testing"), *TEST_TOOLS)
+    session.env["RV_WHEELS"] = str(DIST)
+    pytest(session, "tests/docs/test_guides.py", marks="slow or not slow")
+
+
+@check(requires=["wheels"])
 def real_scenes(session: nox.Session) -> None:
     """The main job on real scenes (RV_TEST_DATA), and every other test that takes long."""
     install_everything(session)
-    pytest(session, "tests", marks="(real_data or slow) and not random_kills")
+    own_sessions = ("--ignore=tests/contracts", "--ignore=tests/docs/test_guides.py")
+    pytest(session, "tests", *own_sessions, marks="(real_data or slow) and not random_kills")
 
 
 @check(requires=["wheels"])

@@ -1,7 +1,7 @@
 """The code blocks of a guide, and the shell script that does what a reader would do with them, in order.
 
 - ```console: lines that begin with `$ ` are run (a `\\` at the end goes on in the next line); other lines are what is
-  printed then. `…` stands for anything.
+  printed then. `…` stands for anything. What follows a `#` is for the reader, but for `# exit code N`.
 - any other block with `title="path"` is a file that is written, in the folder in which the reader is then.
 - a block without either is refused: a guide holds nothing that is not tried.
 """
@@ -25,6 +25,7 @@ class Command:
 
     text: str
     output: tuple[str, ...]
+    exit_code: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,10 @@ def _commands(body: str) -> Iterator[Command]:
         raise ValueError(f"a console block begins with its output: {lines[0]!r}")
     starts = [index for index, line in enumerate(lines) if line.startswith("$ ")]
     for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
-        yield Command(re.sub(r"\s+# .*$", "", lines[start][2:]), tuple(filter(None, lines[start + 1 : end])))
+        text, _, comment = lines[start][2:].partition("  # ")
+        exit_code = re.fullmatch(r"exit code (\d+)", comment)
+        output = tuple(filter(None, lines[start + 1 : end]))
+        yield Command(text.rstrip(), output, int(exit_code[1]) if exit_code else 0)
 
 
 def script(steps: Sequence[Command | File]) -> str:
@@ -71,12 +75,14 @@ def script(steps: Sequence[Command | File]) -> str:
                 f"mkdir -p {shlex.quote(folder)} && printf %s {shlex.quote(step.text)} > {shlex.quote(step.path)}"
             )
         else:
-            lines.append(f"printf '\\n{MARK} {number}\\n'\n{step.text}")
+            ending = f" || test $? -eq {step.exit_code}" if step.exit_code else ""
+            lines.append(f"printf '\\n{MARK} {number}\\n'\n{step.text}{ending}")
             number += 1
     return "\n".join(lines) + "\n"
 
 
 def missing_lines(command: Command, printed: str) -> list[str]:
-    """What a command is said to print and did not; `…` stands for anything."""
+    """What a command is said to print and did not; `…` stands for anything, and colours do not count."""
+    printed = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", printed)
     patterns = {line: ".*".join(map(re.escape, line.strip().split("…"))) for line in command.output}
     return [line for line, pattern in patterns.items() if not re.search(pattern, printed)]

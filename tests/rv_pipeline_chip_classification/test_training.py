@@ -134,6 +134,20 @@ def _frozen(trainer: Trainer) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     return json.loads(json.dumps(values)), {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
 
 
+def test_the_best_weights_outlive_a_stop_after_their_epoch() -> None:
+    recipe = Recipe(num_epochs=6, learning_rate=0.05, schedule="constant")
+    losses = [entry["validation_loss"] for entry in uninterrupted(recipe)[0]]
+    best_epoch = 1 + losses.index(min(losses))
+    assert best_epoch < 6
+    first, second = make_trainer(recipe), make_trainer(recipe)
+    with pytest.raises(Stopped):
+        first.run(Task(stop_after=8 * best_epoch), nothing)
+    second.restore(*_frozen(first))
+    second.run(Task(), nothing)
+    assert second.position.best_epoch == best_epoch
+    assert outcome_of(second) == uninterrupted(recipe)
+
+
 def test_a_run_that_is_stopped_after_every_second_batch_comes_to_its_end() -> None:
     state, num_starts = None, 0
     while True:

@@ -216,6 +216,8 @@ def test_a_store_that_is_busy_or_late_is_asked_again(cloud: Cloud, gate: Gate, g
     cloud.batch.s3_not_seen_after_write(f"{bucket_and_prefix}/.rv/runs/*/pipeline-config.json", times=2)
     cloud.batch.s3_not_seen_after_write(f"{bucket_and_prefix}/.rv/runs/*/plan.json", times=2)
     cloud.batch.s3_not_seen_after_write(f"{bucket_and_prefix}/.rv/runs/*/items/*", times=1)
+    cloud.batch.s3_not_seen_after_write(f"{bucket_and_prefix}/.rv/runs/*/run.json", times=2)
+    cloud.batch.s3_not_seen_after_write(f"{bucket_and_prefix}/.rv/code/*", times=2)
     gate.open()
     jobs = submit(cloud, gated, root, "--splits", "2")
     cloud.batch.s3_unavailable(f"{bucket_and_prefix}/*", times=10)

@@ -7,7 +7,6 @@ the plugins' entry points not at all.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import sys
@@ -32,15 +31,12 @@ from rv_core.events import EventWriter
 from rv_core.pipeline import Pipeline, TaskStopped
 from rv_core.run_state import RunPaths
 from rv_core.task_execution import TaskExecution, TaskRequest, requirement_error, unmet_requirements
+from rv_core.task_inputs import activate_code_of, check_environment, check_requirements, load_pipeline, read_record
 
 if TYPE_CHECKING:
     from rv_core.gpu_slots import GpuLease
 
 USAGE = "rv run-command CONFIG_URI COMMAND [--split-index I --num-splits N] [--runner NAME] [--profile NAME] [-v] [-q]"
-
-
-#: Pauses before a file in a store that ought to be there is called missing.
-PATIENCE_S = (0.2, 0.5, 1.0, 2.0)
 
 
 class TaskTimedOut(BaseException):
@@ -184,7 +180,7 @@ def _run(invocation: Invocation, stop: StopSignal) -> int:
     paths = RunPaths.of_config(invocation.config_uri)
     if paths is None:
         return _run_by_hand(invocation, split_index, stop)
-    record = _read_record(paths, invocation)
+    record = read_record(paths, invocation.command, invocation.config_uri)
     task = record["job"] + (f".{split_index + 1}-of-{invocation.num_splits}" if invocation.num_splits > 1 else "")
     attempt = int((runner.attempt(os.environ) if runner else None) or os.environ.get("RV_ATTEMPT") or 1)
     with opened_record(paths, task, attempt) as (events, attempt, log_path):
@@ -215,37 +211,6 @@ def _runner_of(invocation: Invocation) -> Any:
             fix="install its package into the image",
         )
     return resolve(spec.target, declared_by=invocation.runner)() if spec else None
-
-
-def _read_record(paths: RunPaths, invocation: Invocation) -> dict[str, Any]:
-    """`items/<job>.json` of the command; the pipeline's name is the part before the dot."""
-    plan = json.loads(read_written(paths.plan))
-    jobs = {
-        command["command"]: command["job"]
-        for pipeline in plan["pipelines"].values()
-        if pipeline["root_uri"] == paths.root_uri
-        for command in pipeline["commands"]
-    }
-    if invocation.command not in jobs:
-        what, fix = unknown_name("command", invocation.command, jobs)
-        raise UsageError(what, where=invocation.config_uri, fix=fix)
-    return dict(json.loads(read_written(paths.items(jobs[invocation.command]))))
-
-
-def read_written(uri: str) -> bytes:
-    """A file that was written before this task was started: some stores show one only a moment later.
-
-    Raises:
-        MissingFileError: if it is not there after some seconds either.
-    """
-    from rv_core import storage
-
-    for pause_s in () if uris.is_local(uri) else PATIENCE_S:
-        try:
-            return storage.read_bytes(uri)
-        except storage.MissingFileError:
-            time.sleep(pause_s)
-    return storage.read_bytes(uri)
 
 
 @contextlib.contextmanager
@@ -391,36 +356,14 @@ def _print_own_frames(error: BaseException) -> None:
 
 
 def _execute_planned(paths: RunPaths, request: TaskRequest, events: EventWriter, stop: StopSignal) -> None:
-    def record_of(job: str) -> Mapping[str, Any]:
-        return dict(json.loads(read_written(paths.items(job))))
-
     if not (uris.is_local(paths.root_uri) or os.environ.get("RV_RUN_DIR")):
-        _check_environment(paths)
-    _check_requirements(paths, request, record_of)
+        check_environment(paths)
+    check_requirements(paths, request)
     set_thread_limits(os.environ)
     resources = request.record["resources"]
     with gpu_lease(resources["gpus"]):
         pipeline = load_pipeline(paths)
         execute(pipeline, request, events, stop, timeout_s=resources["timeout_s"])
-
-
-def _check_environment(paths: RunPaths) -> None:
-    """On another machine than the one that submitted: is this the code of the run?"""
-    required = json.loads(read_written(paths.run)).get("required")
-    if required:
-        from rv_core.task_environment import check_required
-
-        check_required(required)
-
-
-def _check_requirements(paths: RunPaths, request: TaskRequest, record_of: Callable[[str], Mapping[str, Any]]) -> None:
-    problems: list[str] = []
-    for pause_s in (0.0,) if uris.is_local(paths.root_uri) else (0.0, *PATIENCE_S):
-        time.sleep(pause_s)
-        problems = unmet_requirements(paths.root_uri, request.record, record_of)
-        if not problems:
-            return
-    raise requirement_error(request.command, problems)
 
 
 def execute(
@@ -474,28 +417,6 @@ def gpu_lease(count: int) -> Iterator[GpuLease | None]:
 
     with acquire(count, os.environ, on_wait=print) as lease:
         yield lease
-
-
-def load_pipeline(paths: RunPaths) -> Pipeline:
-    """The pipeline of a run, built from the run's own immutable config and the code that travels with it."""
-    from rv_core import config_file
-
-    text = read_written(paths.config).decode()
-    activate_code_of(text, paths.root_uri)
-    saved = config_file.parse_trusted(text, source=paths.config)
-    return saved.config.build()
-
-
-def activate_code_of(text: str, root_uri: str) -> None:
-    """Put the code that a saved config names at the end of the path, so that its own classes can be found."""
-    code = json.loads(text).get("rv", {}).get("code") or {}
-    if not code.get("archive"):
-        return
-    from rv_core import config_file
-    from rv_core.storage import Storage
-
-    archive = Storage(root_uri, attempt_tag="code").input_file(code["archive"])
-    config_file.activate_code(code, archive, code.get("folder"))
 
 
 def _run_by_hand(invocation: Invocation, split_index: int, stop: StopSignal) -> int:

@@ -1,0 +1,126 @@
+"""What a task reads before it begins: its record, its config, the code that travels; and whether it may begin at all."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rv_core import uris
+from rv_core.errors import UsageError, unknown_name
+from rv_core.task_execution import TaskRequest, requirement_error, unmet_requirements
+
+if TYPE_CHECKING:
+    from rv_core.pipeline import Pipeline
+    from rv_core.run_state import RunPaths
+
+_Answer = TypeVar("_Answer")
+#: Pauses before a file in a store that ought to be there is called missing.
+PATIENCE_S = (0.2, 0.5, 1.0, 2.0)
+
+
+def when_written(uri: str, read: Callable[[], _Answer]) -> _Answer:
+    """What a read says of a file that was written before this task was started: some stores show one a moment later.
+
+    Args:
+        uri: the file.
+        read: reads it.
+
+    Raises:
+        MissingFileError: if it is not there after some seconds either.
+    """
+    from rv_core.storage import MissingFileError
+
+    for pause_s in () if uris.is_local(uri) else PATIENCE_S:
+        try:
+            return read()
+        except MissingFileError:
+            time.sleep(pause_s)
+    return read()
+
+
+def read_written(uri: str) -> bytes:
+    """A file that was written before this task was started; errors as for `when_written`."""
+    from rv_core import storage
+
+    return when_written(uri, lambda: storage.read_bytes(uri))
+
+
+def read_record(paths: RunPaths, command: str, config_uri: str) -> dict[str, Any]:
+    """`items/<job>.json` of a command of a run.
+
+    Args:
+        paths: the run, under the pipeline's root.
+        command: the command's name.
+        config_uri: what was typed, for messages.
+
+    Raises:
+        UsageError: if the pipeline has no such command.
+    """
+    plan = json.loads(read_written(paths.plan))
+    jobs = {
+        entry["command"]: entry["job"]
+        for pipeline in plan["pipelines"].values()
+        if pipeline["root_uri"] == paths.root_uri
+        for entry in pipeline["commands"]
+    }
+    if command not in jobs:
+        what, fix = unknown_name("command", command, jobs)
+        raise UsageError(what, where=config_uri, fix=fix)
+    return _items(paths, jobs[command])
+
+
+def _items(paths: RunPaths, job: str) -> dict[str, Any]:
+    return dict(json.loads(read_written(paths.items(job))))
+
+
+def check_environment(paths: RunPaths) -> None:
+    """On another machine than the one that submitted: refuse to work with other code than that of the run.
+
+    Raises:
+        RunnerError: naming what differs.
+    """
+    required: Mapping[str, Mapping[str, str]] = json.loads(read_written(paths.run)).get("required", {})
+    if required:
+        from rv_core.task_environment import check_required
+
+        check_required(required)
+
+
+def check_requirements(paths: RunPaths, request: TaskRequest) -> None:
+    """Refuse to start while a required job is not done; a store that may list late is asked for some seconds.
+
+    Raises:
+        TaskError: naming what is not done.
+    """
+    problems: list[str] = []
+    for pause_s in (0.0,) if uris.is_local(paths.root_uri) else (0.0, *PATIENCE_S):
+        time.sleep(pause_s)
+        problems = unmet_requirements(paths.root_uri, request.record, lambda job: _items(paths, job))
+        if not problems:
+            return
+    raise requirement_error(request.command, problems)
+
+
+def load_pipeline(paths: RunPaths) -> Pipeline:
+    """The pipeline of a run, built from the run's own immutable config and the code that travels with it."""
+    from rv_core import config_file
+
+    text = read_written(paths.config).decode()
+    activate_code_of(text, paths.root_uri)
+    saved = config_file.parse_trusted(text, source=paths.config)
+    return saved.config.build()
+
+
+def activate_code_of(text: str, root_uri: str) -> None:
+    """Put the code that a saved config names at the end of the path, so that its own classes can be found."""
+    code = json.loads(text).get("rv", {}).get("code") or {}
+    if not code.get("archive"):
+        return
+    from rv_core import config_file
+    from rv_core.storage import Storage
+
+    storage = Storage(root_uri, attempt_tag="code")
+    archive = when_written(root_uri, lambda: storage.input_file(code["archive"]))
+    config_file.activate_code(code, archive, code.get("folder"))
