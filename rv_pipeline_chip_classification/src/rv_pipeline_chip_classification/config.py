@@ -279,8 +279,8 @@ class TrainConfig(Config):
             channel) or `none`.
         precision: of the forward pass; `auto` is float32 on a CPU and bfloat16 or float16 on a GPU.
         early_stopping_patience: stop after so many epochs without a better validation score; None never stops early.
-        checkpoint_every_s: seconds between checkpoints; one is also written at the end of each epoch and on TERM.
-        num_workers: processes that prepare batches; 0 prepares them in the training process, on a thread.
+        checkpoint_every_s: seconds between checkpoints; one is also written on TERM.
+        num_workers: threads that prepare batches; 0 is one.
         num_threads: threads of the arithmetic, which decides the last bits of the result; None is the cores.
     """
 
