@@ -116,7 +116,7 @@ def _edited(text: str, section: str, values: Mapping[str, str]) -> str:
             document.add(section, tomlkit.table())
         for key, value in values.items():
             document[section][key] = value
-        return tomlkit.dumps(document)
+        return str(tomlkit.dumps(document))
     except TOMLKitError:
         return ""
 
