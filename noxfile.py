@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
+import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -196,18 +196,17 @@ def third_party(session: nox.Session) -> None:
     """Packages as others write them pass their own tests beside the core alone: from `rv plugins new`, and examples."""
     install(session, wheel("rv_core", "testing"), "ruff")
     assert_absent(session, *PLUGINS)
-    folder = Path(session.create_tmp()) / "new"
-    shutil.rmtree(folder, ignore_errors=True)
-    for kind in ("commands", "pipeline", "runner"):
-        session.run("rv", "plugins", "new", "first-try", "--kind", kind, "--into", str(folder), silent=True)
-    for path in [*sorted(folder.iterdir()), *sorted((ROOT / "docs" / "examples").glob("rv_*"))]:
-        session.run("ruff", "check", str(path))
-        session.run("ruff", "format", "--check", str(path))
-        install(session, f"{path}[test]")
-        with session.chdir(path):
-            session.run("rv", "plugins", "check")
-            session.run("pytest", "-q")
-        session.run("pip", "uninstall", "--quiet", "--yes", path.name)
+    with tempfile.TemporaryDirectory() as folder:  # ruff passes over what is below .nox
+        for kind in ("commands", "pipeline", "runner"):
+            session.run("rv", "plugins", "new", "first-try", "--kind", kind, "--into", folder, silent=True)
+        for path in [*sorted(Path(folder).iterdir()), *sorted((ROOT / "docs" / "examples").glob("rv_*"))]:
+            install(session, f"{path}[test]")
+            with session.chdir(path):
+                session.run("ruff", "check", ".")
+                session.run("ruff", "format", "--check", ".")
+                session.run("rv", "plugins", "check")
+                session.run("pytest", "-q")
+            session.run("pip", "uninstall", "--quiet", "--yes", path.name)
 
 
 @check(requires=["wheels"])

@@ -77,6 +77,6 @@ def test_the_one_that_is_chosen_is_an_error_of_its_plugin(
     rv: Any, broken: Site, tmp_path: Path, runner: str, explanation: str
 ) -> None:
     done = rv("run", runner, "rv_core.hello", "-a", "root_uri", tmp_path / "root", env=broken.environ())
-    assert done.returncode == 3 if runner != "newer" else done.returncode in (2, 3)
+    assert done.returncode == 3
     assert explanation in done.stderr
     assert "Traceback" not in done.stderr

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 import pytest
 
 from rv_core.errors import StorageError, UsageError
 from rv_core.run_command import Invocation, outcome_of, parse
-from rv_core.run_state import RunPaths
+from rv_core.run_state import RunPaths, new_run_id
 
 
 def test_the_words_of_a_task_are_understood() -> None:
@@ -68,3 +69,11 @@ def test_why_a_task_ended_is_known_although_its_log_cannot_be_written(
         code, event, told = outcome_of(error)
     assert (event, told) == ("failed", reason)
     assert code == (5 if isinstance(error, SystemExit) else 1)
+
+
+def test_run_ids_sort_by_time_within_a_second() -> None:
+    ids = []
+    for _ in range(5):
+        ids.append(new_run_id())
+        time.sleep(0.002)
+    assert sorted(ids) == ids

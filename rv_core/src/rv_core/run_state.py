@@ -22,8 +22,13 @@ MARKER = ".rv/active-run.json"
 
 
 def new_run_id() -> str:
-    """A run id that sorts by time: `20261123-121500-3fa9c1`."""
-    return time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + "-" + secrets.token_hex(3)
+    """A run id that sorts by time, also within a second: `20261123-121500-3fa9c1`.
+
+    The last part is the fraction of the second in 4096ths and three random digits, hexadecimal.
+    """
+    now = time.time()
+    fraction = int(now % 1 * 4096)
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{fraction:03x}{secrets.token_hex(2)[:3]}"
 
 
 def utc_now() -> str:
