@@ -2,7 +2,8 @@
 
 The budget is 90 % of the windows per second of the bare model on all cores: reading, normalising and writing GeoJSON
 and GeoTIFF included. The bare model gets batches that lie in memory, once with torch's own threads (seconds), and once
-as `predict` runs it, a batch per thread (CPU seconds: all cores are busy, so nothing can hide beside the model).
+as `predict` runs it, a batch per thread (CPU seconds, for information: all cores are busy, so nothing can hide beside
+the model).
 """
 
 from __future__ import annotations
@@ -150,17 +151,22 @@ def run(report: Report) -> None:
         batches = list(chips.split(BATCH))
         # Torch's own threads spin while they wait, so that their CPU seconds mean nothing.
         ways = {
-            "seconds, bare model with torch's threads": (time.perf_counter, forward_with_threads_of_torch, 3),
-            "CPU seconds, bare model with a batch per thread": (time.process_time, forward_in_pool, 5),
+            "seconds, bare model with torch's threads": (
+                time.perf_counter,
+                forward_with_threads_of_torch,
+                3,
+                1 / SHARE,
+            ),
+            "CPU seconds, bare model with a batch per thread": (time.process_time, forward_in_pool, 5, None),
         }
-        for what, (clock, forward, rounds) in ways.items():
+        for what, (clock, forward, rounds, limit) in ways.items():
             ratio = interleaved(
                 lambda clock=clock: cost(lambda: predict(image, folder / "out", model), clock),
                 lambda clock=clock, forward=forward: cost(lambda: forward(model, batches), clock),
                 rounds=rounds,
             )
             note = f"{num_cells} windows"
-            report(f"predict, resnet18, {what}", ratio, 1 / SHARE, note=note)
+            report(f"predict, resnet18, {what}", ratio, limit, note=note)
         measure_memory(report, folder)
 
 
