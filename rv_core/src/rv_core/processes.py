@@ -57,6 +57,10 @@ def stop_on_signals(run_id: str, *, grace_s: float | None = None) -> Iterator[No
     tasks with `run_task_process` in threads of its own; `run_in_session` does it by itself. In another thread than the
     main one, and inside another such block, it does nothing.
 
+    Args:
+        run_id: also ends what has this `RV_RUN_ID` in its environment; "" for what was started here alone.
+        grace_s: seconds between TERM and KILL; `RV_GRACE_S` by default.
+
     Raises:
         Interrupted: at once in the main thread, wherever that is, unless it waits for a process of the run; then after
             that process has ended. Either way no process of the run is left when the block is left.

@@ -259,7 +259,9 @@ def _run(prepared: PreparedRun, show: Any) -> tuple[int, bool]:
             print_library_logs(context.verbosity)
             context.run_in_process = _in_process_tasks(prepared)
         else:
-            stack.enter_context(stop_on_signals(prepared.run_id, grace_s=context.grace_s))
+            # The tasks of a detached run are its engine's, also where the engine runs them on this machine.
+            of_run = "" if context.capabilities.detaches else prepared.run_id
+            stack.enter_context(stop_on_signals(of_run, grace_s=context.grace_s))
         _tell(plugins, writers, "rv_plan_created", run_id=prepared.run_id, plan=prepared.run_plan.to_json())
         with show.display(prepared, context.run_dir):
             prepared.runner.run(prepared.run_plan.plan, context)
