@@ -17,6 +17,8 @@ from rv_core.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rv_core.plan import Plan
+
 RUNS_FOLDER = ".rv/runs"
 MARKER = ".rv/active-run.json"
 
@@ -121,6 +123,26 @@ class RunRecord:
         from pathlib import Path  # tasks do without it
 
         return Path(local_run_dir(RunPaths(self.pipelines[0]["root_uri"], self.run_id)))
+
+    def plan(self) -> Plan:
+        """The plan that the runner was given.
+
+        Raises:
+            StorageError: if it cannot be read.
+        """
+        from rv_core.submitted_run import read_plan
+
+        return read_plan(self)
+
+    def native_ids(self) -> dict[str, str]:
+        """Job (or task) -> the engine's own id, as `RunContext.report` recorded it last, in the order of submission.
+
+        Raises:
+            StorageError: if they cannot be read.
+        """
+        from rv_core.submitted_run import read_native_ids
+
+        return read_native_ids(self)
 
     def to_text(self) -> str:
         """The record as JSON."""

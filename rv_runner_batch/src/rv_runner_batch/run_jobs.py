@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from rv_core import storage, uris
 from rv_core.errors import RunnerError
-from rv_core.events import parse_lines, read_events, seconds_of
-from rv_core.plan import Task, make_tasks
-from rv_core.run_state import RunPaths, RunRecord, local_run_dir
+from rv_core.events import seconds_of
+from rv_core.plan import Job
+from rv_core.run_state import RunRecord
 from rv_core.status_values import Observation
 from rv_runner_batch import limits
 from rv_runner_batch.client import AwsError, BatchClient
@@ -23,47 +19,6 @@ from rv_runner_batch.submission import job_name, name_prefix
 
 _OVER = ("SUCCEEDED", "FAILED")
 _DEFAULT_LOG_GROUP = "/aws/batch/job"
-
-
-@dataclass(frozen=True)
-class PlannedJob:
-    """A job as `plan.json` has it."""
-
-    id: str
-    tasks: tuple[Task, ...]
-    requires: tuple[str, ...]
-
-
-def read_jobs(run: RunRecord) -> list[PlannedJob]:
-    """The jobs of a run, in the plan's order.
-
-    Raises:
-        StorageError: if the plan cannot be read.
-    """
-    plan = json.loads(storage.read_bytes(RunPaths(run.pipelines[0]["root_uri"], run.run_id).plan))
-    return [PlannedJob(j["id"], make_tasks(j["id"], j["num_splits"]), tuple(j["requires"])) for j in plan["jobs"]]
-
-
-def recorded_ids(run: RunRecord) -> dict[str, str]:
-    """Key of a request -> job id, in the order of submission, as the submitting process wrote them down.
-
-    Raises:
-        StorageError: if they cannot be read.
-    """
-    found: dict[str, str] = {}
-    for pipeline in run.pipelines:
-        paths = RunPaths(pipeline["root_uri"], run.run_id)
-        texts = storage.read_many([paths.submission])
-        # Where the store refused them, they are still on the machine that submitted.
-        here = [] if uris.is_local(paths.root_uri) else read_events(_local_copy(paths))
-        for event in (*here, *parse_lines(texts.get(paths.submission, b""))):
-            if event["event"] == "submitted" and event.get("job") and event.get("native_id"):
-                found[str(event["job"])] = str(event["native_id"])
-    return found
-
-
-def _local_copy(paths: RunPaths) -> str:
-    return os.path.join(local_run_dir(paths), "events", "submission.jsonl")
 
 
 def queues_of(settings: BatchSettings) -> list[str]:
@@ -99,7 +54,7 @@ class RunJobs:
         self._run = run
         self._settings = settings
         self._client = client
-        self._jobs = read_jobs(run)
+        self._jobs = run.plan().jobs
 
     # --- status -----------------------------------------------------------------------------------------------------
 
@@ -133,7 +88,7 @@ class RunJobs:
 
     def _ids(self) -> dict[str, str]:
         """Job -> id as recorded; where one is missing, the queues are asked for a job of its name."""
-        ids = recorded_ids(self._run)
+        ids = self._run.native_ids()
         missing = [job for job in self._jobs if job.id not in ids]
         if missing:
             by_name = {name: id_ for id_, name in self._named().items()}
@@ -144,7 +99,7 @@ class RunJobs:
     def _named(self) -> dict[str, str]:
         return named_jobs(self._client, queues_of(self._settings), self._run.run_id)
 
-    def _unknown(self, job: PlannedJob, native_id: str) -> Iterator[tuple[str, Observation]]:
+    def _unknown(self, job: Job, native_id: str) -> Iterator[tuple[str, Observation]]:
         age_s = time.time() - seconds_of(self._run.created)
         seen = forgotten(native_id, age_s) if native_id else never_submitted(age_s)
         return ((task.id, seen) for task in job.tasks if seen is not None)
@@ -244,7 +199,7 @@ class RunJobs:
         Raises:
             RunnerError: if some could not be ended; the others are.
         """
-        recorded = list(recorded_ids(self._run).values())
+        recorded = list(self._run.native_ids().values())
         every = [*(id_ for id_ in self._named() if id_ not in recorded), *reversed(recorded)]
         details = self._client.describe(every)
         alive = [id_ for id_ in every if id_ in details and details[id_]["status"] not in _OVER]
