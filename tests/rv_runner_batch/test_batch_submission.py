@@ -76,6 +76,12 @@ def test_retry_rules_come_in_the_order_in_which_they_count() -> None:
     ]
 
 
+def test_a_signal_ends_the_job_unless_its_command_declares_several_attempts() -> None:
+    silent, declared = (only(job("chip", attempts=n))["retryStrategy"]["evaluateOnExit"] for n in (1, 3))
+    assert [rule for rule in declared if rule not in silent] == [{"onExitCode": "13*", "action": "RETRY"}]
+    assert declared[-1] == silent[-1] == {"onReason": "*", "action": "EXIT"}
+
+
 def test_what_a_command_declares_counts_before_the_general_settings() -> None:
     general = BatchSettings(cpus=1, memory_mib=1000, timeout_s=3600, attempts=3)
     declared = only(job("chip", cpus=2, memory_mib=2000, timeout_s=120, attempts=7), settings=general)

@@ -24,6 +24,8 @@ RETRY_RULES: tuple[Mapping[str, str], ...] = (
     {"onReason": "CannotPullContainerError*", "action": "RETRY"},
     {"onReason": "*", "action": "EXIT"},
 )
+#: Beside these for a command that declares several attempts: 128 + 2 to 11, so also KILL and a crash of native code.
+SIGNAL_RULE: Mapping[str, str] = {"onExitCode": "13*", "action": "RETRY"}
 #: A job that only waits for more jobs than one can depend on.
 _JOIN_COMMAND = ("true",)
 _HASH_LENGTH = 8
@@ -117,7 +119,7 @@ def _params(job: Job, own: JobSettings, run_id: str, argv: Sequence[str], enviro
     if requirements:
         overrides["resourceRequirements"] = requirements
     params = {**_common(job.id, own, run_id), "containerOverrides": overrides}
-    params["retryStrategy"] = {"attempts": own.attempts, "evaluateOnExit": [dict(rule) for rule in RETRY_RULES]}
+    params["retryStrategy"] = {"attempts": own.attempts, "evaluateOnExit": _retry_rules(job)}
     if own.timeout_s is not None:
         params["timeout"] = {"attemptDurationSeconds": max(limits.MIN_TIMEOUT_S, own.timeout_s)}
     if len(job.tasks) > 1:
@@ -167,6 +169,12 @@ def _joined(
             level.append(key)
         parents = tuple(level)
     return joins, parents
+
+
+def _retry_rules(job: Job) -> list[dict[str, str]]:
+    """The rules of a job; a signal counts only where the command asks for it: it means a bug more often than bad luck."""
+    *retried, others = map(dict, RETRY_RULES)
+    return [*retried, *([dict(SIGNAL_RULE)] if job.resources.attempts > 1 else []), others]
 
 
 def _join_params(key: str, own: JobSettings, run_id: str, settings: BatchSettings) -> dict[str, Any]:
