@@ -260,7 +260,7 @@ class HoldPipeline(ProbePipeline):
             if time.monotonic() > end:
                 raise TimeoutError(f"{item} was never released")
             beat += 1
-            self._mark(f"beat.{item}.{os.getpid()}", str(beat))
+            self._mark(f"beat.{item}.{os.uname().nodename}.{os.getpid()}", str(beat))
             time.sleep(_POLL_S)
 
     def _start_child(self) -> None:
