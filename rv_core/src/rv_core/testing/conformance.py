@@ -13,7 +13,7 @@ from rv_core.testing.rules_of_failure import FailureRules, RetryRules
 from rv_core.testing.rules_of_order import OrderRules
 from rv_core.testing.rules_of_plugins import DeclarationRules, LookingRules, SettingRules
 from rv_core.testing.rules_of_resume import ResumeRules
-from rv_core.testing.rules_of_stopping import CancelRules, SignalRules
+from rv_core.testing.rules_of_stopping import CancelRules, SignalRules, WaitingRules
 from rv_core.testing.rules_of_tasks import ArgumentRules, ReportRules, ResourceRules
 
 
@@ -29,6 +29,7 @@ class RunnerConformance(
     ResourceRules,
     ResumeRules,
     CancelRules,
+    WaitingRules,
     SignalRules,
 ):
     """Inherit it in a class named `Test…`, name the runner, and every rule is a test of that class.

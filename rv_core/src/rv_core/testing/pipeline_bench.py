@@ -13,8 +13,9 @@ from typing import Any
 
 from rv_core import config_file
 from rv_core.config import PipelineConfig
+from rv_core.testing.command_lines import Finished
 from rv_core.testing.evidence import Evidence
-from rv_core.testing.workbench import Finished, Workbench
+from rv_core.testing.workbench import Workbench
 
 #: A signal comes at a random moment of this share of the time that an undisturbed run takes.
 _SIGNAL_RANGE = (0.15, 0.95)

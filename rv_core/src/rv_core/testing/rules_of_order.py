@@ -29,9 +29,10 @@ class OrderRules:
         for command in ("first", "left"):
             counts = Counter(run.evidence.worked_items(command))
             wrong = {f"item-{n}": counts[f"item-{n}"] for n in range(7) if counts[f"item-{n}"] != 1}
-            rv_bench.expect(not wrong, f"items of {command} and how often they were done: {wrong}", run.finished)
-        sizes = sorted(Counter(m["task"] for m in run.evidence.manifests("first").values()).values())
-        rv_bench.expect(sizes == [2, 2, 3], f"7 items in 3 splits came out as shares of {sizes}", run.finished)
+            sizes = sorted(Counter(m["task"] for m in run.evidence.manifests(command).values()).values())
+            what = f"7 items of {command} in 3 splits came out as shares of {sizes}, not [2, 2, 3]"
+            rv_bench.expect(not wrong, f"{what}; how often each was done: {wrong}", run.finished)
+            rv_bench.expect(sizes == [2, 2, 3], what, run.finished)
 
     def test_each_task_is_started_once(self, rv_bench: Workbench) -> None:
         """A task that ends well is started once and no more."""

@@ -6,7 +6,7 @@ import json
 import sys
 
 from rv_core.testing.claims import needs
-from rv_core.testing.scenarios import run_probe, survey
+from rv_core.testing.scenarios import failed, run_probe, survey
 from rv_core.testing.workbench import Workbench
 
 #: Loads the hooks of a plugin as every `rv` command does, and prints which modules that added.
@@ -163,6 +163,22 @@ class LookingRules:
         what = f"a root on this machine ends with {refused.finished.code}, not 2"
         rv_bench.expect(refused.finished.code == 2, what, refused.finished)
         rv_bench.expect(not folder.exists(), "a root on this machine was refused after it was made", refused.finished)
+
+    @needs("is_remote", "detaches")
+    def test_a_run_can_be_looked_at_from_any_machine(self, rv_bench: Workbench) -> None:
+        """`rv status` and `rv logs` need the root and the settings, and no file of the machine that submitted."""
+        run = failed(rv_bench)
+        environ = rv_bench.elsewhere()
+        seen = rv_bench.task_states(run.root, environ=environ)
+        facts = ("state", "exit_code", "reason")
+        other = {
+            name: [(task[fact], seen[name][fact]) for fact in facts]
+            for name, task in run.tasks.items()
+            if any(task[fact] != seen[name][fact] for fact in facts)
+        }
+        rv_bench.expect(not other, f"(seen where it was submitted, seen elsewhere): {other}", run.finished)
+        logs = rv_bench.rv("logs", run.root, "work.2-of-3", environ=environ)
+        rv_bench.expect("about to work on item-1" in logs.out, "the log of a task is not found elsewhere", logs)
 
 
 def _entries(out: str) -> list[dict[str, object]]:

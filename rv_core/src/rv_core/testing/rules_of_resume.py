@@ -64,14 +64,6 @@ class ResumeRules:
         ended = rv_bench.ended(submitted, root)
         rv_bench.expect(ended.code == 0, "a submitted run does not end well by itself", ended)
 
-    @needs("detaches")
-    def test_waiting_ends_with_the_exit_code_of_the_run(self, rv_bench: Workbench) -> None:
-        """`rv run --wait` ends when the run does, with 1 if a task failed."""
-        root = rv_bench.root("waited")
-        waited = rv_bench.rv(*rv_bench.run_words("fault", root, "work", "--wait", fault="raise"))
-        rv_bench.expect(waited.code == 1, f"rv run --wait of a run that fails ended with {waited.code}, not 1", waited)
-        rv_bench.expect("asked to fail" in waited.said, "rv run --wait does not tell why the run failed", waited)
-
     def test_two_copies_of_a_task_do_no_harm(self, rv_bench: Workbench) -> None:
         """An engine may start a task twice: both end well and what they leave is whole."""
         root, started = start_holding(rv_bench, num_items=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -9,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from rv_core.testing.claims import needs
-from rv_core.testing.scenarios import cancelled, run_probe, start_holding, watch_beats
-from rv_core.testing.workbench import GRACE_S, Workbench
+from rv_core.testing.scenarios import beats_of, cancelled, run_probe, start_holding, watch_beats
+from rv_core.testing.workbench import GRACE_S, SUBMITTED, Workbench
 
 
 class CancelRules:
@@ -84,6 +85,42 @@ class CancelRules:
         rv_bench.expect(before is not None, "the run that was taken over goes on", taken)
         first, later = watch_beats(rv_bench, root)
         rv_bench.expect(first == later, "a task of the run that was taken over goes on", taken, before)
+
+
+class WaitingRules:
+    """What becomes of a run that was handed to an engine while `rv run --wait` waits for it."""
+
+    @needs("detaches")
+    @pytest.mark.parametrize(("fault", "code"), [("", 0), ("raise", 1)], ids=["done", "failed"])
+    def test_waiting_ends_with_the_exit_code_of_the_run(self, rv_bench: Workbench, fault: str, code: int) -> None:
+        """`rv run --wait` ends when the run does, with 0 if everything is done and 1 if a task failed."""
+        root = rv_bench.root("waited")
+        waited = rv_bench.rv(*rv_bench.run_words("fault", root, "work", "--wait", fault=fault))
+        rv_bench.expect(waited.code == code, f"rv run --wait ended with {waited.code}, not {code}", waited)
+        is_told = not fault or "asked to fail" in waited.said
+        rv_bench.expect(is_told, "rv run --wait does not tell why the run failed", waited)
+
+    @needs("detaches")
+    @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
+    def test_a_signal_ends_the_waiting_and_not_the_run(self, rv_bench: Workbench, signum: signal.Signals) -> None:
+        """Ctrl-C and TERM end `rv run --wait` with 130; no task is ended or started again, and the run ends well."""
+        root, started = start_holding(rv_bench, "--wait", num_items=1)
+        rv_bench.wait_until(lambda: SUBMITTED in started.out, "rv run says that everything is submitted", started)
+        # As a terminal does: to rv run and all that is in its process group.
+        os.killpg(started.process.pid, signum)
+        ended = started.wait(rv_bench.timeout_s)
+        rv_bench.expect(ended is not None, f"{signum.name} does not end rv run --wait", started.kill())
+        assert ended is not None
+        rv_bench.expect(ended.code == 130, f"after {signum.name} the exit code is {ended.code}, not 130", ended)
+        # A task that is told to stop stops at once; one that is killed does so after the grace.
+        first, later = beats_of(rv_bench, root), watch_beats(rv_bench, root)[1]
+        rv_bench.expect(first != later, f"after {signum.name} the task of a submitted run does not go on", ended)
+        rv_bench.mark(root, "release")
+        state = rv_bench.wait_until_over(root, ended)["state"]
+        rv_bench.expect(state == "done", f"a run whose waiting was ended is {state} in the end, not done", ended)
+        attempts = {task: sorted(found) for task, found in rv_bench.evidence(root).attempts().items()}
+        expected = {"probe.work": [1], "probe.after": [1]}
+        rv_bench.expect(attempts == expected, f"tasks were started again: {attempts}", ended)
 
 
 class SignalRules:

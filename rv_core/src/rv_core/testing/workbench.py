@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shlex
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 from unittest import mock
 
 import pytest
 
+from rv_core.testing.command_lines import Finished, Started
 from rv_core.testing.evidence import Evidence
 from rv_core.testing.runner_facts import RunnerFacts
 
@@ -25,6 +22,8 @@ T = TypeVar("T")
 
 MODULE = "rv_core.testing.probes"
 PROFILE = "conformance"
+#: What `rv run` prints when an engine has everything.
+SUBMITTED = "submitted run"
 #: Seconds between TERM and KILL in every run of the kit.
 GRACE_S = 2.0
 #: An engine may be too busy to answer for so long.
@@ -55,81 +54,6 @@ _CLEARED = [
     "OPENBLAS_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 ]
-_SHOWN_LINES = 40
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A command line that has ended.
-
-    Args:
-        argv: its words.
-        code: its exit code; minus the number of a signal.
-        out: what it printed to stdout.
-        err: what it printed to stderr.
-    """
-
-    argv: tuple[str, ...]
-    code: int
-    out: str
-    err: str
-
-    @property
-    def said(self) -> str:
-        """Both outputs."""
-        return self.out + self.err
-
-    def __str__(self) -> str:
-        lines = [f"$ {shlex.join(self.argv)}", *_shortened(self.said), f"(exit code {self.code})"]
-        return "\n".join(lines)
-
-
-class Started:
-    """A command line that is running; its output goes to files, so that it never waits for a reader.
-
-    Args:
-        argv: its words.
-        environ: its environment.
-        folder: where it runs and where its output goes.
-    """
-
-    def __init__(self, argv: Sequence[str], environ: Mapping[str, str], folder: Path) -> None:
-        self.argv = tuple(argv)
-        tag = secrets.token_hex(4)
-        self._paths = (folder / f".{tag}.out", folder / f".{tag}.err")
-        with open(self._paths[0], "wb") as out, open(self._paths[1], "wb") as err:
-            self.process = subprocess.Popen(
-                self.argv,
-                cwd=folder,
-                env=dict(environ),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-            )
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it has not ended yet."""
-        return self.process.poll() is None
-
-    def wait(self, timeout_s: float) -> Finished | None:
-        """Wait for its end; None if that does not come in time."""
-        try:
-            code = self.process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            return None
-        return self._finished(code)
-
-    def kill(self) -> Finished:
-        """End it and what is in its session."""
-        if self.is_running:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        return self._finished(self.process.wait())
-
-    def _finished(self, code: int) -> Finished:
-        out, err = (path.read_text("utf-8", "replace") for path in self._paths)
-        return Finished(self.argv, code, out, err)
 
 
 class Workbench:
@@ -242,13 +166,14 @@ class Workbench:
 
     def ended(self, finished: Finished, root: str) -> Finished:
         """A submission, once its run has ended; anything else as it is."""
-        if finished.code != 0 or not self.claims("detaches") or "submitted run" not in finished.out:
+        if finished.code != 0 or not self.claims("detaches") or SUBMITTED not in finished.out:
             return finished
-        status = self._wait_until_over(root, finished)
+        status = self.wait_until_over(root, finished)
         code = 0 if status["state"] == "done" else 1
         return Finished(finished.argv, code, finished.out, finished.err + f"the run ended as {status['state']}\n")
 
-    def _wait_until_over(self, root: str, *details: object) -> Any:
+    def wait_until_over(self, root: str, *details: object) -> Any:
+        """Wait until nothing more happens in the run of a root; what `rv status ROOT --json` prints then."""
         asked_at = time.monotonic()
 
         def look() -> Any:
@@ -262,15 +187,19 @@ class Workbench:
 
         return self.wait_until(look, f"the run under {root} ends", *details)
 
-    def status(self, root: str) -> Any:
+    def status(self, root: str, *, environ: Mapping[str, str] | None = None) -> Any:
         """What `rv status ROOT --json` prints."""
-        asked = self.rv("status", root, "--json")
+        asked = self.rv("status", root, "--json", environ=environ)
         self.expect(asked.code == 0, "rv status cannot tell how a run is", asked)
         return json.loads(asked.out)
 
-    def task_states(self, root: str) -> dict[str, Any]:
+    def task_states(self, root: str, *, environ: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Task -> its entry in what `rv status ROOT --json` prints."""
-        return {entry["task"]: entry for job in self.status(root)["jobs"] for entry in job["tasks"]}
+        return {entry["task"]: entry for job in self.status(root, environ=environ)["jobs"] for entry in job["tasks"]}
+
+    def elsewhere(self) -> dict[str, str]:
+        """Environment of a command line that finds none of the files which rv keeps on this machine."""
+        return {"RV_CACHE_DIR": str(self.folder / f"elsewhere-{secrets.token_hex(3)}")}
 
     # --- roots --------------------------------------------------------------------------------------------------------
 
@@ -343,8 +272,3 @@ class Workbench:
         """Kill what still runs."""
         for started in self._started:
             started.kill()
-
-
-def _shortened(text: str) -> list[str]:
-    lines = text.splitlines()
-    return lines if len(lines) <= _SHOWN_LINES else ["…", *lines[-_SHOWN_LINES:]]

@@ -29,8 +29,15 @@ NAMES = (
     "gives-no-grace",
     "writes-on-dry-run",
     "tells-secrets",
+    "loses-the-run-id",
+    "tells-no-threads",
+    "masks-exit-codes",
+    "overlooks-the-dead",
     "ignores-cancel",
     "sees-nothing",
+    "sees-the-end-at-once",
+    "dies-with-its-parent",
+    "shares-the-terminal",
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import subprocess
@@ -11,10 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Annotated
+from unittest import mock
 
-from rv_runner_background.runner import BackgroundRunner
+from rv_runner_background.runner import FOLDER, BackgroundRunner
 
-from rv_core import Capabilities, Plan, RunContext, Runner, Secret, Task
+from rv_core import Capabilities, Observation, Plan, RunContext, Runner, RunRecord, Secret, Task
 
 
 class SoundRunner(Runner):
@@ -121,6 +123,16 @@ class HidesGpusRunner(OwnProcessRunner):
         return {**super().environ(task, context), "RV_GPUS": "none"}
 
 
+class LosesTheRunIdRunner(OwnProcessRunner):
+    def environ(self, task: Task, context: RunContext) -> dict[str, str]:
+        return {name: value for name, value in super().environ(task, context).items() if name != "RV_RUN_ID"}
+
+
+class TellsNoThreadsRunner(OwnProcessRunner):
+    def environ(self, task: Task, context: RunContext) -> dict[str, str]:
+        return {name: value for name, value in super().environ(task, context).items() if name != "RV_NUM_THREADS"}
+
+
 class HidesLogsRunner(OwnProcessRunner):
     def environ(self, task: Task, context: RunContext) -> dict[str, str]:
         return {**super().environ(task, context), "RV_RUN_DIR": os.path.join(os.environ["RV_CACHE_DIR"], "elsewhere")}
@@ -143,6 +155,16 @@ class SwallowsFailuresRunner(OwnProcessRunner):
     def run_task(self, task: Task, context: RunContext) -> int:
         super().run_task(task, context)
         return 0
+
+
+class MasksExitCodesRunner(OwnProcessRunner):
+    def start(self, argv: list[str], environ: dict[str, str]) -> int:
+        return min(1, abs(super().start(argv, environ)))
+
+
+class OverlooksTheDeadRunner(OwnProcessRunner):
+    def run_task(self, task: Task, context: RunContext) -> int:
+        return max(0, super().run_task(task, context))
 
 
 class StopsAtAFailureRunner(SoundRunner):
@@ -255,5 +277,24 @@ class IgnoresCancelRunner(BackgroundRunner):
 
 
 class SeesNothingRunner(BackgroundRunner):
-    def observe(self, run: object) -> dict[str, object]:
+    def observe(self, run: RunRecord) -> dict[str, Observation]:
         return {}
+
+
+class SeesTheEndAtOnceRunner(BackgroundRunner):
+    def observe(self, run: RunRecord) -> dict[str, Observation]:
+        return {task: Observation("done", exit_code=0) for task in super().observe(run)}
+
+
+class DiesWithItsParentRunner(BackgroundRunner):
+    def run(self, plan: Plan, context: RunContext) -> None:
+        super().run(plan, context)
+        pid = int((context.run_dir / FOLDER / "pid").read_text())
+        atexit.register(lambda: os.killpg(pid, signal.SIGKILL))
+
+
+class SharesTheTerminalRunner(BackgroundRunner):
+    def run(self, plan: Plan, context: RunContext) -> None:
+        start = subprocess.Popen
+        with mock.patch("subprocess.Popen", lambda argv, **named: start(argv, **{**named, "start_new_session": False})):
+            super().run(plan, context)
