@@ -27,7 +27,7 @@ nox.options.error_on_external_run = True
 ROOT = Path(__file__).parent
 DIST = ROOT / "build" / "dist"
 RESULTS = ROOT / "build" / "results"
-PACKAGES = ("rv_core", "rv_runner_local", "rv_runner_batch", "rv_pipeline_chip_classification")
+PACKAGES = ("rv_core", "rv_runner_local", "rv_runner_batch", "rv_runner_slurm", "rv_pipeline_chip_classification")
 PLUGINS = PACKAGES[1:]
 SOURCES = [str(Path(package) / "src") for package in PACKAGES]
 TEST_TOOLS = ["pytest", "pytest-timeout", "hypothesis", "jsonschema"]
@@ -38,8 +38,17 @@ QUICK = "not slow and not real_data and not random_kills"
 TORCH = "torch==2.13.0"
 
 CHECKS = ["lint", "types", "contracts"]
-QUICK_TESTS = ["tests_core", "tests_runner_local", "tests_runner_batch", "tests_s3", "tests_chip_classification", "e2e"]
-LONG_TESTS = ["conformance", "third_party", "guides", "real_scenes", "random_kills", "minimums", "benchmarks"]
+QUICK_TESTS = [
+    "tests_core",
+    "tests_runner_local",
+    "tests_runner_batch",
+    "tests_runner_slurm",
+    "tests_s3",
+    "tests_chip_classification",
+    "e2e",
+]
+CONFORMANCE = ["conformance", "conformance_local", "conformance_batch"]
+LONG_TESTS = [*CONFORMANCE, "third_party", "guides", "real_scenes", "random_kills", "minimums", "benchmarks"]
 nox.options.sessions = [*CHECKS, *QUICK_TESTS]
 
 
@@ -150,15 +159,23 @@ def tests_runner_local(session: nox.Session) -> None:
 def tests_runner_batch(session: nox.Session) -> None:
     """The core, both runners and a local AWS Batch; neither arrays nor rasters nor models."""
     install(session, wheel("rv_core", "s3"), wheel("rv_runner_local"), wheel("rv_runner_batch"), *TEST_TOOLS, *S3_TOOLS)
-    assert_absent(session, "numpy", "rasterio", "torch", PLUGINS[2])
+    assert_absent(session, "numpy", "rasterio", "torch", *PLUGINS[2:])
     pytest(session, "tests/rv_runner_batch", "tests/local_batch")
+
+
+@check(requires=["wheels"])
+def tests_runner_slurm(session: nox.Session) -> None:
+    """The core, the Slurm runner and a real Slurm where its programs are installed; nothing else."""
+    install(session, wheel("rv_core", "testing"), wheel("rv_runner_slurm"), *TEST_TOOLS)
+    assert_absent(session, "boto3", "numpy", "obstore", "rasterio", "torch", *PLUGINS[:2], PLUGINS[3])
+    pytest(session, "tests/rv_runner_slurm", "tests/slurm_cluster", marks=f"{QUICK} and not s3")
 
 
 @check(requires=["wheels"])
 def tests_chip_classification(session: nox.Session) -> None:
     """The core and the chip-classification pipeline, nothing else."""
     install(session, wheel("rv_core"), wheel("rv_pipeline_chip_classification"), TORCH, *TEST_TOOLS)
-    assert_absent(session, "boto3", "obstore", *PLUGINS[:2])
+    assert_absent(session, "boto3", "obstore", *PLUGINS[:3])
     pytest(session, "tests/rv_pipeline_chip_classification", marks=f"{QUICK} and not s3")
 
 
@@ -172,7 +189,7 @@ def tests_s3(session: nox.Session) -> None:
 
 @check(requires=["wheels"])
 def e2e(session: nox.Session) -> None:
-    """All packages together: whole runs, start-up, the documentation, some rules of the conformance kits."""
+    """All packages together: whole runs, start-up, the documentation, broken and new plugins."""
     install_everything(session)
     pytest(session, "tests/e2e", "tests/startup", "tests/docs", "tests/contracts")
 
@@ -186,9 +203,26 @@ def full(session: nox.Session) -> None:
 
 @check(requires=["wheels"])
 def conformance(session: nox.Session) -> None:
-    """Every rule of the conformance kits on what is shipped, and on runners and pipelines that are wrong on purpose."""
+    """The core alone: every rule of the conformance kits on what it holds, and on what is wrong on purpose."""
+    install(session, wheel("rv_core", "testing"), *TEST_TOOLS)
+    assert_absent(session, "boto3", "numpy", "obstore", "rasterio", "torch", *PLUGINS)
+    pytest(session, "tests/contracts", "tests/rv_core/test_inprocess_conformance.py", marks="slow or not slow")
+
+
+@check(requires=["wheels"])
+def conformance_local(session: nox.Session) -> None:
+    """Every rule of the conformance kit on the runner `local`."""
     install(session, wheel("rv_core", "testing"), wheel("rv_runner_local"), *TEST_TOOLS)
-    pytest(session, "tests/contracts", marks="slow or not slow")
+    assert_absent(session, "boto3", "numpy", "obstore", "rasterio", "torch", *PLUGINS[1:])
+    pytest(session, "tests/rv_runner_local/test_local_conformance.py", marks="slow or not slow")
+
+
+@check(requires=["wheels"])
+def conformance_batch(session: nox.Session) -> None:
+    """Every rule of the conformance kit on the runner `batch` and a local AWS Batch."""
+    install(session, wheel("rv_core", "s3,testing"), wheel("rv_runner_batch"), *TEST_TOOLS, *S3_TOOLS)
+    assert_absent(session, "numpy", "rasterio", "torch", PLUGINS[0], PLUGINS[2])
+    pytest(session, "tests/rv_runner_batch/test_batch_conformance.py", marks="slow or not slow")
 
 
 @check(requires=["wheels"])
@@ -221,8 +255,8 @@ def guides(session: nox.Session) -> None:
 def real_scenes(session: nox.Session) -> None:
     """The main job on real scenes (RV_TEST_DATA), and every other test that takes long."""
     install_everything(session)
-    own_sessions = ("--ignore=tests/contracts", "--ignore=tests/docs/test_guides.py")
-    pytest(session, "tests", *own_sessions, marks="(real_data or slow) and not random_kills")
+    own = ["tests/contracts", "tests/docs/test_guides.py", *ROOT.glob("tests/rv_*/test_*_conformance.py")]
+    pytest(session, "tests", *(f"--ignore={path}" for path in own), marks="(real_data or slow) and not random_kills")
 
 
 @check(requires=["wheels"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from rv_core.errors import StorageError
 from rv_core.event_writer import EventWriter
 from rv_core.plan import Job, Plan, Resources, RunPlan, make_tasks

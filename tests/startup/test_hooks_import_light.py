@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 
 import pytest
 
-_PLUGINS = ["rv_pipeline_chip_classification", "rv_runner_batch", "rv_runner_local"]
+_PLUGINS = ["rv_pipeline_chip_classification", "rv_runner_batch", "rv_runner_local", "rv_runner_slurm"]
 _ADDED = """
 import importlib, json, sys
 import pluggy

@@ -1,0 +1,205 @@
+"""The programs of Slurm: the only module that starts them."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+
+from rv_core import RunnerError
+from rv_runner_slurm.job_records import JobRecord, parse_sacct, parse_squeue
+
+#: How long Slurm's programs may take; they give up by themselves before.
+_TIMEOUT_S = 120.0
+#: Ids on one command line; a kernel takes 128 KiB of them in one word.
+_MAX_IDS = 1000
+_UNKNOWN_JOB = "Invalid job id specified"
+_HOW_TO_REACH = "run rv on a machine that has Slurm's programs, such as a login node of the cluster"
+
+
+class SlurmError(RunnerError):
+    """A program of Slurm is missing, cannot reach the cluster, or refuses.
+
+    Args:
+        is_refusal: whether the cluster was reached and said no.
+    """
+
+    headline = "Slurm error"
+
+    def __init__(self, what: str, *, why: str = "", fix: str = "", is_refusal: bool = False) -> None:
+        super().__init__(what, why=why, fix=fix)
+        self.is_refusal = is_refusal
+
+
+def submit(options: Sequence[str], script: str, environ: Mapping[str, str]) -> str:
+    """Submit a script and return the id of its job.
+
+    Args:
+        options: options of sbatch.
+        script: the script.
+        environ: variables of the job, besides those of this process.
+
+    Raises:
+        SlurmError: if it is refused.
+    """
+    answer = _ask(["sbatch", "--parsable", *options], script=script, environ=environ)
+    return answer.strip().partition(";")[0]  # the name of the cluster may follow
+
+
+def refusal(options: Sequence[str], script: str) -> str:
+    """Why sbatch would refuse a script, in its own words; "" if it would not. Nothing is submitted.
+
+    Raises:
+        SlurmError: if the cluster cannot be asked.
+    """
+    try:
+        _ask(["sbatch", "--test-only", *options], script=script)
+    except SlurmError as error:
+        if not error.is_refusal:
+            raise
+        return error.block.why
+    return ""
+
+
+def release(ids: Iterable[str]) -> None:
+    """Let jobs start that were submitted to be held.
+
+    Raises:
+        SlurmError: if it is refused.
+    """
+    for chunk in _chunks(ids):
+        _ask(["scontrol", "release", *chunk])
+
+
+def cancel(ids: Iterable[str]) -> None:
+    """End jobs in the order given, whatever state they are in; those that have ended or are forgotten are no error.
+
+    Raises:
+        SlurmError: if the cluster cannot be asked, or does not let this user.
+    """
+    for chunk in _chunks(ids):
+        _ask(["scancel", "--quiet", *chunk], allowed=(_UNKNOWN_JOB, "already completing", "already completed"))
+
+
+def jobs(ids: Iterable[str]) -> list[JobRecord]:
+    """What Slurm still knows of some jobs. Minutes after its end (MinJobAge) it forgets a job.
+
+    Raises:
+        SlurmError: if the cluster cannot be asked.
+    """
+    wanted = set(ids)
+    return [
+        record for record in _squeue(*(f"--jobs={','.join(c)}" for c in _chunks(wanted))) if record.job_id in wanted
+    ]
+
+
+def own_jobs() -> list[JobRecord]:
+    """This user's jobs that have not been forgotten.
+
+    Raises:
+        SlurmError: if the cluster cannot be asked.
+    """
+    me = getpass.getuser()
+    return [record for record in _squeue(f"--user={me}") if record.user == me]
+
+
+def accounted_jobs(ids: Iterable[str]) -> list[JobRecord]:
+    """What the accounting of the cluster knows of some jobs; nothing where there is no accounting."""
+    found = []
+    words = ["sacct", "--parsable2", "--noheader", "--allocations", "--format=JobID,State,ExitCode,Restarts"]
+    try:
+        for chunk in _chunks(ids):
+            found += parse_sacct(_ask([*words, f"--jobs={','.join(chunk)}"]))
+    except SlurmError:
+        return found
+    return found
+
+
+def configuration() -> str:
+    """`scontrol show config`.
+
+    Raises:
+        SlurmError: if the cluster cannot be asked.
+    """
+    return _ask(["scontrol", "show", "config"])
+
+
+def partitions() -> str:
+    """`scontrol -o show partition`.
+
+    Raises:
+        SlurmError: if the cluster cannot be asked.
+    """
+    return _ask(["scontrol", "-o", "show", "partition"])
+
+
+def _squeue(*filters: str) -> list[JobRecord]:
+    """All that squeue says under each of some filters, and more: versions before 23.02 pass over filters with --json."""
+    found: dict[tuple[str, int | None], JobRecord] = {}
+    for chosen in filters:
+        answer = _ask(["squeue", "--json", "--states=all", chosen], allowed=(_UNKNOWN_JOB,))
+        try:
+            records = parse_squeue(answer) if answer.strip() else []
+        except ValueError as error:
+            fix = "rv needs the JSON of squeue: Slurm 21.08 or later with its JSON serializer"
+            raise SlurmError("squeue --json printed no JSON", why=str(error), fix=fix) from error
+        found.update({(record.job_id, record.array_index): record for record in records})
+    return list(found.values())
+
+
+def _chunks(ids: Iterable[str]) -> list[list[str]]:
+    every = list(dict.fromkeys(ids))
+    return [every[start : start + _MAX_IDS] for start in range(0, len(every), _MAX_IDS)]
+
+
+def _ask(
+    argv: Sequence[str], *, script: str = "", environ: Mapping[str, str] | None = None, allowed: Sequence[str] = ()
+) -> str:
+    """What a program prints.
+
+    Args:
+        argv: its command line.
+        script: what it reads.
+        environ: variables that it gets besides those of this process.
+        allowed: messages that are no error.
+
+    Raises:
+        SlurmError: if it is not there, or fails.
+    """
+    program = shutil.which(argv[0])
+    if program is None:
+        raise SlurmError(f"{argv[0]} is not on the PATH", fix=_HOW_TO_REACH)
+    try:
+        done = subprocess.run(
+            [program, *argv[1:]],
+            input=script,
+            env={**_clean_environ(), **(environ or {})},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TIMEOUT_S,
+            check=False,
+            start_new_session=True,  # Ctrl-C ends rv, which then looks what was submitted
+        )
+    except subprocess.TimeoutExpired:
+        raise SlurmError(f"{argv[0]} gave no answer within {_TIMEOUT_S:.0f} s", fix="try again later") from None
+    said = _last_words(done.stderr)
+    if done.returncode == 0 or any(text in done.stderr for text in allowed):
+        return done.stdout
+    is_unreachable = "Unable to contact slurm controller" in done.stderr or "DNS SRV" in done.stderr
+    fix = "see whether the cluster is up (scontrol ping), and try again" if is_unreachable else ""
+    raise SlurmError(f"{argv[0]} failed", why=said, fix=fix, is_refusal=not is_unreachable)
+
+
+def _clean_environ() -> dict[str, str]:
+    """This process's environment without what an allocation around it says of itself; its jobs would inherit that."""
+    kept = ("SLURM_CONF", "SLURM_CLUSTERS")
+    return {name: value for name, value in os.environ.items() if not name.startswith("SLURM_") or name in kept}
+
+
+def _last_words(text: str) -> str:
+    """What an error says, without the name of the program before it."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return "; ".join(line.partition(": error: ")[2] or line for line in lines[-3:])

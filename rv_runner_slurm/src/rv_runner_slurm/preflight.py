@@ -1,0 +1,104 @@
+"""What would keep a plan from running on the cluster, found before the first job is submitted: everything at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from rv_core import Finding, Plan
+from rv_runner_slurm import client
+from rv_runner_slurm.job_records import parse_partitions, seconds_of_limit
+from rv_runner_slurm.job_settings import JobSettings, job_settings, unknown_tables
+from rv_runner_slurm.settings import SlurmSettings
+from rv_runner_slurm.submission import JobRequest
+
+
+def settings_findings(plan: Plan, settings: SlurmSettings, commands: Sequence[str]) -> Iterator[Finding]:
+    """Tables of commands that fit nothing in this run.
+
+    Args:
+        plan: the plan.
+        settings: the runner's settings.
+        commands: names of the commands of the plan's pipelines, done ones included.
+    """
+    known = {*commands, *(job.command for job in plan.jobs), *(job.id for job in plan.jobs)}
+    for name in unknown_tables(settings, known):
+        near = _nearest(name, known)
+        if near:  # else it may be meant for another pipeline
+            what = "fits no command of this run"
+            yield Finding(f"slurm.commands.{name}", what, f"did you mean {near!r}?", "warning")
+
+
+def folder_findings(folder: Path) -> Iterator[Finding]:
+    """A folder of the run that Slurm cannot write to."""
+    if "\\" in str(folder) or "\n" in str(folder):
+        what = f"Slurm cannot write output to a folder with a backslash or a line break in its name: {str(folder)!r}"
+        yield Finding("root_uri", what, "choose another root")
+
+
+def cluster_findings(plan: Plan, settings: SlurmSettings, requests: Sequence[JobRequest]) -> Iterator[Finding]:
+    """What the cluster says of partitions and of every request.
+
+    Raises:
+        SlurmError: if it cannot be asked.
+    """
+    there = parse_partitions(client.partitions())
+    wrong = set()
+    for job in plan.jobs:
+        own = job_settings(job, settings)
+        found = list(_partition_findings(own, there))
+        yield from (finding for finding in found if finding not in wrong)
+        wrong.update(found)
+    if not wrong:
+        yield from _refusals(requests)
+
+
+def _partition_findings(own: JobSettings, there: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
+    names = [name.strip() for name in own.partition.split(",") if name.strip()]
+    for name in names:
+        if name not in there:
+            near = _nearest(name, there)
+            fix = f"did you mean {near!r}?" if near else f"the cluster has: {', '.join(there)}"
+            yield Finding(own.partition_setting, f"the cluster has no partition {name!r}", fix)
+            continue
+        state = there[name].get("State", "UP")
+        if state not in ("UP", "DOWN"):  # what is down comes back; INACTIVE and DRAIN take no jobs
+            yield Finding(own.partition_setting, f"the partition {name!r} takes no jobs: it is {state}")
+    limits = [seconds_of_limit(there[name].get("MaxTime", "")) for name in names if name in there]
+    if own.time_limit_s and limits and all(limit is not None and limit < own.time_limit_s for limit in limits):
+        longest = max(limit for limit in limits if limit is not None)
+        what = f"a time limit of {own.time_limit_s} s is above that of the partition ({longest:.0f} s)"
+        yield Finding(own.partition_setting, what, "lower time_limit_s, or choose another partition")
+
+
+def _refusals(requests: Sequence[JobRequest]) -> Iterator[Finding]:
+    """What sbatch itself would say: accounts, qualities of service, limits, resources that no node has."""
+    said: dict[tuple[str, ...], str] = {}
+    for request in requests:
+        options = tuple(option for option in request.options if not option.startswith(_PER_REQUEST))
+        if options not in said:
+            said[options] = client.refusal(options, request.script)
+        if said[options]:
+            asked = " ".join(option for option in options if option.startswith(_ASKS))
+            yield Finding(request.key, f"Slurm refuses its job: {said[options]}", f"it was asked for with {asked}")
+
+
+#: Options that differ between requests that ask for the same.
+_PER_REQUEST = ("--job-name=", "--comment=", "--output=", "--array=")
+#: Options that a refusal is most likely about.
+_ASKS = (
+    "--partition",
+    "--account",
+    "--qos",
+    "--constraint",
+    "--cpus-per-task",
+    "--mem",
+    "--gres",
+    "--time",
+    "--ntasks",
+)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)

@@ -1,0 +1,191 @@
+"""The jobs of a run that was submitted: what Slurm says of them, what they printed, their end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from rv_core import Job, Observation, RunnerError, RunRecord
+from rv_runner_slurm import client, observation
+from rv_runner_slurm.job_records import JobRecord
+from rv_runner_slurm.job_script import Traces
+from rv_runner_slurm.submission import chunk_size, name_prefix, request_key
+from rv_runner_slurm.submitting_file import SubmittingFile
+
+FOLDER = "slurm"
+#: What jobs that are cancelled may take to end: Slurm kills them after KillWait, 30 s by default.
+_END_S = 120.0
+_POLL_S = 0.2
+
+
+@dataclass(frozen=True)
+class TaskPlace:
+    """Where a task is on the cluster, and what it leaves.
+
+    Args:
+        job_id: the id that sbatch printed.
+        array_index: the index in that array; None for a job that is none.
+        traces: the files of its request.
+    """
+
+    job_id: str
+    array_index: int | None
+    traces: Traces
+
+    @property
+    def native_id(self) -> str:
+        """The id as Slurm's programs take it."""
+        return self.job_id if self.array_index is None else f"{self.job_id}_{self.array_index}"
+
+    def exit_code(self) -> int | None:
+        """What the task's script wrote down at its end; None if it did not come to that."""
+        try:
+            return int(self.traces.exit_file(self.array_index or 0).read_text())
+        except (OSError, ValueError):
+            return None
+
+
+class RunJobs:
+    """The jobs of one run.
+
+    Args:
+        run: its record.
+    """
+
+    def __init__(self, run: RunRecord) -> None:
+        self._run = run
+        self._jobs = run.plan().jobs
+        self._ids = run.native_ids()
+        self._folder = run.run_dir / FOLDER
+
+    # --- status -----------------------------------------------------------------------------------------------------
+
+    def observe(self) -> dict[str, Observation]:
+        """Task id -> what Slurm says of it; where it has forgotten a task, what the script or the accounting left.
+
+        Raises:
+            SlurmError: if the cluster cannot be asked.
+        """
+        if SubmittingFile(self._folder).is_cut_short(self._run.created):
+            return {task.id: observation.never_submitted() for job in self._jobs for task in job.tasks}
+        places = dict(self._places())
+        records = _by_place(client.jobs(place.job_id for place in places.values()))
+        found, forgotten = {}, {}
+        bad: set[str] = set()
+        for job in self._jobs:
+            failed = [name for name in job.requires if name in bad]
+            for task in job.tasks:
+                if task.id not in places:
+                    continue  # is just being submitted
+                place = places[task.id]
+                record = records.get((place.job_id, place.array_index)) or records.get((place.job_id, None))
+                if record is None:
+                    forgotten[task.id] = place
+                    continue
+                seen = observation.observe(record, failed_before=failed, run_dir=str(self._run.run_dir))
+                found[task.id] = seen
+                if seen.state in ("failed", "stopped", "cancelled"):
+                    bad.add(job.id)
+        return {**found, **_of_forgotten(forgotten)}
+
+    def _places(self) -> Iterator[tuple[str, TaskPlace]]:
+        """(task id, where it is) of every task that was submitted."""
+        for job in self._jobs:
+            ids = list(self._ids_of(job))
+            size = chunk_size(len(job.tasks), len(ids)) if ids else 0
+            for task in job.tasks if ids else ():
+                number, index = divmod(task.split_index, size)
+                is_array = len(job.tasks) > 1
+                traces = Traces(self._folder, request_key(job.id, number), number * size if is_array else None)
+                yield task.id, TaskPlace(ids[number], index if is_array else None, traces)
+
+    def _ids_of(self, job: Job) -> Iterator[str]:
+        number = 0
+        while (key := request_key(job.id, number)) in self._ids:
+            yield self._ids[key]
+            number += 1
+
+    # --- logs -------------------------------------------------------------------------------------------------------
+
+    def logs(self, task_id: str) -> list[str]:
+        """What the script of a task printed; what the task itself prints is in its own log.
+
+        Raises:
+            RunnerError: if there is nothing.
+        """
+        place = dict(self._places()).get(task_id)
+        if place is None:
+            raise RunnerError(f"{task_id} was not submitted")
+        path = place.traces.output(place.array_index or 0)
+        try:
+            return path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError as error:
+            why = "it was not started yet, or its node cannot write there"
+            raise RunnerError(f"{task_id} has left no output", where=str(path), why=why) from error
+
+    # --- cancel -----------------------------------------------------------------------------------------------------
+
+    def cancel(self) -> None:
+        """End every job, dependants first, and wait until their processes are gone.
+
+        Raises:
+            SlurmError: if the cluster cannot be asked.
+            RunnerError: if some do not end.
+        """
+        ids = [*reversed(self._ids.values()), *unrecorded_jobs(self._run.run_id, self._ids)]
+        SubmittingFile(self._folder).remove()
+        end_jobs(ids)
+
+
+def end_jobs(ids: Iterable[str]) -> None:
+    """End jobs in the order given and wait until they have ended.
+
+    Raises:
+        SlurmError: if the cluster cannot be asked.
+        RunnerError: if some do not end.
+    """
+    every = list(dict.fromkeys(ids))
+    client.cancel(every)
+    end = time.monotonic() + _END_S
+    while left := {observation.native_id(record) for record in client.jobs(every) if not record.is_over}:
+        if time.monotonic() > end:
+            raise RunnerError(
+                f"{len(left)} jobs do not end: {', '.join(sorted(left)[:5])}", fix="ask the administrator"
+            )
+        time.sleep(_POLL_S)
+
+
+def unrecorded_jobs(run_id: str, ids: Mapping[str, str]) -> list[str]:
+    """Ids of jobs that Slurm took although its answer was lost, found by their names.
+
+    Args:
+        run_id: the run.
+        ids: key of a request -> id, as far as they are recorded.
+
+    Raises:
+        SlurmError: if the cluster cannot be asked.
+    """
+    prefix = name_prefix(run_id)
+    return [r.job_id for r in client.own_jobs() if r.name.startswith(prefix) and r.job_id not in ids.values()]
+
+
+def _by_place(records: Iterable[JobRecord]) -> dict[tuple[str, int | None], JobRecord]:
+    """(job id, array index) -> record; index None is also that of all tasks of an array that wait."""
+    return {(record.job_id, record.array_index): record for record in records}
+
+
+def _of_forgotten(places: Mapping[str, TaskPlace]) -> dict[str, Observation]:
+    found = {}
+    unknown = {}
+    for task, place in places.items():
+        code = place.exit_code()
+        if code is None:
+            unknown[task] = place
+        else:
+            found[task] = observation.of_exit_code(code)
+    accounted = _by_place(client.accounted_jobs(place.job_id for place in unknown.values())) if unknown else {}
+    for task, place in unknown.items():
+        record = accounted.get((place.job_id, place.array_index))
+        found[task] = observation.observe(record) if record else observation.forgotten(place.native_id)
+    return found
