@@ -47,7 +47,7 @@ QUICK_TESTS = [
     "tests_chip_classification",
     "e2e",
 ]
-CONFORMANCE = ["conformance", "conformance_local", "conformance_batch"]
+CONFORMANCE = ["conformance", "conformance_local", "conformance_batch", "conformance_slurm"]
 LONG_TESTS = [*CONFORMANCE, "third_party", "guides", "real_scenes", "random_kills", "minimums", "benchmarks"]
 nox.options.sessions = [*CHECKS, *QUICK_TESTS]
 
@@ -212,17 +212,27 @@ def conformance(session: nox.Session) -> None:
 @check(requires=["wheels"])
 def conformance_local(session: nox.Session) -> None:
     """Every rule of the conformance kit on the runner `local`."""
-    install(session, wheel("rv_core", "testing"), wheel("rv_runner_local"), *TEST_TOOLS)
-    assert_absent(session, "boto3", "numpy", "obstore", "rasterio", "torch", *PLUGINS[1:])
-    pytest(session, "tests/rv_runner_local/test_local_conformance.py", marks="slow or not slow")
+    pass_the_kit(session, "local")
 
 
 @check(requires=["wheels"])
 def conformance_batch(session: nox.Session) -> None:
     """Every rule of the conformance kit on the runner `batch` and a local AWS Batch."""
-    install(session, wheel("rv_core", "s3,testing"), wheel("rv_runner_batch"), *TEST_TOOLS, *S3_TOOLS)
-    assert_absent(session, "numpy", "rasterio", "torch", PLUGINS[0], PLUGINS[2])
-    pytest(session, "tests/rv_runner_batch/test_batch_conformance.py", marks="slow or not slow")
+    pass_the_kit(session, "batch", wheel("rv_core", "s3"), *S3_TOOLS)
+
+
+@check(requires=["wheels"])
+def conformance_slurm(session: nox.Session) -> None:
+    """Every rule of the conformance kit on the runner `slurm` and a real Slurm, where its programs are installed."""
+    pass_the_kit(session, "slurm")
+
+
+def pass_the_kit(session: nox.Session, runner: str, *requirements: str) -> None:
+    """Every rule of the conformance kit on one runner, beside the core alone."""
+    package = f"rv_runner_{runner}"
+    install(session, wheel("rv_core", "testing"), wheel(package), *requirements, *TEST_TOOLS)
+    assert_absent(session, "numpy", "rasterio", "torch", *(other for other in PLUGINS if other != package))
+    pytest(session, f"tests/{package}/test_{runner}_conformance.py", marks="slow or not slow")
 
 
 @check(requires=["wheels"])

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from tests.quick_rules import mark_long_rules
 
 _REPOSITORY = Path(__file__).parent.parent
 #: Read before a test's environment is cleared.
@@ -36,6 +37,10 @@ _CLEARED_NAMES = (
 )
 
 Argument = str | os.PathLike[str] | int
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    mark_long_rules(items)
 
 
 class RvCli:

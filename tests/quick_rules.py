@@ -1,10 +1,10 @@
-"""Of the kits, what takes long is left to `nox -s conformance`; a few rules of every theme stay in the quick checks."""
+"""Which rules of the conformance kits are quick checks: a few of every theme. The sessions `conformance…` run all."""
 
 from __future__ import annotations
 
 import pytest
 
-_QUICK = {
+QUICK = {
     "test_the_declaration_imports_nothing_heavy",
     "test_dry_run_has_no_side_effects",
     "test_a_diamond_runs_in_order",
@@ -15,6 +15,9 @@ _QUICK = {
     "test_events_of_tasks_keep_to_the_schema",
     "test_a_failure_ends_with_1_and_names_the_task",
     "test_what_requires_a_failed_job_is_not_started",
+    "test_a_task_that_dies_by_a_signal_is_started_again",
+    "test_resume_after_a_task_was_killed",
+    "test_a_signal_ends_the_waiting_and_not_the_run",
     "test_a_task_has_a_grace_after_term",
     "test_the_config_survives_json",
     "test_every_command_declares_what_it_reads",
@@ -22,10 +25,9 @@ _QUICK = {
 }
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    from rv_core.testing import PipelineConformance, RunnerConformance
-
+def mark_long_rules(items: list[pytest.Item]) -> None:
+    """Mark the others as slow."""
     for item in items:
-        is_rule = issubclass(getattr(item, "cls", None) or object, RunnerConformance | PipelineConformance)
-        if is_rule and getattr(item, "originalname", item.name) not in _QUICK:
+        is_rule = getattr(item, "function", mark_long_rules).__module__.startswith("rv_core.testing.")
+        if is_rule and getattr(item, "originalname", item.name) not in QUICK:
             item.add_marker(pytest.mark.slow)
