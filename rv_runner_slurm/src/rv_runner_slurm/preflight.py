@@ -80,8 +80,11 @@ def _refusals(requests: Sequence[JobRequest]) -> Iterator[Finding]:
         if options not in said:
             said[options] = client.refusal(options, request.script)
         if said[options]:
-            asked = " ".join(option for option in options if option.startswith(_ASKS))
-            yield Finding(request.key, f"Slurm refuses its job: {said[options]}", f"it was asked for with {asked}")
+            asked = [option for option in options if option.startswith(_ASKS)]
+            fix = f"it was asked for with {' '.join(asked)}"
+            if any(option.startswith("--gres=") for option in asked):
+                fix += f"; on a cluster without GPUs set slurm.commands.{request.job.command}.gpus = 0"
+            yield Finding(request.key, f"Slurm refuses its job: {said[options]}", fix)
 
 
 #: Options that differ between requests that ask for the same.

@@ -1,0 +1,140 @@
+"""The whole chip-classification pipeline on a real Slurm, against the same run by `local` on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import RvCli
+    from tests.slurm_cluster.cluster import SlurmCluster
+
+for _module in ("rv_pipeline_chip_classification", "rv_runner_slurm", "rv_runner_local"):
+    pytest.importorskip(_module)
+
+pytest_plugins = ("tests.slurm_cluster.fixtures",)
+MODULE = Path(__file__).with_name("small_experiment.py")
+#: What a run leaves for the user.
+RESULTS = ("chip/", "train/model", "train/metrics", "predict/", "eval/", "bundle/")
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scenes")
+    spec = importlib.util.spec_from_file_location("small_experiment", MODULE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.write_scenes(folder)
+    return folder
+
+
+def words(runner: str, scenes: Path, root: Path, *more: str) -> list[str]:
+    return ["run", runner, str(MODULE), "-a", f"data={scenes}", "-a", f"root_uri={root}", "--splits", "2", *more]
+
+
+def results(root: Path) -> dict[str, str]:
+    """SHA-256 of every result under a root."""
+    names = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file()}
+    return {n: hashlib.sha256(p.read_bytes()).hexdigest() for n, p in names.items() if n.startswith(RESULTS)}
+
+
+def run_locally(rv: RvCli, scenes: Path, root: Path, *more: str) -> dict[str, str]:
+    done = rv(words("local", scenes, root, *more), timeout_s=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = results(root)
+    assert any(name.startswith("train/model") for name in found)
+    return found
+
+
+def test_slurm_gives_the_same_results_as_this_machine(
+    slurm: SlurmCluster, rv: RvCli, scenes: Path, tmp_path: Path
+) -> None:
+    done = rv(words("slurm", scenes, tmp_path / "slurm", "--wait"), timeout_s=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    arrays = {job["name"].rpartition(".")[2] for job in slurm.jobs() if job["array_job_id"]}
+    assert arrays == {"analyze", "chip", "predict"}
+    with_gpu = {job["name"].rpartition(".")[2] for job in slurm.jobs() if "gpu" in job["tres_per_node"]}
+    assert with_gpu == {"train", "predict"}
+    assert results(tmp_path / "slurm") == run_locally(rv, scenes, tmp_path / "local")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_node_that_dies_while_it_trains_changes_nothing_in_the_results(
+    start_slurm: Callable[..., SlurmCluster], rv: RvCli, scenes: Path, tmp_path: Path
+) -> None:
+    from tests.slurm_cluster.configuration import QUICK_TO_NOTICE
+
+    cluster = start_slurm(conf=QUICK_TO_NOTICE, num_gpus=1)
+    root = tmp_path / "slurm"
+    saved_often = ("-a", "checkpoint_every_s=0.05", "-a", "num_epochs=40")
+    waiting = rv.start(words("slurm", scenes, root, *saved_often, "--wait"))
+    events = root / ".rv" / "runs"
+
+    def is_training() -> bool:
+        files = list(events.glob("*/events/*.train.1.jsonl"))
+        return sum('"progress"' in line for f in files for line in f.read_text().splitlines()) > 2
+
+    cluster.wait_until(is_training, 120)
+    cluster.kill_node("n1")
+    cluster.wait_until(lambda: any(job["restart_cnt"] for job in cluster.jobs()), 120)
+    cluster.start_node("n1")
+    out, err = waiting.communicate(timeout=300)
+    assert waiting.returncode == 0, out + err
+    logs = "".join(path.read_text() for path in events.glob("*/logs/*.train.2.log"))
+    assert "going on in epoch" in logs, logs
+    assert results(root) == run_locally(rv, scenes, tmp_path / "local", *saved_often)
+
+
+REAL_MODULE = """
+import csv
+from rv_pipeline_chip_classification import (
+    ChipClassificationConfig, ChipConfig, ClassConfig, ClassRasterLabelsConfig, DatasetConfig, RasterSourceConfig,
+    SceneConfig, TrainConfig)
+
+CLASSES = {classes!r}
+
+def scenes(split):
+    with open({table!r}, newline="") as file:
+        return [
+            SceneConfig(
+                id=row["scene_id"],
+                raster=RasterSourceConfig(uris=[{data!r} + "/" + row["image"]]),
+                labels=ClassRasterLabelsConfig(uri={data!r} + "/" + row["labels"], class_values=CLASSES))
+            for row in csv.DictReader(file) if row["split"] == split]
+
+def get_config(root_uri: str):
+    return ChipClassificationConfig(
+        root_uri=root_uri, name="real", classes=ClassConfig(names=list(CLASSES.values())),
+        dataset=DatasetConfig(train_scenes=scenes("train"), validation_scenes=scenes("val"), test_scenes=scenes("test")),
+        chip=ChipConfig(chip_size_px=32, stride_px=16), train=TrainConfig(num_epochs=4, num_threads=1))
+"""
+
+
+@pytest.mark.real_data
+@pytest.mark.timeout(1200)
+def test_the_real_scenes_give_the_same_on_slurm_as_on_this_machine(
+    slurm: SlurmCluster, rv: RvCli, real_data_dir: Path, tmp_path: Path
+) -> None:
+    from rv_pipeline_chip_classification.demo.experiment import common_classes, read_data_set
+
+    folder = real_data_dir / "zion-landsat8-nlcd"
+    kept, _ = common_classes(read_data_set(folder))
+    classes = {int(entry["id"]): entry["name"] for entry in kept}
+    module = tmp_path / "real_experiment.py"
+    module.write_text(REAL_MODULE.format(classes=classes, table=str(folder / "scenes.csv"), data=str(folder)))
+    found: dict[str, Any] = {}
+    for runner, more in (("slurm", ["--wait"]), ("local", [])):
+        root = tmp_path / runner
+        done = rv(["run", runner, str(module), "-a", f"root_uri={root}", "--splits", "4", *more], timeout_s=900)
+        assert done.returncode == 0, done.stdout + done.stderr
+        found[runner] = results(root)
+    assert found["slurm"] == found["local"] != {}
