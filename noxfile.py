@@ -238,7 +238,7 @@ def pass_the_kit(session: nox.Session, runner: str, *requirements: str) -> None:
 @check(requires=["wheels"])
 def third_party(session: nox.Session) -> None:
     """Packages as others write them pass their own tests beside the core alone: from `rv plugins new`, and examples."""
-    install(session, wheel("rv_core", "testing"), "ruff")
+    install(session, wheel("rv_core", "testing"), "ruff", "mypy")
     assert_absent(session, *PLUGINS)
     with tempfile.TemporaryDirectory() as folder:  # ruff passes over what is below .nox
         for kind in ("commands", "pipeline", "runner"):
@@ -248,6 +248,7 @@ def third_party(session: nox.Session) -> None:
             with session.chdir(path):
                 session.run("ruff", "check", ".")
                 session.run("ruff", "format", "--check", ".")
+                session.run("mypy")
                 session.run("rv", "plugins", "check")
                 session.run("pytest", "-q")
             session.run("pip", "uninstall", "--quiet", "--yes", path.name)

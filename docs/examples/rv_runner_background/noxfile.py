@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["lint", "tests"]
+nox.options.sessions = ["lint", "types", "tests"]
 
 
 @nox.session
@@ -16,6 +16,13 @@ def lint(session: nox.Session) -> None:
     session.install("ruff")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types; the package says that it has them (`py.typed`)."""
+    session.install("mypy", ".")
+    session.run("mypy")
 
 
 @nox.session
