@@ -26,6 +26,7 @@ def failed(exit_code: int = 0, signal: int = 0) -> JobRecord:
         ("AssocGrpGRES", "submitted", "a limit of your account or queue"),
         ("JobHeldUser", "submitted", "scontrol release"),
         ("PartitionTimeLimit", "submitted", "can never start: its time limit"),
+        ("ReqNodeNotAvail, UnavailableNodes:n2", "submitted", "down, drained or reserved"),
         ("SomethingNew", "submitted", "waits: SomethingNew"),
     ],
 )

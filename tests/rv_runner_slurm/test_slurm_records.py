@@ -1,8 +1,7 @@
-"""What Slurm's programs print becomes the same values, whatever the version."""
+"""What Slurm's programs print becomes values."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from rv_runner_slurm.job_records import (
     JobRecord,
     max_array_size,
+    parse_nodes,
     parse_partitions,
     parse_sacct,
     parse_squeue,
@@ -17,109 +17,72 @@ from rv_runner_slurm.job_records import (
 )
 
 
-def read(**job: Any) -> JobRecord:
-    (record,) = parse_squeue(json.dumps({"jobs": [job]}))
+def read(
+    job: str = "16",
+    index: str = "N/A",
+    state: str = "RUNNING",
+    reason: str = "None",
+    status: str = "0",
+    restarts: str = "0",
+    started: str = "N/A",
+    ended: str = "N/A",
+    name: str = "rv-r1-p.chip",
+    comment: str = "rv /out",
+) -> JobRecord:
+    columns = (job, index, state, reason, status, restarts, started, ended, name, comment)
+    (record,) = parse_squeue("".join(f"{column:<20}|" for column in columns) + "\n")
     return record
 
 
-# A record of Slurm 22.05, and the same job as later versions write it.
-OLD = {
-    "job_id": 19,
-    "array_job_id": 16,
-    "array_task_id": 0,
-    "job_state": "FAILED",
-    "state_reason": "NonZeroExitCode",
-    "exit_code": 768,
-    "restart_cnt": 1,
-    "start_time": 1700000000,
-    "end_time": 1700000060,
-    "name": "rv-r1-p.chip",
-    "comment": "rv /out",
-    "user_name": "ada",
-}
-NEW = {
-    **OLD,
-    "array_job_id": {"set": True, "infinite": False, "number": 16},
-    "array_task_id": {"set": True, "infinite": False, "number": 0},
-    "job_state": ["FAILED"],
-    "exit_code": {
-        "status": ["ERROR"],
-        "return_code": {"set": True, "infinite": False, "number": 3},
-        "signal": {"id": {"set": False, "infinite": False, "number": 0}, "name": ""},
-    },
-    "start_time": {"set": True, "infinite": False, "number": 1700000000},
-    "end_time": {"set": True, "infinite": False, "number": 1700000060},
-}
-
-
-@pytest.mark.parametrize("job", [OLD, NEW], ids=["22.05", "23.11"])
-def test_a_failed_task_of_an_array(job: dict[str, Any]) -> None:
-    expected = JobRecord(
+def test_a_failed_task_of_an_array() -> None:
+    found = read(
+        index="0", state="FAILED", reason="NonZeroExitCode", status="768", restarts="1", started="1700", ended="1760"
+    )
+    assert found == JobRecord(
         job_id="16",
         array_index=0,
         state="FAILED",
         reason="NonZeroExitCode",
         exit_code=3,
         restarts=1,
-        started=1700000000.0,
-        ended=1700000060.0,
+        started=1700.0,
+        ended=1760.0,
         name="rv-r1-p.chip",
         comment="rv /out",
-        user="ada",
     )
-    assert read(**job) == expected
 
 
-def test_a_plain_job_is_no_array_whatever_stands_in_its_array_fields() -> None:
-    unset = {"set": False, "infinite": False, "number": 0}
-    assert read(job_id=4, array_job_id=0, array_task_id=None, job_state="RUNNING").array_index is None
-    record = read(job_id=4, array_job_id={"set": True, "number": 0}, array_task_id=unset, job_state=["RUNNING"])
-    assert (record.job_id, record.array_index) == ("4", None)
+def test_a_plain_job_has_no_index() -> None:
+    assert read(index="N/A").array_index is None
 
 
-def test_the_tasks_of_an_array_that_wait_are_one_record() -> None:
-    record = read(job_id=16, array_job_id=16, array_task_id=None, array_task_string="2-3%2", job_state="PENDING")
+@pytest.mark.parametrize("indices", ["2-3%2", "0-3", "1,5,7-9", "0-200:2,..."])
+def test_the_tasks_of_an_array_that_wait_are_one_record(indices: str) -> None:
+    record = read(index=indices, state="PENDING", reason="Resources")
     assert (record.job_id, record.array_index, record.is_over) == ("16", None, False)
 
 
-@pytest.mark.parametrize(
-    "exit_code",
-    [
-        9,
-        {"return_code": {"set": False, "number": 0}, "signal": {"id": {"set": True, "number": 9}}},
-        {"signal": {"signal_id": 9}},
-    ],
-    ids=["22.05", "23.11", "23.02"],
-)
-def test_a_signal_is_told_from_an_exit_code(exit_code: Any) -> None:
-    record = read(job_id=1, job_state="FAILED", exit_code=exit_code)
+def test_a_signal_is_told_from_an_exit_code() -> None:
+    record = read(state="FAILED", status="9")
     assert (record.exit_code, record.signal) == (0, 9)
 
 
 def test_only_a_job_that_has_ended_has_an_exit_code() -> None:
     """One that was requeued still shows that of its last attempt, and a running one the end that is expected."""
-    record = read(job_id=1, job_state="PENDING", exit_code=768, end_time=5, start_time=4)
-    assert (record.exit_code, record.started, record.ended) == (None, 0.0, 0.0)
-    assert read(job_id=1, job_state="RUNNING", exit_code=0, end_time=5).ended == 0.0
+    waiting = read(state="PENDING", status="768", started="4", ended="5")
+    assert (waiting.exit_code, waiting.started, waiting.ended) == (None, 0.0, 0.0)
+    running = read(state="RUNNING", started="4", ended="5")
+    assert (running.started, running.ended) == (4.0, 0.0)
 
 
-@pytest.mark.parametrize(
-    ("states", "state"),
-    [
-        (["RUNNING", "COMPLETING"], "COMPLETING"),
-        (["PENDING", "REQUEUED"], "REQUEUED"),
-        ("COMPLETED", "COMPLETED"),
-        ([], "UNKNOWN"),
-    ],
-)
-def test_a_flag_beside_a_state_says_more_than_the_state(states: Any, state: str) -> None:
-    assert read(job_id=1, job_state=states).state == state
+@pytest.mark.parametrize("comment", ["rv /data/a|b", "rv /données/été", "rv /with  blanks", ""])
+def test_a_comment_may_hold_anything(comment: str) -> None:
+    assert read(comment=comment).comment == comment
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"jobs": 3}', "slurm_load_jobs error", '{"errors": []}'])
-def test_what_is_no_answer_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):
-        parse_squeue(text)
+@pytest.mark.parametrize("text", ["", "\n", "slurm_load_jobs error: Unexpected message received\n", "a|b|c\n"])
+def test_lines_that_are_no_jobs_are_passed_over(text: str) -> None:
+    assert parse_squeue(text) == []
 
 
 def test_accounting_is_read_without_steps_and_words_behind_states() -> None:
@@ -145,6 +108,30 @@ def test_configuration_and_partitions_are_read() -> None:
     lines = "PartitionName=cpu State=UP MaxTime=UNLIMITED\nPartitionName=gpu State=DRAIN MaxTime=1-00:00:00\n"
     found = parse_partitions(lines)
     assert [(name, p["State"]) for name, p in found.items()] == [("cpu", "UP"), ("gpu", "DRAIN")]
+
+
+def test_nodes_are_read_with_their_gpus() -> None:
+    text = "cpu*|64|256000+|(null)|x\ncpu*|64|256000|(null)\ngpu|32|512000|gpu:a100:4(S:0-1),gpu:v100:2,shard:8\n"
+    cpu, gpu = parse_nodes(text)
+    assert (cpu.partition, cpu.is_default, cpu.cpus, cpu.memory_mib, cpu.gpus) == ("cpu", True, 64, 256000, {})
+    assert (gpu.partition, gpu.is_default, gpu.gpus) == ("gpu", False, {"a100": 4, "v100": 2})
+
+
+@pytest.mark.parametrize(
+    ("asked", "fits"),
+    [
+        ({"gpus": 3}, True),
+        ({"gpus": 3, "gpu_type": "a100"}, False),
+        ({"gpus": 2, "gpu_type": "a100"}, True),
+        ({"gpus": 1, "gpu_type": "h100"}, False),
+        ({"cpus": 9}, False),
+        ({"memory_mib": 1001}, False),
+        ({}, True),
+    ],
+)
+def test_what_a_node_is_large_enough_for(asked: dict[str, Any], fits: bool) -> None:
+    (node,) = parse_nodes("gpu|8|1000|gpu:a100:2,gpu:1\n")
+    assert node.has(**{"cpus": 1, "memory_mib": 0, "gpus": 0, "gpu_type": "", **asked}) == fits
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,23 @@ def test_a_request_that_no_node_can_meet_is_refused_before_anything_is_submitted
     assert len(slurm.jobs()) == before
 
 
+def test_while_all_nodes_are_drained_a_run_is_submitted_and_waits_with_a_warning(
+    slurm: SlurmCluster, rv: RvCli, status: Status, tmp_path: Path
+) -> None:
+    for name in ("n1", "n2"):
+        slurm.run("scontrol", "update", f"NodeName={name}", "State=DRAIN", "Reason=maintenance")
+    try:
+        done = rv("run", "slurm", MODULE, "-a", "root_uri", tmp_path / "out")
+        assert done.returncode == 0, done.stderr
+        assert "no node that is up can run its job at the moment, which will wait; sinfo -R" in done.stderr
+        assert "DRAINED" in status(tmp_path / "out")["tasks"]["counting.note"]["reason"]
+    finally:
+        for name in ("n1", "n2"):
+            slurm.run("scontrol", "update", f"NodeName={name}", "State=RESUME")
+    wait_for_end(slurm)
+    assert status(tmp_path / "out")["state"] == "done"
+
+
 def test_on_a_cluster_without_gpus_the_setting_that_does_without_is_named_and_helps(
     start_slurm: Callable[..., SlurmCluster], rv: RvCli, tmp_path: Path, isolated_environment: Path
 ) -> None:
@@ -209,6 +226,7 @@ def test_before_its_time_limit_a_task_saves_its_state_and_slurm_goes_on_with_it(
     monkeypatch.setenv("RV_SLURM_STOP_BEFORE_LIMIT_S", "20")
     root = tmp_path / "out"
     submit(rv, root, pace_s=13)  # 260 s in all
+
     def is_asked_again() -> bool:
         return any(job["restart_cnt"] == 1 and job["job_state"] == "PENDING" for job in slurm.jobs())
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 
 from rv_core import RunnerError
-from rv_runner_slurm.job_records import JobRecord, parse_sacct, parse_squeue
+from rv_runner_slurm.job_records import (
+    NODE_FORMAT,
+    SQUEUE_ENVIRON,
+    SQUEUE_FORMAT,
+    JobRecord,
+    NodeShape,
+    parse_nodes,
+    parse_sacct,
+    parse_squeue,
+)
 
 #: How long Slurm's programs may take; they give up by themselves before.
 _TIMEOUT_S = 120.0
@@ -89,10 +97,7 @@ def jobs(ids: Iterable[str]) -> list[JobRecord]:
     Raises:
         SlurmError: if the cluster cannot be asked.
     """
-    wanted = set(ids)
-    return [
-        record for record in _squeue(*(f"--jobs={','.join(c)}" for c in _chunks(wanted))) if record.job_id in wanted
-    ]
+    return [record for chunk in _chunks(ids) for record in _squeue(f"--jobs={','.join(chunk)}")]
 
 
 def own_jobs() -> list[JobRecord]:
@@ -101,8 +106,7 @@ def own_jobs() -> list[JobRecord]:
     Raises:
         SlurmError: if the cluster cannot be asked.
     """
-    me = getpass.getuser()
-    return [record for record in _squeue(f"--user={me}") if record.user == me]
+    return _squeue("--me")
 
 
 def accounted_jobs(ids: Iterable[str]) -> list[JobRecord]:
@@ -135,18 +139,18 @@ def partitions() -> str:
     return _ask(["scontrol", "-o", "show", "partition"])
 
 
-def _squeue(*filters: str) -> list[JobRecord]:
-    """All that squeue says under each of some filters, and more: versions before 23.02 pass over filters with --json."""
-    found: dict[tuple[str, int | None], JobRecord] = {}
-    for chosen in filters:
-        answer = _ask(["squeue", "--json", "--states=all", chosen], allowed=(_UNKNOWN_JOB,))
-        try:
-            records = parse_squeue(answer) if answer.strip() else []
-        except ValueError as error:
-            fix = "rv needs the JSON of squeue: Slurm 21.08 or later with its JSON serializer"
-            raise SlurmError("squeue --json printed no JSON", why=str(error), fix=fix) from error
-        found.update({(record.job_id, record.array_index): record for record in records})
-    return list(found.values())
+def nodes() -> list[NodeShape]:
+    """Every node of the cluster, in whatever state.
+
+    Raises:
+        SlurmError: if the cluster cannot be asked.
+    """
+    return parse_nodes(_ask(["sinfo", "--Node", "--noheader", f"--format={NODE_FORMAT}"]))
+
+
+def _squeue(chosen: str) -> list[JobRecord]:
+    words = ["squeue", "--noheader", "--states=all", f"--Format={SQUEUE_FORMAT}", chosen]
+    return parse_squeue(_ask(words, environ=SQUEUE_ENVIRON, allowed=(_UNKNOWN_JOB,)))
 
 
 def _chunks(ids: Iterable[str]) -> list[list[str]]:

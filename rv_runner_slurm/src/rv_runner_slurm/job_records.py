@@ -1,16 +1,32 @@
 """What Slurm says of jobs, read from the output of its programs into values. Pure.
 
-The JSON of squeue differs between versions: numbers are plain (22.05) or `{"set": …, "number": …}` (23.02 and later),
-states are one word or a list, exit codes a raw wait status or an object.
+Columns of text, not JSON: that looks different in every version of Slurm, is missing where its plugin was not built, and
+passes over filters before version 23.02.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+#: Columns of `squeue --Format`, each with its width and what ends it. Only the last may hold that character itself.
+_COLUMNS = {
+    "ArrayJobID": 20,
+    "ArrayTaskID": 40,
+    "State": 20,
+    "Reason": 80,
+    "exit_code": 12,
+    "RestartCnt": 12,
+    "StartTime": 24,
+    "EndTime": 24,
+    "Name": 160,
+    "Comment": 700,
+}
+_END = "|"
+SQUEUE_FORMAT = ",".join(f"{column}:{width}{_END}" for column, width in _COLUMNS.items())
+#: So that times are seconds since 1970.
+SQUEUE_ENVIRON = {"SLURM_TIME_FORMAT": "%s"}
 
 
 @dataclass(frozen=True)
@@ -28,7 +44,6 @@ class JobRecord:
         started, ended: seconds since 1970; 0.0 = not yet, or not known.
         name: its name.
         comment: its comment.
-        user: whose it is.
     """
 
     job_id: str
@@ -42,7 +57,6 @@ class JobRecord:
     ended: float = 0.0
     name: str = ""
     comment: str = ""
-    user: str = ""
 
     @property
     def is_over(self) -> bool:
@@ -65,21 +79,14 @@ ENDED = frozenset(
         "TIMEOUT",
     ]
 )
-#: Flags that newer versions list beside the state itself, and that say more than it.
-_FLAGS = ("COMPLETING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "CONFIGURING")
+_GPU = re.compile(r"\bgpu:(?:([^:,()]+):)?(\d+)")
 _ACCOUNTED = re.compile(r"(?P<job>\d+)(?:_(?P<index>\d+))?")
 
 
 def parse_squeue(text: str) -> list[JobRecord]:
-    """The jobs that `squeue --json` printed.
-
-    Raises:
-        ValueError: if it is no JSON of squeue.
-    """
-    plain = json.loads(text)
-    if not isinstance(plain, dict) or not isinstance(plain.get("jobs"), list):
-        raise ValueError("no list of jobs")
-    return [_record(job) for job in plain["jobs"]]
+    """The jobs that `squeue --noheader --Format=SQUEUE_FORMAT` printed; other lines are passed over."""
+    rows = (line.split(_END, len(_COLUMNS) - 1) for line in text.splitlines())
+    return [_record(*(word.strip() for word in row)) for row in rows if len(row) == len(_COLUMNS)]
 
 
 def parse_sacct(text: str) -> list[JobRecord]:
@@ -117,6 +124,39 @@ def parse_partitions(text: str) -> dict[str, dict[str, str]]:
     return {fields["PartitionName"]: fields for fields in lines if "PartitionName" in fields}
 
 
+@dataclass(frozen=True)
+class NodeShape:
+    """What a node has, whatever state it is in.
+
+    Args:
+        partition: a partition that it is in.
+        is_default: whether jobs that name no partition go there.
+        cpus: its CPUs.
+        memory_mib: its memory.
+        gpus: type -> how many; "" for those without a type.
+    """
+
+    partition: str
+    is_default: bool
+    cpus: int
+    memory_mib: int
+    gpus: Mapping[str, int]
+
+    def has(self, *, cpus: int, memory_mib: int, gpus: int, gpu_type: str) -> bool:
+        """Whether it is large enough."""
+        devices = self.gpus.get(gpu_type, 0) if gpu_type else sum(self.gpus.values())
+        return self.cpus >= cpus and self.memory_mib >= memory_mib and devices >= gpus
+
+
+NODE_FORMAT = "%P|%c|%m|%G"
+
+
+def parse_nodes(text: str) -> list[NodeShape]:
+    """The nodes that `sinfo --Node --noheader --format=NODE_FORMAT` printed, each once for every partition it is in."""
+    rows = (line.strip().split("|") for line in text.splitlines())
+    return [_node(*row) for row in rows if len(row) == NODE_FORMAT.count("|") + 1]
+
+
 def seconds_of_limit(text: str) -> float | None:
     """A time limit such as `1-12:00:00`, `30:00` or `UNLIMITED`, in seconds; None for no limit."""
     days, _, clock = text.rpartition("-")
@@ -127,47 +167,48 @@ def seconds_of_limit(text: str) -> float | None:
     return int(days or 0) * 86400.0 + hours * 3600 + minutes * 60 + seconds
 
 
-def _record(job: Mapping[str, Any]) -> JobRecord:
-    state = _state(job.get("job_state"))
-    code, signal = _exit(job.get("exit_code"))
-    array_id, index = _number(job.get("array_job_id")), _optional_number(job.get("array_task_id"))
+def _node(partition: str, cpus: str, memory_mib: str, gres: str) -> NodeShape:
+    gpus: dict[str, int] = {}
+    for kind, count in _GPU.findall(gres):  # gpu:2, gpu:a100:4(S:0-1)
+        gpus[kind] = gpus.get(kind, 0) + int(count)
+    is_default = partition.endswith("*")
+    return NodeShape(partition.rstrip("*"), is_default, _leading_number(cpus), _leading_number(memory_mib), gpus)
+
+
+def _leading_number(text: str) -> int:
+    found = re.match(r"\d+", text)  # newer versions may put a "+" behind it
+    return int(found[0]) if found else 0
+
+
+def _record(
+    job_id: str,
+    index: str,
+    state: str,
+    reason: str,
+    status: str,
+    restarts: str,
+    started: str,
+    ended: str,
+    name: str,
+    comment: str,
+) -> JobRecord:
     is_over = state in ENDED
-    reason = str(job.get("state_reason") or "")
+    wait_status = int(status) if status.isdigit() else 0
     return JobRecord(
-        job_id=str(array_id or _number(job.get("job_id"))),
-        array_index=index if array_id else None,
+        job_id=job_id,
+        array_index=int(index) if index.isdigit() else None,  # "N/A", or "2-7%2" of tasks that wait
         state=state,
         reason="" if reason == "None" else reason,
-        exit_code=code if is_over else None,
-        signal=signal if is_over else 0,
-        restarts=_number(job.get("restart_cnt")),
-        started=float(_number(job.get("start_time"))) if state != "PENDING" else 0.0,
-        ended=float(_number(job.get("end_time"))) if is_over else 0.0,
-        name=str(job.get("name") or ""),
-        comment=str(job.get("comment") or ""),
-        user=str(job.get("user_name") or ""),
+        # What is there before a job is over is of the attempt before, and the end that is expected.
+        exit_code=wait_status >> 8 if is_over else None,
+        signal=wait_status & 127 if is_over else 0,
+        restarts=int(restarts) if restarts.isdigit() else 0,
+        started=_seconds(started) if state != "PENDING" else 0.0,
+        ended=_seconds(ended) if is_over else 0.0,
+        name=name,
+        comment=comment.removesuffix(_END).rstrip(),
     )
 
 
-def _state(value: Any) -> str:
-    words = [str(word) for word in value] if isinstance(value, list) else [str(value or "UNKNOWN")]
-    return next((flag for flag in _FLAGS if flag in words), words[0] if words else "UNKNOWN")
-
-
-def _number(value: Any) -> int:
-    return _optional_number(value) or 0
-
-
-def _optional_number(value: Any) -> int | None:
-    if isinstance(value, Mapping):
-        return int(value.get("number") or 0) if value.get("set", True) else None
-    return int(value) if isinstance(value, int | float) else None
-
-
-def _exit(value: Any) -> tuple[int, int]:
-    """(exit code, number of the signal)."""
-    if isinstance(value, Mapping):
-        signal = value.get("signal") or {}
-        return _number(value.get("return_code")), _number(signal.get("id", signal.get("signal_id")))
-    status = _number(value)
-    return status >> 8, status & 127
+def _seconds(text: str) -> float:
+    return float(text) if text.isdigit() else 0.0

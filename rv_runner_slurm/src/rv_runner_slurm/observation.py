@@ -114,7 +114,7 @@ def _waiting(record: JobRecord) -> Observation:
     reason = record.reason
     if reason == "JobHeldUser":
         return Observation("submitted", "is held; scontrol release lets it start")
-    words = _WAITS.get(reason, f"waits: {reason}" if reason else "")
+    words = _WAITS.get(reason.partition(",")[0], f"waits: {reason}" if reason else "")
     if reason.startswith(_LIMITS):
         words = f"waits: a limit of your account or queue is reached ({reason})"
     if record.restarts:

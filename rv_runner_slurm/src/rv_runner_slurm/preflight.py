@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rv_core import Finding, Plan
 from rv_runner_slurm import client
-from rv_runner_slurm.job_records import parse_partitions, seconds_of_limit
+from rv_runner_slurm.job_records import NodeShape, parse_partitions, seconds_of_limit
 from rv_runner_slurm.job_settings import JobSettings, job_settings, unknown_tables
 from rv_runner_slurm.settings import SlurmSettings
 from rv_runner_slurm.submission import JobRequest
@@ -51,11 +51,11 @@ def cluster_findings(plan: Plan, settings: SlurmSettings, requests: Sequence[Job
         yield from (finding for finding in found if finding not in wrong)
         wrong.update(found)
     if not wrong:
-        yield from _refusals(requests)
+        yield from _refusals(requests, settings)
 
 
 def _partition_findings(own: JobSettings, there: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
-    names = [name.strip() for name in own.partition.split(",") if name.strip()]
+    names = _names(own.partition)
     for name in names:
         if name not in there:
             near = _nearest(name, there)
@@ -72,7 +72,7 @@ def _partition_findings(own: JobSettings, there: Mapping[str, Mapping[str, str]]
         yield Finding(own.partition_setting, what, "lower time_limit_s, or choose another partition")
 
 
-def _refusals(requests: Sequence[JobRequest]) -> Iterator[Finding]:
+def _refusals(requests: Sequence[JobRequest], settings: SlurmSettings) -> Iterator[Finding]:
     """What sbatch itself would say: accounts, qualities of service, limits, resources that no node has."""
     said: dict[tuple[str, ...], str] = {}
     for request in requests:
@@ -80,13 +80,30 @@ def _refusals(requests: Sequence[JobRequest]) -> Iterator[Finding]:
         if options not in said:
             said[options] = client.refusal(options, request.script)
         if said[options]:
-            asked = [option for option in options if option.startswith(_ASKS)]
-            fix = f"it was asked for with {' '.join(asked)}"
-            if any(option.startswith("--gres=") for option in asked):
-                fix += f"; on a cluster without GPUs set slurm.commands.{request.job.command}.gpus = 0"
-            yield Finding(request.key, f"Slurm refuses its job: {said[options]}", fix)
+            yield _refusal(request, said[options], job_settings(request.job, settings))
 
 
+def _refusal(request: JobRequest, said: str, own: JobSettings) -> Finding:
+    """A warning where some node is large enough: it is down or drained at the moment, and the job would wait for it."""
+    asked = [option for option in request.options if option.startswith(_ASKS)]
+    if _NO_NODE in said and any(_fits(own, node) for node in client.nodes()):
+        what = "no node that is up can run its job at the moment, which will wait"
+        return Finding(request.key, what, "sinfo -R tells why nodes are down", "warning")
+    fix = f"it was asked for with {' '.join(asked)}"
+    if own.gpus:
+        fix += f"; on a cluster without GPUs set slurm.commands.{request.job.command}.gpus = 0"
+    return Finding(request.key, f"Slurm refuses its job: {said}", fix)
+
+
+def _fits(own: JobSettings, node: NodeShape) -> bool:
+    is_asked = node.partition in _names(own.partition) if own.partition else node.is_default
+    return is_asked and node.has(
+        cpus=own.cpus or 1, memory_mib=own.memory_mib or 0, gpus=own.gpus, gpu_type=own.gpu_type
+    )
+
+
+#: What sbatch --test-only says of a job that no node can run, be they too small, down or drained.
+_NO_NODE = "Requested node configuration is not available"
 #: Options that differ between requests that ask for the same.
 _PER_REQUEST = ("--job-name=", "--comment=", "--output=", "--array=")
 #: Options that a refusal is most likely about.
@@ -101,6 +118,10 @@ _ASKS = (
     "--time",
     "--ntasks",
 )
+
+
+def _names(partition: str) -> list[str]:
+    return [name.strip() for name in partition.split(",") if name.strip()]
 
 
 def _nearest(name: str, known: Iterable[str]) -> str | None:
