@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -70,12 +72,47 @@ class Site:
         return {"PYTHONPATH": path, **more}
 
 
+def _pip_installed(site: Site, folder: Path) -> Site:
+    """The same distributions as wheels that pip has installed into an empty folder."""
+    wheels = [_wheel(site.folder, info, folder) for info in sorted(site.folder.glob("*.dist-info"))]
+    argv = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--target", folder / "installed"]
+    subprocess.run([*argv, *wheels], check=True, capture_output=True, text=True)
+    return Site(folder / "installed")
+
+
+def _wheel(sources: Path, info: Path, folder: Path) -> Path:
+    name = info.name.removesuffix(".dist-info")
+    path = folder / f"{name}-py3-none-any.whl"
+    (info / "WHEEL").write_text("Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+    package = sources / name.rpartition("-")[0]
+    files = [file for top in (package, info) for file in sorted(top.rglob("*")) if file.is_file()]
+    names = [file.relative_to(sources).as_posix() for file in files]
+    with zipfile.ZipFile(path, "w") as wheel:
+        for file, inside in zip(files, names, strict=True):
+            wheel.write(file, inside)
+        record = f"{info.name}/RECORD"
+        wheel.writestr(record, "".join(f"{inside},,\n" for inside in (*names, record)))
+    return path
+
+
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     """A folder for distributions, which only processes with `env=site.environ()` see."""
     folder = tmp_path / "site"
     folder.mkdir()
     return Site(folder)
+
+
+@pytest.fixture(scope="module")
+def pip_installed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Callable[[Site], object]], Site]:
+    """`pip_installed(write)`: the distributions that `write(site)` writes, as wheels that pip has installed."""
+
+    def install(write: Callable[[Site], object]) -> Site:
+        site = Site(tmp_path_factory.mktemp("sources"))
+        write(site)
+        return _pip_installed(site, tmp_path_factory.mktemp("wheels"))
+
+    return install
 
 
 @pytest.fixture

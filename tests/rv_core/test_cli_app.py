@@ -225,14 +225,14 @@ def test_a_broken_plugin_is_one_line_on_stderr_where_it_matters(call: Call, extr
         assert call(*words)[2] == ""
 
 
-def test_several_problems_are_still_one_line(call: Call, extra: Site) -> None:
+def test_several_problems_are_a_headline_and_a_line_each(call: Call, extra: Site) -> None:
     for name in ("rv-bad", "rv-worse"):
         extra.install(name, "raise ValueError('a\\nb')\n")
     _, _, err = call("say", "a")
-    assert len(err.splitlines()) == 1
-    assert err.startswith(
-        "warning: 2 problems with plugins: plugin 'rv_bad' (rv-bad 1.0): cannot be loaded: ValueError"
-    )
+    headline, first, second = err.splitlines()
+    assert headline == "warning: 2 problems with plugins; see rv plugins list"
+    assert first.startswith("  plugin 'rv_bad' (rv-bad 1.0): cannot be loaded: ValueError")
+    assert second.startswith("  plugin 'rv_worse' (rv-worse 1.0): cannot be loaded: ValueError")
 
 
 @pytest.mark.parametrize("words", [["plugins", "list"], ["status", "out"], ["--help"], ["-q", "say", "a"]])

@@ -5,7 +5,8 @@ with `@rv_core.hookimpl`. Declaring hooks (`rv_runners`, `rv_pipelines`, `rv_com
 per process, in no promised order; they must be pure and must import nothing heavy. One that raises, or returns
 anything else than a list of what it declares, makes its plugin a broken one: `rv plugins` shows why, and all others
 work. Lifecycle hooks are called while a run is on, one plugin at a time; one that raises, or takes more than a second,
-becomes an event in the log (`hook_failed`) and never a failure. A hook may leave out arguments that it does not need.
+becomes a warning and an event in the log (`hook_failed`) and never a failure. A hook may leave out arguments that it
+does not need.
 """
 
 from __future__ import annotations

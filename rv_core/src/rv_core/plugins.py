@@ -170,10 +170,11 @@ class Plugins:
         return [*broken, *clashes, *unknown]
 
     def warning(self) -> str:
-        """What is wrong in one line, or ""."""
+        """What is wrong: a line for a single problem, a headline and a line each for several, "" for none."""
         findings = self.findings()
         if len(findings) > 1:
-            return f"{len(findings)} problems with plugins: {'; '.join(map(_short, findings))}; see rv plugins list"
+            lines = (f"  {_short(finding)}" for finding in findings)
+            return "\n".join([f"{len(findings)} problems with plugins; see rv plugins list", *lines])
         return str(findings[0]) if findings else ""
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -209,7 +210,7 @@ def execute(prepared: PreparedRun, show: Any) -> int:
     Args:
         prepared: the run.
         show: what prints: has `display(prepared, run_dir)`, `wait(prepared)`, `outcome(prepared, outcome)`,
-            `submitted(prepared)` and `interrupted(prepared, goes_on=…)`.
+            `submitted(prepared)`, `hook_failed(text)` and `interrupted(prepared, goes_on=…)`.
 
     Returns:
         The exit code of `rv run`.
@@ -262,7 +263,8 @@ def _run(prepared: PreparedRun, show: Any) -> tuple[int, bool]:
             # The tasks of a detached run are its engine's, also where the engine runs them on this machine.
             of_run = "" if context.capabilities.detaches else prepared.run_id
             stack.enter_context(stop_on_signals(of_run, grace_s=context.grace_s))
-        _tell(plugins, writers, "rv_plan_created", run_id=prepared.run_id, plan=prepared.run_plan.to_json())
+        tell = partial(_tell, plugins, writers, show)
+        tell("rv_plan_created", run_id=prepared.run_id, plan=prepared.run_plan.to_json())
         with show.display(prepared, context.run_dir):
             prepared.runner.run(prepared.run_plan.plan, context)
         if context.capabilities.detaches:
@@ -278,7 +280,7 @@ def _run(prepared: PreparedRun, show: Any) -> tuple[int, bool]:
                 writer.write("cancelled", reason=cancelled)
             else:
                 writer.write("run_finished", succeeded=outcome.succeeded, **summary)
-        _tell(plugins, writers, "rv_run_finished", run_id=prepared.run_id, succeeded=outcome.succeeded, summary=summary)
+        tell("rv_run_finished", run_id=prepared.run_id, succeeded=outcome.succeeded, summary=summary)
     show.outcome(prepared, outcome)
     return (EXIT_DONE if outcome.succeeded else EXIT_FAILED), False
 
@@ -326,8 +328,9 @@ def _in_process_tasks(prepared: PreparedRun) -> Any:
     )
 
 
-def _tell(plugins: Any, writers: Sequence[EventWriter], hook: str, **arguments: Any) -> None:
+def _tell(plugins: Any, writers: Sequence[EventWriter], show: Any, hook: str, **arguments: Any) -> None:
     for failure in plugins.call(hook, **arguments):
+        show.hook_failed(str(failure))
         for writer in writers:
             writer.write("hook_failed", hook=hook, reason=str(failure))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -16,11 +17,15 @@ import pytest
 
 
 class Receiver(BaseHTTPRequestHandler):
-    """Keeps what is posted to `/ok/…` and refuses the rest."""
+    """Keeps what is posted to `/ok/…`, answers `/slow/…` when the test is over, and refuses the rest."""
 
     messages: list[dict[str, Any]]
+    is_over: threading.Event
 
     def do_POST(self) -> None:
+        if self.path.startswith("/slow/"):
+            self.is_over.wait(60)
+            return
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path.startswith("/ok/"):
             self.messages.append(json.loads(body))
@@ -33,11 +38,12 @@ class Receiver(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    handler = type("Handler", (Receiver,), {"messages": []})
+    handler = type("Handler", (Receiver,), {"messages": [], "is_over": threading.Event()})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as receiver:
         thread = threading.Thread(target=receiver.serve_forever, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{receiver.server_address[1]}", handler.messages
+        handler.is_over.set()
         receiver.shutdown()
         thread.join()
 
@@ -73,11 +79,31 @@ def test_a_server_that_refuses_is_an_event_and_no_failure(
     server: tuple[str, list[dict[str, Any]]], tmp_path: Path
 ) -> None:
     url, messages = server
-    assert run_hello(tmp_path, f"{url}/other/secret-token").returncode == 0
+    expect_event(tmp_path, f"{url}/other/secret-token", "the message was refused: 500")
     assert messages == []
-    (event,) = [event for event in events_of(tmp_path) if event["event"] == "hook_failed"]
-    assert "the message was refused: 500" in event["reason"]
-    assert "secret-token" not in json.dumps(events_of(tmp_path))
+
+
+def test_a_server_that_is_slow_is_an_event_and_no_failure(
+    server: tuple[str, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    expect_event(tmp_path, f"{server[0]}/slow/secret-token", "the message could not be posted: TimeoutError")
+
+
+def test_a_server_that_is_down_is_an_event_and_no_failure(tmp_path: Path) -> None:
+    with socket.socket() as unused:  # bound, so that nobody else gets the port; not listening
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/secret-token"
+        expect_event(tmp_path, url, "the message could not be posted: URLError")
+
+
+def expect_event(root: Path, url: str, reason: str) -> None:
+    """A run ends well, warns of what went wrong and writes it to its events; the token is nowhere."""
+    done = run_hello(root, url)
+    assert done.returncode == 0, done.stderr
+    (event,) = [event for event in events_of(root) if event["event"] == "hook_failed"]
+    assert reason in event["reason"]
+    assert f"warning: {event['reason']}" in done.stderr
+    assert "secret-token" not in json.dumps(events_of(root)) + done.stdout + done.stderr
 
 
 def test_without_a_url_nothing_happens(tmp_path: Path) -> None:

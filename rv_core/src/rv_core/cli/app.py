@@ -92,7 +92,7 @@ def _run(words: list[str]) -> int:
 
 
 def _warn_of_plugins(words: list[str]) -> None:
-    """One line for everything that is wrong with plugins, for verbs that may miss something by it."""
+    """Everything that is wrong with plugins, for verbs that may miss something by it."""
     from rv_core.plugin_discovery import is_strict
     from rv_core.plugins import plugin_manager
 

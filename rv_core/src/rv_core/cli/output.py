@@ -62,8 +62,9 @@ def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def warn(text: str) -> None:
-    """Print one line of warning on stderr."""
-    print(f"warning: {printable(redact(text))}", file=sys.stderr)
+    """Print a warning on stderr."""
+    lines = map(printable, redact(text).split("\n"))
+    print("warning:", "\n".join(lines), file=sys.stderr)
 
 
 def print_error(text: str) -> None:

@@ -278,6 +278,13 @@ class Show:
         if not (prepared.options.wait and self._is_quiet):
             print(f"submitted run {prepared.run_id}; watch it with: rv status {root} --watch", flush=True)
 
+    def hook_failed(self, text: str) -> None:
+        """A lifecycle hook of a plugin raised or took too long."""
+        from rv_core.cli.output import warn
+
+        if not self._is_quiet:
+            warn(f"{text}; the run does not depend on it")
+
     def interrupted(self, prepared: Any, *, goes_on: bool) -> None:
         """INT or TERM ended the run, or only the waiting for it."""
         if goes_on:
