@@ -91,9 +91,10 @@ class SlurmCluster:
 
     def kill_node(self, name: str) -> None:
         """Kill a node's daemon, its steps and their processes at once, as a machine dies. Nobody is told."""
-        keeper = self._keepers.pop(name)
-        keeper.terminate()
-        keeper.wait()
+        keeper = self._keepers.pop(name, None)
+        if keeper is not None:
+            keeper.terminate()
+            keeper.wait()
 
     def start_node(self, name: str) -> None:
         """Bring a killed node back, empty, and wait until it is idle."""
@@ -101,8 +102,10 @@ class SlurmCluster:
         self._wait_until_idle(name)
 
     def node_state(self, name: str) -> str:
-        """What `sinfo` says of a node: idle, mixed, allocated, down; with `*` where it does not answer."""
-        return self.run("sinfo", "-h", "-N", "-p", "cpu", "-n", name, "-o", "%T").stdout.strip()
+        """What `scontrol` says of a node: IDLE, MIXED, ALLOCATED, DOWN, with flags behind it, as DOWN*."""
+        # sinfo says "mixed" of an idle node for a long time after the controller was started again
+        fields = self.run("scontrol", "-o", "show", "node", name).stdout.split()
+        return next((field.removeprefix("State=") for field in fields if field.startswith("State=")), "")
 
     def stop_controller(self) -> None:
         """End slurmctld as an administrator does: its state is saved, jobs run on, nobody answers."""
@@ -218,7 +221,7 @@ class SlurmCluster:
             )
 
     def _wait_until_idle(self, node: str) -> None:
-        self._wait_for_daemon(node, lambda: self.node_state(node) == "idle")
+        self._wait_for_daemon(node, lambda: self.node_state(node) == "IDLE")
 
     def _wait_for_daemon(self, name: str, is_ready: Callable[[], object]) -> None:
         keeper = self._keepers[name]
