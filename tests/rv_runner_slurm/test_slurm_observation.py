@@ -94,3 +94,8 @@ def test_a_state_that_nobody_knows_is_unknown_and_never_done() -> None:
 def test_a_forgotten_job_is_what_its_script_wrote_down_or_lost() -> None:
     assert [of_exit_code(code).state for code in (0, 1, 75, 143)] == ["done", "failed", "stopped", "failed"]
     assert (forgotten("7_2").state, forgotten("7_2").native_id) == ("lost", "7_2")
+
+
+def test_a_forgotten_job_whose_requirements_failed_did_not_start() -> None:
+    seen = forgotten("7", failed_before=["p.chip"])
+    assert (seen.state, seen.reason) == ("cancelled", "did not start: p.chip did not end well")

@@ -87,16 +87,16 @@ def test_lines_that_are_no_jobs_are_passed_over(text: str) -> None:
 
 def test_accounting_is_read_without_steps_and_words_behind_states() -> None:
     text = """\
-7|TIMEOUT|0:0|0
-7.batch|CANCELLED|0:15|
-8_3|CANCELLED by 1000|0:9|2
-8_[4-9]|PENDING|0:0|0
-9|FAILED|3:0|0
-10|RUNNING|0:0|0
+7|TIMEOUT|0:0
+7.batch|CANCELLED|0:15
+8_3|CANCELLED by 1000|0:9
+8_[4-9]|PENDING|0:0
+9|FAILED|3:0
+10|RUNNING|0:0
 """
     assert parse_sacct(text) == [
         JobRecord("7", None, "TIMEOUT", exit_code=0),
-        JobRecord("8", 3, "CANCELLED", exit_code=0, signal=9, restarts=2),
+        JobRecord("8", 3, "CANCELLED", exit_code=0, signal=9),
         JobRecord("9", None, "FAILED", exit_code=3),
         JobRecord("10", None, "RUNNING"),
     ]

@@ -156,7 +156,7 @@ def test_while_all_nodes_are_drained_a_run_is_submitted_and_waits_with_a_warning
         done = rv("run", "slurm", MODULE, "-a", "root_uri", tmp_path / "out")
         assert done.returncode == 0, done.stderr
         assert "no node that is up can run its job at the moment, which will wait; sinfo -R" in done.stderr
-        assert "DRAINED" in status(tmp_path / "out")["tasks"]["counting.note"]["reason"]
+        slurm.wait_until(lambda: "DRAINED" in status(tmp_path / "out")["tasks"]["counting.note"]["reason"], 20)
     finally:
         for name in ("n1", "n2"):
             slurm.run("scontrol", "update", f"NodeName={name}", "State=RESUME")

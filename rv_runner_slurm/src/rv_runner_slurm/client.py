@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from rv_core import RunnerError
 from rv_runner_slurm.job_records import (
     NODE_FORMAT,
+    SACCT_FORMAT,
     SQUEUE_ENVIRON,
     SQUEUE_FORMAT,
     JobRecord,
@@ -112,7 +113,7 @@ def own_jobs() -> list[JobRecord]:
 def accounted_jobs(ids: Iterable[str]) -> list[JobRecord]:
     """What the accounting of the cluster knows of some jobs; nothing where there is no accounting."""
     found = []
-    words = ["sacct", "--parsable2", "--noheader", "--allocations", "--format=JobID,State,ExitCode,Restarts"]
+    words = ["sacct", "--parsable2", "--noheader", "--allocations", f"--format={SACCT_FORMAT}"]
     try:
         for chunk in _chunks(ids):
             found += parse_sacct(_ask([*words, f"--jobs={','.join(chunk)}"]))

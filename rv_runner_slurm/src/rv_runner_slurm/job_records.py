@@ -89,13 +89,16 @@ def parse_squeue(text: str) -> list[JobRecord]:
     return [_record(*(word.strip() for word in row)) for row in rows if len(row) == len(_COLUMNS)]
 
 
+SACCT_FORMAT = "JobID,State,ExitCode"
+
+
 def parse_sacct(text: str) -> list[JobRecord]:
-    """The jobs that `sacct --parsable2 --noheader --format=JobID,State,ExitCode,Restarts` printed, steps left out."""
+    """The jobs that `sacct --parsable2 --noheader --format=SACCT_FORMAT` printed, steps left out."""
     records = []
     for line in text.splitlines():
         fields = line.split("|")
         job = _ACCOUNTED.fullmatch(fields[0])
-        if job is None or len(fields) < 4:
+        if job is None or len(fields) < 3:
             continue  # a step, or the tasks of an array that wait
         code, _, signal = fields[2].partition(":")
         state = fields[1].split(" ")[0]  # CANCELLED by 1000
@@ -106,7 +109,6 @@ def parse_sacct(text: str) -> list[JobRecord]:
                 state=state,
                 exit_code=int(code or 0) if state in ENDED else None,
                 signal=int(signal or 0),
-                restarts=int(fields[3] or 0),
             )
         )
     return records

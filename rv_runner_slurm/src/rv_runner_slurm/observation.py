@@ -71,9 +71,8 @@ def observe(record: JobRecord, *, failed_before: Sequence[str] = (), run_dir: st
     seen = _STATES.get(record.state, Observation("unknown", f"Slurm says {record.state}"))
     if record.state == "PENDING":
         seen = _waiting(record)
-    elif record.state == "CANCELLED" and record.reason.startswith("Dependency"):
-        names = ", ".join(failed_before) or "a job that it requires"
-        seen = replace(seen, reason=f"did not start: {names} did not end well")
+    elif record.state == "CANCELLED" and (record.reason.startswith("Dependency") or failed_before):
+        seen = _not_started(failed_before)
     elif record.state == "FAILED":
         seen = _failed(record, run_dir)
     elif record.state == "COMPLETED":
@@ -94,8 +93,15 @@ def of_exit_code(exit_code: int) -> Observation:
     return _failed(JobRecord("", None, "FAILED", exit_code=exit_code), "")
 
 
-def forgotten(native_id: str) -> Observation:
-    """What is to be said of a job that Slurm does not know and that left no exit code."""
+def forgotten(native_id: str, *, failed_before: Sequence[str] = ()) -> Observation:
+    """What is to be said of a job that Slurm does not know and that left no exit code.
+
+    Args:
+        native_id: its id.
+        failed_before: ids of the jobs that it requires and that did not end well.
+    """
+    if failed_before:
+        return replace(_not_started(failed_before), native_id=native_id)
     reason = "Slurm has forgotten this job, and it left no exit code: cancelled, out of time, or its node failed"
     return Observation("lost", reason, native_id=native_id)
 
@@ -108,6 +114,11 @@ def never_submitted() -> Observation:
 def native_id(record: JobRecord) -> str:
     """The id as Slurm's programs take it."""
     return record.job_id if record.array_index is None else f"{record.job_id}_{record.array_index}"
+
+
+def _not_started(failed_before: Sequence[str]) -> Observation:
+    names = ", ".join(failed_before) or "a job that it requires"
+    return Observation("cancelled", f"did not start: {names} did not end well")
 
 
 def _waiting(record: JobRecord) -> Observation:

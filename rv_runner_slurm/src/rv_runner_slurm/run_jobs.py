@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rv_core import Job, Observation, RunnerError, RunRecord
@@ -17,6 +17,8 @@ FOLDER = "slurm"
 #: What jobs that are cancelled may take to end: Slurm kills them after KillWait, 30 s by default.
 _END_S = 120.0
 _POLL_S = 0.2
+#: States of a task after which nothing that requires its job can start.
+_BAD = ("failed", "stopped", "cancelled", "lost")
 
 
 @dataclass(frozen=True)
@@ -70,24 +72,31 @@ class RunJobs:
         if SubmittingFile(self._folder).is_cut_short(self._run.created):
             return {task.id: observation.never_submitted() for job in self._jobs for task in job.tasks}
         places = dict(self._places())
-        records = _by_place(client.jobs(place.job_id for place in places.values()))
-        found, forgotten = {}, {}
+        known = self._known(places)
+        found: dict[str, Observation] = {}
         bad: set[str] = set()
         for job in self._jobs:
             failed = [name for name in job.requires if name in bad]
             for task in job.tasks:
-                if task.id not in places:
-                    continue  # is just being submitted
-                place = places[task.id]
-                record = records.get((place.job_id, place.array_index)) or records.get((place.job_id, None))
-                if record is None:
-                    forgotten[task.id] = place
-                    continue
-                seen = observation.observe(record, failed_before=failed, run_dir=str(self._run.run_dir))
-                found[task.id] = seen
-                if seen.state in ("failed", "stopped", "cancelled"):
-                    bad.add(job.id)
-        return {**found, **_of_forgotten(forgotten)}
+                if task.id in places:  # else it is just being submitted
+                    found[task.id] = self._observe_task(places[task.id], known.get(task.id), failed)
+                    if found[task.id].state in _BAD:
+                        bad.add(job.id)
+        return found
+
+    def _known(self, places: Mapping[str, TaskPlace]) -> dict[str, JobRecord]:
+        """Task id -> what Slurm knows of it; its accounting is asked for what left no exit code either."""
+        known = _by_task(places, client.jobs(place.job_id for place in places.values()))
+        silent = {task: place for task, place in places.items() if task not in known and place.exit_code() is None}
+        return {**known, **_by_task(silent, client.accounted_jobs(place.job_id for place in silent.values()))}
+
+    def _observe_task(self, place: TaskPlace, record: JobRecord | None, failed: Sequence[str]) -> Observation:
+        if record is not None:
+            return observation.observe(record, failed_before=failed, run_dir=str(self._run.run_dir))
+        code = place.exit_code()
+        if code is not None:
+            return observation.of_exit_code(code)
+        return observation.forgotten(place.native_id, failed_before=failed)
 
     def _places(self) -> Iterator[tuple[str, TaskPlace]]:
         """(task id, where it is) of every task that was submitted."""
@@ -170,22 +179,12 @@ def unrecorded_jobs(run_id: str, ids: Mapping[str, str]) -> list[str]:
     return [r.job_id for r in client.own_jobs() if r.name.startswith(prefix) and r.job_id not in ids.values()]
 
 
-def _by_place(records: Iterable[JobRecord]) -> dict[tuple[str, int | None], JobRecord]:
-    """(job id, array index) -> record; index None is also that of all tasks of an array that wait."""
-    return {(record.job_id, record.array_index): record for record in records}
-
-
-def _of_forgotten(places: Mapping[str, TaskPlace]) -> dict[str, Observation]:
+def _by_task(places: Mapping[str, TaskPlace], records: Iterable[JobRecord]) -> dict[str, JobRecord]:
+    by_place = {(record.job_id, record.array_index): record for record in records}
     found = {}
-    unknown = {}
     for task, place in places.items():
-        code = place.exit_code()
-        if code is None:
-            unknown[task] = place
-        else:
-            found[task] = observation.of_exit_code(code)
-    accounted = _by_place(client.accounted_jobs(place.job_id for place in unknown.values())) if unknown else {}
-    for task, place in unknown.items():
-        record = accounted.get((place.job_id, place.array_index))
-        found[task] = observation.observe(record) if record else observation.forgotten(place.native_id)
+        # The tasks of an array that wait share a record.
+        record = by_place.get((place.job_id, place.array_index)) or by_place.get((place.job_id, None))
+        if record is not None:
+            found[task] = record
     return found
