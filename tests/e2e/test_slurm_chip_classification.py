@@ -67,6 +67,14 @@ def test_slurm_gives_the_same_results_as_this_machine(
 
 
 @pytest.mark.slow
+def test_the_demo_waits_for_the_cluster_and_shows_the_results(slurm: SlurmCluster, rv: RvCli, tmp_path: Path) -> None:
+    done = rv("demo", tmp_path / "demo", "--runner", "slurm", "--num-epochs", "1", timeout_s=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(slurm.jobs()) >= 6
+    assert f"Results are in {tmp_path / 'demo' / 'results'}" in done.stdout
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_node_that_dies_while_it_trains_changes_nothing_in_the_results(
     start_slurm: Callable[..., SlurmCluster], rv: RvCli, scenes: Path, tmp_path: Path

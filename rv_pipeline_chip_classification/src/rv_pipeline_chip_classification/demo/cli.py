@@ -50,6 +50,8 @@ def demo(
     root = folder / "results"
     _write_module(module, data_set, root, num_epochs)
     command = ["rv", "run", runner, str(module), "--splits", str(splits)]
+    if runner not in ("inprocess", "local"):
+        command.append("--wait")  # others may only submit, and the results are to be shown
     typer.echo(f"$ {shlex.join(command)}", color=None)
     sys.stdout.flush()
     code = subprocess.run([sys.executable, "-m", "rv_core", *command[1:]], check=False).returncode
