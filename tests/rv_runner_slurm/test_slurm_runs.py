@@ -108,6 +108,31 @@ def test_a_failure_stops_what_depends_on_it_and_the_same_command_does_the_rest(
     assert status(root)["state"] == "done"
 
 
+def test_a_training_whose_node_others_want_saves_its_state_and_goes_on_afterwards(
+    start_slurm: Callable[..., SlurmCluster], rv: RvCli, status: Status, tmp_path: Path
+) -> None:
+    preemption = {
+        "PreemptType": "preempt/partition_prio",
+        "PreemptMode": "REQUEUE",
+        "PartitionName": "urgent Nodes=ALL PriorityTier=10 PreemptMode=OFF",
+    }
+    slurm = start_slurm(num_nodes=1, conf=preemption)
+    root = tmp_path / "out"
+    submit(rv, root, pace_s=0.2)
+
+    def counts() -> bool:
+        return any(job["name"].endswith("count") and job["job_state"] == "RUNNING" for job in slurm.jobs())
+
+    slurm.wait_until(counts, 60)
+    urgent = slurm.submit("#!/bin/sh\nsleep 1\n", "--partition=urgent", "--exclusive")
+    slurm.wait_for_state(urgent, "COMPLETED")
+    wait_for_end(slurm)
+    done, begun = (root / "count" / "done").read_text().split(", begun at ")
+    assert (done, int(begun) > 0) == ("20", True)
+    assert status(root)["tasks"]["counting.count"]["attempt"] == 2
+    assert status(root)["state"] == "done"
+
+
 def test_what_a_script_prints_is_in_the_logs_where_the_task_has_none(
     slurm: SlurmCluster, rv: RvCli, status: Status, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
