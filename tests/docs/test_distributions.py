@@ -18,7 +18,13 @@ def project_of(package: str) -> dict[str, Any]:
 
 
 def test_every_package_folder_is_seen() -> None:
-    assert {"rv_core", "rv_runner_local", "rv_runner_batch", "rv_runner_slurm", "rv_pipeline_chip_classification"} <= set(_PACKAGES)
+    assert {
+        "rv_core",
+        "rv_runner_local",
+        "rv_runner_batch",
+        "rv_runner_slurm",
+        "rv_pipeline_chip_classification",
+    } <= set(_PACKAGES)
 
 
 @pytest.mark.parametrize("package", _PACKAGES)
