@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import nullcontext
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from rv_core.errors import EXIT_ENVIRONMENT
-from rv_runner_batch.client import AwsError, BatchClient, explained
+from rv_runner_batch.client import AwsError, BatchClient, _give_up_connecting, explained
 
 if TYPE_CHECKING:
     from tests.rv_runner_batch.conftest import Cloud
@@ -18,6 +24,32 @@ pytestmark = pytest.mark.s3
 @pytest.fixture
 def client(cloud: Cloud) -> BatchClient:
     return BatchClient("us-east-1")
+
+
+class _Stranger(BaseHTTPRequestHandler):
+    """Answers everything with a page, as a proxy that wants a password does."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "6")
+        self.end_headers()
+        self.wfile.write(b"<html>")
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def stranger(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """AWS Batch is reached through somebody else."""
+    with HTTPServer(("127.0.0.1", 0), _Stranger) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL_BATCH", f"http://127.0.0.1:{server.server_port}")
+        yield
+        server.shutdown()
+        thread.join()
 
 
 def submit(cloud: Cloud, client: BatchClient, name: str, *command: str, **params: Any) -> str:
@@ -118,3 +150,44 @@ def test_a_region_is_needed_before_anything_is_asked(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("AWS_REGION", "eu-west-3")
     assert BatchClient().region == "eu-west-3"
     assert BatchClient("eu-west-1").region == "eu-west-1"
+
+
+def test_an_answer_of_somebody_else_is_no_connection() -> None:
+    from botocore.parsers import ResponseParserError
+
+    with pytest.raises(AwsError) as caught, explained("ec2:DescribeInstanceTypes"):
+        raise ResponseParserError("not well-formed")
+    assert "AWS cannot be reached: ec2:DescribeInstanceTypes" in caught.value.block.what
+    assert (caught.value.kind, "a proxy" in caught.value.block.why) == ("network", True)
+
+
+def test_a_submission_that_is_answered_without_an_id_is_an_error(stranger: None) -> None:
+    with pytest.raises(AwsError, match="AWS cannot be reached: batch:SubmitJob"):
+        BatchClient("us-east-1").submit({"jobName": "a", "jobQueue": "q", "jobDefinition": "d"})
+
+
+def test_who_only_looks_gives_up_soon_where_there_is_no_connection(
+    cloud: Cloud, client: BatchClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    monkeypatch.setenv("AWS_ENDPOINT_URL_BATCH", f"http://127.0.0.1:{port}")
+    sent: list[str] = []
+    client._client("batch").meta.events.register("before-send", lambda **_: sent.append("once"))
+    with pytest.raises(AwsError, match="AWS cannot be reached: batch:DescribeJobs"):
+        client.describe(["some-id"])
+    assert len(sent) == 4
+
+
+@pytest.mark.parametrize(
+    ("operation", "attempts", "gives_up"),
+    [("DescribeJobs", 3, False), ("DescribeJobs", 4, True), ("SubmitJob", 9, False), ("TerminateJob", 9, False)],
+)
+def test_who_submits_or_ends_jobs_is_patient(operation: str, attempts: int, *, gives_up: bool) -> None:
+    from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
+
+    error = EndpointConnectionError(endpoint_url="http://nowhere")
+    asked = SimpleNamespace(name=operation)
+    with pytest.raises(EndpointConnectionError) if gives_up else nullcontext():
+        _give_up_connecting(asked, attempts, caught_exception=error)
+    _give_up_connecting(asked, attempts, caught_exception=ReadTimeoutError(endpoint_url="http://nowhere"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -162,6 +163,25 @@ def test_a_submission_that_fails_halfway_leaves_nothing_running(
     for job in reversed(jobs):
         assert cloud.batch.wait_for_status(job["jobId"])["status"] == "FAILED"
     assert ".rv/active-run.json" not in cloud.keys(root), "the same command can be run again"
+
+
+@pytest.mark.parametrize("failing", [1, 3])
+def test_what_a_failed_submission_never_reached_does_not_count_as_going_on(
+    cloud: Cloud, rv_here: Rv, tmp_path: Path, failing: int
+) -> None:
+    (tmp_path / "twins.py").write_text(
+        "from rv_core.hello import HelloConfig\n"
+        "def get_configs(root_uri: str):\n"
+        "    return [HelloConfig(root_uri=f'{root_uri}/{n}', name=n, num_items=1) for n in ('one', 'two')]\n"
+    )
+    root = cloud.new_root()
+    cloud.batch.fail_submit_at(failing)
+    with cloud.batch.holding("SUBMITTED"):
+        assert rv_here("run", "batch", tmp_path / "twins.py", "-a", "root_uri", root)[0] == 1
+    code, out, _ = rv_here("status", f"{root}/one", "--watch")
+    assert (code, out.splitlines()[0].split()[-1]) == (0, "stopped"), out
+    assert "did not start: the run ended before" in out
+    assert "the same command goes on from here" in out
 
 
 def test_a_job_whose_first_submission_was_answered_with_an_error_of_the_service_is_there_once(

@@ -134,6 +134,11 @@ ANSWERS = {
         "cancelled",
         "cancelled by rv",
     ),
+    "withdrawn": (
+        failed(statusReason="the submission of its run failed"),
+        "cancelled",
+        "the submission of its run failed",
+    ),
     "never placed": (
         failed(statusReason="MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE"),
         "failed",

@@ -9,6 +9,7 @@ import pytest
 from rv_runner_batch.placement import (
     Shape,
     Wants,
+    environment_names,
     environment_problem,
     environments_of,
     misfit,
@@ -123,3 +124,8 @@ def test_environments_come_in_the_order_of_the_queue() -> None:
     known = {name: environment(name=name) for name in "ab"}
     found = environments_of({"computeEnvironmentOrder": order}, known)
     assert [entry["computeEnvironmentName"] for entry in found] == ["a", "b"]
+
+
+def test_a_queue_that_names_no_environments_is_no_error() -> None:
+    ordered = {"computeEnvironmentOrder": [{"order": 1, "computeEnvironment": "spot"}]}
+    assert environment_names([{"jobQueueName": "other-kind"}, ordered]) == ["spot"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -151,6 +152,14 @@ def test_requests_that_no_instance_can_hold_are_refused(
     )
 
 
+def test_a_gpu_job_that_is_only_too_large_is_told_to_ask_for_less(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RV_BATCH_CPUS", "5")
+    (line,) = [line for line in refused(2).splitlines() if "hello.gpu_task" in line]
+    assert "rv-gpu-spot has at most 4 vCPUs; ask for less" in line
+
+
 def test_shared_memory_is_compared_with_the_definition(
     refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +216,28 @@ def test_a_root_that_cannot_be_written_to_is_refused(refused: Callable[..., str]
     err = refused(2, root="s3://no-such-bucket/root")
     assert "hello.root_uri: s3://no-such-bucket/root cannot be written to: there is no such bucket" in err
     assert "1 problem found" in err
+
+
+def test_where_the_root_gives_no_plan_the_set_up_is_looked_at_all_the_same(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RV_BATCH_CPU_JOB_QUEUE", "nowhere")
+    monkeypatch.delenv("RV_BATCH_GPU_JOB_DEFINITION")
+    err = refused(2, root="s3://no-such-bucket/root")
+    assert "3 problems found" in err
+    for said in ("there is no such bucket", "'nowhere'", "batch.gpu_job_definition: is not set; needed for gpu_task"):
+        assert said in err
+
+
+def test_ec2_that_cannot_be_asked_keeps_nothing_back(
+    cloud: Cloud, rv_here: Rv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", f"http://127.0.0.1:{port}")
+    code, out, err = rv_here("check", HELLO, "--runner", "batch", "-a", "root_uri", cloud.new_root())
+    assert code == 0, err
+    assert "AWS cannot be reached: ec2:DescribeInstanceTypes, so what it tells was not checked" in out + err
 
 
 def test_checking_writes_nothing(cloud: Cloud, rv_here: Rv) -> None:

@@ -175,10 +175,16 @@ def _is_going_on(files: RunFiles, jobs: Sequence[JobStatus], seen: Sighting) -> 
     requires = {job["id"]: job.get("requires", ()) for job in files.plan["jobs"]}
     states = {job.job: job.state for job in jobs}
     return any(
-        task.state in ("running", "submitted") or (task.state == "waiting" and not _blocking(requires[job.job], states))
+        task.state in ("running", "submitted")
+        or (task.state == "waiting" and _may_start(task.task, seen) and not _blocking(requires[job.job], states))
         for job in jobs
         for task in job.tasks
     )
+
+
+def _may_start(task: str, seen: Sighting) -> bool:
+    """Whether a waiting task has been submitted or still may be: who submits has the root's marker until all is."""
+    return seen.marker is not None or task in seen.observed
 
 
 def _note(seen: Sighting) -> str:

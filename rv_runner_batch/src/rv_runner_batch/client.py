@@ -17,6 +17,9 @@ from rv_runner_batch import limits
 
 #: Calls are repeated up to ten times: the limit of SubmitJob, 50 a second, holds for a whole account and region.
 _MAX_CALLS = 10
+#: A laptop without a network should say so soon. What submits and ends jobs keeps trying, as half a run costs money.
+_MAX_CONNECTS = 4
+_PATIENT_OPERATIONS = ("SubmitJob", "TerminateJob")
 #: How many log lines a page holds is the service's business; this bounds what one task may print to a terminal.
 MAX_LOG_EVENTS = 100_000
 _CREDENTIAL_CODES = (
@@ -29,6 +32,7 @@ _CREDENTIAL_CODES = (
     "IncompleteSignature",
     "RequestExpired",
 )
+_LOOK_AT_NETWORK = "look at the network, and at AWS_ENDPOINT_URL if it is set"
 _DENIED_CODES = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403")
 
 
@@ -52,11 +56,14 @@ def explained(action: str) -> Iterator[None]:
         action: what was asked for, for instance "batch:SubmitJob".
     """
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
     except ClientError as error:
         raise _refusal(action, error.response.get("Error", {})) from error
+    except ResponseParserError as error:
+        raise _strange_answer(action) from error
     except BotoCoreError as error:
         raise _failure(action, error) from error
 
@@ -89,8 +96,12 @@ def _failure(action: str, error: Exception) -> AwsError:
         return AwsError("the AWS profile does not exist", kind="credentials", why=str(error), fix=fix)
     if name == "NoRegionError":
         return no_region()
-    fix = "look at the network, and at AWS_ENDPOINT_URL if it is set"
-    return AwsError(f"AWS cannot be reached: {action}", kind="network", why=str(error), fix=fix)
+    return AwsError(f"AWS cannot be reached: {action}", kind="network", why=str(error), fix=_LOOK_AT_NETWORK)
+
+
+def _strange_answer(action: str) -> AwsError:
+    why = "what answered is not AWS, or not this service: a proxy, perhaps"
+    return AwsError(f"AWS cannot be reached: {action}", kind="network", why=why, fix=_LOOK_AT_NETWORK)
 
 
 def no_credentials(why: str = "") -> AwsError:
@@ -104,6 +115,17 @@ def no_region() -> AwsError:
     return AwsError(
         "no AWS region is set", kind="region", fix="set AWS_REGION, or batch.region in a profile (RV_BATCH_REGION)"
     )
+
+
+def _give_up_connecting(
+    operation: Any, attempts: int, caught_exception: BaseException | None = None, **_others: Any
+) -> None:
+    """End botocore's attempts where there is no connection at all; None leaves it to botocore."""
+    from botocore.exceptions import ConnectionError as NoConnection
+
+    is_patient = operation.name in _PATIENT_OPERATIONS
+    if isinstance(caught_exception, NoConnection) and attempts >= _MAX_CONNECTS and not is_patient:
+        raise caught_exception
 
 
 @cache
@@ -166,7 +188,9 @@ class BatchClient:
                 user_agent_extra="rv-runner-batch",
             )
             with explained(service):
-                self._clients[service] = self._session.client(service, config=config)
+                client = self._session.client(service, config=config)
+            client.meta.events.register_first("needs-retry", _give_up_connecting)
+            self._clients[service] = client
         return self._clients[service]
 
     def _call(self, operation: str, **params: Any) -> dict[str, Any]:
@@ -190,7 +214,10 @@ class BatchClient:
 
     def submit(self, request: Mapping[str, Any]) -> str:
         """Send a `SubmitJob` request; the job's id."""
-        return str(self._call("batch:SubmitJob", **request)["jobId"])
+        answer = self._call("batch:SubmitJob", **request)
+        if "jobId" not in answer:
+            raise _strange_answer("batch:SubmitJob")
+        return str(answer["jobId"])
 
     def describe(self, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Job id -> JobDetail, 100 ids a call; jobs that AWS Batch does not know are left out."""
@@ -198,7 +225,7 @@ class BatchClient:
         found: dict[str, dict[str, Any]] = {}
         for start in range(0, len(wanted), limits.MAX_DESCRIBED_JOBS):
             answer = self._call("batch:DescribeJobs", jobs=wanted[start : start + limits.MAX_DESCRIBED_JOBS])
-            found.update({detail["jobId"]: detail for detail in answer["jobs"]})
+            found.update({detail["jobId"]: detail for detail in answer.get("jobs", ())})
         return found
 
     def children(self, array_id: str, status: str) -> list[dict[str, Any]]:
@@ -259,7 +286,7 @@ class BatchClient:
         while True:
             extra = {"NextToken": token} if token else {}
             answer = self._call("ec2:DescribeInstanceTypes", Filters=filters, **extra)
-            found += answer["InstanceTypes"]
+            found += answer.get("InstanceTypes", ())
             token = answer.get("NextToken")
             if not token:
                 return found

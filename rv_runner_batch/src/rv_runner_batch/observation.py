@@ -20,6 +20,8 @@ from rv_runner_batch.placement import environment_problem, environments_of, neve
 STATUSES = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
 #: What our own TerminateJob gives as the reason.
 CANCELLED = "cancelled by rv"
+#: The same where not every job of a run could be submitted.
+WITHDRAWN = "the submission of its run failed"
 _STATES: Mapping[str, TaskState] = {
     "SUBMITTED": "submitted",
     "PENDING": "waiting",
@@ -178,7 +180,7 @@ def _before(attempts: Sequence[Mapping[str, Any]]) -> str:
 def _why_failed(detail: Mapping[str, Any], failed_upstream: Sequence[str]) -> tuple[TaskState, str, int | None]:
     attempts = detail.get("attempts", ())
     said = detail.get("statusReason") or ""
-    is_ours = detail.get("isTerminated") or detail.get("isCancelled") or said.startswith(CANCELLED)
+    is_ours = detail.get("isTerminated") or detail.get("isCancelled") or said.startswith((CANCELLED, WITHDRAWN))
     timeout_s = detail.get("timeout", {}).get("attemptDurationSeconds", 0)
     last = attempts[-1] if attempts else _as_attempt(detail)
     reason, exit_code = _why_attempt_failed(last, timeout_s)

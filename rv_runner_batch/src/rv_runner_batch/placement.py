@@ -76,6 +76,11 @@ def environment_problem(environment: Mapping[str, Any]) -> str:
     return ""
 
 
+def environment_names(queues: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Names or ARNs of the compute environments of queues."""
+    return [entry["computeEnvironment"] for queue in queues for entry in queue.get("computeEnvironmentOrder", ())]
+
+
 def environments_of(queue: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The compute environments of a queue in their order, as far as they are known."""
     order = sorted(queue.get("computeEnvironmentOrder", ()), key=lambda entry: int(entry["order"]))

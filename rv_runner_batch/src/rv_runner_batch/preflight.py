@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rv_core import storage, uris
+from rv_core import PipelineConfig, storage, uris
 from rv_core.errors import Finding, Severity, StorageError, nearest
-from rv_core.plan import Plan
+from rv_core.plan import Job, Plan, Resources, make_tasks
 from rv_core.runner import RunContext
 from rv_runner_batch.client import AwsError, BatchClient
 from rv_runner_batch.job_settings import JobSettings, job_settings, unknown_tables
@@ -16,6 +16,7 @@ from rv_runner_batch.limits import array_problem, request_findings
 from rv_runner_batch.placement import (
     Shape,
     Wants,
+    environment_names,
     environment_problem,
     environments_of,
     never_placed,
@@ -30,6 +31,17 @@ from rv_runner_batch.submission import JobRequest
 _SET_UP = "`rv batch setup --stack NAME` writes it into the profile; or set {variable}"
 #: Tag of a job definition that says which rv-core its image holds.
 VERSION_TAG = "rv-core"
+
+
+def plan_of_all(configs: Mapping[str, PipelineConfig]) -> Plan:
+    """Every command of pipelines as one task: what can be looked at where the root cannot be read, so nothing is planned."""
+    return Plan(
+        tuple(
+            Job(f"{name}.{command}", name, command, make_tasks(f"{name}.{command}", 1), (), Resources.of(info))
+            for name, config in configs.items()
+            for command, info in type(config.build()).commands().items()
+        )
+    )
 
 
 def local_findings(
@@ -146,22 +158,22 @@ def _asked(plan: Plan, settings: BatchSettings, client: BatchClient, core_versio
     wanted = {job: job_settings(job, settings) for job in plan.jobs}
     skipped: list[Finding] = []
 
-    def ask(question: Any) -> Any:
+    def ask(question: Any, *, can_do_without: Sequence[str] = ("denied",)) -> Any:
         try:
             return question()
         except AwsError as error:
-            if error.kind != "denied":
+            if error.kind not in can_do_without:
                 raise
             skipped.append(Finding("AWS", f"{error.block.what}, so what it tells was not checked", "", "skipped"))
             return None
 
     queues = ask(lambda: client.queues(own.job_queue for own in wanted.values()))
-    order = [entry["computeEnvironment"] for q in (queues or {}).values() for entry in q["computeEnvironmentOrder"]]
-    environments = ask(lambda: client.environments(order))
+    environments = ask(lambda: client.environments(environment_names((queues or {}).values())))
     names = {own.job_definition for own in wanted.values() if own.job_definition}
     definitions = ask(lambda: {name: client.definition(name) for name in sorted(names)})
     patterns = type_patterns((environments or {}).values())
-    infos = ask(lambda: client.instance_types(patterns)) if patterns else []
+    # AWS Batch places jobs without this answer, so a network that reaches only AWS Batch must not keep them back.
+    infos = ask(lambda: client.instance_types(patterns), can_do_without=_ANY_KIND) if patterns else []
     shapes = None if infos is None else [shape_of(info) for info in infos]
     account = _Account(queues, environments, definitions, shapes)
     found: dict[tuple[str, str], Finding] = {}
@@ -191,10 +203,13 @@ def _job_findings(job: str, own: JobSettings, account: _Account, core_version: s
     wants = wants_of((definition or {}).get("containerProperties", {}), override)
     never = never_placed(wants, environments_of(queue, account.environments), account.shapes)
     if never:
-        fix = "use a GPU queue, or give the compute environment GPU instances" if own.gpus else _SMALLER
+        gpus_alone = never_placed(Wants(gpus=wants.gpus), environments_of(queue, account.environments), account.shapes)
+        fix = _GPU_QUEUE if own.gpus and gpus_alone else _SMALLER
         yield Finding(job, f"asks for {wants}, which {own.job_queue} can never give: {never}", fix)
 
 
+_ANY_KIND = ("denied", "network", "throttled", "refused")
+_GPU_QUEUE = "use a GPU queue, or give the compute environment GPU instances"
 _OTHER_REGION = "is it the right AWS_PROFILE and region? `rv batch doctor` looks at the whole set-up"
 _SMALLER = "ask for less ([batch.commands.NAME] cpus, memory_mib), or allow larger instances"
 
@@ -206,7 +221,7 @@ def _queue_findings(own: JobSettings, queue: Mapping[str, Any], account: _Accoun
     if account.environments is not None:
         environments = environments_of(queue, account.environments)
         problems = [environment_problem(environment) for environment in environments]
-        if not environments:
+        if not environments and "computeEnvironmentOrder" in queue:
             yield Finding(own.queue_setting, f"the job queue {own.job_queue} has no compute environment")
         elif any(problems):
             what = "; ".join(filter(None, problems))

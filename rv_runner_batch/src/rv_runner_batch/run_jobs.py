@@ -14,6 +14,7 @@ from rv_core.status_values import Observation
 from rv_runner_batch import limits
 from rv_runner_batch.client import AwsError, BatchClient
 from rv_runner_batch.observation import CANCELLED, STATUSES, Surroundings, forgotten, never_submitted, observe
+from rv_runner_batch.placement import environment_names
 from rv_runner_batch.settings import BatchSettings
 from rv_runner_batch.submission import job_name, name_prefix
 
@@ -153,8 +154,8 @@ class RunJobs:
             return Surroundings(now_s=time.time())
         try:
             queues = self._client.queues(waiting)
-            order = [entry["computeEnvironment"] for q in queues.values() for entry in q["computeEnvironmentOrder"]]
-            return Surroundings(queues, self._client.environments(order), time.time())
+            environments = self._client.environments(environment_names(queues.values()))
+            return Surroundings(queues, environments, time.time())
         except AwsError as error:
             if error.kind != "denied":
                 raise

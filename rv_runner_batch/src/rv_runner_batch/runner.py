@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from rv_core.run_state import RunRecord
 from rv_core.runner import Capabilities, RunContext, Runner
 from rv_core.status_values import Observation
 from rv_runner_batch.client import AwsError, BatchClient
+from rv_runner_batch.observation import WITHDRAWN
 from rv_runner_batch.run_jobs import RunJobs, named_jobs, terminate_all
 from rv_runner_batch.settings import BatchSettings
 from rv_runner_batch.submission import JobRequest, render, requests_of
@@ -46,19 +48,22 @@ class BatchRunner(Runner):
         The region that boto3 found is noted in the settings, so that the run's record names it.
         """
         from rv_core import __version__
-        from rv_runner_batch.preflight import aws_findings, local_findings, root_findings
+        from rv_runner_batch.preflight import aws_findings, local_findings, plan_of_all, root_findings
 
+        plan = plan if plan.jobs else plan_of_all(context.configs)
         commands = [name for config in context.configs.values() for name in type(config.build()).commands()]
         requests = self._requests(plan, context)
         found = [*local_findings(plan, self.settings, requests, commands)]
         found += aws_findings(plan, self.settings, self._client, __version__)
         if not any(finding.kind == "environment" for finding in found):
-            self.settings = replace(self.settings, region=self._client.region)
+            self._note_region()
             found += root_findings(context)
         return found
 
     def render(self, plan: Plan, context: RunContext) -> str:
         """The `SubmitJob` requests as JSON."""
+        with suppress(AwsError):  # without a region there is still something to show
+            self._note_region()
         return render(self._requests(plan, context))
 
     def run(self, plan: Plan, context: RunContext) -> None:
@@ -81,6 +86,9 @@ class BatchRunner(Runner):
             if not isinstance(error, AwsError):
                 raise
             raise _submission_error(error, len(ids), len(requests), left) from error
+
+    def _note_region(self) -> None:
+        self.settings = replace(self.settings, region=self._client.region)
 
     def _requests(self, plan: Plan, context: RunContext) -> list[JobRequest]:
         def environ(job: Job) -> Mapping[str, str]:
@@ -117,7 +125,7 @@ class BatchRunner(Runner):
             ids = list(reversed(ids))
             problems.append(error.block.what)
         try:
-            terminate_all(self._client, ids, "the submission of its run failed")
+            terminate_all(self._client, ids, WITHDRAWN)
         except RunnerError as error:
             return error.block.what
         return "" if ids or not problems else f"it could not be looked whether jobs are left ({problems[0]})"

@@ -11,7 +11,7 @@ from rv_core import storage, uris
 from rv_core.errors import Finding, StorageError
 from rv_runner_batch.account import AccountClient, policy_document
 from rv_runner_batch.client import AwsError
-from rv_runner_batch.placement import Shape, shape_of, type_patterns
+from rv_runner_batch.placement import Shape, environment_names, shape_of, type_patterns
 from rv_runner_batch.role_policies import written_buckets
 from rv_runner_batch.settings import BatchSettings
 
@@ -164,8 +164,7 @@ def gather(client: AccountClient, settings: BatchSettings, root_uri: str, core_v
     client.check_credentials()
     region, caller = client.region, client.caller()
     queues = ask(lambda: client.queues(one.name for one in named(settings, "job_queue")))
-    order = [entry["computeEnvironment"] for queue in (queues or {}).values() for entry in _order(queue)]
-    environments = None if queues is None else ask(lambda: client.environments(order))
+    environments = None if queues is None else ask(lambda: client.environments(environment_names(queues.values())))
     names = sorted({one.name for one in named(settings, "job_definition")})
     definitions = ask(lambda: {name: client.definition(name) for name in names})
     containers = [_container(definition) for definition in (definitions or {}).values() if definition]
@@ -187,11 +186,6 @@ def gather(client: AccountClient, settings: BatchSettings, root_uri: str, core_v
         bucket=_bucket(client, ask, root_uri or _root_of(roles or {})),
         unasked=tuple(ask.refused),
     )
-
-
-def _order(queue: Details) -> Sequence[Details]:
-    order: Sequence[Details] = queue.get("computeEnvironmentOrder", ())
-    return order
 
 
 def _container(definition: Details) -> Details:
