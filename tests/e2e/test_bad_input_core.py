@@ -82,6 +82,11 @@ COMMAND_LINES = {
         2,
         ["memory://x is in the memory of one process", "use the runner `inprocess`"],
     ),
+    "--json without --dry-run": (
+        "run inprocess {hello} -a root_uri=root --json",
+        2,
+        ["--json goes with --dry-run only", "rv status ROOT --json"],
+    ),
     "status of nothing": ("status root", 2, ["no run found here"]),
     "config of nothing": ("config show root", 2, ["no pipeline-config.json"]),
     "a task of nothing": ("run-command root/pipeline-config.json cpu_task", 2, ["pipeline-config.json"]),
@@ -141,6 +146,15 @@ def test_a_module_that(rv: Any, tmp_path: Path, root: Path, case: str) -> None:
     for line in expected:
         assert line in block
     assert not root.exists()
+
+
+@pytest.mark.parametrize("words", [("run", "inprocess", "--dry-run"), ("check",)])
+def test_what_a_module_prints_does_not_mix_with_json(rv: Any, tmp_path: Path, root: Path, words: tuple[str]) -> None:
+    text = 'from rv_core.hello import get_config\nprint("loading")\n'
+    (tmp_path / "experiment.py").write_text(text)
+    done = rv(*words, "experiment.py", "-a", "root_uri", root, "--json")
+    assert (done.returncode, isinstance(json.loads(done.stdout), dict)) == (0, True)
+    assert "loading" in done.stderr
 
 
 def test_the_whole_traceback_is_shown_on_request(rv: Any, tmp_path: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -362,6 +366,15 @@ def test_a_reader_that_went_away_is_no_reason_for_a_traceback(fresh: tuple[Any, 
     process.stdout.close()
     err = process.stderr.read()
     assert (process.wait(30), err) == (1, "")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_run_whose_standard_streams_are_closed_does_its_work(tmp_path: Path, closed: str) -> None:
+    words = [sys.executable, "-m", "rv_core", "run", "inprocess", "rv_core.hello", "-a", "root_uri", str(tmp_path)]
+    command = f"exec {shlex.join(words)} {closed}"
+    done = subprocess.run(command, shell=True, check=False, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "gpu_task" / "summary.txt").is_file()
 
 
 def test_text_that_the_terminal_cannot_show_does_not_end_a_verb(fresh: tuple[Any, dict[str, str]]) -> None:

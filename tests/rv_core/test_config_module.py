@@ -154,6 +154,12 @@ def test_a_missing_file_names_the_near_miss(folder: Path) -> None:
     assert "there is no folder" in message(folder, "nowhere/experiment.py")
 
 
+def test_a_file_of_another_kind_is_no_module(folder: Path) -> None:
+    (folder / "notes.txt").write_text("")
+    with pytest.raises(UsageError, match=r"'\./notes\.txt' is no module"):
+        load(folder, "./notes.txt")
+
+
 def test_code_is_not_read_from_a_uri(folder: Path) -> None:
     said = message(folder, "https://host/experiment.py")
     assert "is not on this machine" in said
@@ -271,6 +277,14 @@ def test_several_configs_get_names_that_differ(folder: Path) -> None:
     assert [config.name for config in load(folder).configs] == ["greet-1", "greet-2", "mine"]
     named = load(folder, run_name="night")
     assert [config.name for config in named.configs] == ["night-greet-1", "night-greet-2", "night-mine"]
+
+
+def test_a_generator_of_configs_is_as_good_as_a_list_and_its_error_is_one_of_the_module(folder: Path) -> None:
+    yielding = MANY.replace("return [", "yield from [") + "NAMES = ['a', 'b']\n"
+    (folder / "experiment.py").write_text(yielding)
+    assert [config.name for config in load(folder).configs] == ["a", "b"]
+    (folder / "experiment.py").write_text(yielding.replace("NAMES = ['a', 'b']", "NAMES = None"))
+    assert "get_configs of experiment.py failed" in message(folder, "experiment.py")
 
 
 def test_equal_names_are_an_error(folder: Path) -> None:

@@ -184,6 +184,14 @@ def test_plain_lines_tell_each_change_of_state_once() -> None:
     ]
 
 
+def test_jobs_that_end_in_the_same_moment_are_told_in_the_order_of_the_plan() -> None:
+    last = JobPlan("p.bundle", 1, 1)
+    run = PlainRun(TRAIN, last)
+    ended = [started(), event("finished", 1)]
+    lines = run.feed({"p.bundle.1": ended, "p.train.1": ended}, at=1)
+    assert [line.partition(" ")[0] for line in lines] == ["p.train", "p.bundle"]
+
+
 def test_plain_lines_of_a_single_task_are_those_of_its_job() -> None:
     run = PlainRun(TRAIN)
     assert run.feed({"p.train.1": [started()]}) == ["p.train started: 1 item"]

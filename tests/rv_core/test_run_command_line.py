@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +33,15 @@ def test_the_words_of_a_task_are_understood() -> None:
 def test_wrong_words_are_refused(words: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         parse(words)
+
+
+@pytest.mark.parametrize("runner", [[], ["--runner", "inprocess"]])
+def test_a_share_is_not_guessed(rv: Any, tmp_path: Path, runner: list[str]) -> None:
+    hello = ["rv_core.hello", "-a", "root_uri", tmp_path]
+    assert rv("run", "inprocess", *hello).returncode == 0
+    done = rv("run-command", tmp_path / "pipeline-config.json", "cpu_task", "--num-splits", "3", runner)
+    assert done.returncode == 2
+    assert "which of the 3 splits this task is, nothing says" in done.stderr
 
 
 def test_a_run_is_found_from_the_place_of_its_config() -> None:

@@ -5,6 +5,7 @@ What every task pays for (`run-command`) and what scripts ask often (`--version`
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -17,6 +18,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     from rv_core.cli.argv import RUN_COMMAND, split_at_verb
 
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        _open_missing_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     leading, verb, rest = split_at_verb(words)
     if "--version" in leading:
@@ -31,6 +34,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rv_core.cli.app import main as run_app
 
     return run_app(words)
+
+
+def _open_missing_streams() -> None:
+    """Give a process that was started with closed standard streams (`>&-`) the null device for them.
+
+    Otherwise the next file that is opened gets the number of a standard stream, and children write into it.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -94,7 +95,7 @@ def _from_python(
     _check_classes(loaded.module)
     name, function = _find_function(loaded)
     values = arguments_for(signature_of(function), runner, arguments)
-    result = call(function, values, what=f"{name} of {loaded.label} failed", where=loaded.label)
+    result = call(partial(_result_of, function), values, what=f"{name} of {loaded.label} failed", where=loaded.label)
     configs = _configs_of(result, name, loaded.label)
     checked, findings = _checked(configs, sets, loaded.label)
     # Only now everything is imported that get_config needs.
@@ -131,6 +132,12 @@ def _find_function(loaded: UserModule) -> tuple[str, Any]:
         why=f"it defines {', '.join(own)}" if own else "it defines no function",
         fix=f"rename {near!r}?" if near else "define `def get_config(runner: str, root_uri: str) -> MyConfig`",
     )
+
+
+def _result_of(function: Callable[..., Any], **values: Any) -> Any:
+    """What a function returns; what a generator yields as a list, so that its errors are those of the call."""
+    result = function(**values)
+    return list(result) if isinstance(result, Generator) else result
 
 
 def _configs_of(result: Any, name: str, label: str) -> list[PipelineConfig]:

@@ -54,8 +54,9 @@ class PlainDisplay:
         by_job: dict[str, list[Change]] = {}
         for change in changes:
             by_job.setdefault(change.job.plan.job, []).append(change)
-        for of_job in by_job.values():
-            self._draw_job(of_job[0].job, of_job)
+        for name, job in progress.jobs.items():  # in the order of the plan, for events of a moment have none
+            if name in by_job:
+                self._draw_job(job, by_job[name])
         for job in progress.jobs.values():
             if job.state == "running" and not is_last:
                 self._draw_progress(job)

@@ -72,6 +72,10 @@ def _load_file(module: str, cwd: str) -> UserModule:
     path = os.path.normpath(os.path.join(cwd, os.path.expanduser(module)))
     if not os.path.isfile(path):
         raise _no_such_file(module, path)
+    if not path.endswith(".py"):
+        raise UsageError(
+            f"{module!r} is no module", where=path, fix="name a .py file, a dotted module or a saved .json"
+        )
     name, findings = _name_for(path)
     sha256, archive = pack_module(path, name)
     loaded = load_from_folder(path, name)

@@ -173,9 +173,7 @@ class StopSignal:
 
 def _run(invocation: Invocation, stop: StopSignal) -> int:
     runner = _runner_of(invocation)
-    split_index = invocation.split_index
-    if split_index is None:
-        split_index = (runner.split_index(os.environ) if runner else None) or 0
+    split_index = _split_index_of(invocation, runner)
     _checked(Invocation("", "", split_index, invocation.num_splits))
     paths = RunPaths.of_config(invocation.config_uri)
     if paths is None:
@@ -194,6 +192,22 @@ def _run(invocation: Invocation, stop: StopSignal) -> int:
                 lambda: _execute_planned(paths, request, events, stop),
                 show_traceback=invocation.traceback,
             )
+
+
+def _split_index_of(invocation: Invocation, runner: Any) -> int:
+    if invocation.split_index is not None:
+        return invocation.split_index
+    index: int | None = runner.split_index(os.environ) if runner else None
+    if index is None and invocation.num_splits > 1:
+        # The first share is no good guess: the others would be left undone without a word.
+        raise UsageError(
+            f"which of the {invocation.num_splits} splits this task is, nothing says",
+            why=f"there is no --split-index, and the runner {invocation.runner!r} finds none in the environment"
+            if invocation.runner
+            else "there is neither a --split-index nor a --runner that finds it in the environment",
+            fix=f"add --split-index I, from 0 to {invocation.num_splits - 1}",
+        )
+    return index or 0
 
 
 def _runner_of(invocation: Invocation) -> Any:

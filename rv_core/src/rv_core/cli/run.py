@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -89,7 +89,11 @@ def run(
         verbosity=state.verbosity,
         ship_code=_shipped(ship_code),
     )
-    prepared = prepare(options, is_dry_run=dry_run)
+    if as_json and not dry_run:
+        fix = "add --dry-run; of a run that was started, `rv status ROOT --json` tells everything"
+        raise UsageError("--json goes with --dry-run only", fix=fix)
+    with _kept_for_json() if as_json else nullcontext():
+        prepared = prepare(options, is_dry_run=dry_run)
     if dry_run:
         preflight.raise_if_wrong(prepared.findings)
         _print_dry_run(prepared, as_json=as_json)
@@ -138,8 +142,9 @@ def check(
         profile=state.profile,
         ship_code=_shipped(ship_code),
     )
-    prepared = prepare(options, is_dry_run=True)
-    findings = [*prepared.loaded.findings, *findings_of(prepared, everything=True)]
+    with _kept_for_json() if as_json else nullcontext():
+        prepared = prepare(options, is_dry_run=True)
+        findings = [*prepared.loaded.findings, *findings_of(prepared, everything=True)]
     if as_json:
         print(json.dumps(preflight.report_json(findings), indent=1))
         raise typer.Exit(EXIT_DONE if preflight.report_json(findings)["ok"] else 2)
@@ -153,6 +158,11 @@ def check(
         + f" ({chosen})"
         + ("; all is done already." if done else ".")
     )
+
+
+def _kept_for_json() -> AbstractContextManager[Any]:
+    """What a user's module prints goes to the standard error, so that the output is JSON and nothing else."""
+    return redirect_stdout(sys.stderr)
 
 
 def _pairs(words: list[str] | None, option: str) -> tuple[tuple[str, str], ...]:
