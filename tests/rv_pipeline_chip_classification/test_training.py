@@ -56,6 +56,22 @@ def test_it_learns_what_can_be_learnt() -> None:
     assert losses[-1] < losses[0]
 
 
+def test_the_average_soon_forgets_the_weights_of_the_start_and_later_only_a_little_of_the_last_ones() -> None:
+    trainer = make_trainer()
+
+    def averaged_after(value: float, num_updates: int) -> float:
+        for tensor in trainer.model.parameters():
+            tensor.data.fill_(value)
+        for _ in range(num_updates):
+            trainer.averaged.update_parameters(trainer.model)
+        return float(next(trainer.averaged.module.parameters()).detach().mean())
+
+    averaged_after(0.0, 1)
+    assert averaged_after(1.0, 6) > 0.98
+    averaged_after(1.0, 100)
+    assert averaged_after(0.0, 1) == pytest.approx(0.85)
+
+
 def test_the_result_is_the_epoch_with_the_lowest_validation_loss() -> None:
     trainer = make_trainer(Recipe(num_epochs=6, learning_rate=0.05))
     trainer.run(Task(), nothing)

@@ -45,6 +45,8 @@ from rv_pipeline_chip_classification.model.watch import Pace, TrainControl, Watc
 LABEL_SMOOTHING = 0.1
 #: The average takes in the weights every so many steps, at a cost that cannot be measured, and forgets at this rate.
 AVERAGE_EVERY_STEPS, AVERAGE_DECAY = 8, 0.85
+#: While it has taken in few weights it forgets faster: else those of the start weigh most in a short training.
+_WARM_UP_UPDATES = 10
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ class Trainer:
         # Batches come channels last, which convolutions are faster with on both kinds of device.
         self.model = model = model.to(self.device, memory_format=torch.channels_last)
         self.optimizer = make_optimizer(model, recipe.optimizer, recipe.learning_rate, recipe.weight_decay)
-        self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE_DECAY), use_buffers=True).eval()
+        self.averaged = AveragedModel(model, multi_avg_fn=_average, use_buffers=True).eval()
         self.best: dict[str, Tensor] = {}
         self.position = Position()
         self._dtype = compute_dtype(recipe.precision, self.device)
@@ -314,6 +316,12 @@ class Trainer:
         self._scaler.load_state_dict(values["scaler"])
         self._memory.num_parts = self.position.num_parts
         _set_random_states(groups["rng"], self.device)
+
+
+def _average(averaged: Any, current: Any, num_averaged: Tensor) -> None:
+    """Move averaged tensors towards the current ones; `num_averaged` tells how many times that was done before."""
+    decay = (1 + int(num_averaged)) / (_WARM_UP_UPDATES + int(num_averaged))
+    get_ema_multi_avg_fn(min(AVERAGE_DECAY, decay))(averaged, current, num_averaged)
 
 
 def _random_states(device: torch.device) -> dict[str, Tensor]:
