@@ -197,6 +197,15 @@ def test_labels_beside_the_image_are_noticed(labels_of: Callable[..., LabelSourc
     assert labels_of([(square(25, 25, 10), 1)]).lies_on_image()
 
 
+def test_one_file_may_serve_a_scene_of_background_between_its_polygons(
+    labels_of: Callable[..., LabelSource], square: Square
+) -> None:
+    around = [(square(-50, -50, 10), 1), (square(500, 500, 10), 1)]
+    assert labels_of(around, background_class="rock").lies_on_image()
+    assert not labels_of(around[1:], background_class="rock").lies_on_image()
+    assert not labels_of(around).lies_on_image()
+
+
 def test_what_was_left_out_and_pixel_coordinates_are_noted(write_labels: Callable[..., str], square: Square) -> None:
     features = [(square(0, 0, 5), {"class_id": 1}), (square(0, 0, 5), {})]
     config = GeoJsonLabelsConfig(uri=write_labels("a.geojson", features, crs=None))

@@ -177,9 +177,16 @@ class PolygonLabels:
         return WindowLabels(class_ids, shares)
 
     def lies_on_image(self) -> bool:
-        """Whether some polygon meets the extent, or there is none at all (all of the scene is background)."""
+        """Whether some polygon meets the extent. Of background alone the box around all polygons has to, if any.
+
+        One file often serves many scenes, and one of them may lie where it has no polygon.
+        """
         extent = window_boxes(np.array([self._extent], np.int64))[0]
-        return not len(self._polygons) or bool(shapely.intersects(self._polygons, extent).any())
+        if not len(self._polygons):
+            return True
+        if self._background != UNLABELLED:
+            return bool(shapely.box(*shapely.total_bounds(self._polygons)).intersects(extent))
+        return bool(shapely.intersects(self._polygons, extent).any())
 
     def _winners(
         self, overlaps: Overlaps, cell_areas: NDArray[np.float64], candidates: NDArray[np.int64]
