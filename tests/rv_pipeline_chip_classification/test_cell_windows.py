@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rv_pipeline_chip_classification.config import RasterSourceConfig
@@ -27,6 +27,7 @@ def test_cells_of_a_grid_are_the_sliding_windows(
     height: int, width: int, size_px: int, stride_px: int, row_off: int, col_off: int
 ) -> None:
     extent = Window(row_off, col_off, height, width)
+    assume(size_px % stride_px or size_px == stride_px)
     grid = CellGrid(extent, size_px, stride_px)
     expected = windows_over(extent, size_px=size_px, stride_px=stride_px)
     assert grid.num_cells == len(expected)
@@ -35,8 +36,21 @@ def test_cells_of_a_grid_are_the_sliding_windows(
     assert (grid.windows(middle, grid.num_cells) == expected[middle:]).all()
 
 
+@given(sizes, sizes, st.integers(1, 8), st.integers(1, 4), st.integers(0, 9), st.integers(0, 9))
+def test_cells_that_overlap_hold_every_window_and_every_cell_without_overlap_and_none_outside(
+    height: int, width: int, stride_px: int, steps: int, row_off: int, col_off: int
+) -> None:
+    extent, size_px = Window(row_off, col_off, height, width), stride_px * steps
+    grid = CellGrid(extent, size_px, stride_px)
+    cells = set(map(tuple, grid.windows(0, grid.num_cells).tolist()))
+    assert len(cells) == grid.num_cells
+    for step_px in (stride_px, size_px):
+        assert cells >= set(map(tuple, windows_over(extent, size_px=size_px, stride_px=step_px).tolist()))
+    assert all(row < extent.row_end and col < extent.col_end for row, col, _, _ in cells)
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 1000])
-@pytest.mark.parametrize(("size_px", "stride_px"), [(16, 16), (16, 5), (8, 8), (12, 20), (70, 70)])
+@pytest.mark.parametrize(("size_px", "stride_px"), [(16, 16), (16, 5), (16, 8), (8, 8), (12, 20), (70, 70)])
 @pytest.mark.parametrize("has_mask", [False, True])
 def test_chips_are_the_pixels_of_their_windows(
     write_image: Callable[..., str], pixels: Any, batch_size: int, size_px: int, stride_px: int, has_mask: bool

@@ -304,8 +304,8 @@ class PredictConfig(Config):
     """How scenes are classified: in windows as large as a cell.
 
     Args:
-        stride_px: step between windows; None is the cell size. With a smaller one the scores of a cell are the mean
-            of those of the windows over it; the cell size must be a multiple of it.
+        stride_px: step between predicted cells; None is the cell size. With a smaller one cells overlap, for a denser
+            map, and those that are labelled are evaluated; the cell size must be a multiple of it.
         batch_size: windows per forward pass.
         write_geotiff: write a GeoTIFF with one pixel per cell beside the GeoJSON.
         subsets: the scenes to predict.

@@ -42,6 +42,8 @@ class CellChips(NamedTuple):
 class CellGrid:
     """Cells row by row over an extent, from its first pixel; the last ones of a row or column may overflow it.
 
+    Where the size is a multiple of the step, every cell of the grid without overlaps is among them.
+
     Args:
         extent: what is covered.
         size_px: side of a cell.
@@ -55,7 +57,13 @@ class CellGrid:
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of cells."""
-        return grid_shape(self.extent, size_px=self.size_px, stride_px=self.stride_px)
+        rows, cols = grid_shape(self.extent, size_px=self.size_px, stride_px=self.stride_px)
+        steps, rest = divmod(self.size_px, self.stride_px)
+        if rest or steps < 2 or not rows or not cols:
+            return rows, cols
+        # Windows over the last pixels need not begin where the last cell without overlaps does, which is labelled.
+        whole_rows, whole_cols = grid_shape(self.extent, size_px=self.size_px, stride_px=self.size_px)
+        return max(rows, (whole_rows - 1) * steps + 1), max(cols, (whole_cols - 1) * steps + 1)
 
     @property
     def num_cells(self) -> int:
