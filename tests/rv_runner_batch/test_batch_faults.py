@@ -194,17 +194,47 @@ def test_a_job_whose_first_submission_was_answered_with_an_error_of_the_service_
     assert cloud.batch.wait_for_status(jobs[-1]["jobId"])["status"] == "SUCCEEDED"
 
 
-def test_a_job_that_was_taken_twice_does_no_harm(cloud: Cloud, gate: Gate, gated: Gated, rv_here: Rv) -> None:
-    """boto3 repeats a call whose answer was an error, and Batch has no token that would tell it is the same."""
+def test_a_job_that_was_taken_although_the_answer_was_lost_runs_once(
+    cloud: Cloud, gate: Gate, gated: Gated, rv_here: Rv
+) -> None:
+    """SubmitJob has no token that would tell that it is repeated: two arrays would cost twice."""
     root = cloud.new_root()
-    gate.open()
     cloud.batch.fail_submit_at(1, code="ServerException", status=500, is_accepted=True)
-    jobs = submit(cloud, gated, root)
-    for job in jobs:
-        cloud.batch.wait_for_status(job["jobId"])
+    with cloud.batch.holding("SUBMITTED"):
+        lost, work, *others = submit(cloud, gated, root, "--splits", "2")
+    assert [job["tags"]["rv-job"] for job in (lost, work, *others)] == [
+        "gated.work",
+        "gated.work",
+        "gated.train",
+        "gated.report",
+    ]
+    ended = cloud.batch.wait_for_status(lost["jobId"])
+    assert (ended["status"], "was submitted twice" in ended["statusReason"]) == ("FAILED", True)
+    gate.open()
+    cloud.batch.wait_for_status(others[-1]["jobId"])
+    assert cloud.batch.job(f"{lost['jobId']}:0")["attempts"] == [], "it never had a machine"
+    assert tasks_of(rv_here, root)["run"]["state"] == "done"
+
+
+def test_throttled_submissions_are_not_looked_for(cloud: Cloud, gate: Gate, gated: Gated) -> None:
+    gate.open()
+    cloud.batch.throttle(2, ["SubmitJob"])
+    before = len(cloud.batch.calls_of("ListJobs"))
+    jobs = submit(cloud, gated, cloud.new_root())
+    assert len(cloud.batch.calls_of("ListJobs")) - before == 2, "one for each queue, before the first is submitted"
+    cloud.batch.wait_for_status(jobs[-1]["jobId"])
+
+
+def test_a_job_that_was_taken_twice_does_no_harm(cloud: Cloud, gate: Gate, gated: Gated, rv_here: Rv) -> None:
+    root = cloud.new_root()
+    jobs = submit(cloud, gated, root, "--splits", "2")
+    (request,) = [call.params for call in cloud.batch.calls_of("SubmitJob")[-3:] if "arrayProperties" in call.params]
+    twin = cloud.batch.client("batch").submit_job(**request)["jobId"]
+    gate.open()
+    for job_id in (twin, *(job["jobId"] for job in jobs)):
+        assert cloud.batch.wait_for_status(job_id)["status"] == "SUCCEEDED"
     assert tasks_of(rv_here, root)["run"]["state"] == "done"
     assert len([key for key in cloud.keys(root) if key.startswith(".rv/done/work/")]) == 4
-    assert [job["tags"]["rv-job"] for job in jobs] == ["gated.work", "gated.work", "gated.train", "gated.report"]
 
 
 def test_batch_that_does_not_answer_is_a_state_of_its_own(

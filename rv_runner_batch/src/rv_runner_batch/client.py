@@ -120,12 +120,21 @@ def no_region() -> AwsError:
 def _give_up_connecting(
     operation: Any, attempts: int, caught_exception: BaseException | None = None, **_others: Any
 ) -> None:
-    """End botocore's attempts where there is no connection at all; None leaves it to botocore."""
+    """End botocore's attempts where there is no connection at all; returning leaves it to botocore."""
     from botocore.exceptions import ConnectionError as NoConnection
 
     is_patient = operation.name in _PATIENT_OPERATIONS
     if isinstance(caught_exception, NoConnection) and attempts >= _MAX_CONNECTS and not is_patient:
         raise caught_exception
+
+
+def _is_unclear(response: tuple[Any, Any] | None, error: BaseException | None) -> bool:
+    """Whether a request may have been obeyed although the answer was none: an error of the service, or silence."""
+    from botocore.exceptions import ConnectionError as NoConnection
+
+    if error is not None:
+        return not isinstance(error, NoConnection)
+    return response is not None and response[0].status_code >= 500
 
 
 @cache
@@ -148,6 +157,7 @@ class BatchClient:
         # boto3 itself knows AWS_DEFAULT_REGION only.
         self._wanted_region = region or os.environ.get("AWS_REGION", "")
         self._clients: dict[str, Any] = {}
+        self._is_unclear = False
 
     @cached_property
     def _session(self) -> Any:
@@ -190,6 +200,7 @@ class BatchClient:
             with explained(service):
                 client = self._session.client(service, config=config)
             client.meta.events.register_first("needs-retry", _give_up_connecting)
+            client.meta.events.register_first("needs-retry", self._note_unclear)
             self._clients[service] = client
         return self._clients[service]
 
@@ -213,11 +224,35 @@ class BatchClient:
     # --- jobs -------------------------------------------------------------------------------------------------------
 
     def submit(self, request: Mapping[str, Any]) -> str:
-        """Send a `SubmitJob` request; the job's id."""
+        """Send a `SubmitJob` request; the job's id.
+
+        SubmitJob has no token that would tell that it is repeated. So where an answer was lost on the way, it is looked
+        afterwards whether the job is there twice, and the other one is ended before it has a machine.
+        """
+        self._is_unclear = False
         answer = self._call("batch:SubmitJob", **request)
         if "jobId" not in answer:
             raise _strange_answer("batch:SubmitJob")
-        return str(answer["jobId"])
+        job_id = str(answer["jobId"])
+        if self._is_unclear:
+            self._end_twins(str(request["jobQueue"]), str(request["jobName"]), job_id)
+        return job_id
+
+    def _note_unclear(
+        self, response: tuple[Any, Any] | None = None, caught_exception: BaseException | None = None, **_others: Any
+    ) -> None:
+        self._is_unclear = self._is_unclear or _is_unclear(response, caught_exception)
+
+    def _end_twins(self, queue: str, name: str, job_id: str) -> None:
+        try:
+            twins = [job["jobId"] for job in self.named(queue, name) if job["jobName"] == name]
+        except AwsError as error:
+            if error.kind == "denied":
+                return  # who may not list may still submit; two copies do no harm, they only cost
+            raise
+        for twin in twins:
+            if twin != job_id:
+                self.terminate(twin, "was submitted twice, as the answer to the first was lost")
 
     def describe(self, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Job id -> JobDetail, 100 ids a call; jobs that AWS Batch does not know are left out."""
