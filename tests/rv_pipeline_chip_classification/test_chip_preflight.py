@@ -19,6 +19,7 @@ from rv_pipeline_chip_classification.config import (
     ClassConfig,
     ClassRasterLabelsConfig,
     DatasetConfig,
+    EvalConfig,
     GeoJsonLabelsConfig,
     ModelConfig,
     PredictConfig,
@@ -62,7 +63,9 @@ def scenes(write_image: Callable[..., str], write_labels: Callable[..., str], sq
 
 def config_of(train: list[SceneConfig], *others: SceneConfig, **options: Any) -> ChipClassificationConfig:
     dataset = DatasetConfig(train_scenes=train, test_scenes=list(others))
-    defaults = {"classes": ClassConfig(names=NAMES), "chip": ChipConfig(chip_size_px=16)}
+    defaults: dict[str, Any] = {"classes": ClassConfig(names=NAMES), "chip": ChipConfig(chip_size_px=16)}
+    if not others:
+        defaults["eval"] = EvalConfig(subsets=[])
     return ChipClassificationConfig(root_uri="/root", dataset=dataset, **{**defaults, **options})
 
 
@@ -257,6 +260,13 @@ def test_variables_and_weights_that_are_missing(
     monkeypatch.setenv("NO_SUCH_FOLDER", str(tmp_path))
     scenes.image("a")
     assert list(errors(config_of([scene], model=weights))) == ["model.init_weights"]
+
+
+def test_without_anything_to_evaluate_the_training_does_not_begin(scenes: Scenes) -> None:
+    nothing = config_of([scenes("a")], eval=EvalConfig())
+    assert "there is no validation or test scene" in errors(nothing)["eval.subsets"]
+    assert errors(nothing, {**todo_of(nothing), "eval": []}) == {}
+    assert errors(config_of([scenes("a")], eval=EvalConfig(subsets=[]))) == {}
 
 
 def test_the_cheap_check_imports_nothing_heavy() -> None:

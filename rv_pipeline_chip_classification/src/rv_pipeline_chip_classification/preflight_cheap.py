@@ -86,11 +86,14 @@ def _check_weights(where: str, uri: str) -> Iterator[Finding]:
 
 def _check_evaluation(config: ChipClassificationConfig, todo: Todo) -> Iterator[Finding]:
     """Without any labels the command eval would fail, after the training."""
-    scenes = [scene for subset in config.eval.subsets for scene in config.dataset.scenes_of(subset)]
-    if todo.get("eval") and scenes and not any(scene.labels for scene in scenes):
-        what = f"there is nothing to evaluate: no {' or '.join(config.eval.subsets)} scene has labels"
-        fix = "give some of them labels, or name the commands to run: analyze chip train predict bundle"
-        yield Finding("eval.subsets", what, fix)
+    subsets = config.eval.subsets
+    scenes = [scene for subset in subsets for scene in config.dataset.scenes_of(subset)]
+    if not todo.get("eval") or not subsets or any(scene.labels for scene in scenes):
+        return
+    kinds = " or ".join(subsets)
+    why = f"no {kinds} scene has labels" if scenes else f"there is no {kinds} scene"
+    fix = f"{'give some of them labels' if scenes else 'add one'}, or set eval.subsets to []"
+    yield Finding("eval.subsets", f"there is nothing to evaluate: {why}", fix)
 
 
 def _check_shared_images(config: ChipClassificationConfig) -> Iterator[Finding]:
