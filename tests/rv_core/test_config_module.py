@@ -225,6 +225,17 @@ def test_what_goes_wrong_in_a_module_is_shown_with_its_own_lines(folder: Path, t
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
+def test_a_misspelt_field_of_a_config_class_names_the_near_miss(folder: Path) -> None:
+    text = (
+        "from rv_core.hello import HelloConfig\ndef get_config(root_uri):\n    return HelloConfig(root_uri='x', {})\n"
+    )
+    (folder / "experiment.py").write_text(text.format("num_itms=3"))
+    assert "unexpected keyword argument 'num_itms'" in message(folder, "experiment.py")
+    assert "did you mean 'num_items'?" in message(folder, "experiment.py")
+    (folder / "experiment.py").write_text(text.format("qqq=3"))
+    assert "the fields of HelloConfig are root_uri, name, num_items" in message(folder, "experiment.py")
+
+
 def test_only_the_users_own_frames_are_shown(folder: Path) -> None:
     text = "import json\ndef inner():\n    return json.loads('{')\ndef get_config():\n    return inner()\n"
     (folder / "experiment.py").write_text(text)

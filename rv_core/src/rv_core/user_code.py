@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import sysconfig
 import traceback
@@ -10,9 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rv_core.errors import ConfigError, RvError
+from rv_core.config_classes import Config
+from rv_core.config_fields import fields_of
+from rv_core.config_types import with_subclasses
+from rv_core.errors import ConfigError, RvError, nearest
 
 _MAX_FRAMES = 4
+_UNKNOWN_ARGUMENT = re.compile(r"(?P<class>\S+)\.__init__\(\) got an unexpected keyword argument '(?P<name>\w+)'")
 _OWN_FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -80,7 +85,18 @@ def _message(err: BaseException) -> str:
 def _advice(err: BaseException) -> str:
     if isinstance(err, ModuleNotFoundError) and err.name:
         return f"install {err.name.partition('.')[0]!r} into this environment ({sys.prefix}), or mend the import"
+    unknown = _UNKNOWN_ARGUMENT.fullmatch(str(err)) if isinstance(err, TypeError) else None
+    names = _fields_of(unknown["class"]) if unknown else []
+    if unknown and names:
+        near = nearest(unknown["name"], names)
+        return f"did you mean {near!r}?" if near else f"the fields of {unknown['class']} are {', '.join(names)}"
     return "`--traceback` shows the whole traceback"
+
+
+def _fields_of(class_name: str) -> list[str]:
+    """The fields of the config class of that qualified name; none if there is no such class."""
+    classes = [cls for cls in with_subclasses(Config) if cls.__qualname__ == class_name]
+    return list(fields_of(classes[-1])) if classes else []
 
 
 def _place_of_syntax_error(err: SyntaxError, where: str) -> str:
