@@ -14,6 +14,7 @@ from tests.slurm_cluster.configuration import QUICK_TO_NOTICE
 from tests.slurm_cluster.lifetime import cancel_everything, running_cluster
 
 if TYPE_CHECKING:
+    from tests.conftest import RvCli
     from tests.rv_runner_slurm.conftest import FailingProgram, Gate, GatedRun
     from tests.slurm_cluster.cluster import SlurmCluster
 
@@ -68,6 +69,7 @@ def test_what_ran_on_a_node_that_died_goes_on_elsewhere(fragile: SlurmCluster, g
     assert gate.attempt_of("i0") == 1, "what the first attempt had finished was not done again"
 
 
+@pytest.mark.slow
 def test_a_training_whose_node_died_keeps_its_dependants_waiting_and_then_starts_again(
     fragile: SlurmCluster, gated_on: GatedOn, gate: Gate
 ) -> None:
@@ -215,6 +217,54 @@ def test_more_tasks_than_an_array_may_have_are_several_arrays(
     assert len(list((run.root / "work").iterdir())) == 12
 
 
+# What surrounds the person who submits.
+
+
+@pytest.mark.parametrize("name", ["SQUEUE_PARTITION", "SQUEUE_USERS", "SQUEUE_NAMES"])
+def test_filters_in_the_shell_of_the_user_hide_no_job(
+    slurm: SlurmCluster, gated_on: GatedOn, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    run = gated_on(slurm)
+    run.submit()
+    run.wait_at("i0")
+    monkeypatch.setenv(name, "nobody")
+    assert run.status()["state"] == "running"
+    assert run.rv("cancel", run.root).returncode == 0
+    monkeypatch.delenv(name)
+    assert set(run.states()) == {"CANCELLED"}, "it was waited for their end"
+
+
+@pytest.mark.parametrize(("name", "value"), [("SBATCH_WAIT", "1"), ("SBATCH_ARRAY_INX", "0-3")])
+def test_defaults_of_the_shell_that_are_no_request_are_passed_over(
+    slurm: SlurmCluster, gated_on: GatedOn, gate: Gate, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """Held jobs do not end, so nobody may wait for them; and a job of one task is no array."""
+    monkeypatch.setenv(name, value)
+    gate.open()
+    run = gated_on(slurm)
+    assert run.run("--wait", timeout_s=40).returncode == 0
+    run.assert_whole()
+    assert len(run.jobs()) == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["ein größerer Ort", "50%a off", 'it\'s "here" $HOME `id`', "数据", "-o", "a,b;c&d|e#f"]
+)
+def test_a_root_may_have_any_name(
+    slurm: SlurmCluster, rv: RvCli, gate: Gate, tmp_path: Path, name: str, gated_on: GatedOn
+) -> None:
+    run = gated_on(slurm)
+    run.root = tmp_path / name / "out"
+    gate.open()
+    run.submit("--splits", "2")
+    slurm.wait_until(lambda: run.status()["state"] in ("done", "failed"), 60)
+    run.assert_whole()
+    logs = rv("logs", run.root, "gated-slurm.work.1-of-2")
+    assert logs.returncode == 0, logs.stderr
+    outputs = sorted(path.name for path in run.root.glob(".rv/runs/*/slurm/*.out"))
+    assert outputs == [f"gated-slurm.{key}.out" for key in ("report", "train", "work.0", "work.1")]
+
+
 # Tasks that end early.
 
 
@@ -311,6 +361,7 @@ def test_what_the_cluster_has_forgotten_is_known_by_what_it_left(
     run.assert_whole()
 
 
+@pytest.mark.slow
 def test_a_run_whose_first_jobs_are_forgotten_goes_on(
     start_slurm: Callable[..., SlurmCluster], gated_on: GatedOn, gate: Gate
 ) -> None:
@@ -400,6 +451,7 @@ def test_a_run_is_cancelled_in_every_state(slurm: SlurmCluster, gated_on: GatedO
     assert not (run.root / ".rv" / "active-run.json").exists()
 
 
+@pytest.mark.slow
 def test_cancelling_what_the_cluster_has_partly_forgotten_ends_the_rest(
     start_slurm: Callable[..., SlurmCluster], gated_on: GatedOn, gate: Gate
 ) -> None:

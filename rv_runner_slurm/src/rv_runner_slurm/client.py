@@ -25,6 +25,11 @@ _TIMEOUT_S = 120.0
 #: Ids on one command line; a kernel takes 128 KiB of them in one word.
 _MAX_IDS = 1000
 _UNKNOWN_JOB = "Invalid job id specified"
+#: Variables that Slurm's programs read.
+_CLEARED = ("SLURM_", "SBATCH_", "SQUEUE_", "SINFO_", "SACCT_", "SCANCEL_", "SCONTROL_")
+#: Those that lead to the cluster, and what a user asks for by default, which settings override.
+_DEFAULTS = ("ACCOUNT", "CONSTRAINT", "PARTITION", "QOS", "RESERVATION", "TIMELIMIT", "WCKEY")
+_KEPT = ("SLURM_CONF", "SLURM_CLUSTERS", *(f"SBATCH_{name}" for name in _DEFAULTS))
 _HOW_TO_REACH = "run rv on a machine that has Slurm's programs, such as a login node of the cluster"
 
 
@@ -199,9 +204,12 @@ def _ask(
 
 
 def _clean_environ() -> dict[str, str]:
-    """This process's environment without what an allocation around it says of itself; its jobs would inherit that."""
-    kept = ("SLURM_CONF", "SLURM_CLUSTERS")
-    return {name: value for name, value in os.environ.items() if not name.startswith("SLURM_") or name in kept}
+    """This process's environment without what would change the meaning of a question or of a submission.
+
+    An allocation around this process describes itself in variables, which its jobs would inherit, and a user's own
+    defaults filter what squeue shows, or let sbatch wait.
+    """
+    return {name: value for name, value in os.environ.items() if name in _KEPT or not name.startswith(_CLEARED)}
 
 
 def _last_words(text: str) -> str:
