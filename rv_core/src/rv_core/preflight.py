@@ -96,11 +96,18 @@ def pipeline_findings(
     findings = list(pipeline.preflight(todo))
     if not pipeline.deep_check or not any(todo.values()):
         return findings
-    missing = [name for name in pipeline.requires_modules if find_spec(name) is None]
+    missing = [name for name in pipeline.requires_modules if not _is_installed(name)]
     if missing:
         skipped = f"the inputs were not opened: {', '.join(missing)} is not installed here"
         return [*findings, Finding("", skipped, "", "skipped")]
     return findings + run_deep_check(pipeline.deep_check, config_text, todo, code_archive)
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ImportError:  # an import hook that forbids it
+        return False
 
 
 def run_deep_check(

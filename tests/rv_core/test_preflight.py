@@ -1,0 +1,45 @@
+"""What is checked before a run where the modules that would open its inputs are not there."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from rv_core import Pipeline, PipelineConfig, command
+from rv_core.preflight import pipeline_findings
+
+
+@dataclass(kw_only=True)
+class ReadingConfig(PipelineConfig):
+    def build(self) -> ReadingPipeline:
+        return ReadingPipeline(self)
+
+
+class ReadingPipeline(Pipeline):
+    requires_modules = ("module_of_another_machine",)
+    deep_check = "nowhere:never_called"
+
+    @command()
+    def read(self) -> None:
+        """Nothing."""
+
+
+class _Forbidding:
+    def find_spec(self, name: str, *_: Any) -> None:
+        if name == "module_of_another_machine":
+            raise ModuleNotFoundError(f"{name} is forbidden here", name=name)
+
+
+@pytest.mark.parametrize("is_forbidden", [False, True], ids=["not installed", "forbidden by an import hook"])
+def test_inputs_that_cannot_be_opened_here_are_skipped_and_said(
+    monkeypatch: pytest.MonkeyPatch, *, is_forbidden: bool
+) -> None:
+    if is_forbidden:
+        monkeypatch.setattr(sys, "meta_path", [_Forbidding(), *sys.meta_path])
+    pipeline = ReadingPipeline(ReadingConfig(root_uri="s3://bucket/root"))
+    (finding,) = pipeline_findings(pipeline, {"read": ["all"]}, "")
+    assert finding.severity == "skipped"
+    assert finding.what == "the inputs were not opened: module_of_another_machine is not installed here"
