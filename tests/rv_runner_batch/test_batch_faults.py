@@ -88,6 +88,59 @@ def test_a_task_stopped_with_its_state_saved_is_retried_without_any_word_of_ec2(
     assert cloud.text(f"{root}/train/weights.txt") == "5, started from 3\n"
 
 
+def test_a_task_whose_memory_ran_out_is_started_again_only_if_its_command_declares_attempts(
+    cloud: Cloud, rv_here: Rv, tmp_path: Path
+) -> None:
+    """The rule for signals cannot tell the two apart; status tells people."""
+    (tmp_path / "hungry.py").write_text(_HUNGRY)
+    root, before, hold = cloud.new_root(), len(cloud.batch.jobs()), tmp_path / "hold"
+    hold.touch()
+    assert rv_here("run", "batch", tmp_path / "hungry.py", "-a", "root_uri", root, "-a", "hold", hold)[0] == 0
+    silent, declared = (job["jobId"] for job in cloud.jobs_since(before))
+    for job_id in (silent, declared):
+        cloud.batch.wait_for_status(job_id, "RUNNING")
+        cloud.batch.run_out_of_memory(job_id)
+    assert cloud.batch.wait_for_status(silent)["status"] == "FAILED"
+    assert len(cloud.batch.job(silent)["attempts"]) == 1
+    assert cloud.batch.wait_for(lambda: len(cloud.batch.job(declared)["attempts"]) == 1)
+    cloud.batch.wait_for_status(declared, "RUNNING")
+    assert "attempt 1 ended: out of memory: raise memory_mib" in tasks_of(rv_here, root)["hungry.declared"]["reason"]
+    hold.unlink()
+    assert cloud.batch.wait_for_status(declared)["status"] == "SUCCEEDED"
+
+
+_HUNGRY = """
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from rv_core import Pipeline, PipelineConfig, command
+
+@dataclass(kw_only=True)
+class HungryConfig(PipelineConfig):
+    hold: str
+
+    def build(self):
+        return HungryPipeline(self)
+
+class HungryPipeline(Pipeline):
+    @command(reads=("hold",))
+    def silent(self):
+        self._wait("silent")
+
+    @command(reads=("hold",), attempts=2)
+    def declared(self):
+        self._wait("declared")
+
+    def _wait(self, name):
+        while Path(self.config.hold).exists():
+            time.sleep(0.02)
+        self.storage.write_text(f"{name}/all.txt", "done")
+
+def get_config(runner: str, root_uri: str, hold: str):
+    return HungryConfig(root_uri=root_uri, hold=hold)
+"""
+
+
 def test_a_task_that_runs_too_long_is_not_retried_and_the_same_command_goes_on(
     cloud: Cloud, gate: Gate, gated: Gated, rv_here: Rv, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

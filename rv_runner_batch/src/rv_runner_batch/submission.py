@@ -25,6 +25,8 @@ RETRY_RULES: tuple[Mapping[str, str], ...] = (
     {"onReason": "*", "action": "EXIT"},
 )
 #: Beside these for a command that declares several attempts: 128 + 2 to 11, so also KILL and a crash of native code.
+#: KILL is mostly the end of memory, which the next attempt meets too; but five rules are all that Batch takes, so there
+#: is no place for one that tells them apart. `rv status` does.
 SIGNAL_RULE: Mapping[str, str] = {"onExitCode": "13*", "action": "RETRY"}
 #: A job that only waits for more jobs than one can depend on.
 _JOIN_COMMAND = ("true",)
