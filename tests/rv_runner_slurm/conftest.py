@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.slurm_cluster.configuration import QUICK_TO_NOTICE
+from tests.slurm_cluster.lifetime import cancel_everything, running_cluster
 
 if TYPE_CHECKING:
     import subprocess
@@ -68,6 +70,10 @@ class Gate:
     def pid_of(self, name: str) -> int:
         """The process that was here last."""
         return int((self.folder / f"started.{name}").read_text().split()[1])
+
+    def is_alive(self, name: str) -> bool:
+        """Whether that process still runs."""
+        return Path(f"/proc/{self.pid_of(name)}").exists()
 
 
 class FailingProgram:
@@ -190,3 +196,23 @@ def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Fa
         return program
 
     return make
+
+
+@pytest.fixture(scope="module")
+def fragile_cluster() -> Iterator[SlurmCluster]:
+    """One for a module."""
+    with running_cluster(conf=QUICK_TO_NOTICE) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def fragile(fragile_cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmCluster]:
+    """A cluster that may be broken, and is whole again afterwards."""
+    for name, value in fragile_cluster.environ.items():
+        monkeypatch.setenv(name, value)
+    yield fragile_cluster
+    cancel_everything(fragile_cluster)
+    for name in fragile_cluster.shape.node_names:
+        if fragile_cluster.node_state(name) != "IDLE":
+            fragile_cluster.kill_node(name)
+            fragile_cluster.start_node(name)
