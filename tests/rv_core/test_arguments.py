@@ -86,6 +86,7 @@ def test_texts_become_values(text: str, annotation: Any, value: Any) -> None:
         ("blanced", Literal["none", "balanced"], "did you mean 'balanced'?"),
         ("none", int, "expected an integer"),
         ("x", int | None, "expected an integer or null, got 'x'"),
+        ("10", Annotated[int, Range(min=60)] | None, "10 is below 60"),
         ("0", Annotated[int, Range(min=1)], "0 is below 1"),
     ],
 )
