@@ -36,6 +36,10 @@ _CLEARED_NAMES = (
     "VECLIB_MAXIMUM_THREADS",
 )
 
+# A shell that starts the tests in the background lets them ignore Ctrl-C, and all that they start: rv honours that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 Argument = str | os.PathLike[str] | int
 
 

@@ -66,8 +66,13 @@ def rv_bench(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Workbench]:
     """What the rules work with; one for a class, so that rules can look at the same run."""
+    import signal
+
     from rv_core.testing.workbench import Workbench
 
+    # A shell that starts pytest in the background lets it ignore Ctrl-C, and all that it starts: rv honours that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     option = request.config.getoption
     runner = _of_class(request, "runner_name", "") or str(option("--rv-runner"))
     if not runner:
