@@ -224,6 +224,27 @@ def test_gpu_tasks_hold_one_device_each_and_all_devices_are_used(rv: Any, root: 
         assert most_at_once([(note["start"], note["end"]) for note in held if note["gpu"] == device]) == 1
 
 
+@pytest.mark.parametrize("where", ["project", "profile", "environment"])
+def test_the_settings_of_runs_hold_wherever_they_are_set(rv: Any, root: Path, tmp_path: Path, where: str) -> None:
+    environ, words = {}, ()
+    if where == "environment":
+        environ = {"RV_RUN_JOBS": "1", "RV_RUN_GPUS": "3,5"}
+    elif where == "project":
+        (tmp_path / "rv.toml").write_text('[run]\njobs = 1\ngpus = "3,5"\n')
+    else:
+        environ, words = {"RV_CONFIG_DIR": str(tmp_path)}, ("--profile", "lab")
+        (tmp_path / "lab.toml").write_text('[run]\njobs = 1\ngpus = "3,5"\n')
+    arguments = ("-a", "root_uri", root, "-a", "num_items", 4, "-a", "sleep_s", 0.15, "-s", 4)
+    done = rv(*words, "run", "local", PROBE, *arguments, env=environ)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    held = notes(root, "compute").values()
+    assert most_at_once([(note["start"], note["end"]) for note in held]) == 1
+    assert {note["gpu"] for note in held} <= {"3", "5"}
+    (record,) = root.glob(".rv/runs/*/run.json")
+    assert json.loads(record.read_text())["settings"]["run"] == {"jobs": 1, "grace_s": None, "gpus": "3,5"}
+
+
 def test_split_tasks_share_the_cores_and_a_single_one_has_them_all(rv: Any, root: Path) -> None:
     done = rv("run", "local", PROBE, "-a", "root_uri", root, "-s", 4, "--jobs", 2)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -360,6 +360,12 @@ def test_an_interrupt_ends_with_130_and_no_traceback(fresh: tuple[Any, dict[str,
     assert (process.returncode, err) == (130, "")
 
 
+def test_an_interrupt_while_modules_are_imported_is_no_traceback(rv: Any, tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt\n")
+    done = rv("status", tmp_path, env={"PYTHONPATH": str(tmp_path)})
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 def test_a_reader_that_went_away_is_no_reason_for_a_traceback(fresh: tuple[Any, dict[str, str]]) -> None:
     rv, environ = fresh
     process = rv.start("config", "schema", "hello", env=environ)

@@ -16,11 +16,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the words without the program's name; those of this process if left out.
     """
-    from rv_core.cli.argv import RUN_COMMAND, split_at_verb
-
     if None in (sys.stdin, sys.stdout, sys.stderr):
         _open_missing_streams()
-    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:  # while modules are imported; later each verb deals with it
+        return 130
+
+
+def _run(words: list[str]) -> int:
+    from rv_core.cli.argv import RUN_COMMAND, split_at_verb
+
     leading, verb, rest = split_at_verb(words)
     if "--version" in leading:
         from rv_core import __version__

@@ -77,7 +77,9 @@ def cancel_run(root_uri: str, marker: Marker) -> None:
             fix=f"on {marker.host}: rv cancel {root_uri}; if that machine is gone for good, delete .rv/active-run.json",
         )
     else:
-        end_process(marker.pid, marker.process_started, grace_s=read_grace_s() + _EXTRA_GRACE_S)
+        own_grace_s = files.record.settings.get("run", {}).get("grace_s")
+        grace_s = read_grace_s() if own_grace_s is None else float(own_grace_s)
+        end_process(marker.pid, marker.process_started, grace_s=grace_s + _EXTRA_GRACE_S)
         _end_leftovers(marker)
     note_cancelled(files)
     _release(files)

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rv_core import config_file, preflight, run_state, storage, uris
 from rv_core.config_module import LoadedModule, load_configs
@@ -27,6 +27,9 @@ from rv_core.run_records import TASK_HOOKS, write_record
 from rv_core.run_state import RunPaths
 from rv_core.runner import RunContext, Runner
 from rv_core.task_log import print_library_logs
+
+if TYPE_CHECKING:
+    from rv_core.settings import RunSettings
 
 #: A run whose marker is younger than this may not have written its record yet.
 _SUBMITTING_S = 60.0
@@ -80,6 +83,7 @@ class PreparedRun:
     run_plan: RunPlan
     context: RunContext
     config_texts: dict[str, str]
+    settings: RunSettings
     findings: tuple[Finding, ...] = ()
     started: float = field(default_factory=time.monotonic)
     is_submitted: bool = False
@@ -122,6 +126,7 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
     Raises:
         RvError: whatever is wrong, all of a kind at once.
     """
+    from rv_core.settings import run_settings
     from rv_core.thread_shares import available_cores
 
     if options.splits < 1:
@@ -129,6 +134,7 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
     if options.jobs is not None and options.jobs < 1:
         raise UsageError(f"--jobs {options.jobs} is below 1")
     runner = make_runner(options.runner, options.profile)
+    settings = run_settings(options.profile, {"jobs": options.jobs})
     loaded = load_configs(
         options.module,
         runner=options.runner,
@@ -155,13 +161,14 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
         capabilities=capabilities,
         config_uris={name: p.config for name, p in paths.items()},
         run_dir=Path(run_state.local_run_dir(next(iter(paths.values())))),
-        jobs=options.jobs or getattr(runner.settings, "jobs", None) or cores,
+        jobs=settings.jobs or getattr(runner.settings, "jobs", None) or cores,
         keep_going=options.keep_going,
         verbosity=options.verbosity,
         profile=options.profile or "",
         cores=cores,
-        grace_s=_grace_s(capabilities.is_remote),
+        grace_s=settings.grace_s if settings.grace_s is not None else 25.0 if capabilities.is_remote else 5.0,
         is_dry_run=is_dry_run,
+        environ={} if capabilities.is_remote else settings.environ(),
         configs=configs,
     )
     texts = {config.name: config_file.dump(config, code=loaded.code) for config in loaded.configs}
@@ -175,13 +182,7 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
         raise
     context.attempts_by_job = {job.id: job.resources.attempts for job in run_plan.plan.jobs}
     context.requires_by_job = {job.id: job.requires for job in run_plan.plan.jobs}
-    return PreparedRun(options, runner, loaded, pipelines, run_plan, context, texts, tuple(unreachable))
-
-
-def _grace_s(is_remote: bool) -> float:
-    from rv_core.lifeline import read_grace_s
-
-    return read_grace_s() if os.environ.get("RV_GRACE_S") or not is_remote else 25.0
+    return PreparedRun(options, runner, loaded, pipelines, run_plan, context, texts, settings, tuple(unreachable))
 
 
 def findings_of(prepared: PreparedRun, *, everything: bool = False) -> list[Finding]:
@@ -323,7 +324,11 @@ def _in_process_tasks(prepared: PreparedRun) -> Any:
         prepared.run_plan,
         prepared.pipelines,
         prepared.paths,
-        {"RV_RUN_DIR": str(prepared.context.run_dir), "RV_PROFILE": prepared.context.profile},
+        {
+            "RV_RUN_DIR": str(prepared.context.run_dir),
+            "RV_PROFILE": prepared.context.profile,
+            **prepared.context.environ,
+        },
         task_hooks=plugin_manager().implements(*TASK_HOOKS),
     )
 

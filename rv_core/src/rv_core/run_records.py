@@ -13,7 +13,6 @@ from rv_core import run_state, storage, task_environment, uris
 from rv_core.plan import RunPlan
 from rv_core.plugins import plugin_manager
 from rv_core.run_state import RunRecord
-from rv_core.runner import Runner
 
 if TYPE_CHECKING:
     from rv_core.run import PreparedRun
@@ -80,7 +79,7 @@ def make_record(prepared: PreparedRun) -> RunRecord:
         cwd=os.getcwd(),
         capabilities=asdict(prepared.runner.capabilities),
         profile=options.profile or "",
-        settings=_saved_settings(prepared.runner, options.runner),
+        settings=_saved_settings(prepared, options.runner),
         versions=run_state.versions(),
         options={
             "splits": options.splits,
@@ -112,12 +111,12 @@ def _user() -> str:
         return str(os.getuid())  # a container's user need not have a name
 
 
-def _saved_settings(runner: Runner, section: str) -> dict[str, Any]:
-    if runner.settings is None:
-        return {}
-    from rv_core.settings import saved_settings
+def _saved_settings(prepared: PreparedRun, section: str) -> dict[str, Any]:
+    from rv_core.settings import RUN_SECTION, saved_settings
 
-    return {section: saved_settings(runner.settings)}
+    of_runner = prepared.runner.settings
+    saved = {RUN_SECTION: saved_settings(prepared.settings)}
+    return saved if of_runner is None else {**saved, section: saved_settings(of_runner)}
 
 
 def _json(value: Any) -> str:

@@ -51,6 +51,15 @@ class RunSettings:
     grace_s: Annotated[float, Range(min=0)] | None = field(default=None, metadata={"environ": "RV_GRACE_S"})
     gpus: str | None = field(default=None, metadata={"environ": "RV_GPUS"})
 
+    def environ(self) -> dict[str, str]:
+        """The variables by which tasks on this machine learn of what is set, wherever it was set."""
+        variables = {}
+        if self.grace_s is not None:
+            variables["RV_GRACE_S"] = f"{self.grace_s:g}"
+        if self.gpus is not None:
+            variables["RV_GPUS"] = self.gpus or "none"
+        return variables
+
 
 @dataclass(frozen=True)
 class SettingOrigin:
