@@ -50,6 +50,11 @@ def test_a_reclaimed_child_and_a_reclaimed_train_go_on_where_they_stopped(
     gate.wait_for("i1", "i2")
     cloud.batch.reclaim(f"{work['jobId']}:0")
     cloud.batch.wait_for_status(f"{work['jobId']}:0", "RUNNABLE", "STARTING", "RUNNING")
+    assert cloud.batch.wait_for(lambda: len(cloud.batch.job(f"{work['jobId']}:0")["attempts"]) == 1)
+    cloud.batch.wait_for_status(f"{work['jobId']}:0", "RUNNING")
+    again = tasks_of(rv_here, root)["gated.work.1-of-2"]
+    assert (again["state"], again["attempt"]) == ("running", 2)
+    assert "attempt 1 ended: the spot machine was reclaimed (Host EC2 (instance" in again["reason"]
     gate.open("i1", "i2", "i3")
     assert cloud.batch.wait_for_status(work["jobId"])["status"] == "SUCCEEDED"
     gate.wait_for("train")

@@ -19,6 +19,8 @@ from rv_runner_batch.settings import BatchSettings
 from rv_runner_batch.submission import job_name, name_prefix
 
 _OVER = ("SUCCEEDED", "FAILED")
+#: States whose reason and attempts only JobDetail tells; a hundred children of each array are asked about, these first.
+_TOLD_MORE = ("FAILED", "RUNNABLE", "RUNNING")
 _DEFAULT_LOG_GROUP = "/aws/batch/job"
 
 
@@ -120,7 +122,7 @@ class RunJobs:
             }
             for index, summary in summaries.items()
         }
-        interesting = [c["jobId"] for status in ("FAILED", "RUNNABLE") for c in found.values() if c["status"] == status]
+        interesting = [c["jobId"] for status in _TOLD_MORE for c in found.values() if c["status"] == status]
         details = self._client.describe(interesting[: limits.MAX_DESCRIBED_JOBS])
         return {index: details.get(child["jobId"], child) for index, child in found.items()}
 
