@@ -161,6 +161,26 @@ def test_success_that_only_the_runner_claims_is_a_failure(run_folder: Make) -> N
     assert (found.state, found.reason) == ("failed", "it ended without an error, but 2 of its 2 items are not done")
 
 
+@pytest.mark.parametrize("moment", ["read_board", "_observe"])
+def test_a_task_that_finishes_while_one_looks_is_done(
+    run_folder: Make, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    run = run_folder()
+    run.job("greet", ["a"])
+    run.write()
+    run.started("hello.greet", pid=os.getpid())
+    look = getattr(status, moment)
+
+    def finish_and_look(what: Any) -> Any:
+        run.finish_item("greet", "a")
+        run.event("hello.greet", "finished", 2, duration_s=2.0)
+        return look(what)
+
+    monkeypatch.setattr(status, moment, finish_and_look)
+    (found,) = job(run.root, "greet").tasks
+    assert (found.state, found.items_done, found.reason) == ("done", 1, "")
+
+
 def test_items_that_were_removed_after_a_task_finished_are_told(run_folder: Make) -> None:
     run = run_folder()
     run.job("greet", ["a", "b"])

@@ -57,14 +57,16 @@ def job_statuses(run_record: RunFiles) -> list[JobStatus]:
 def _look(files: RunFiles) -> Sighting:
     from rv_core import storage
 
+    observed, problem = _observe(files.record)
+    board, items = read_board(files), read_items(files)
+    # Last, as a task writes them before it says that it is done: seen the other way round it is done without them.
     root_uris = dict.fromkeys(files.roots.values())
     listed = {root: frozenset(storage.list_files(uris.join(root, DONE_FOLDER))) for root in root_uris}
-    observed, problem = _observe(files.record)
     marker = _marker_of(files)
     newest = [files.run_id] if marker is not None else known_run_ids(files.paths.root_uri)[:1]
     return Sighting(
-        board=read_board(files),
-        items=read_items(files),
+        board=board,
+        items=items,
         manifests=listed,
         observed=observed,
         observe_problem=problem,
