@@ -122,47 +122,17 @@ def reclaim_in_mid_training(batch: LocalBatch, train: dict[str, Any]) -> None:
     raise AssertionError("train did not begin")
 
 
-REAL_MODULE = """
-import csv
-from rv_pipeline_chip_classification import (
-    ChipClassificationConfig, ChipConfig, ClassConfig, ClassRasterLabelsConfig, DatasetConfig, RasterSourceConfig,
-    SceneConfig, TrainConfig)
-
-CLASSES = {classes!r}
-
-def scenes(data, split):
-    with open({table!r}, newline="") as file:
-        return [
-            SceneConfig(
-                id=row["scene_id"],
-                raster=RasterSourceConfig(uris=[data + "/" + row["image"]]),
-                labels=ClassRasterLabelsConfig(uri=data + "/" + row["labels"], class_values=CLASSES))
-            for row in csv.DictReader(file) if row["split"] == split]
-
-def get_config(data: str, root_uri: str):
-    return ChipClassificationConfig(
-        root_uri=root_uri, name="real", classes=ClassConfig(names=list(CLASSES.values())),
-        dataset=DatasetConfig(
-            train_scenes=scenes(data, "train"), validation_scenes=scenes(data, "val"),
-            test_scenes=scenes(data, "test")),
-        chip=ChipConfig(chip_size_px=32, stride_px=16), train=TrainConfig(num_epochs=4, num_threads=1))
-"""
-
-
 @pytest.mark.real_data
 @pytest.mark.timeout(1200)
 def test_the_real_scenes_give_the_same_on_batch_as_on_this_machine(
     cloud_rv: Any, batch: LocalBatch, real_data_dir: Path, tmp_path: Path
 ) -> None:
-    from rv_pipeline_chip_classification.demo.experiment import common_classes, read_data_set
+    from tests.e2e.real_experiment import write_real_experiment
 
     folder = real_data_dir / "zion-landsat8-nlcd"
     for path in folder.rglob("*.tif"):
         batch.client("s3").upload_file(str(path), "rv-test", f"real/{path.relative_to(folder)}")
-    kept, _ = common_classes(read_data_set(folder))
-    classes = {int(entry["id"]): entry["name"] for entry in kept}
-    module = tmp_path / "real_experiment.py"
-    module.write_text(REAL_MODULE.format(classes=classes, table=str(folder / "scenes.csv")))
+    module = write_real_experiment(tmp_path / "real_experiment.py", folder)
     common = (str(module), "-a", "data=s3://rv-test/real", "--splits", "4")
     before = len(batch.jobs())
     done = cloud_rv(["run", "batch", *common, "-a", "root_uri=s3://rv-test/real-batch", "--wait"], timeout_s=900)

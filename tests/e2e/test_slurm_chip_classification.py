@@ -106,47 +106,20 @@ def test_a_node_that_dies_while_it_trains_changes_nothing_in_the_results(
     assert results(root) == run_locally(rv, scenes, tmp_path / "local", *saved_often)
 
 
-REAL_MODULE = """
-import csv
-from rv_pipeline_chip_classification import (
-    ChipClassificationConfig, ChipConfig, ClassConfig, ClassRasterLabelsConfig, DatasetConfig, RasterSourceConfig,
-    SceneConfig, TrainConfig)
-
-CLASSES = {classes!r}
-
-def scenes(split):
-    with open({table!r}, newline="") as file:
-        return [
-            SceneConfig(
-                id=row["scene_id"],
-                raster=RasterSourceConfig(uris=[{data!r} + "/" + row["image"]]),
-                labels=ClassRasterLabelsConfig(uri={data!r} + "/" + row["labels"], class_values=CLASSES))
-            for row in csv.DictReader(file) if row["split"] == split]
-
-def get_config(root_uri: str):
-    return ChipClassificationConfig(
-        root_uri=root_uri, name="real", classes=ClassConfig(names=list(CLASSES.values())),
-        dataset=DatasetConfig(train_scenes=scenes("train"), validation_scenes=scenes("val"), test_scenes=scenes("test")),
-        chip=ChipConfig(chip_size_px=32, stride_px=16), train=TrainConfig(num_epochs=4, num_threads=1))
-"""
-
-
 @pytest.mark.real_data
 @pytest.mark.timeout(1200)
 def test_the_real_scenes_give_the_same_on_slurm_as_on_this_machine(
     slurm: SlurmCluster, rv: RvCli, real_data_dir: Path, tmp_path: Path
 ) -> None:
-    from rv_pipeline_chip_classification.demo.experiment import common_classes, read_data_set
+    from tests.e2e.real_experiment import write_real_experiment
 
     folder = real_data_dir / "zion-landsat8-nlcd"
-    kept, _ = common_classes(read_data_set(folder))
-    classes = {int(entry["id"]): entry["name"] for entry in kept}
-    module = tmp_path / "real_experiment.py"
-    module.write_text(REAL_MODULE.format(classes=classes, table=str(folder / "scenes.csv"), data=str(folder)))
+    module = write_real_experiment(tmp_path / "real_experiment.py", folder)
     found: dict[str, Any] = {}
     for runner, more in (("slurm", ["--wait"]), ("local", [])):
         root = tmp_path / runner
-        done = rv(["run", runner, str(module), "-a", f"root_uri={root}", "--splits", "4", *more], timeout_s=900)
+        given = ("-a", f"data={folder}", "-a", f"root_uri={root}")
+        done = rv(["run", runner, str(module), *given, "--splits", "4", *more], timeout_s=900)
         assert done.returncode == 0, done.stdout + done.stderr
         found[runner] = results(root)
     assert found["slurm"] == found["local"] != {}

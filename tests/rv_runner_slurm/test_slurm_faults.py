@@ -59,6 +59,7 @@ def test_a_training_whose_node_died_keeps_its_dependants_waiting_and_then_starts
     run.assert_whole()
 
 
+@pytest.mark.slow
 def test_without_requeue_a_dead_node_fails_the_task_and_the_same_command_does_the_rest(
     fragile: SlurmCluster, gated_on: GatedOn, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,6 +83,7 @@ def test_without_requeue_a_dead_node_fails_the_task_and_the_same_command_does_th
     run.assert_whole()
 
 
+@pytest.mark.slow
 def test_jobs_queue_for_nodes_that_are_down(
     fragile: SlurmCluster, gated_on: GatedOn, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +175,7 @@ def test_a_task_that_runs_into_its_time_limit_fails_and_the_same_command_goes_on
 # A cluster that forgets, or does not answer.
 
 
+@pytest.mark.slow
 def test_what_the_cluster_has_forgotten_is_known_by_what_it_left(
     start_slurm: Callable[..., SlurmCluster], gated_on: GatedOn, gate: Gate
 ) -> None:

@@ -108,6 +108,7 @@ def test_a_failure_stops_what_depends_on_it_and_the_same_command_does_the_rest(
     assert status(root)["state"] == "done"
 
 
+@pytest.mark.slow
 def test_a_training_whose_node_others_want_saves_its_state_and_goes_on_afterwards(
     start_slurm: Callable[..., SlurmCluster], rv: RvCli, status: Status, tmp_path: Path
 ) -> None:

@@ -86,6 +86,7 @@ def test_stopping_leaves_no_process(start_slurm: Callable[..., SlurmCluster], tm
     assert processes_with(str(cluster.state_dir)) == []
 
 
+@pytest.mark.slow
 def test_what_a_dead_node_ran_is_requeued(start_slurm: Callable[..., SlurmCluster], tmp_path: Path) -> None:
     cluster = start_slurm(conf=QUICK_TO_NOTICE)
     script = f"echo $SLURMD_NODENAME >> {tmp_path}/seen; sh -c 'sleep 100; : {tmp_path}'"

@@ -20,8 +20,8 @@ from rv_runner_slurm.job_records import (
     parse_squeue,
 )
 
-#: How long Slurm's programs may take; they give up by themselves before.
-_TIMEOUT_S = 120.0
+#: How long Slurm's programs may take. They give up by themselves before: sbatch tries for 120 s to get into a full queue.
+_TIMEOUT_S = 150.0
 #: Ids on one command line; a kernel takes 128 KiB of them in one word.
 _MAX_IDS = 1000
 _UNKNOWN_JOB = "Invalid job id specified"

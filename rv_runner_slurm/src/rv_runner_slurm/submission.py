@@ -20,7 +20,7 @@ DEFAULT_MAX_ARRAY_SIZE = 1001
 #: Long names make the tables of squeue unreadable; a pipeline's name alone may have 64 characters.
 _MAX_NAME_LENGTH = 128
 _HASH_LENGTH = 8
-_MAX_COMMENT_LENGTH = 500
+_MAX_COMMENT_BYTES = 500
 
 
 @dataclass(frozen=True)
@@ -136,9 +136,10 @@ def job_name(run_id: str, key: str) -> str:
 
 
 def comment_of(root_uri: str) -> str:
-    """The comment by which the jobs of a root are known to each other. Slurm refuses one of some thousand letters."""
-    if len(root_uri) > _MAX_COMMENT_LENGTH:
-        root_uri = f"{root_uri[:_MAX_COMMENT_LENGTH]}… {hashlib.sha256(root_uri.encode()).hexdigest()}"
+    """The comment by which the jobs of a root are known to each other. Slurm refuses one of more than 1024 bytes."""
+    if len(root_uri.encode()) > _MAX_COMMENT_BYTES:
+        start = root_uri.encode()[:_MAX_COMMENT_BYTES].decode(errors="ignore")
+        root_uri = f"{start}… {hashlib.sha256(root_uri.encode()).hexdigest()}"
     return f"rv {root_uri}"
 
 
