@@ -87,6 +87,16 @@ COMMAND_LINES = {
         2,
         ["--json goes with --dry-run only", "rv status ROOT --json"],
     ),
+    "a root on a web server": (
+        "run inprocess {hello} -a root_uri=http://localhost:9/x",
+        2,
+        ["root_uri", "is on a web server", "choose a folder"],
+    ),
+    "a root with a variable that is not set": (
+        "run inprocess {hello} -a root_uri=${{NO_SUCH_FOLDER}}/x",
+        2,
+        ["environment variable NO_SUCH_FOLDER is not set or empty"],
+    ),
     "status of nothing": ("status root", 2, ["no run found here"]),
     "config of nothing": ("config show root", 2, ["no pipeline-config.json"]),
     "a task of nothing": ("run-command root/pipeline-config.json cpu_task", 2, ["pipeline-config.json"]),

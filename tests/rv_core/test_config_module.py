@@ -298,6 +298,15 @@ def test_a_generator_of_configs_is_as_good_as_a_list_and_its_error_is_one_of_the
     assert "get_configs of experiment.py failed" in message(folder, "experiment.py")
 
 
+def test_a_variable_in_a_root_on_this_machine_is_filled_in_and_in_a_store_is_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESULTS", "/results")
+    (folder / "experiment.py").write_text(GREET)
+    roots = [load(folder, sets=[("root_uri", root)]).configs[0].root_uri for root in ("${RESULTS}/a", "memory://${RESULTS}/a")]
+    assert roots == ["/results/a", "memory://${RESULTS}/a"]
+
+
 def test_equal_names_are_an_error(folder: Path) -> None:
     (folder / "experiment.py").write_text(MANY + "NAMES = ['a', 'a']\n")
     assert "2 pipelines are named 'a'" in message(folder, "experiment.py")

@@ -81,8 +81,15 @@ def load_configs(
         loaded = _from_json(module, arguments, sets, folder)
     else:
         loaded = _from_python(module, runner, arguments, sets, folder, ship_code)
-    configs = _named([absolutise(config, folder) for config in loaded.configs], run_name, loaded.source)
+    configs = _named([_placed(config, folder) for config in loaded.configs], run_name, loaded.source)
     return replace(loaded, configs=configs)
+
+
+def _placed(config: PipelineConfig, folder: str) -> PipelineConfig:
+    """The config with absolute URIs. A root on this machine is named in full: its files are asked for by path."""
+    config = absolutise(config, folder)
+    root = uris.expand(config.root_uri)
+    return replace(config, root_uri=uris.absolute(root, folder)) if uris.is_local(root) else config
 
 
 # --- Python -----------------------------------------------------------------------------------------------------------

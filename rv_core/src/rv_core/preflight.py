@@ -59,6 +59,9 @@ def root_findings(roots: Mapping[str, str], *, in_process: bool, is_remote: bool
             findings.append(
                 Finding(f"{name}.root_uri", f"{root} is in the memory of one process", "use the runner `inprocess`")
             )
+        if uris.scheme_of(uris.expand(root)) in ("http", "https"):
+            what = f"{root} is on a web server, which can only be read from"
+            findings.append(Finding(f"{name}.root_uri", what, "choose a folder, or a store such as s3://bucket/root"))
         if uris.is_local(root) and not is_remote:
             findings += _unwritable(name, uris.local_path(root))
     names = list(roots)
