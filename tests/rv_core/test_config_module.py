@@ -303,7 +303,10 @@ def test_a_variable_in_a_root_on_this_machine_is_filled_in_and_in_a_store_is_kep
 ) -> None:
     monkeypatch.setenv("RESULTS", "/results")
     (folder / "experiment.py").write_text(GREET)
-    roots = [load(folder, sets=[("root_uri", root)]).configs[0].root_uri for root in ("${RESULTS}/a", "memory://${RESULTS}/a")]
+    roots = [
+        load(folder, sets=[("root_uri", root)]).configs[0].root_uri
+        for root in ("${RESULTS}/a", "memory://${RESULTS}/a")
+    ]
     assert roots == ["/results/a", "memory://${RESULTS}/a"]
 
 
