@@ -93,25 +93,19 @@ def test_a_task_stopped_with_its_state_saved_is_retried_without_any_word_of_ec2(
     assert cloud.text(f"{root}/train/weights.txt") == "5, started from 3\n"
 
 
-def test_a_task_whose_memory_ran_out_is_started_again_only_if_its_command_declares_attempts(
+def test_a_task_whose_memory_ran_out_is_not_started_again_though_its_command_declares_attempts(
     cloud: Cloud, rv_here: Rv, tmp_path: Path
 ) -> None:
-    """The rule for signals cannot tell the two apart; status tells people."""
     (tmp_path / "hungry.py").write_text(_HUNGRY)
     root, before, hold = cloud.new_root(), len(cloud.batch.jobs()), tmp_path / "hold"
     hold.touch()
     assert rv_here("run", "batch", tmp_path / "hungry.py", "-a", "root_uri", root, "-a", "hold", hold)[0] == 0
-    silent, declared = (job["jobId"] for job in cloud.jobs_since(before))
-    for job_id in (silent, declared):
-        cloud.batch.wait_for_status(job_id, "RUNNING")
-        cloud.batch.run_out_of_memory(job_id)
-    assert cloud.batch.wait_for_status(silent)["status"] == "FAILED"
-    assert len(cloud.batch.job(silent)["attempts"]) == 1
-    assert cloud.batch.wait_for(lambda: len(cloud.batch.job(declared)["attempts"]) == 1)
-    cloud.batch.wait_for_status(declared, "RUNNING")
-    assert "attempt 1 ended: out of memory: raise memory_mib" in tasks_of(rv_here, root)["hungry.declared"]["reason"]
-    hold.unlink()
-    assert cloud.batch.wait_for_status(declared)["status"] == "SUCCEEDED"
+    (job_id,) = (job["jobId"] for job in cloud.jobs_since(before))
+    cloud.batch.wait_for_status(job_id, "RUNNING")
+    cloud.batch.run_out_of_memory(job_id)
+    assert cloud.batch.wait_for_status(job_id)["status"] == "FAILED"
+    assert len(cloud.batch.job(job_id)["attempts"]) == 1
+    assert "out of memory: raise memory_mib" in tasks_of(rv_here, root)["hungry.eat"]["reason"]
 
 
 _HUNGRY = """
@@ -128,18 +122,10 @@ class HungryConfig(PipelineConfig):
         return HungryPipeline(self)
 
 class HungryPipeline(Pipeline):
-    @command(reads=("hold",))
-    def silent(self):
-        self._wait("silent")
-
     @command(reads=("hold",), attempts=2)
-    def declared(self):
-        self._wait("declared")
-
-    def _wait(self, name):
+    def eat(self):
         while Path(self.config.hold).exists():
             time.sleep(0.02)
-        self.storage.write_text(f"{name}/all.txt", "done")
 
 def get_config(runner: str, root_uri: str, hold: str):
     return HungryConfig(root_uri=root_uri, hold=hold)
@@ -221,6 +207,31 @@ def test_a_submission_that_fails_halfway_leaves_nothing_running(
     for job in reversed(jobs):
         assert cloud.batch.wait_for_status(job["jobId"])["status"] == "FAILED"
     assert ".rv/active-run.json" not in cloud.keys(root), "the same command can be run again"
+
+
+def test_what_a_failed_submission_could_not_end_keeps_the_root_until_it_is_cancelled(
+    cloud: Cloud, gated: Gated, rv_here: Rv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the same command would submit twice what still runs, and rv cancel would find nothing to end."""
+    from rv_runner_batch.client import AwsError, BatchClient
+
+    root, before = cloud.new_root(), len(cloud.batch.jobs())
+    cloud.batch.fail_submit_at(2)
+    with monkeypatch.context() as offline:
+
+        def fail(*_: Any) -> None:
+            raise AwsError("AWS cannot be reached: batch:TerminateJob", kind="network")
+
+        offline.setattr(BatchClient, "terminate", fail)
+        code, _, err = gated(root)
+    assert (code, "1 of 1 jobs could not be ended" in err) == (1, True)
+    assert "end what is left with rv cancel" in err
+    (left,) = cloud.jobs_since(before)
+    code, _, err = gated(root)
+    assert (code, "is still going on" in err, len(cloud.jobs_since(before))) == (2, True, 1)
+    assert rv_here("cancel", root)[0] == 0
+    assert cloud.batch.wait_for_status(left["jobId"])["status"] == "FAILED"
+    assert ".rv/active-run.json" not in cloud.keys(root)
 
 
 @pytest.mark.parametrize("failing", [1, 3])

@@ -161,6 +161,8 @@ class RunnerError(RvError):
 
     exit_code = EXIT_ENVIRONMENT
     headline = "runner error"
+    #: Set where something of the run goes on in spite of the error: the root then stays taken, for `rv cancel`.
+    leaves_running = False
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from rv_core import config_file, preflight, run_state, storage, uris
 from rv_core.config_module import LoadedModule, load_configs
-from rv_core.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, Finding, PluginError, StorageError, UsageError
+from rv_core.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    Finding,
+    PluginError,
+    RunnerError,
+    StorageError,
+    UsageError,
+)
 from rv_core.event_writer import EventWriter
 from rv_core.pipeline import Pipeline
 from rv_core.plan import RunPlan, Selection
@@ -234,6 +243,9 @@ def execute(prepared: PreparedRun, show: Any) -> int:
         write_record(prepared)
         code, is_left_running = _run(prepared, show)
         return code
+    except RunnerError as error:
+        is_left_running = error.leaves_running
+        raise
     except (Interrupted, KeyboardInterrupt):
         is_left_running = prepared.is_submitted
         show.interrupted(prepared, goes_on=is_left_running)

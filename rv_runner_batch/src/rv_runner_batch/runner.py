@@ -34,7 +34,9 @@ class BatchRunner(Runner):
         client: asks AWS; one for the settings' region if None.
     """
 
-    capabilities: ClassVar[Capabilities] = Capabilities(is_remote=True, detaches=True, gpu_slots=False)
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        is_remote=True, detaches=True, gpu_slots=False, retries_signals=False
+    )
 
     def __init__(self, settings: BatchSettings | None = None, client: BatchClient | None = None) -> None:
         super().__init__(settings or BatchSettings())
@@ -83,7 +85,7 @@ class BatchRunner(Runner):
                 context.report(request.job or request.key, event="submitted", native_id=ids[request.key])
         except BaseException as error:
             left = self._withdraw(list(ids.values()), queues, context.run_id)
-            if not isinstance(error, AwsError):
+            if not isinstance(error, AwsError) and not left:
                 raise
             raise _submission_error(error, len(ids), len(requests), left) from error
 
@@ -123,7 +125,8 @@ class BatchRunner(Runner):
             ids = [*(id_ for id_ in named_jobs(self._client, queues, run_id) if id_ not in ids), *reversed(ids)]
         except AwsError as error:
             ids = list(reversed(ids))
-            problems.append(error.block.what)
+            if error.kind != "denied":  # who may not list may still submit
+                problems.append(error.block.what)
         try:
             terminate_all(self._client, ids, WITHDRAWN)
         except RunnerError as error:
@@ -174,10 +177,15 @@ def _whole(text: str | None) -> int | None:
     return int(text) if text and text.isdigit() else None
 
 
-def _submission_error(error: AwsError, num_submitted: int, num_jobs: int, left: str) -> SubmissionError:
+def _submission_error(error: BaseException, num_submitted: int, num_jobs: int, left: str) -> SubmissionError:
     undone = f"the {num_submitted} submitted before it are ended again" if num_submitted else "none was before it"
-    return SubmissionError(
+    said = [error.block.what, error.block.why] if isinstance(error, RunnerError) else [type(error).__name__, str(error)]
+    own_fix = error.block.fix if isinstance(error, RunnerError) else ""
+    fix = own_fix or "mend what AWS refuses, and run the same command again"
+    found = SubmissionError(
         f"job {num_submitted + 1} of {num_jobs} could not be submitted; {left or undone}",
-        why=": ".join(filter(None, [error.block.what, error.block.why])),
-        fix=error.block.fix or "mend what AWS refuses, and run the same command again",
+        why=": ".join(filter(None, said)),
+        fix=f"end what is left with rv cancel before it costs money; then: {fix}" if left else fix,
     )
+    found.leaves_running = bool(left)
+    return found
