@@ -347,6 +347,24 @@ def test_more_epochs_mean_another_training_and_no_other_chips(rv: Any, tiny_run:
     assert train["reasons"] == ["train.num_epochs 1 → 2"]
 
 
+@pytest.mark.parametrize(
+    ("field", "rerun"),
+    [
+        ('classes.colors=["#000000", "#111111", "#222222"]', {"predict", "eval", "bundle"}),
+        ("train.checkpoint_every_s=7", set()),
+        ("train.num_workers=2", set()),
+        ("predict.batch_size=3", {"predict", "eval"}),
+    ],
+)
+def test_what_cannot_change_a_model_means_no_other_training(
+    rv: Any, tiny_run: TinyRun, field: str, rerun: set[str]
+) -> None:
+    done = rv("run", "inprocess", *tiny(tiny_run.data, tiny_run.root), "--set", field, "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    commands = json.loads(done.stdout)["pipelines"]["tiny"]["commands"]
+    assert {command["command"] for command in commands if command["decision"] == "run"} == rerun
+
+
 @pytest.mark.slow
 def test_a_training_that_was_killed_ends_with_the_bytes_of_an_undisturbed_one(
     rv: Any, tiny_run: TinyRun, tmp_path: Path

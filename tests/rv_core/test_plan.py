@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rv_core import Items, Pipeline, PipelineConfig, PlanError, Uri, command
 from rv_core.config import Config
+from rv_core.errors import RvError
 from rv_core.manifests import DoneState, Manifest, item_file_name
 from rv_core.plan import PipelineState, RunPlan, Selection, make_tasks, plan_run, split_shares
 
@@ -264,3 +265,53 @@ def test_a_command_without_items_in_its_list_counts_as_done() -> None:
     assert decisions(plan)["predict"] == "done"
     assert reasons(plan, "predict") == "has no items"
     assert plan.plan.job("pipe1.evaluate").requires == ("pipe1.fit",)
+
+
+# --- what has no part in a key ----------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True)
+class Pace(Config):
+    epochs: int = 3
+    workers: int = 0
+
+
+@dataclass(kw_only=True)
+class PacedConfig(PipelineConfig):
+    pace: Pace = field(default_factory=Pace)
+
+    def build(self) -> Pipeline:
+        return PacedPipeline(self)
+
+
+class PacedPipeline(Pipeline):
+    @command(reads=("pace",), ignores=("pace.workers",))
+    def fit(self) -> None: ...
+
+
+class MisspeltPipeline(Pipeline):
+    @command(reads=("pace",), ignores=("pace.worker",))
+    def fit(self) -> None: ...
+
+
+class OutsidePipeline(Pipeline):
+    @command(reads=("pace.epochs",), ignores=("pace.workers",))
+    def fit(self) -> None: ...
+
+
+def key_of(pipeline: Pipeline) -> str:
+    return plan_run([PipelineState(pipeline, "p", DoneState(), {})]).commands[0].key
+
+
+def test_an_ignored_field_does_not_enter_the_key_and_those_beside_it_do() -> None:
+    keys = [key_of(PacedPipeline(PacedConfig(root_uri="/r", pace=pace))) for pace in (Pace(), Pace(workers=9))]
+    assert keys[0] == keys[1]
+    assert key_of(PacedPipeline(PacedConfig(root_uri="/r", pace=Pace(epochs=4)))) != keys[0]
+
+
+def test_only_fields_within_those_that_are_read_can_be_ignored() -> None:
+    config = PacedConfig(root_uri="/r")
+    with pytest.raises(RvError, match=r"did you mean 'pace\.workers'|no field 'worker'"):
+        key_of(MisspeltPipeline(config))
+    with pytest.raises(PlanError, match=r"ignores 'pace\.workers', which is not within a field that it reads"):
+        key_of(OutsidePipeline(config))

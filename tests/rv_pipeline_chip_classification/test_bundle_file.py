@@ -26,12 +26,14 @@ from rv_pipeline_chip_classification.config import (
 from rv_pipeline_chip_classification.model.trained import load_model
 
 SAMPLES = Path(__file__).parent / "samples"
+#: Of the config; the trained model has others.
+COLORS = ("#000000", "#111111", "#222222")
 
 
 def config_of(storage: Storage, **predict: Any) -> ChipClassificationConfig:
     return ChipClassificationConfig(
         root_uri=storage.root_uri,
-        classes=ClassConfig(names=["forest", "shrub", "rock"]),
+        classes=ClassConfig(names=["forest", "shrub", "rock"], colors=list(COLORS)),
         dataset=DatasetConfig(train_scenes=[]),
         predict=PredictConfig(**predict),
     )
@@ -77,7 +79,7 @@ def loaded_scores(bundle: Bundle) -> np.ndarray:
 
 def test_a_bundle_holds_the_model_its_contract_and_its_metrics(bundle_path: Path, make_contract: Any) -> None:
     bundle = open_bundle(bundle_path)
-    assert bundle.contract == make_contract()
+    assert bundle.contract == make_contract(class_colors=COLORS)
     assert bundle.metrics == {"train": {"accuracy": 0.5}, "validation": None}
     assert bundle.stride_px is None
     assert set(bundle.versions) >= {"rv-core", "rv-pipeline-chip-classification", "torch"}

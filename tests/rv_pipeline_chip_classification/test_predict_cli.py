@@ -60,7 +60,7 @@ def test_without_geotiff_there_is_only_geojson(bundle: str, write_image: Any, pi
     image = write_image("a.tif", pixels(20, 20, 3), names=RGB)
     assert main(["predict", bundle, image, "-o", str(tmp_path / "out"), "--no-geotiff", "--stride-px", "4"]) == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.geojson"]
-    assert len(scores(tmp_path / "out" / "a.geojson")) == 4
+    assert len(scores(tmp_path / "out" / "a.geojson")) == 25
 
 
 def test_bands_in_another_order_give_identical_scores(

@@ -39,6 +39,8 @@ class CommandInfo:
         items: where its items come from, or None for a command that is a single task.
         requires: commands whose every item must be done first.
         reads: (dotted) fields of the config that it may read besides its items; they enter its keys.
+        ignores: (dotted) fields within those of `reads` that cannot change its outputs, such as how many threads read
+            ahead; it may read them, and they do not enter its keys.
         version: raise it when the command's outputs change for the same inputs; it enters the keys.
         cpus: cores that a task wants, or None for the runner's default.
         memory_mib: memory that a task wants, or None.
@@ -51,6 +53,7 @@ class CommandInfo:
     items: ItemSpec = None
     requires: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
+    ignores: tuple[str, ...] = ()
     version: int = 1
     cpus: int | None = None
     memory_mib: int | None = None
@@ -64,6 +67,7 @@ def command(
     items: ItemSpec = None,
     requires: Sequence[str] = (),
     reads: Sequence[str] = (),
+    ignores: Sequence[str] = (),
     version: int = 1,
     cpus: int | None = None,
     memory_mib: int | None = None,
@@ -79,6 +83,7 @@ def command(
             items=items,
             requires=tuple(requires),
             reads=tuple(reads),
+            ignores=tuple(ignores),
             version=version,
             cpus=cpus,
             memory_mib=memory_mib,

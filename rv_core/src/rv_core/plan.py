@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import reduce
+from operator import getitem
 from typing import TYPE_CHECKING, Any, Literal
 
 from rv_core.errors import Finding, PlanError, unknown_name
@@ -380,8 +382,24 @@ def command_parts(
 
     config = pipeline._config
     reads = {name: to_plain(field_at(config, name)) for name in info.reads}
+    for path in info.ignores:
+        field_at(config, path)  # a field that is not there is told with its near miss
+        _leave_out(reads, path, info.name)
     inputs = {uri: fingerprints.get(uri, "missing") for uri in shared_inputs(pipeline, info)}
     return CommandParts(info.name, info.version, reads, inputs, dict(requires))
+
+
+def _leave_out(reads: dict[str, Any], path: str, command: str) -> None:
+    """Remove a field from the plain values of the fields that a command reads."""
+    for name, value in reads.items():
+        if path.startswith(f"{name}."):
+            *parents, last = path.removeprefix(f"{name}.").split(".")
+            reduce(getitem, parents, value).pop(last, None)
+            return
+    raise PlanError(
+        f"the command {command!r} ignores {path!r}, which is not within a field that it reads",
+        fix=f"name a field below one of reads: {', '.join(reads) or '(there are none)'}",
+    )
 
 
 def shared_inputs(pipeline: Pipeline, info: CommandInfo) -> list[str]:

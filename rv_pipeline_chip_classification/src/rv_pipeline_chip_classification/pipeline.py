@@ -78,7 +78,7 @@ class ChipClassificationPipeline(Pipeline):
 
     @command(
         items={"train": "dataset.train_scenes", "validation": "dataset.validation_scenes"},
-        reads=("classes", "chip", "seed"),
+        reads=("classes.names", "chip", "seed"),
     )
     def chip(self, scenes: Items[SceneConfig]) -> None:
         """Pixels and labelled windows of the training and validation scenes."""
@@ -94,7 +94,7 @@ class ChipClassificationPipeline(Pipeline):
     @command(
         requires=("analyze", "chip"),
         reads=(
-            "classes",
+            "classes.names",
             "dataset.train_scenes",
             "dataset.validation_scenes",
             "chip.chip_size_px",
@@ -103,6 +103,7 @@ class ChipClassificationPipeline(Pipeline):
             "normalize",
             "seed",
         ),
+        ignores=("train.checkpoint_every_s", "train.num_workers"),
         gpus=1,
         attempts=3,
     )
@@ -131,7 +132,7 @@ class ChipClassificationPipeline(Pipeline):
     @command(
         requires=("predict",),
         reads=(
-            "classes",
+            "classes.names",
             "chip.chip_size_px",
             "chip.within_aoi",
             "dataset.train_scenes",
@@ -148,7 +149,7 @@ class ChipClassificationPipeline(Pipeline):
 
     @command(
         requires=("train",),
-        reads=("classes", "chip.chip_size_px", "dataset.train_scenes", "model", "normalize", "predict"),
+        reads=("classes", "chip.chip_size_px", "dataset.train_scenes", "model", "normalize", "predict.stride_px"),
     )
     def bundle(self) -> None:
         """The trained model with all that is needed to use it elsewhere."""

@@ -20,14 +20,14 @@ def run_bundle(config: ChipClassificationConfig, storage: Storage) -> None:
     """Write `bundle/model-bundle.zip`; the same model and versions give the same bytes.
 
     Args:
-        config: reads `predict.stride_px`.
+        config: reads `classes` and `predict.stride_px`.
         storage: the root, where `train` left its files.
 
     Raises:
         DataError: if the files of the model are damaged.
         StorageError: if they are not there.
     """
-    contract, weights = read_trained(storage)
+    contract, weights = read_trained(storage, config.classes)
     try:
         metrics = json.loads(storage.read_text(_METRICS))
     except ValueError as err:

@@ -254,7 +254,7 @@ def open_predictor(config: ChipClassificationConfig, storage: Storage) -> Predic
         DataError: if the files of the model are damaged.
         StorageError: if they are not there.
     """
-    contract, weights = read_trained(storage)
+    contract, weights = read_trained(storage, config.classes)
     classifier = Classifier(load_model(contract, weights), contract, batch_size=config.predict.batch_size)
     writer = SceneWriter(classifier, config.predict.write_geotiff)
     return Predictor(writer, config.classes, config.chip, config.predict)

@@ -26,7 +26,7 @@ class ModelContract:
         dtype: of the training images.
         normalization: how pixel values reach the model.
         class_names: by class id.
-        class_colors: `#rrggbb` by class id.
+        class_colors: `#rrggbb` by class id; in `train/model.json` always the palette's.
         chip_size_px: side of the chips that it learnt from.
         cell_size_px: side of the cells that it classifies.
         temperature: what logits are divided by before the softmax, fitted on validation chips (1: not fitted).

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rv_core.storage import Storage
+from rv_pipeline_chip_classification.config import ClassConfig
 from rv_pipeline_chip_classification.model.contract import ModelContract
 
 if TYPE_CHECKING:
@@ -43,12 +45,19 @@ def load_model(contract: ModelContract, weights: Path, *, shown: str = "") -> nn
     return model.eval()
 
 
-def read_trained(storage: Storage) -> tuple[ModelContract, Path]:
+def read_trained(storage: Storage, classes: ClassConfig | None = None) -> tuple[ModelContract, Path]:
     """The contract of the model under a root, and a local path of its weights.
+
+    Args:
+        storage: the root.
+        classes: whose colours the contract gets, for the training does not ask for them; None leaves the palette's.
 
     Raises:
         DataError: if the contract is damaged.
         StorageError: if a file is not there.
     """
     contract = ModelContract.from_text(storage.read_text(CONTRACT), where=storage.uri(CONTRACT))
-    return contract, storage.input_file(WEIGHTS)
+    if classes is None:
+        return contract, storage.input_file(WEIGHTS)
+    colors = tuple(classes.color_of(class_id) for class_id in range(contract.num_classes))
+    return replace(contract, class_colors=colors), storage.input_file(WEIGHTS)
