@@ -30,7 +30,8 @@ class Capabilities:
         detaches: `run` returns after submission; `observe` tells how the tasks are.
         parallel: tasks of one plan may run at the same time.
         cancels: `cancel` ends a run from any machine.
-        retries: a task that exits 75 or dies by a signal is started again, up to its `attempts`.
+        retries: a task that exits 75 (stopped with its state saved) is started again, up to its `attempts`.
+        retries_signals: so is one that dies by a signal; says nothing where `retries` is not claimed.
         times_out: a task is ended after its `timeout_s`.
         gpu_slots: tasks that want a GPU get one each.
         in_process: tasks run in the process of `rv run` itself (a debugger works, and so does a `memory://` root).
@@ -41,6 +42,7 @@ class Capabilities:
     parallel: bool = True
     cancels: bool = True
     retries: bool = True
+    retries_signals: bool = True
     times_out: bool = True
     gpu_slots: bool = True
     in_process: bool = False

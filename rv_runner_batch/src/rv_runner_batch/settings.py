@@ -55,7 +55,7 @@ class BatchSettings:
         cpu_job_definition: definition of the jobs that want no GPU: name, `name:revision` or ARN.
         gpu_job_definition: definition of the jobs that want one.
         attempts: how often a task is started at most. Only what was reclaimed, stopped with its state saved, or could
-            not pull its image is started again; what a signal ended only if its command declares several attempts.
+            not pull its image is started again.
         cpus: vCPUs of a task whose command does not say; None for the job definition's.
         memory_mib: memory of a task whose command does not say; None for the job definition's.
         timeout_s: time limit of an attempt whose command does not say; None for the job definition's.

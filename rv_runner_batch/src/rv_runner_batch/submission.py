@@ -17,17 +17,14 @@ from rv_runner_batch import limits
 from rv_runner_batch.job_settings import JobSettings, job_settings
 from rv_runner_batch.settings import BatchSettings
 
-#: What ends an attempt but not the job, in this order; anything else ends the job. A timeout is never retried by Batch.
+#: What ends an attempt but not the job, in this order; anything else ends the job, a signal too: on machines that hold
+#: nothing but tasks it is the end of memory, which the next attempt meets again. A timeout is never retried by Batch.
 RETRY_RULES: tuple[Mapping[str, str], ...] = (
     {"onStatusReason": "Host EC2*", "action": "RETRY"},  # the spot machine was reclaimed
     {"onExitCode": "75", "action": "RETRY"},  # stopped by TERM with its state saved
     {"onReason": "CannotPullContainerError*", "action": "RETRY"},
     {"onReason": "*", "action": "EXIT"},
 )
-#: Beside these for a command that declares several attempts: 128 + 2 to 11, so also KILL and a crash of native code.
-#: KILL is mostly the end of memory, which the next attempt meets too; but five rules are all that Batch takes, so there
-#: is no place for one that tells them apart. `rv status` does.
-SIGNAL_RULE: Mapping[str, str] = {"onExitCode": "13*", "action": "RETRY"}
 #: A job that only waits for more jobs than one can depend on.
 _JOIN_COMMAND = ("true",)
 _HASH_LENGTH = 8
@@ -121,7 +118,7 @@ def _params(job: Job, own: JobSettings, run_id: str, argv: Sequence[str], enviro
     if requirements:
         overrides["resourceRequirements"] = requirements
     params = {**_common(job.id, own, run_id), "containerOverrides": overrides}
-    params["retryStrategy"] = {"attempts": own.attempts, "evaluateOnExit": _retry_rules(job)}
+    params["retryStrategy"] = {"attempts": own.attempts, "evaluateOnExit": [dict(rule) for rule in RETRY_RULES]}
     if own.timeout_s is not None:
         params["timeout"] = {"attemptDurationSeconds": max(limits.MIN_TIMEOUT_S, own.timeout_s)}
     if len(job.tasks) > 1:
@@ -171,12 +168,6 @@ def _joined(
             level.append(key)
         parents = tuple(level)
     return joins, parents
-
-
-def _retry_rules(job: Job) -> list[dict[str, str]]:
-    """The rules of a job; a signal counts only where the command asks for it: it means a bug more often than bad luck."""
-    *retried, others = map(dict, RETRY_RULES)
-    return [*retried, *([dict(SIGNAL_RULE)] if job.resources.attempts > 1 else []), others]
 
 
 def _join_params(key: str, own: JobSettings, run_id: str, settings: BatchSettings) -> dict[str, Any]:

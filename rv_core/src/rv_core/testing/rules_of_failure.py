@@ -106,7 +106,7 @@ class FailureRules:
 class RetryRules:
     """What a runner makes of `attempts` and `timeout_s`, where it claims to."""
 
-    @needs("retries", "not in_process")
+    @needs("retries", "retries_signals", "not in_process")
     def test_a_task_that_dies_by_a_signal_is_started_again(self, rv_bench: Workbench) -> None:
         """A task of a command with several attempts is started again when a signal ended it."""
         self._expect_second_attempt(rv_bench, fault="kill")
@@ -126,11 +126,11 @@ class RetryRules:
 
     @needs("retries", "not in_process")
     def test_attempts_are_bounded(self, rv_bench: Workbench) -> None:
-        """A task with three attempts that always dies is started three times; one with a single attempt once."""
-        run = run_probe(rv_bench, "retried-fault", "work", fault="kill")
-        rv_bench.expect(run.finished.code == 1, "a task that always dies did not fail the run", run.finished)
+        """A task with three attempts that always stops is started three times; one with a single attempt once."""
+        run = run_probe(rv_bench, "retried-fault", "work", fault="stop")
+        rv_bench.expect(run.finished.code == 1, "a task that always stops did not fail the run", run.finished)
         attempts = self._attempts(run)
-        what = f"a task with 3 attempts that always dies has the attempts {attempts}"
+        what = f"a task with 3 attempts that always stops has the attempts {attempts}"
         rv_bench.expect(attempts == [1, 2, 3], what, run.finished)
         once = len(died(rv_bench).evidence.attempts().get(_FAILED_TASK, {}))
         rv_bench.expect(once == 1, f"a task with a single attempt was started {once} times", died(rv_bench).finished)
