@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rv_core.plan import Job, Plan, Resources, make_tasks
@@ -167,6 +167,7 @@ def test_more_parents_than_a_job_can_have_are_joined_in_a_tree(num_parents: int)
 
 
 @given(st.text(min_size=1), st.text(min_size=1))
+@example(":", ";")
 def test_names_are_valid_deterministic_and_different_for_different_jobs(one: str, other: str) -> None:
     first, second = f"{one}.chip", f"{other}.chip"
     assert is_job_name(job_name(RUN_ID, first))

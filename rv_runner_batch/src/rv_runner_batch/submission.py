@@ -101,7 +101,7 @@ def job_name(run_id: str, job_id: str) -> str:
     """
     name = name_prefix(run_id) + re.sub(r"[^A-Za-z0-9_-]", "-", job_id)
     # Names of a pipeline may hold dashes too, so the dot between pipeline and command is not the only way to a dash.
-    if len(name) <= limits.MAX_NAME_LENGTH and job_id.count(".") == 1 and "-" not in job_id and job_id.isascii():
+    if len(name) <= limits.MAX_NAME_LENGTH and re.fullmatch(r"[A-Za-z0-9_]+\.[A-Za-z0-9_]+", job_id):
         return name
     digest = hashlib.sha256(job_id.encode()).hexdigest()[:_HASH_LENGTH]
     return f"{name[: limits.MAX_NAME_LENGTH - _HASH_LENGTH - 1]}-{digest}"
