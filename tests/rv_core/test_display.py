@@ -332,6 +332,24 @@ def test_a_low_terminal_shows_what_runs_and_counts_the_rest() -> None:
     assert "and 15 more jobs" not in drawn(progress, height=12, is_last=True)
 
 
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [(100, 7), (80, 6), (60, 6), (45, 5), (40, 4), (32, 3)],
+)
+def test_a_narrow_terminal_goes_without_bar_and_rate_and_shows_state_and_items_in_full(
+    width: int, columns: int
+) -> None:
+    job = JobPlan("chip-classification.predict", 2, 1000)
+    progress = RunProgress([job])
+    batch = [started(), *items(*(f"i{n}" for n in range(250)), at=50)]
+    progress.update({"chip-classification.predict.1-of-2.1": batch})
+    head, line = drawn(progress, at=50, width=width).splitlines()[:2]
+    assert max(len(head.rstrip()), len(line.rstrip())) <= width
+    assert re.match(r"\S*\.predict  running ", line)
+    assert " 250/1000" in line
+    assert len(line.split()) == columns
+
+
 def test_drawing_stays_cheap() -> None:
     progress = RunProgress([JobPlan(f"p.job{n}", 100, 1000) for n in range(8)])
     progress.update({f"p.job{n}.{i}-of-100.1": [started()] for n in range(8) for i in range(1, 101)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TextIO
+from typing import Literal, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -29,7 +29,11 @@ STYLES: dict[TaskState, str] = {
     "unknown": "magenta",
 }
 MAX_FAILED_SHOWN = 5
-_BAR_WIDTH = 16
+_BAR_WIDTH, _PADDING = 16, 2
+_COLUMNS = ("job", "state", "", "done", "rate", "time", "left")
+#: Columns that a narrow terminal goes without, in this order; the names of jobs are cut before the last of them goes.
+_GIVEN_UP_FIRST = ("", "rate", "left", "time")
+_SHORTEST_NAME = 12
 #: Jobs in these states are left out first where the terminal is too low for all.
 _LEFT_OUT_FIRST: Sequence[TaskState] = ("done", "waiting", "submitted", "cancelled", "running")
 
@@ -58,34 +62,63 @@ class LiveDisplay:
     def draw(self, progress: RunProgress, changes: Iterable[Change], *, is_last: bool = False) -> None:
         """Draw the table anew."""
         height = None if is_last else max(4, self._console.height - 2 - MAX_FAILED_SHOWN)
-        self._live.update(run_table(progress.jobs.values(), self._clock(), max_rows=height), refresh=True)
+        table = run_table(progress.jobs.values(), self._clock(), max_rows=height, width=self._console.width)
+        self._live.update(table, refresh=True)
 
     def stop(self) -> None:
         """Leave the last table on the screen and give the terminal back."""
         self._live.stop()
 
 
-def run_table(jobs: Iterable[JobProgress], now: float, *, max_rows: int | None = None) -> RenderableType:
+def run_table(
+    jobs: Iterable[JobProgress], now: float, *, max_rows: int | None = None, width: int | None = None
+) -> RenderableType:
     """The table of all jobs; below it the numbers of those that run, and failed tasks by name.
 
     Args:
         jobs: in the order of the plan.
         now: seconds since 1970.
         max_rows: so many jobs at most; the others are counted in a last line.
+        width: columns of the terminal; None is wide enough for everything.
     """
     jobs = list(jobs)
     shown = _fitting(jobs, max_rows)
-    table = Table(box=None, pad_edge=False, show_header=True, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("job", no_wrap=True, overflow="ellipsis")
-    table.add_column("state", no_wrap=True)
-    table.add_column("", no_wrap=True, width=_BAR_WIDTH)
-    for name in ("done", "rate", "time", "left"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for job in shown:
-        table.add_row(*_cells(job, now))
+    rows = [_cells(job, now) for job in shown]
+    widths = [max([len(name), *(_width_of(row[place]) for row in rows)]) for place, name in enumerate(_COLUMNS)]
+    kept = _columns_for(widths, width)
+    table = Table(box=None, pad_edge=False, show_header=True, header_style="dim", padding=(0, _PADDING, 0, 0))
+    rest = sum(widths[place] + _PADDING for place in kept[1:]) + _PADDING
+    name_width = widths[0] if width is None else max(1, min(widths[0], width - rest))
+    table.add_column("job", no_wrap=True, width=name_width)
+    for place in kept[1:]:
+        side: Literal["left", "right"] = "right" if place > 2 else "left"
+        table.add_column(_COLUMNS[place], no_wrap=True, width=widths[place], justify=side)
+    for job, row in zip(shown, rows, strict=True):
+        table.add_row(_end_of(printable(job.plan.job), name_width), *(row[place] for place in kept[1:]))
     left_out = len(jobs) - len(shown)
     below = [Text(f"… and {left_out} more jobs", style="dim")] if left_out else []
     return Group(table, *below, *_note_lines(shown), *_failed_lines(jobs))
+
+
+def _end_of(name: str, width: int) -> Text:
+    """A name that may be too long: its end, which is the command, tells more than its beginning."""
+    return Text(name if len(name) <= width else f"…{name[len(name) - width + 1 :]}")
+
+
+def _width_of(cell: RenderableType) -> int:
+    return cell.cell_len if isinstance(cell, Text) else _BAR_WIDTH
+
+
+def _columns_for(widths: Sequence[int], width: int | None) -> list[int]:
+    """The columns, by their places, that a terminal has room for; names of jobs may be cut to fit."""
+    kept = list(range(len(widths)))
+    for name in _GIVEN_UP_FIRST:
+        name_width = widths[0] if not name else min(widths[0], _SHORTEST_NAME)
+        needed = name_width + _PADDING + sum(widths[place] + _PADDING for place in kept[1:])
+        if width is None or needed <= width:
+            break
+        kept.remove(_COLUMNS.index(name))
+    return kept
 
 
 def _cells(job: JobProgress, now: float) -> list[RenderableType]:
