@@ -42,6 +42,22 @@ def test_a_submission_that_fails_half_way_leaves_nothing_behind(
     run.assert_whole()
 
 
+def test_what_a_failed_submission_could_not_end_keeps_the_root_until_it_is_cancelled(
+    slurm: SlurmCluster, gated_on: GatedOn, failing: Failing
+) -> None:
+    failing("sbatch").order("refuse", 3)
+    failing("scancel").order("refuse", 4)  # calls are counted together
+    run = gated_on(slurm)
+    done = run.run()
+    assert done.returncode == 1
+    assert "what is left could not be ended" in done.stderr
+    assert "end what is left with rv cancel" in done.stderr
+    again = run.run()
+    assert (again.returncode, "is still going on" in again.stderr) == (2, True), again.stderr
+    assert run.rv("cancel", run.root).returncode == 0
+    assert run.states() == ["CANCELLED"] * 2
+
+
 def test_jobs_that_cannot_be_released_are_ended(slurm: SlurmCluster, gated_on: GatedOn, failing: Failing) -> None:
     failing("scontrol", only_for="release").order("refuse", 1)
     run = gated_on(slurm)

@@ -75,7 +75,7 @@ class SlurmRunner(Runner):
             client.release(ids[request.key] for request in requests if request.is_held)
         except BaseException as error:
             left = _withdraw(context.run_id, ids)
-            if not isinstance(error, SlurmError):
+            if not isinstance(error, SlurmError) and not left:
                 raise
             raise _submission_error(error, len(ids), len(requests), left) from error
         finally:
@@ -150,14 +150,16 @@ def _withdraw(run_id: str, ids: Mapping[str, str]) -> str:
     return ""
 
 
-def _submission_error(error: SlurmError, num_submitted: int, num_jobs: int, left: str) -> SubmissionError:
+def _submission_error(error: BaseException, num_submitted: int, num_jobs: int, left: str) -> SubmissionError:
     undone = f"the {num_submitted} submitted before it are ended again" if num_submitted else "none was before it"
     if num_submitted == num_jobs:
         what = f"the jobs were submitted but could not be released; {left or 'they are ended again'}"
     else:
         what = f"job {num_submitted + 1} of {num_jobs} could not be submitted; {left or undone}"
-    return SubmissionError(
-        what,
-        why=": ".join(filter(None, [error.block.what, error.block.why])),
-        fix=error.block.fix or "mend what Slurm refuses, and run the same command again",
+    said = [error.block.what, error.block.why] if isinstance(error, RunnerError) else [type(error).__name__, str(error)]
+    fix = (error.block.fix if isinstance(error, RunnerError) else "") or "mend what Slurm refuses, and run it again"
+    found = SubmissionError(
+        what, why=": ".join(filter(None, said)), fix=f"end what is left with rv cancel; then: {fix}" if left else fix
     )
+    found.leaves_running = bool(left)
+    return found
