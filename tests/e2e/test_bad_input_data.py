@@ -51,6 +51,14 @@ def settings(data: Path, root: Path, **sets: Any) -> list[str]:
 # --- before anything is started ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_a_demo_that_cannot_be_written_says_so(rv: Any, tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("")
+    done = rv("demo", name)
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage error: the demo cannot be written to ")
+
+
 def test_images_that_cannot_be_used_are_all_named_and_nothing_is_started(rv: Any, tiny_data: Path, root: Path) -> None:
     with_scenes(tiny_data, 5, 6, 7, 8)
     scenes.cut_in_half(tiny_data / "train-2.tif")

@@ -212,6 +212,7 @@ def test_a_missing_module_names_the_near_miss(folder: Path) -> None:
         ("def get_config(): return 1 / 0", ["ZeroDivisionError", "experiment.py:1 in get_config: def get_config()"]),
         ("import sys\ndef get_config(): sys.exit(4)", ["SystemExit: 4", "it ended the program", "experiment.py:2"]),
         ("import no_such_thing", ["cannot be imported", "No module named 'no_such_thing'", "install 'no_such_thing'"]),
+        ("from .inner import x", ["no known parent package", "is run by its dotted name"]),
         ("x = [\n", ["cannot be imported", "experiment.py:1", "SyntaxError"]),
         ("def get_config(x: 'Nothing'): ...", ["signature", "NameError"]),
         ("raise SystemExit('bye')", ["cannot be imported", "SystemExit: bye"]),

@@ -85,6 +85,8 @@ def _message(err: BaseException) -> str:
 def _advice(err: BaseException) -> str:
     if isinstance(err, ModuleNotFoundError) and err.name:
         return f"install {err.name.partition('.')[0]!r} into this environment ({sys.prefix}), or mend the import"
+    if isinstance(err, ImportError) and "no known parent package" in str(err):
+        return "a file of a package is run by its dotted name (package.module), from the folder that holds the package"
     unknown = _UNKNOWN_ARGUMENT.fullmatch(str(err)) if isinstance(err, TypeError) else None
     names = _fields_of(unknown["class"]) if unknown else []
     if unknown and names:

@@ -6,12 +6,13 @@ import json
 import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from rv_core.errors import EXIT_DONE
+from rv_core.errors import EXIT_DONE, UsageError
 
 NUM_EPOCHS = 20
 
@@ -42,7 +43,7 @@ def demo(
     from rv_pipeline_chip_classification.demo.experiment import read_data_set
 
     folder = folder.absolute()
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_folder(folder)
     if data is None:
         synthetic.write_scenes(folder / "data")
     data_set = read_data_set((data or folder / "data").absolute(), is_synthetic=data is None)
@@ -58,6 +59,17 @@ def demo(
     if code != EXIT_DONE:
         raise typer.Exit(code)
     _show_results(root, data_set.is_synthetic)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"the demo cannot be written to {folder}", why=str(error.strerror), fix="name another folder"
+        ) from error
 
 
 def _write_module(module: Path, data_set: Any, root: Path, num_epochs: int) -> None:
