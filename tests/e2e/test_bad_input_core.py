@@ -70,6 +70,11 @@ COMMAND_LINES = {
         2,
         ["--from gpu_task comes after --to cpu_task"],
     ),
+    "a command outside of --from": (
+        "run inprocess {hello} cpu_task -a root_uri=root --from gpu_task",
+        2,
+        ["cpu_task: not between --from gpu_task and --to gpu_task"],
+    ),
     "an empty root": ("run inprocess {hello} -a root_uri=", 2, ["root_uri: the URI is empty"]),
     "a root in a file": ("run inprocess {hello} -a root_uri=experiment.py/x", 2, ["experiment.py is not a folder"]),
     "a root in a store that nothing serves": (

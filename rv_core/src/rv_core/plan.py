@@ -279,7 +279,7 @@ def select_commands(order: Sequence[CommandInfo], selection: Selection) -> set[s
     """The names that a selection stands for, always in the pipeline's sense of order.
 
     Raises:
-        PlanError: for a name that is not a command, or where `--from` comes after `--to`.
+        PlanError: for a name that is not a command, where `--from` comes after `--to`, or if nothing is left.
     """
     names = [info.name for info in order]
     asked = [*selection.commands, *(n for n in (selection.first, selection.last) if n)]
@@ -296,7 +296,13 @@ def select_commands(order: Sequence[CommandInfo], selection: Selection) -> set[s
             f"--from {selection.first} comes after --to {selection.last}", fix=f"the order is: {', '.join(names)}"
         )
     window = names[start : end + 1]
-    return {name for name in window if not selection.commands or name in selection.commands}
+    selected = {name for name in window if not selection.commands or name in selection.commands}
+    if not selected:
+        raise PlanError(
+            f"{', '.join(selection.commands)}: not between --from {names[start]} and --to {names[end]}",
+            fix="name commands, or give --from and --to",
+        )
+    return selected
 
 
 @dataclass(frozen=True)
