@@ -197,6 +197,20 @@ def test_labels_beside_the_image_are_noticed(labels_of: Callable[..., LabelSourc
     assert labels_of([(square(25, 25, 10), 1)]).lies_on_image()
 
 
+def test_an_id_that_contradicts_the_name_is_noted_and_counts(write_labels: Callable[..., str], square: Square) -> None:
+    shapes = [
+        (square(0, 0, 5), {"class_id": 1, "class_name": NAMES[0]}),
+        (square(9, 0, 5), {"class_id": 1, "class_name": NAMES[0]}),
+        (square(0, 9, 5), {"class_id": 2, "class_name": NAMES[2]}),
+        (square(9, 9, 5), {"class_id": 2, "class_name": "some other vocabulary"}),
+    ]
+    config = GeoJsonLabelsConfig(uri=write_labels("a.geojson", shapes, crs=None), infer_cells=False)
+    with open_labels(scene(config), ClassConfig(names=NAMES), PLAIN, PLAIN.extent) as source:
+        assert sorted(source.label_cells(10)[1].tolist()) == [1, 1, 2, 2]
+        (note,) = [note for note in source.report.notes if "class_id" in note]
+    assert note.startswith(f"class_id 1 is {NAMES[1]!r}, and class_name says {NAMES[0]!r} (2 of 4 features)")
+
+
 def test_one_file_may_serve_a_scene_of_background_between_its_polygons(
     labels_of: Callable[..., LabelSource], square: Square
 ) -> None:

@@ -24,10 +24,12 @@ class FeatureClasses(NamedTuple):
     Args:
         class_ids: (F,) int64, -1 for a feature that is left out.
         dropped: reason -> how many features were left out.
+        doubts: what an id and a name of one feature say against each other -> how many features.
     """
 
     class_ids: NDArray[np.int64]
     dropped: Counter[str]
+    doubts: Counter[str]
 
 
 def classify_features(
@@ -41,6 +43,7 @@ def classify_features(
     names = (labels.class_property,) if labels.class_property is not None else _STANDARD_PROPERTIES
     class_ids = np.full(len(properties), -1, np.int64)
     dropped: Counter[str] = Counter()
+    doubts: Counter[str] = Counter()
     problems: dict[str, Finding] = {}
     for index, its in enumerate(properties):
         key = next((name for name in names if its.get(name) is not None), None)
@@ -50,6 +53,8 @@ def classify_features(
         found = _class_of(key, its[key], labels, class_names)
         if isinstance(found, int):
             class_ids[index] = found
+            if key == "class_id" and (doubt := _doubt(found, its, labels, class_names)):
+                doubts[doubt] += 1
         elif found is None:
             dropped[f"{its[key]!r} is mapped to nothing"] += 1
         else:
@@ -58,7 +63,17 @@ def classify_features(
         findings = list(problems.values())[:_MAX_FINDINGS]
         what = f"{len(problems)} kinds of classes in a GeoJSON file are not in the config"
         raise DataError(what, where=labels.uri, findings=findings, fix=_FIX)
-    return FeatureClasses(class_ids, dropped)
+    return FeatureClasses(class_ids, dropped, doubts)
+
+
+def _doubt(class_id: int, its: Mapping[str, Any], labels: GeoJsonLabelsConfig, class_names: Sequence[str]) -> str:
+    """How a feature's name contradicts its id, in words; "" if it does not. Ids that count from 1 do, for instance."""
+    for key in ("class_name", "label"):
+        name = its.get(key)
+        name = labels.class_mapping.get(name, name) if isinstance(name, str) else None
+        if name in class_names and name != class_names[class_id]:
+            return f"class_id {class_id} is {class_names[class_id]!r}, and {key} says {name!r}"
+    return ""
 
 
 def _class_of(

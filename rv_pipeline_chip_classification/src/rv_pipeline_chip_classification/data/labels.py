@@ -129,6 +129,11 @@ class PolygonLabels:
         self.report = LabelReport(len(collection.properties), classes.dropped + found.dropped)
         self._check_usable(scene_id)
         self._note(grid, found.num_repaired)
+        self.report.notes.extend(
+            f"{doubt} ({count} of {len(collection.properties)} features): the id counts, from 0 in classes.names; "
+            'class_property="class_name" takes the names'
+            for doubt, count in classes.doubts.items()
+        )
 
     def _check_usable(self, scene_id: str) -> None:
         if len(self._polygons) or self._background != UNLABELLED:
