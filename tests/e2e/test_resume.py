@@ -202,7 +202,7 @@ def test_the_record_of_a_run_names_who_what_and_when(data: Path) -> None:
     record = json.loads((runs[0] / "run.json").read_text())
     assert record["runner"] == "inprocess"
     assert record["pipelines"] == [{"name": "copies", "root_uri": str(data.parent / "root")}]
-    assert record["versions"]["python"].startswith("3.")
+    assert {"python", "rv-core", "marshmallow"} <= set(record["versions"])  # the needs of plugins, torch, likewise
     items = json.loads((runs[0] / "items" / "copies.copy.json").read_text())
     assert [item["id"] for item in items["items"]] == list(NAMES)
     manifest = json.loads(next((data.parent / "root" / ".rv" / "done" / "copy").glob("a.*.json")).read_text())

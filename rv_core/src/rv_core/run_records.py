@@ -5,11 +5,15 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING, Any
 
-from rv_core import run_state, storage, task_environment, uris
+from rv_core import __version__, run_state, storage, task_environment, uris
 from rv_core.plan import RunPlan
 from rv_core.plugins import plugin_manager
 from rv_core.run_state import RunRecord
@@ -17,6 +21,7 @@ from rv_core.run_state import RunRecord
 if TYPE_CHECKING:
     from rv_core.run import PreparedRun
 
+_NAME_OF_NEED = re.compile(r"[A-Za-z0-9._-]+")
 TASK_HOOKS = ("rv_task_started", "rv_task_finished", "rv_task_failed")
 
 
@@ -80,7 +85,7 @@ def make_record(prepared: PreparedRun) -> RunRecord:
         capabilities=asdict(prepared.runner.capabilities),
         profile=options.profile or "",
         settings=_saved_settings(prepared, options.runner),
-        versions=run_state.versions(),
+        versions=versions_here(),
         options={
             "splits": options.splits,
             "jobs": prepared.context.jobs,
@@ -109,6 +114,28 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid())  # a container's user need not have a name
+
+
+def versions_here() -> dict[str, str]:
+    """Versions of Python, of the core and every plugin here, and of what they directly need (torch, rasterio …)."""
+    found = {"python": ".".join(map(str, sys.version_info[:3])), "rv-core": __version__}
+    for record in plugin_manager().records:
+        if record.distribution and record.version:
+            found[record.distribution] = record.version
+            found.update(_versions_of_needs(record.distribution))
+    return dict(sorted(found.items()))
+
+
+def _versions_of_needs(distribution: str) -> Iterator[tuple[str, str]]:
+    try:
+        needs = requires(distribution) or []
+    except PackageNotFoundError:
+        return
+    for need in needs:
+        name = _NAME_OF_NEED.match(need)
+        if name:
+            with suppress(PackageNotFoundError):  # an extra, or one for another system
+                yield name[0], version(name[0])
 
 
 def _saved_settings(prepared: PreparedRun, section: str) -> dict[str, Any]:

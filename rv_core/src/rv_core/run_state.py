@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -154,18 +153,6 @@ class RunRecord:
         plain = json.loads(text)
         known = {name: plain[name] for name in cls.__dataclass_fields__ if name in plain}
         return cls(**{**known, "pipelines": tuple(plain["pipelines"]), "argv": tuple(plain.get("argv", ()))})
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of every rv distribution here, plugins included."""
-    from importlib.metadata import distributions
-
-    found = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for distribution in distributions():
-        name = distribution.metadata["Name"] or ""
-        if name.lower().replace("_", "-").startswith("rv-"):
-            found[name] = distribution.version
-    return dict(sorted(found.items()))
 
 
 def run_ids(root_uri: str) -> list[str]:
