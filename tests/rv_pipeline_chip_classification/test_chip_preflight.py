@@ -262,6 +262,13 @@ def test_variables_and_weights_that_are_missing(
     assert list(errors(config_of([scene], model=weights))) == ["model.init_weights"]
 
 
+def test_a_backbone_of_timm_where_timm_is_missing_is_a_warning(scenes: Scenes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rv_pipeline_chip_classification.preflight_cheap.find_spec", lambda name: None)
+    found = warnings_of(config_of([scenes("a")], model=ModelConfig(backbone="timm:resnet18")))
+    assert "timm:resnet18 needs timm, which is not installed here" in found["model.backbone"]
+    assert "model.backbone" not in warnings_of(config_of([scenes("b")]))
+
+
 def test_without_anything_to_evaluate_the_training_does_not_begin(scenes: Scenes) -> None:
     nothing = config_of([scenes("a")], eval=EvalConfig())
     assert "there is no validation or test scene" in errors(nothing)["eval.subsets"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 
 from rv_core import uris
 from rv_core.config import uris_of
@@ -27,6 +28,12 @@ def cheap_check(config: ChipClassificationConfig, todo: Todo) -> Iterator[Findin
     if todo.get("train") and config.model.init_weights is not None:
         yield from _check_local_file("model.init_weights", config.model.init_weights)
         yield from _check_weights("model.init_weights", config.model.init_weights)
+    if todo.get("train") and config.model.backbone.startswith("timm:") and find_spec("timm") is None:
+        # A warning only: the tasks may run elsewhere.
+        fix = "install rv-pipeline-chip-classification[timm] where train and predict run"
+        yield Finding(
+            "model.backbone", f"{config.model.backbone} needs timm, which is not installed here", fix, "warning"
+        )
     yield from _check_evaluation(config, todo)
     yield from _check_shared_images(config)
 
