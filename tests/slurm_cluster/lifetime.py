@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +14,14 @@ from tests.slurm_cluster.cluster import DEBIAN_PACKAGES, SlurmCluster, missing_p
 from tests.slurm_cluster.configuration import ClusterShape
 
 _MAX_TEMPORARY_PATH_BYTES = 80
+#: Set by `.ci/run` where Slurm is installed and cannot run; elsewhere a cluster that does not start is a failure.
+_IS_LEFT_OUT = bool(os.environ.get("TESTS_WITHOUT_SLURM"))
 
 
 def skip_without_slurm() -> None:
     """Skip the test that runs where this machine cannot run a cluster."""
+    if _IS_LEFT_OUT:
+        pytest.skip("TESTS_WITHOUT_SLURM is set: no cluster starts on this machine")
     missing = missing_programs()
     if missing:
         install = f"apt-get install --no-install-recommends {' '.join(DEBIAN_PACKAGES)}"
