@@ -76,7 +76,7 @@ def run(report: Report) -> None:
         run_id="20260101-000000-abcdef",
         runner="local",
         capabilities=Capabilities(),
-        config_uris={"many": "s3://bucket/root/.rv/runs/20260101-000000-abcdef/pipeline-config.json"},
+        config_uris={"many": "s3://bucket/out/.rv/runs/20260101-000000-abcdef/pipeline-config.json"},
         run_dir=Path("/tmp/run"),
     )
     assert len(planned.plan.tasks) == 3 * NUM_ITEMS

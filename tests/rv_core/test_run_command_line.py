@@ -45,8 +45,8 @@ def test_a_share_is_not_guessed(rv: Any, tmp_path: Path, runner: list[str]) -> N
 
 
 def test_a_run_is_found_from_the_place_of_its_config() -> None:
-    paths = RunPaths.of_config("s3://bucket/root/.rv/runs/20260101-000000-abcdef/pipeline-config.json")
-    assert paths == RunPaths("s3://bucket/root", "20260101-000000-abcdef")
+    paths = RunPaths.of_config("s3://bucket/out/.rv/runs/20260101-000000-abcdef/pipeline-config.json")
+    assert paths == RunPaths("s3://bucket/out", "20260101-000000-abcdef")
     assert RunPaths.of_config("/root/pipeline-config.json") is None
     assert paths is not None
     assert RunPaths.of_config(paths.config) == paths

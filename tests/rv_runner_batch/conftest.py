@@ -46,6 +46,10 @@ class Cloud:
         pages = self.batch.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/")
         return [entry["Key"].removeprefix(f"{prefix}/") for page in pages for entry in page.get("Contents", ())]
 
+    def manifests(self, root_uri: str, command: str) -> list[str]:
+        """The names of what is done of a command."""
+        return [key for key in self.keys(root_uri) if key.startswith(f".rv/done/{command}/")]
+
     def text(self, uri: str) -> str:
         """An object's text."""
         bucket, _, key = uri.removeprefix("s3://").partition("/")

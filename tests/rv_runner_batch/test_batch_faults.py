@@ -72,8 +72,7 @@ def test_a_reclaimed_child_and_a_reclaimed_train_go_on_where_they_stopped(
     lines = cloud.text(f"{root}/.rv/runs/{run_id}/events/gated.work.1-of-2.2.jsonl").splitlines()
     items = {e["item"]: e["state"] for e in map(json.loads, lines) if e["event"] == "item"}
     assert items == {"i0": "skipped", "i1": "done"}
-    done = [key for key in cloud.keys(root) if key.startswith(".rv/done/work/")]
-    assert len(done) == 4
+    assert len(cloud.manifests(root, "work")) == 4
 
 
 def test_a_task_stopped_with_its_state_saved_is_retried_without_any_word_of_ec2(
@@ -303,7 +302,7 @@ def test_a_job_that_was_taken_twice_does_no_harm(cloud: Cloud, gate: Gate, gated
     for job_id in (twin, *(job["jobId"] for job in jobs)):
         assert cloud.batch.wait_for_status(job_id)["status"] == "SUCCEEDED"
     assert tasks_of(rv_here, root)["run"]["state"] == "done"
-    assert len([key for key in cloud.keys(root) if key.startswith(".rv/done/work/")]) == 4
+    assert len(cloud.manifests(root, "work")) == 4
 
 
 def test_batch_that_does_not_answer_is_a_state_of_its_own(

@@ -8,7 +8,7 @@ import pytest
 
 from rv_runner_slurm.job_records import (
     JobRecord,
-    max_array_size,
+    parse_max_array_size,
     parse_nodes,
     parse_partitions,
     parse_sacct,
@@ -104,7 +104,7 @@ def test_accounting_is_read_without_steps_and_words_behind_states() -> None:
 
 def test_configuration_and_partitions_are_read() -> None:
     config = "ClusterName             = local\nMaxArraySize            = 1001\nMaxDBDMsgs = 7\n"
-    assert (max_array_size(config), max_array_size("nothing")) == (1001, None)
+    assert (parse_max_array_size(config), parse_max_array_size("nothing")) == (1001, None)
     lines = "PartitionName=cpu State=UP MaxTime=UNLIMITED\nPartitionName=gpu State=DRAIN MaxTime=1-00:00:00\n"
     found = parse_partitions(lines)
     assert [(name, p["State"]) for name, p in found.items()] == [("cpu", "UP"), ("gpu", "DRAIN")]

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rv_core.errors import StorageError as StorageError
     from rv_core.errors import TaskError as TaskError
     from rv_core.errors import UsageError as UsageError
+    from rv_core.errors import nearest as nearest
     from rv_core.hookspecs import HOOK_API_VERSION as HOOK_API_VERSION
     from rv_core.hookspecs import hookimpl as hookimpl
     from rv_core.pipeline import Items as Items
@@ -61,6 +62,7 @@ _HOMES = {
         "StorageError",
         "TaskError",
         "UsageError",
+        "nearest",
     ),
     "hookspecs": ("HOOK_API_VERSION", "hookimpl"),
     "pipeline": ("Items", "Pipeline", "command"),

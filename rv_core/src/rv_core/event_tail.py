@@ -94,7 +94,7 @@ class RemoteEventTail:
     """Follows the event files of a run under a root that is not on this machine; each poll lists and reads what changed.
 
     Args:
-        run_uri: the run's folder, for instance `s3://bucket/root/.rv/runs/<run_id>`.
+        run_uri: the run's folder, for instance `s3://bucket/out/.rv/runs/<run_id>`.
     """
 
     def __init__(self, run_uri: str) -> None:

@@ -15,7 +15,9 @@ from rv_runner_slurm.job_records import (
     SQUEUE_FORMAT,
     JobRecord,
     NodeShape,
+    parse_max_array_size,
     parse_nodes,
+    parse_partitions,
     parse_sacct,
     parse_squeue,
 )
@@ -127,22 +129,22 @@ def accounted_jobs(ids: Iterable[str]) -> list[JobRecord]:
     return found
 
 
-def configuration() -> str:
-    """`scontrol show config`.
+def max_array_size() -> int | None:
+    """The cluster's MaxArraySize; None if it does not say.
 
     Raises:
         SlurmError: if the cluster cannot be asked.
     """
-    return _ask(["scontrol", "show", "config"])
+    return parse_max_array_size(_ask(["scontrol", "show", "config"]))
 
 
-def partitions() -> str:
-    """`scontrol -o show partition`.
+def partitions() -> dict[str, dict[str, str]]:
+    """Name -> fields of every partition.
 
     Raises:
         SlurmError: if the cluster cannot be asked.
     """
-    return _ask(["scontrol", "-o", "show", "partition"])
+    return parse_partitions(_ask(["scontrol", "-o", "show", "partition"]))
 
 
 def nodes() -> list[NodeShape]:

@@ -59,6 +59,11 @@ class JobRecord:
     comment: str = ""
 
     @property
+    def native_id(self) -> str:
+        """The id as Slurm's programs take it."""
+        return native_id(self.job_id, self.array_index)
+
+    @property
     def is_over(self) -> bool:
         """Whether it has ended for good."""
         return self.state in ENDED
@@ -81,6 +86,11 @@ ENDED = frozenset(
 )
 _GPU = re.compile(r"\bgpu:(?:([^:,()]+):)?(\d+)")
 _ACCOUNTED = re.compile(r"(?P<job>\d+)(?:_(?P<index>\d+))?")
+
+
+def native_id(job_id: str, array_index: int | None) -> str:
+    """The id of a job, or of a task of an array, as Slurm's programs take it."""
+    return job_id if array_index is None else f"{job_id}_{array_index}"
 
 
 def parse_squeue(text: str) -> list[JobRecord]:
@@ -114,7 +124,7 @@ def parse_sacct(text: str) -> list[JobRecord]:
     return records
 
 
-def max_array_size(config: str) -> int | None:
+def parse_max_array_size(config: str) -> int | None:
     """MaxArraySize of `scontrol show config`; None if it is not there."""
     found = re.search(r"^MaxArraySize\s*=\s*(\d+)", config, re.MULTILINE)
     return int(found[1]) if found else None

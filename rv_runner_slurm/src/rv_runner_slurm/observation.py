@@ -80,7 +80,7 @@ def observe(record: JobRecord, *, failed_before: Sequence[str] = (), run_dir: st
     return replace(
         seen,
         attempt=record.restarts + 1 if record.restarts else 0,
-        native_id=native_id(record),
+        native_id=record.native_id,
         started=record.started,
         ended=record.ended,
     )
@@ -109,11 +109,6 @@ def forgotten(native_id: str, *, failed_before: Sequence[str] = ()) -> Observati
 def never_submitted() -> Observation:
     """What is to be said of a task of a submission that was cut short."""
     return Observation("lost", "the submission of the run was cut short before its jobs could start")
-
-
-def native_id(record: JobRecord) -> str:
-    """The id as Slurm's programs take it."""
-    return record.job_id if record.array_index is None else f"{record.job_id}_{record.array_index}"
 
 
 def _not_started(failed_before: Sequence[str]) -> Observation:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
-from rv_core import Finding, Plan
+from rv_core import Finding, Plan, nearest
 from rv_runner_slurm import client
-from rv_runner_slurm.job_records import NodeShape, parse_partitions, seconds_of_limit
+from rv_runner_slurm.job_records import NodeShape, seconds_of_limit
 from rv_runner_slurm.job_settings import JobSettings, job_settings, unknown_tables
 from rv_runner_slurm.settings import SlurmSettings
 from rv_runner_slurm.submission import JobRequest
@@ -24,7 +24,7 @@ def settings_findings(plan: Plan, settings: SlurmSettings, commands: Sequence[st
     """
     known = {*commands, *(job.command for job in plan.jobs), *(job.id for job in plan.jobs)}
     for name in unknown_tables(settings, known):
-        near = _nearest(name, known)
+        near = nearest(name, known)
         if near:  # else it may be meant for another pipeline
             what = "fits no command of this run"
             yield Finding(f"slurm.commands.{name}", what, f"did you mean {near!r}?", "warning")
@@ -43,7 +43,7 @@ def cluster_findings(plan: Plan, settings: SlurmSettings, requests: Sequence[Job
     Raises:
         SlurmError: if it cannot be asked.
     """
-    there = parse_partitions(client.partitions())
+    there = client.partitions()
     wrong = set()
     for job in plan.jobs:
         own = job_settings(job, settings)
@@ -58,7 +58,7 @@ def _partition_findings(own: JobSettings, there: Mapping[str, Mapping[str, str]]
     names = _names(own.partition)
     for name in names:
         if name not in there:
-            near = _nearest(name, there)
+            near = nearest(name, there)
             fix = f"did you mean {near!r}?" if near else f"the cluster has: {', '.join(there)}"
             yield Finding(own.partition_setting, f"the cluster has no partition {name!r}", fix)
             continue
@@ -75,18 +75,19 @@ def _partition_findings(own: JobSettings, there: Mapping[str, Mapping[str, str]]
 def _refusals(requests: Sequence[JobRequest], settings: SlurmSettings) -> Iterator[Finding]:
     """What sbatch itself would say: accounts, qualities of service, limits, resources that no node has."""
     said: dict[tuple[str, ...], str] = {}
+    nodes = cache(client.nodes)
     for request in requests:
         options = tuple(option for option in request.options if not option.startswith(_PER_REQUEST))
         if options not in said:
             said[options] = client.refusal(options, request.script)
         if said[options]:
-            yield _refusal(request, said[options], job_settings(request.job, settings))
+            yield _refusal(request, said[options], job_settings(request.job, settings), nodes)
 
 
-def _refusal(request: JobRequest, said: str, own: JobSettings) -> Finding:
+def _refusal(request: JobRequest, said: str, own: JobSettings, nodes: Callable[[], Sequence[NodeShape]]) -> Finding:
     """A warning where some node is large enough: it is down or drained at the moment, and the job would wait for it."""
     asked = [option for option in request.options if option.startswith(_ASKS)]
-    if _NO_NODE in said and any(_fits(own, node) for node in client.nodes()):
+    if _NO_NODE in said and any(_fits(own, node) for node in nodes()):
         what = "no node that is up can run its job at the moment, which will wait"
         return Finding(request.key, what, "sinfo -R tells why nodes are down", "warning")
     fix = f"it was asked for with {' '.join(asked)}"
@@ -122,7 +123,3 @@ _ASKS = (
 
 def _names(partition: str) -> list[str]:
     return [name.strip() for name in partition.split(",") if name.strip()]
-
-
-def _nearest(name: str, known: Iterable[str]) -> str | None:
-    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rv_core import Job, Observation, RunnerError, RunRecord
 from rv_runner_slurm import client, observation
-from rv_runner_slurm.job_records import JobRecord
+from rv_runner_slurm.job_records import JobRecord, native_id
 from rv_runner_slurm.job_script import Traces
 from rv_runner_slurm.submission import chunk_size, name_prefix, request_key
 from rv_runner_slurm.submitting_file import SubmittingFile
@@ -38,7 +38,7 @@ class TaskPlace:
     @property
     def native_id(self) -> str:
         """The id as Slurm's programs take it."""
-        return self.job_id if self.array_index is None else f"{self.job_id}_{self.array_index}"
+        return native_id(self.job_id, self.array_index)
 
     def exit_code(self) -> int | None:
         """What the task's script wrote down at its end; None if it did not come to that."""
@@ -72,28 +72,27 @@ class RunJobs:
         if SubmittingFile(self._folder).is_cut_short(self._run.created):
             return {task.id: observation.never_submitted() for job in self._jobs for task in job.tasks}
         places = dict(self._places())
-        known = self._known(places)
+        records = _by_task(places, client.jobs(place.job_id for place in places.values()))
+        codes = {task: place.exit_code() for task, place in places.items() if task not in records}
+        silent = {task: places[task] for task, code in codes.items() if code is None}
+        records |= _by_task(silent, client.accounted_jobs(place.job_id for place in silent.values()))
         found: dict[str, Observation] = {}
         bad: set[str] = set()
         for job in self._jobs:
             failed = [name for name in job.requires if name in bad]
             for task in job.tasks:
                 if task.id in places:  # else it is just being submitted
-                    found[task.id] = self._observe_task(places[task.id], known.get(task.id), failed)
+                    record, code = records.get(task.id), codes.get(task.id)
+                    found[task.id] = self._observe_task(places[task.id], record, code, failed)
                     if found[task.id].state in _BAD:
                         bad.add(job.id)
         return found
 
-    def _known(self, places: Mapping[str, TaskPlace]) -> dict[str, JobRecord]:
-        """Task id -> what Slurm knows of it; its accounting is asked for what left no exit code either."""
-        known = _by_task(places, client.jobs(place.job_id for place in places.values()))
-        silent = {task: place for task, place in places.items() if task not in known and place.exit_code() is None}
-        return {**known, **_by_task(silent, client.accounted_jobs(place.job_id for place in silent.values()))}
-
-    def _observe_task(self, place: TaskPlace, record: JobRecord | None, failed: Sequence[str]) -> Observation:
+    def _observe_task(
+        self, place: TaskPlace, record: JobRecord | None, code: int | None, failed: Sequence[str]
+    ) -> Observation:
         if record is not None:
             return observation.observe(record, failed_before=failed, run_dir=str(self._run.run_dir))
-        code = place.exit_code()
         if code is not None:
             return observation.of_exit_code(code)
         return observation.forgotten(place.native_id, failed_before=failed)
@@ -157,7 +156,7 @@ def end_jobs(ids: Iterable[str]) -> None:
     every = list(dict.fromkeys(ids))
     client.cancel(every)
     end = time.monotonic() + _END_S
-    while left := {observation.native_id(record) for record in client.jobs(every) if not record.is_over}:
+    while left := {record.native_id for record in client.jobs(every) if not record.is_over}:
         if time.monotonic() > end:
             raise RunnerError(
                 f"{len(left)} jobs do not end: {', '.join(sorted(left)[:5])}", fix="ask the administrator"

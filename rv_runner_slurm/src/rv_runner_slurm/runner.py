@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import ClassVar
 
 from rv_core import Capabilities, Finding, Job, Observation, Plan, RunContext, Runner, RunnerError, RunRecord
 from rv_runner_slurm import client
 from rv_runner_slurm.client import SlurmError
-from rv_runner_slurm.job_records import max_array_size
 from rv_runner_slurm.run_jobs import FOLDER, RunJobs, end_jobs, unrecorded_jobs
 from rv_runner_slurm.settings import SlurmSettings
 from rv_runner_slurm.submission import DEFAULT_MAX_ARRAY_SIZE, JobRequest, RunFacts, comment_of, render, requests_of
@@ -36,6 +36,10 @@ class SlurmRunner(Runner):
     def __init__(self, settings: SlurmSettings | None = None) -> None:
         super().__init__(settings or SlurmSettings())
 
+    @cached_property
+    def _max_array_size(self) -> int:
+        return client.max_array_size() or DEFAULT_MAX_ARRAY_SIZE
+
     # --- before and at submission -----------------------------------------------------------------------------------
 
     def preflight(self, plan: Plan, context: RunContext) -> Iterable[Finding]:
@@ -49,7 +53,7 @@ class SlurmRunner(Runner):
         commands = [name for config in context.configs.values() for name in type(config.build()).commands()]
         found = [*settings_findings(plan, self.settings, commands), *folder_findings(context.run_dir)]
         if not context.is_dry_run:
-            found += cluster_findings(plan, self.settings, self._requests(plan, context, _asked_max_array_size()))
+            found += cluster_findings(plan, self.settings, self._requests(plan, context, self._max_array_size))
         return found
 
     def render(self, plan: Plan, context: RunContext) -> str:
@@ -63,7 +67,7 @@ class SlurmRunner(Runner):
             SubmissionError: if a job is refused; what had been submitted is ended.
             SlurmError: if the cluster cannot be asked.
         """
-        requests = self._requests(plan, context, _asked_max_array_size())
+        requests = self._requests(plan, context, self._max_array_size)
         _end_leftovers({comment_of(config.root_uri) for config in context.configs.values()})
         submitting = SubmittingFile(context.run_dir / FOLDER)
         submitting.write()
@@ -120,10 +124,6 @@ class SlurmRunner(Runner):
             RunnerError: if some do not end.
         """
         RunJobs(run).cancel()
-
-
-def _asked_max_array_size() -> int:
-    return max_array_size(client.configuration()) or DEFAULT_MAX_ARRAY_SIZE
 
 
 def _reported(request: JobRequest) -> Job | str:
