@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from rv_core.version import __version__
+
 if TYPE_CHECKING:
     from rv_core.config import Config as Config
     from rv_core.config import PipelineConfig as PipelineConfig
@@ -75,7 +77,6 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -29,7 +29,7 @@ def _run(words: list[str]) -> int:
 
     leading, verb, rest = split_at_verb(words)
     if "--version" in leading:
-        from rv_core import __version__
+        from rv_core.version import __version__
 
         print(f"rv {__version__}")
         return 0

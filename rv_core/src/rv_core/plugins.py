@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
-from rv_core import __version__
 from rv_core.declarations import CommandSpec, ConfigSpec, PipelineSpec, RunnerSpec
 from rv_core.errors import Finding, PluginError, RvError, UsageError, unknown_name
 from rv_core.lifecycle_hooks import LifecycleHooks
@@ -28,6 +27,7 @@ from rv_core.plugin_loading import (
     without_clashes,
 )
 from rv_core.plugin_records import HookFailure, Kind, PluginRecord, word_of
+from rv_core.version import __version__
 
 Spec = TypeVar("Spec", RunnerSpec, PipelineSpec, CommandSpec, ConfigSpec)
 

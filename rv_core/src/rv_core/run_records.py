@@ -13,10 +13,11 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING, Any
 
-from rv_core import __version__, run_state, storage, task_environment, uris
+from rv_core import run_state, storage, task_environment, uris
 from rv_core.plan import RunPlan
 from rv_core.plugins import plugin_manager
 from rv_core.run_state import RunRecord
+from rv_core.version import __version__
 
 if TYPE_CHECKING:
     from rv_core.run import PreparedRun

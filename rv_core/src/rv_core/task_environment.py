@@ -46,8 +46,8 @@ def required_here(
 
 
 def _distributions(runner: str) -> Iterator[tuple[str, str]]:
-    from rv_core import __version__
     from rv_core.plugins import plugin_manager
+    from rv_core.version import __version__
 
     yield "rv-core", __version__
     owner = plugin_manager().owner_of("runner", runner)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rv_core import __version__, uris
+from rv_core import uris
 from rv_core.errors import TaskError
 from rv_core.manifests import (
     DONE_FOLDER,
@@ -28,6 +28,7 @@ from rv_core.manifests import (
 from rv_core.pipeline import Items, Pipeline, TaskStopped, WorkItem, guarded, items_by_id
 from rv_core.plan import WHOLE, split_shares
 from rv_core.run_state import utc_now
+from rv_core.version import __version__
 
 if TYPE_CHECKING:
     from rv_core.events import EventWriter

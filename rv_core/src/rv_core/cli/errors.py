@@ -13,9 +13,9 @@ from typing import Any
 
 import typer
 
-from rv_core import __version__
 from rv_core.cli.output import print_error
 from rv_core.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, RvError, UsageError, nearest
+from rv_core.version import __version__
 
 #: Typer brings its own Click since 0.26 and uses the real one before; both are reached through what Typer exports.
 ClickUsageError: type[Exception] = typer.BadParameter.__bases__[0]

@@ -10,8 +10,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from string import Template
 
-from rv_core import __version__
 from rv_core.errors import UsageError, unknown_name
+from rv_core.version import __version__
 
 #: Kind -> how its distributions begin, as those of this project do.
 KINDS: Mapping[str, str] = {"runner": "rv-runner-", "pipeline": "rv-pipeline-", "commands": "rv-commands-"}
