@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rv_core import remote_files, storage
+from rv_core import storage, stores
 from rv_core.errors import EXIT_ENVIRONMENT, ConfigError, StorageError
 from rv_core.redaction import redact
 from rv_core.storage import MissingFileError, Storage
@@ -226,9 +226,9 @@ def test_a_store_that_is_no_object_store_is_written_aside_and_renamed(tmp_path: 
 
 def test_pauses_grow_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RV_RETRY_S", "0")
-    assert list(remote_files.retry_delays()) == []
+    assert list(stores.retry_delays()) == []
     monkeypatch.setenv("RV_RETRY_S", "30")
-    pauses = remote_files.retry_delays()
+    pauses = stores.retry_delays()
     first, *_, eighth = [next(pauses) for _ in range(8)]
     assert first <= 0.2
     assert 4 <= eighth <= 8
@@ -237,4 +237,4 @@ def test_pauses_grow_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_retry_time_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RV_RETRY_S", "soon")
     with pytest.raises(ConfigError, match="soon"):
-        remote_files.retry_time_s()
+        stores.retry_time_s()

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from rv_core.local_files import FileInfo
-from rv_core.remote_files import StoreAccessError, retry_time_s
+from rv_core.stores import StoreAccessError, retry_time_s
 
 _MIN_CHUNK_BYTES = 8 << 20
 _REGION_TIMEOUT_S = 5.0
