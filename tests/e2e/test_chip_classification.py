@@ -117,7 +117,7 @@ def test_killed_at_ten_random_moments_a_run_ends_with_the_same_bytes(
 
 
 def kill_everything(pid: int, root: Path) -> None:
-    from rv_core.process_table import processes_of_run
+    from rv_core.machine.process_table import processes_of_run
 
     runs = [folder.name for folder in (root / ".rv" / "runs").glob("*")]
     try:

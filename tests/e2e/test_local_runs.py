@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("rv_runner_local")
-from rv_core.process_table import processes_of_run
+from rv_core.machine.process_table import processes_of_run
 
 PROBE = Path(__file__).with_name("probe_pipeline.py")
 HELLO = "rv_core.hello"

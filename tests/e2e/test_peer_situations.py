@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.e2e.blocks import block_of, findings_of
 
-from rv_core.cache_folder import host_name
+from rv_core.machine.folders import host_name
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import TinyRun
@@ -209,7 +209,7 @@ def test_with_keep_going_a_failure_in_one_pipeline_does_not_keep_the_other_from_
 
 def processes_left(root: Path) -> list[int]:
     """The processes that belong to runs of a root."""
-    from rv_core.process_table import processes_of_run
+    from rv_core.machine.process_table import processes_of_run
 
     return [pid for run_id in ids_of_runs(root) for pid in processes_of_run(run_id)]
 

@@ -222,7 +222,7 @@ def start(runner: str, data: Path, *more: str) -> subprocess.Popen[str]:
 
 def kill_stragglers(data: Path) -> None:
     """KILL whatever of the run is left, as a crash of the machine would."""
-    from rv_core.process_table import processes_of_run
+    from rv_core.machine.process_table import processes_of_run
 
     for run_dir in (data.parent / "root" / ".rv" / "runs").glob("*"):
         for pid in processes_of_run(run_dir.name):

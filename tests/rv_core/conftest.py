@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from rv_core.event_writer import timestamp
+from rv_core.machine.process_table import host_name, process_started
 from rv_core.manifests import Manifest
-from rv_core.process_table import host_name, process_started
 from rv_core.run_state import Marker, RunRecord
 
 #: When hand-made runs start, in seconds since 1970.

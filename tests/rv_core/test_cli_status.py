@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from rv_core.cli.app import main
-from rv_core.process_table import process_started
+from rv_core.machine.process_table import process_started
 
 Make = Callable[..., Any]
 Rv = Callable[..., tuple[int, str, str]]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rv_core import download_cache, storage
-from rv_core.cache_folder import cache_folder, scratch_folder
 from rv_core.errors import ConfigError, StorageError
+from rv_core.machine.folders import cache_folder, scratch_folder
 
 if TYPE_CHECKING:
     from tests.file_servers import WebServer

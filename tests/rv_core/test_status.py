@@ -14,7 +14,7 @@ import pytest
 
 from rv_core import cancellation, run_logs, status, storage, watching
 from rv_core.errors import RvError, StorageError, UsageError
-from rv_core.process_table import process_started
+from rv_core.machine.process_table import process_started
 from rv_core.run_reading import absolute_root, find_run, tails
 from rv_core.status import JobStatus, Observation, TaskStatus, run_is_over, run_status, runs
 from rv_core.status_view import command_text, exit_explanation, next_step, runs_lines, status_lines

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rv_core.errors import TaskError
-from rv_core.thread_shares import available_cores
+from rv_core.machine.cores import available_cores
 from rv_pipeline_chip_classification.model.device import (
     MemoryLimit,
     compute_dtype,

@@ -17,9 +17,9 @@ import pytest
 
 from rv_core.declarations import RunnerSpec
 from rv_core.errors import EXIT_ENVIRONMENT, RunnerError
+from rv_core.machine.process_table import processes_of_run
 from rv_core.plan import Job, Plan, Resources, Task
 from rv_core.plugins import resolve
-from rv_core.process_table import processes_of_run
 from rv_core.runner import Capabilities, RunContext, Runner
 from rv_runner_local import hooks
 from rv_runner_local.runner import LocalRunner, find_make
@@ -202,7 +202,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from test_local_runner import LocalRunner, ScriptContext, job, plan
-from rv_core.processes import Interrupted
+from rv_core.machine.processes import Interrupted
 from rv_core.runner import Capabilities
 context = ScriptContext(sys.argv[1], "local", Capabilities(), {}, Path(sys.argv[2]), jobs=2, keep_going=True,
                         grace_s=3, body="sleep 60 & wait")

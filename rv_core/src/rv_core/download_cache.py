@@ -19,9 +19,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rv_core import file_errors, local_files, remote_files, uris
-from rv_core.cache_folder import cache_subfolder, host_name, scratch_folder, text_digest
 from rv_core.errors import ConfigError
 from rv_core.local_files import FileInfo
+from rv_core.machine.folders import cache_subfolder, host_name, scratch_folder, text_digest
 
 _DEFAULT_MAX_GIB = 20.0
 _GIB = 1 << 30

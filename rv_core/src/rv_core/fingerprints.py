@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rv_core import file_errors, local_files, remote_files, storage, uris
-from rv_core.cache_folder import cache_folder, text_digest
 from rv_core.errors import StorageError
 from rv_core.file_errors import MissingFileError
 from rv_core.local_files import FileInfo
+from rv_core.machine.folders import cache_folder, text_digest
 
 MISSING = "missing"
 

@@ -18,8 +18,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from rv_core.cache_folder import host_name, is_alive, text_digest
 from rv_core.file_errors import explained
+from rv_core.machine.folders import host_name, is_alive, text_digest
 
 _MAX_NAME_BYTES = 255
 _READ_BYTES = 1 << 20

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rv_core import file_errors, local_files
-from rv_core.cache_folder import scratch_folder
 from rv_core.errors import RvError, StorageError
+from rv_core.machine.folders import scratch_folder
 
 # Libraries such as GDAL report a full disk without an error number: with less than this free we say so for them.
 _NEARLY_NOTHING_BYTES = 1 << 20

@@ -135,8 +135,8 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
     Raises:
         RvError: whatever is wrong, all of a kind at once.
     """
+    from rv_core.machine.cores import available_cores
     from rv_core.settings import run_settings
-    from rv_core.thread_shares import available_cores
 
     if options.splits < 1:
         raise UsageError(f"--splits {options.splits} is below 1")
@@ -225,7 +225,7 @@ def execute(prepared: PreparedRun, show: Any) -> int:
     Returns:
         The exit code of `rv run`.
     """
-    from rv_core.processes import Interrupted
+    from rv_core.machine.processes import Interrupted
 
     capabilities = prepared.runner.capabilities
     mine = run_state.this_process_marker(prepared.run_id, prepared.options.runner, detached=capabilities.detaches)
@@ -262,7 +262,7 @@ def _run(prepared: PreparedRun, show: Any) -> tuple[int, bool]:
     Returns:
         (exit code, whether the run goes on without this process).
     """
-    from rv_core.processes import stop_on_signals
+    from rv_core.machine.processes import stop_on_signals
 
     plugins = plugin_manager()
     context = prepared.context

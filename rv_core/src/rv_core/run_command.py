@@ -34,7 +34,7 @@ from rv_core.task_execution import TaskExecution, TaskRequest, requirement_error
 from rv_core.task_inputs import activate_code_of, check_environment, check_requirements, load_pipeline, read_record
 
 if TYPE_CHECKING:
-    from rv_core.gpu_slots import GpuLease
+    from rv_core.machine.gpu_slots import GpuLease
 
 USAGE = "rv run-command CONFIG_URI COMMAND [--split-index I --num-splits N] [--runner NAME] [--profile NAME] [-v] [-q]"
 
@@ -416,7 +416,7 @@ def _time_limit(timeout_s: int | None) -> Iterator[None]:
 def set_thread_limits(environ: Mapping[str, str]) -> None:
     """Give the numeric libraries that are imported later the threads of this task (`RV_NUM_THREADS`)."""
     if environ.get("RV_NUM_THREADS"):
-        from rv_core.thread_shares import thread_environ
+        from rv_core.machine.cores import thread_environ
 
         os.environ.update(thread_environ(int(environ["RV_NUM_THREADS"]), environ))
 
@@ -427,7 +427,7 @@ def gpu_lease(count: int) -> Iterator[GpuLease | None]:
     if not count:
         yield None
         return
-    from rv_core.gpu_slots import acquire
+    from rv_core.machine.gpu_slots import acquire
 
     with acquire(count, os.environ, on_wait=print) as lease:
         yield lease

@@ -69,7 +69,7 @@ def _forget(run_plan: RunPlan, pipeline: str, root_uri: str) -> None:
 
 def make_record(prepared: PreparedRun) -> RunRecord:
     """`run.json` of a run."""
-    from rv_core.process_table import host_name
+    from rv_core.machine.process_table import host_name
     from rv_core.redaction import redact
 
     options = prepared.options

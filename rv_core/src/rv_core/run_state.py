@@ -86,7 +86,7 @@ def local_run_dir(paths: RunPaths) -> str:
     """The folder on this machine for logs, live events and the Makefile of a run: its own where the root is local."""
     if uris.is_local(paths.root_uri):
         return uris.local_path(paths.folder)
-    from rv_core.cache_folder import cache_folder
+    from rv_core.machine.folders import cache_folder
 
     return os.path.join(cache_folder(), "runs", paths.run_id)
 
@@ -196,7 +196,7 @@ def read_marker(root_uri: str) -> Marker | None:
 
 def this_process_marker(run_id: str, runner: str, *, detached: bool) -> Marker:
     """The marker that this process would set."""
-    from rv_core.process_table import host_name, process_started
+    from rv_core.machine.process_table import host_name, process_started
 
     pid = os.getpid()
     return Marker(run_id, runner, host_name(), pid, str(process_started(pid)), utc_now(), detached)
@@ -209,7 +209,7 @@ def is_stale(marker: Marker, is_detached_running: Callable[[Marker], bool]) -> b
         marker: the marker.
         is_detached_running: asked for a run that goes on without the process that submitted it.
     """
-    from rv_core.process_table import host_name, is_alive
+    from rv_core.machine.process_table import host_name, is_alive
 
     is_here = marker.host == host_name()
     if marker.detached:
@@ -256,8 +256,8 @@ def acquire_marker(
 
 def _end_leftovers(other: Marker) -> None:
     """End what a run whose own process is gone may have left: dying tasks must not race those of the next run."""
-    from rv_core.process_table import host_name
-    from rv_core.processes import end_processes_of_run
+    from rv_core.machine.process_table import host_name
+    from rv_core.machine.processes import end_processes_of_run
 
     if other.host == host_name():
         end_processes_of_run(other.run_id)

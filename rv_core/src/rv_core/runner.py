@@ -153,7 +153,7 @@ class RunContext:
         """What a task's process needs in its environment besides what is there already."""
         added = {"RV_RUN_ID": self.run_id, **self.environ}
         if not self.capabilities.is_remote:
-            from rv_core.thread_shares import thread_share
+            from rv_core.machine.cores import thread_share
 
             added["RV_RUN_DIR"] = str(self.run_dir)
             added["RV_NUM_THREADS"] = str(thread_share(self.cores, jobs=self.jobs, num_tasks=task.num_splits))
@@ -175,7 +175,7 @@ class RunContext:
         return code
 
     def _run_attempts(self, task: Task) -> int:
-        from rv_core.processes import run_task_process
+        from rv_core.machine.processes import run_task_process
 
         code = EXIT_FAILED
         for attempt in range(1, self.attempts_of(task) + 1):
@@ -205,7 +205,7 @@ class RunContext:
         Raises:
             Interrupted: if INT or TERM ended it.
         """
-        from rv_core.processes import run_in_session
+        from rv_core.machine.processes import run_in_session
 
         return run_in_session(argv, environ=environ, run_id=self.run_id, grace_s=self.grace_s, output=output)
 

@@ -129,7 +129,7 @@ def _known_profile(name: str) -> str | None:
 
 def is_gone(status: TaskStatus) -> bool:
     """Whether the process of a task that says it runs on this machine is gone; False for other machines."""
-    from rv_core.processes import host_name, is_alive
+    from rv_core.machine.processes import host_name, is_alive
 
     if status.host != host_name() or status.pid <= 0 or status.pid == os.getpid():
         return False

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rv_core import local_files, remote_files, uris
-from rv_core.cache_folder import scratch_folder
 from rv_core.errors import StorageError
 from rv_core.file_errors import MissingFileError
 from rv_core.local_files import FileInfo
+from rv_core.machine.folders import scratch_folder
 from rv_core.uri_files import (
     at,
     delete,

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from rv_core.errors import DataError
-from rv_core.thread_shares import available_cores
+from rv_core.machine.cores import available_cores
 from rv_pipeline_chip_classification.data.cell_windows import BatchSizeOf, CellChips
 from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.data.windows import WindowArray

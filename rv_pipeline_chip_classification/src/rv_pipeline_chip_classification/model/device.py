@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rv_core.errors import TaskError
-from rv_core.thread_shares import available_cores
+from rv_core.machine.cores import available_cores
 
 _log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from rv_core.errors import RunnerError
-from rv_core.process_table import is_alive, process_started, processes_of_run, snapshot
-from rv_core.processes import (
+from rv_core.machine.process_table import is_alive, process_started, processes_of_run, snapshot
+from rv_core.machine.processes import (
     Interrupted,
     end_process,
     end_processes_of_run,
@@ -33,7 +33,7 @@ pytestmark = linux_only
 #: Runs argv[1] (JSON) in a session as run argv[2] with the grace argv[3]; exits with 200 + signal if interrupted.
 ENGINE_DRIVER = """
 import json, sys
-from rv_core.processes import Interrupted, run_in_session
+from rv_core.machine.processes import Interrupted, run_in_session
 try:
     sys.exit(run_in_session(json.loads(sys.argv[1]), run_id=sys.argv[2], grace_s=float(sys.argv[3])))
 except Interrupted as interrupted:
@@ -44,7 +44,7 @@ except Interrupted as interrupted:
 THREADS_DRIVER = """
 import json, sys
 from concurrent.futures import ThreadPoolExecutor
-from rv_core.processes import Interrupted, run_task_process, stop_on_signals
+from rv_core.machine.processes import Interrupted, run_task_process, stop_on_signals
 argv, run_id, grace_s = json.loads(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 codes = []
 def run(number):

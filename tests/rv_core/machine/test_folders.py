@@ -7,22 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from rv_core import cache_folder
+from rv_core.machine import folders
 
-SCRATCH = "from rv_core.cache_folder import scratch_folder; f = scratch_folder(); (f / 'a').touch(); print(f)"
+SCRATCH = "from rv_core.machine.folders import scratch_folder; f = scratch_folder(); (f / 'a').touch(); print(f)"
 
 
 def test_the_cache_is_where_the_setting_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RV_CACHE_DIR", str(tmp_path / "c"))
-    assert cache_folder.cache_folder() == tmp_path / "c"
-    assert cache_folder.remote_run_folder("r1") == tmp_path / "c" / "runs" / "r1"
+    assert folders.cache_folder() == tmp_path / "c"
+    assert folders.remote_run_folder("r1") == tmp_path / "c" / "runs" / "r1"
     assert (tmp_path / "c" / "runs" / "r1").is_dir()
 
 
 def test_without_a_setting_it_is_where_the_system_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RV_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", "/home/ada/.cache")
-    assert cache_folder.cache_folder() == Path("/home/ada/.cache/rv")
+    assert folders.cache_folder() == Path("/home/ada/.cache/rv")
 
 
 def test_the_scratch_folder_is_one_per_process_and_gone_at_its_end(
@@ -30,11 +30,11 @@ def test_the_scratch_folder_is_one_per_process_and_gone_at_its_end(
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     command = [sys.executable, "-c", SCRATCH]
-    folders = {subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)}
-    assert len(folders) == 2
-    assert all(folder.startswith(str(tmp_path)) for folder in folders)
+    found = {subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)}
+    assert len(found) == 2
+    assert all(folder.startswith(str(tmp_path)) for folder in found)
     assert list(tmp_path.iterdir()) == []
-    assert cache_folder.scratch_folder() == cache_folder.scratch_folder()
+    assert folders.scratch_folder() == folders.scratch_folder()
 
 
 def test_scratch_of_killed_processes_is_removed_by_the_next(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ print((f / "a").exists())
 
 def test_a_process_is_alive_until_it_has_ended() -> None:
     process = subprocess.Popen([sys.executable, "-c", "pass"])
-    assert cache_folder.is_alive(process.pid)
+    assert folders.is_alive(process.pid)
     process.wait()
-    assert not cache_folder.is_alive(process.pid)
-    assert cache_folder.is_alive(1)
+    assert not folders.is_alive(process.pid)
+    assert folders.is_alive(1)

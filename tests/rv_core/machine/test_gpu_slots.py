@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from rv_core import gpu_slots
 from rv_core.errors import TaskError
-from rv_core.gpu_slots import acquire, known_devices, lock_folder
+from rv_core.machine import gpu_slots
+from rv_core.machine.gpu_slots import acquire, known_devices, lock_folder
 
 LISTING = """\
 GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-11111111-2222-3333-4444-555555555555)
@@ -31,7 +31,7 @@ GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-11111111-2222-3333-4444-555555555555)
 HOLDER = """
 import json, os, sys, time
 from pathlib import Path
-from rv_core.gpu_slots import acquire
+from rv_core.machine.gpu_slots import acquire
 said = []
 lease = acquire(int(sys.argv[2]), folder=Path(sys.argv[1]), on_wait=said.append)
 got = time.monotonic()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rv_core.thread_shares import (
+from rv_core.machine.cores import (
     THREAD_VARIABLES,
     available_cores,
     cores_within,

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from rv_core.errors import EXIT_STOPPED, RunnerError
-from rv_core.lifeline import Lifeline, read_grace_s
-from rv_core.process_table import host_name, is_alive, process_started, processes_of_run
-from rv_core.shutdown import Interrupted, Shutdown, end_processes
+from rv_core.machine.lifeline import Lifeline, read_grace_s
+from rv_core.machine.process_table import host_name, is_alive, process_started, processes_of_run
+from rv_core.machine.shutdown import Interrupted, Shutdown, end_processes
 
 if TYPE_CHECKING:
     from subprocess import Popen

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Protocol, TypeVar
 
-from rv_core.process_table import ancestors, members, processes_of_run, snapshot
+from rv_core.machine.process_table import ancestors, members, processes_of_run, snapshot
 
 _POLL_S = 0.05
 #: How long to go on looking after KILL: a process in an uninterruptible wait cannot be ended by anybody.

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rv_core import process_table
-from rv_core.process_table import (
+from rv_core.machine import process_table
+from rv_core.machine.process_table import (
     ProcessEntry,
     ancestors,
     host_name,
