@@ -62,8 +62,8 @@ def page(title: str, *parts: str) -> str:
 
 def hooks() -> str:
     """Every hook with its signature, and every declaration with its fields."""
-    from rv_core import declarations, hookspecs
-    from rv_core.plugin_validation import KNOWN_HOOKS
+    from rv_core.plugins import declarations, hookspecs
+    from rv_core.plugins.validation import KNOWN_HOOKS
 
     parts = [text_of(hookspecs), "", f"This is version {hookspecs.HOOK_API_VERSION} of the hooks.", ""]
     for name in KNOWN_HOOKS:
@@ -265,7 +265,7 @@ def cli() -> str:
 
     from rv_core.cli.app import app
     from rv_core.cli.verbs import command_of
-    from rv_core.plugins import plugin_manager
+    from rv_core.plugins.installed import plugin_manager
 
     root: Any = get_command(app)
     parts = [text_of(root.help), "", *_options(root)]

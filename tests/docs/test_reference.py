@@ -58,7 +58,7 @@ def test_a_page_that_was_edited_is_found(
 
 
 def test_every_hook_has_a_heading_and_every_argument_a_row() -> None:
-    from rv_core.plugin_validation import KNOWN_HOOKS
+    from rv_core.plugins.validation import KNOWN_HOOKS
 
     text = read("hooks.md")
     for hook, arguments in KNOWN_HOOKS.items():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rv_core.__main__ import main
-from rv_core.plugins import plugin_manager
+from rv_core.plugins.installed import plugin_manager
 
 if TYPE_CHECKING:
     from tests.plugin_fixtures import Site

@@ -11,7 +11,7 @@ import pytest
 from rv_core.cli import output
 from rv_core.cli.errors import exit_code_of
 from rv_core.errors import ConfigError
-from rv_core.plugins import plugin_manager
+from rv_core.plugins.installed import plugin_manager
 
 if TYPE_CHECKING:
     from tests.plugin_fixtures import Site

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rv_core.__main__ import main
-from rv_core.plugins import plugin_manager
+from rv_core.plugins.installed import plugin_manager
 
 if TYPE_CHECKING:
     from tests.plugin_fixtures import Site
@@ -223,6 +223,6 @@ def test_all_problems_are_found_at_once_and_printed(call: Call, own_site: Site) 
 
 
 def test_the_core_alone_passes(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rv_core.plugins.candidates", lambda environ: [])
+    monkeypatch.setattr("rv_core.plugins.installed.candidates", lambda environ: [])
     code, out, err = call("check")
     assert (code, out, err) == (0, "1 of 1 plugins work\n", "")

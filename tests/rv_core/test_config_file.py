@@ -14,7 +14,7 @@ import pytest
 from rv_core import ConfigError
 from rv_core.config_file import dump, parse, parse_plain, parse_trusted
 from rv_core.hello import HelloConfig
-from rv_core.plugins import plugin_manager
+from rv_core.plugins.installed import plugin_manager
 
 SAMPLES = Path(__file__).parent / "samples"
 
@@ -315,7 +315,7 @@ def test_a_task_builds_its_config_without_entry_points_or_schemas(drawing: Drawi
         f"saved = parse_trusted(Path({str(drawing.folder / 'saved.json')!r}).read_text(), source='x'); "
         "plain = to_plain(saved.config); "
         "print(plain['type_hint'], plain['shapes'][1]['type_hint'], saved.config.shapes[1].radius); "
-        "print(sorted({'marshmallow', 'rv_core.plugins', 'importlib.metadata'} & set(sys.modules)))"
+        "print(sorted({'marshmallow', 'rv_core.plugins.installed', 'importlib.metadata'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_environment(drawing)

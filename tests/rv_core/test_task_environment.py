@@ -18,10 +18,10 @@ HELLO = dump(HelloConfig(root_uri="s3://b/r", name="hello"))
 
 
 def test_a_run_needs_the_core_its_config_classes_and_the_module_that_was_named() -> None:
-    required = required_here([HELLO], "rv_core.builtins", "inprocess", {})
+    required = required_here([HELLO], "rv_core.plugins.builtins", "inprocess", {})
     assert required["distributions"] == {"rv-core": __version__}
     assert required["packages"] == {"rv_core": __version__}
-    assert set(required["modules"]) == {"rv_core.hello", "rv_core.builtins"}
+    assert set(required["modules"]) == {"rv_core.hello", "rv_core.plugins.builtins"}
     assert differences(required) == []
     check_required(required)
 

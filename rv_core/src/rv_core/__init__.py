@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from rv_core.config import Range as Range
     from rv_core.config import Secret as Secret
     from rv_core.config import Uri as Uri
-    from rv_core.declarations import CommandSpec as CommandSpec
-    from rv_core.declarations import ConfigSpec as ConfigSpec
-    from rv_core.declarations import PipelineSpec as PipelineSpec
-    from rv_core.declarations import RunnerSpec as RunnerSpec
     from rv_core.errors import CheckError as CheckError
     from rv_core.errors import ConfigError as ConfigError
     from rv_core.errors import DataError as DataError
@@ -33,8 +29,6 @@ if TYPE_CHECKING:
     from rv_core.errors import TaskError as TaskError
     from rv_core.errors import UsageError as UsageError
     from rv_core.errors import nearest as nearest
-    from rv_core.hookspecs import HOOK_API_VERSION as HOOK_API_VERSION
-    from rv_core.hookspecs import hookimpl as hookimpl
     from rv_core.pipeline import Items as Items
     from rv_core.pipeline import Pipeline as Pipeline
     from rv_core.pipeline import command as command
@@ -42,6 +36,12 @@ if TYPE_CHECKING:
     from rv_core.plan import Plan as Plan
     from rv_core.plan import Resources as Resources
     from rv_core.plan import Task as Task
+    from rv_core.plugins.declarations import CommandSpec as CommandSpec
+    from rv_core.plugins.declarations import ConfigSpec as ConfigSpec
+    from rv_core.plugins.declarations import PipelineSpec as PipelineSpec
+    from rv_core.plugins.declarations import RunnerSpec as RunnerSpec
+    from rv_core.plugins.hookspecs import HOOK_API_VERSION as HOOK_API_VERSION
+    from rv_core.plugins.hookspecs import hookimpl as hookimpl
     from rv_core.run_state import RunRecord as RunRecord
     from rv_core.runner import Capabilities as Capabilities
     from rv_core.runner import RunContext as RunContext
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "config": ("Config", "PipelineConfig", "Range", "Secret", "Uri"),
-    "declarations": ("CommandSpec", "ConfigSpec", "PipelineSpec", "RunnerSpec"),
+    "plugins.declarations": ("CommandSpec", "ConfigSpec", "PipelineSpec", "RunnerSpec"),
     "errors": (
         "CheckError",
         "ConfigError",
@@ -66,7 +66,7 @@ _HOMES = {
         "UsageError",
         "nearest",
     ),
-    "hookspecs": ("HOOK_API_VERSION", "hookimpl"),
+    "plugins.hookspecs": ("HOOK_API_VERSION", "hookimpl"),
     "pipeline": ("Items", "Pipeline", "command"),
     "plan": ("Job", "Plan", "Resources", "Task"),
     "run_state": ("RunRecord",),

@@ -16,7 +16,7 @@ from rv_core.errors import ConfigError, nearest, unknown_name
 from rv_core.field_types import ObjectType
 
 if TYPE_CHECKING:
-    from rv_core.declarations import ConfigSpec
+    from rv_core.plugins.declarations import ConfigSpec
 
 TYPE_HINT = "type_hint"
 
@@ -27,7 +27,7 @@ _LOCAL: dict[str, type[Config]] = {}
 
 def config_specs() -> list[ConfigSpec]:
     """What the installed plugins declare about their config classes."""
-    from rv_core.plugins import plugin_manager
+    from rv_core.plugins.installed import plugin_manager
 
     return list(plugin_manager().config_specs().values())
 

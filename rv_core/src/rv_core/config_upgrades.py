@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import Any
 
 from rv_core.config_types import TYPE_HINT, class_of
-from rv_core.declarations import ConfigSpec
 from rv_core.dotted_paths import join
 from rv_core.errors import ConfigError, Finding
+from rv_core.plugins.declarations import ConfigSpec
 
 #: What a file that names no version of a plugin was written with: before the plugin declared any.
 FIRST_VERSION = 1

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from rv_core.declarations import CommandSpec, ConfigSpec, PipelineSpec, RunnerSpec
 from rv_core.errors import RvError
-from rv_core.plugins import Plugins, resolve
+from rv_core.plugins.declarations import CommandSpec, ConfigSpec, PipelineSpec, RunnerSpec
+from rv_core.plugins.installed import Plugins, resolve
 
 
 @dataclass(frozen=True)

@@ -215,7 +215,7 @@ def _runner_of(invocation: Invocation) -> Any:
     is_told = invocation.num_splits == 1 or invocation.split_index is not None
     if not invocation.runner or (is_told and os.environ.get("RV_RUN_DIR")):
         return None
-    from rv_core.plugins import plugin_manager, resolve
+    from rv_core.plugins.installed import plugin_manager, resolve
 
     spec = plugin_manager().runner_specs().get(invocation.runner)
     if spec is None and not is_told:
@@ -469,7 +469,7 @@ def _call_hooks(request: TaskRequest, hook: str, events: EventWriter, **argument
     """Tell the plugins, where the run's record says that there are any that want to know."""
     if not request.record.get("task_hooks"):
         return
-    from rv_core.plugins import plugin_manager
+    from rv_core.plugins.installed import plugin_manager
 
     failures = plugin_manager().call(
         hook, run_id=request.run_id, task=request.task, attempt=request.attempt, **arguments

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rv_core import run_state, storage, task_environment, uris
 from rv_core.plan import RunPlan
-from rv_core.plugins import plugin_manager
+from rv_core.plugins.installed import plugin_manager
 from rv_core.run_state import RunRecord
 from rv_core.version import __version__
 

@@ -102,7 +102,7 @@ def runner_of(record: RunRecord) -> Any:
     Raises:
         UsageError: if the runner's plugin is not installed here.
     """
-    from rv_core.plugins import plugin_manager, resolve
+    from rv_core.plugins.installed import plugin_manager, resolve
 
     specs = plugin_manager().runner_specs()
     spec = specs.get(record.runner)

@@ -46,7 +46,7 @@ def required_here(
 
 
 def _distributions(runner: str) -> Iterator[tuple[str, str]]:
-    from rv_core.plugins import plugin_manager
+    from rv_core.plugins.installed import plugin_manager
     from rv_core.version import __version__
 
     yield "rv-core", __version__

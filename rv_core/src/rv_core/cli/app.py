@@ -93,8 +93,8 @@ def _run(words: list[str]) -> int:
 
 def _warn_of_plugins(words: list[str]) -> None:
     """Everything that is wrong with plugins, for verbs that may miss something by it."""
-    from rv_core.plugin_discovery import is_strict
-    from rv_core.plugins import plugin_manager
+    from rv_core.plugins.discovery import is_strict
+    from rv_core.plugins.installed import plugin_manager
 
     leading, verb, _ = split_at_verb(words)
     is_silent = verb in _SILENT_VERBS or {"-q", "--quiet"} & set(leading)

@@ -103,7 +103,7 @@ def schema(
 
 
 def _list_types(*, as_json: bool) -> None:
-    from rv_core.plugins import plugin_manager
+    from rv_core.plugins.installed import plugin_manager
 
     rows = [
         {"type": name, "target": target, "plugin": spec.plugin, "version": spec.version}

@@ -127,7 +127,7 @@ def _module_of(frame: FrameType) -> str:
 
 def _blame(error: BaseException) -> str:
     """Whose mistake an unexpected exception is: that of the innermost frame which is not of a library."""
-    from rv_core.plugins import plugin_manager
+    from rv_core.plugins.installed import plugin_manager
 
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
         module = _module_of(frame)

@@ -10,7 +10,7 @@ import typer
 
 from rv_core.cli.output import print_json, print_table, print_text
 from rv_core.errors import EXIT_ENVIRONMENT, UsageError, unknown_name
-from rv_core.plugin_records import Kind, PluginRecord, word_of
+from rv_core.plugins.records import Kind, PluginRecord, word_of
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -37,7 +37,7 @@ def plugins(ctx: typer.Context, as_json: AsJson = False) -> None:
 @app.command("list")
 def list_plugins(as_json: AsJson = False) -> None:
     """List all plugins: package, version, whether they work, and what they provide."""
-    from rv_core.plugins import plugin_manager
+    from rv_core.plugins.installed import plugin_manager
 
     found = plugin_manager()
     if as_json:
@@ -83,8 +83,8 @@ def show(
 
 
 def _find(name: str) -> list[PluginRecord]:
-    from rv_core.plugin_discovery import normalised
-    from rv_core.plugins import plugin_manager
+    from rv_core.plugins.discovery import normalised
+    from rv_core.plugins.installed import plugin_manager
 
     records = plugin_manager().records
     wanted = normalised(name)
@@ -121,7 +121,7 @@ def check(as_json: AsJson = False) -> None:
     """
     from rv_core.cli.verbs import command_problem
     from rv_core.plugin_check import check_targets
-    from rv_core.plugins import plugin_manager
+    from rv_core.plugins.installed import plugin_manager
 
     found = plugin_manager()
     findings = [finding for finding in found.findings() if finding.severity == "error"]
@@ -167,7 +167,7 @@ def new(
 
 def _refuse_taken(name: str, kind: str) -> None:
     """Two plugins with one name are both unusable, so the second one is not begun."""
-    from rv_core.plugins import plugin_manager
+    from rv_core.plugins.installed import plugin_manager
 
     declared: Kind = "command" if kind == "commands" else "runner" if kind == "runner" else "pipeline"
     try:

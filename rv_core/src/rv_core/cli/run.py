@@ -128,7 +128,7 @@ def check(
       rv check experiment.py -a data_uri data -a root_uri out
     """
     from rv_core import preflight
-    from rv_core.plugins import plugin_manager
+    from rv_core.plugins.installed import plugin_manager
     from rv_core.run import RunOptions, findings_of, prepare
 
     state: GlobalOptions = ctx.obj

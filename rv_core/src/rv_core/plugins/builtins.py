@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rv_core.declarations import CommandSpec, ConfigSpec, PipelineSpec, RunnerSpec
-from rv_core.hookspecs import hookimpl
+from rv_core.plugins.declarations import CommandSpec, ConfigSpec, PipelineSpec, RunnerSpec
+from rv_core.plugins.hookspecs import hookimpl
 
 _RUN, _LOOK, _EXTEND = "Run", "Look", "Extend"
 

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 
 import pluggy
 
-from rv_core.plugin_loading import LoadedPlugin, cause_of
-from rv_core.plugin_records import HookFailure
+from rv_core.plugins.loading import LoadedPlugin, cause_of
+from rv_core.plugins.records import HookFailure
 
 LIMIT_S = 1.0
 #: How long the end of the process waits for hooks that were left behind, all of them together.

@@ -16,11 +16,11 @@ from typing import Any
 
 import pluggy
 
-from rv_core import builtins, hookspecs
-from rv_core.declarations import ConfigSpec
-from rv_core.plugin_discovery import Candidate
-from rv_core.plugin_records import Kind, PluginRecord, word_of
-from rv_core.plugin_validation import (
+from rv_core.plugins import builtins, hookspecs
+from rv_core.plugins.declarations import ConfigSpec
+from rv_core.plugins.discovery import Candidate
+from rv_core.plugins.records import Kind, PluginRecord, word_of
+from rv_core.plugins.validation import (
     DECLARING_HOOKS,
     InvalidPluginError,
     check_module,

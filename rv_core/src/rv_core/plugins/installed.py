@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
-from rv_core.declarations import CommandSpec, ConfigSpec, PipelineSpec, RunnerSpec
 from rv_core.errors import Finding, PluginError, RvError, UsageError, unknown_name
-from rv_core.lifecycle_hooks import LifecycleHooks
-from rv_core.plugin_discovery import candidates, is_strict, normalised, unknown_disabled_names
-from rv_core.plugin_loading import (
+from rv_core.plugins.declarations import CommandSpec, ConfigSpec, PipelineSpec, RunnerSpec
+from rv_core.plugins.discovery import candidates, is_strict, normalised, unknown_disabled_names
+from rv_core.plugins.lifecycle import LifecycleHooks
+from rv_core.plugins.loading import (
     BUILTIN_DISTRIBUTION,
     Key,
     LoadedPlugin,
@@ -26,7 +26,7 @@ from rv_core.plugin_loading import (
     new_manager,
     without_clashes,
 )
-from rv_core.plugin_records import HookFailure, Kind, PluginRecord, word_of
+from rv_core.plugins.records import HookFailure, Kind, PluginRecord, word_of
 from rv_core.version import __version__
 
 Spec = TypeVar("Spec", RunnerSpec, PipelineSpec, CommandSpec, ConfigSpec)

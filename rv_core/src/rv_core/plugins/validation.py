@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
-from rv_core import hookspecs
-from rv_core.declarations import CommandSpec, ConfigSpec, PipelineSpec, RunnerSpec
 from rv_core.errors import nearest
-from rv_core.plugin_records import Kind, Provided
+from rv_core.plugins import hookspecs
+from rv_core.plugins.declarations import CommandSpec, ConfigSpec, PipelineSpec, RunnerSpec
+from rv_core.plugins.records import Kind, Provided
 
 DECLARING_HOOKS: Mapping[str, type] = {
     "rv_runners": RunnerSpec,

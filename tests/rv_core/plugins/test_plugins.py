@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rv_core.errors import PluginError, RunnerError, UsageError
-from rv_core.plugin_records import PluginRecord
-from rv_core.plugins import Plugins, load_plugins, plugin_manager, resolve
+from rv_core.plugins.installed import Plugins, load_plugins, plugin_manager, resolve
+from rv_core.plugins.records import PluginRecord
 
 if TYPE_CHECKING:
     from tests.plugin_fixtures import Site
@@ -453,7 +453,7 @@ def test_a_target_that_cannot_be_imported_names_its_plugin(
     hooks = f"@hookimpl\ndef rv_runners(): return [RunnerSpec('mine', '{target}')]\n"
     own_site.install("rv-mine", hooks, package="mine", files={"part.py": text}, version="3.1")
     plugins = load()
-    monkeypatch.setattr("rv_core.plugins.plugin_manager", lambda: plugins)
+    monkeypatch.setattr("rv_core.plugins.installed.plugin_manager", lambda: plugins)
     with pytest.raises(PluginError) as caught:
         resolve(target, declared_by="somebody")
     assert f"{target}, declared by plugin 'mine' (rv-mine 3.1), cannot be imported" in str(caught.value)
@@ -497,7 +497,7 @@ def test_loading_plugins_imports_nothing_heavy(site: Site) -> None:
     install_runner(site)
     heavy = ["torch", "rasterio", "boto3", "numpy", "marshmallow", "typer", "rich", "fsspec", "platformdirs"]
     code = (
-        "import sys; from rv_core.plugins import plugin_manager; found = plugin_manager(); "
+        "import sys; from rv_core.plugins.installed import plugin_manager; found = plugin_manager(); "
         "assert 'mine' in found.runner_specs(), found.records; "
         f"print([name for name in {heavy} if name in sys.modules])"
     )

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rv_core import lifecycle_hooks
-from rv_core.lifecycle_hooks import LifecycleHooks
-from rv_core.plugin_discovery import candidates
-from rv_core.plugin_loading import load, new_manager
+from rv_core.plugins import lifecycle
+from rv_core.plugins.discovery import candidates
+from rv_core.plugins.lifecycle import LifecycleHooks
+from rv_core.plugins.loading import load, new_manager
 
 if TYPE_CHECKING:
     from tests.plugin_fixtures import Site
@@ -88,12 +88,12 @@ def test_hooks_of_one_plugin_keep_their_order_even_after_one_was_left_behind(own
 
 def test_the_end_of_the_process_waits_a_bounded_time(own_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     registered: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(lifecycle_hooks.atexit, "register", lambda *call: registered.append(call))
+    monkeypatch.setattr(lifecycle.atexit, "register", lambda *call: registered.append(call))
     own_site.install("slow", NOTES.format(body="gate.wait(20)"))
     hooks = hooks_of("slow", limit_s=0.02)
     hooks.call("rv_task_started", TASK)
     hooks.call("rv_task_started", TASK)
-    assert registered == [(hooks.wait, lifecycle_hooks.LAST_WAIT_S)]
+    assert registered == [(hooks.wait, lifecycle.LAST_WAIT_S)]
     hooks.wait(0.02)
     assert module("slow").calls == []
     module("slow").gate.set()

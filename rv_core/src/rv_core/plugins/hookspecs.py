@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from rv_core.declarations import CommandSpec, ConfigSpec, PipelineSpec, RunnerSpec
+    from rv_core.plugins.declarations import CommandSpec, ConfigSpec, PipelineSpec, RunnerSpec
 
 #: The version of this file's contract. A plugin states the one it was written for as `RV_HOOK_API_VERSION` in its
 #: hooks module (without it the current one is assumed); another major number is refused at load.
