@@ -19,7 +19,7 @@ from measurement import Report, interleaved, main, usage_of
 from rasterio.warp import transform
 from rasterio.windows import Window as RasterWindow
 
-from rv_core.storage import Storage
+from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification import (
     ChipConfig,
     ClassConfig,

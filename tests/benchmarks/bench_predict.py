@@ -24,8 +24,8 @@ import torch
 from measurement import Report, interleaved, main
 from rasterio.transform import from_origin
 
+from rv_core.files.storage import Storage
 from rv_core.machine.cores import available_cores
-from rv_core.storage import Storage
 from rv_pipeline_chip_classification import RasterSourceConfig
 from rv_pipeline_chip_classification.commands.predict import PredictionNames, SceneWriter
 from rv_pipeline_chip_classification.data.cell_windows import CellGrid

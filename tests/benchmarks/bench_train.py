@@ -18,7 +18,7 @@ from typing import NoReturn
 import numpy as np
 from measurement import Report, interleaved, main
 
-from rv_core.storage import Storage
+from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.data.chip_store import ChipStore, index_name, pixels_name
 from rv_pipeline_chip_classification.data.chip_writer import ChipRecords, index_lines
 from rv_pipeline_chip_classification.data.windows import Window, windows_over

@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rv_core import storage
 from rv_core.event_tail import EventTail, RemoteEventTail, TaskBoard
 from rv_core.events import (
     EventWriter,
@@ -27,6 +26,7 @@ from rv_core.events import (
     task_and_attempt,
     timestamp,
 )
+from rv_core.files import storage
 
 
 class Clock:

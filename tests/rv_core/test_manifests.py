@@ -5,7 +5,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rv_core import storage
+from rv_core.files import storage
 from rv_core.manifests import Manifest, done_names, item_file_name, manifest_name, read_done
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from rv_core import cancellation, run_logs, status, storage, watching
+from rv_core import cancellation, run_logs, status, watching
 from rv_core.errors import RvError, StorageError, UsageError
+from rv_core.files import storage
 from rv_core.machine.process_table import process_started
 from rv_core.run_reading import absolute_root, find_run, tails
 from rv_core.status import JobStatus, Observation, TaskStatus, run_is_over, run_status, runs

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rv_core.storage import Storage
+from rv_core.files.storage import Storage
 
 UTM = "EPSG:32618"
 ORIGIN = (500_000.0, 4_500_000.0)

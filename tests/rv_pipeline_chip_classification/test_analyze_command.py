@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rv_core.errors import DataError
-from rv_core.storage import Storage
+from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.commands.analyze import analyze_scene, merge_statistics, read_statistics
 from rv_pipeline_chip_classification.config import AnalyzeConfig, RasterSourceConfig, SceneConfig
 from rv_pipeline_chip_classification.data import row_reader

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from rv_core.errors import DataError
-from rv_core.storage import Storage
+from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.bundle_file import Bundle, open_bundle, refuse_pickle, write_bundle
 from rv_pipeline_chip_classification.commands.bundle import installed_versions, run_bundle
 from rv_pipeline_chip_classification.config import (

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rv_core.storage import Storage
+from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.model.checkpoint import (
     CHECKPOINT,
     Checkpoint,

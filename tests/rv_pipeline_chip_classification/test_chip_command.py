@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rv_core.errors import DataError
-from rv_core.storage import Storage
+from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.commands.chip import ChipCounts, chip_scene
 from rv_pipeline_chip_classification.config import (
     ChipConfig,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from rv_core.storage import Storage
+from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.commands.analyze import analyze_scene, merge_statistics
 from rv_pipeline_chip_classification.commands.chip import chip_scene
 from rv_pipeline_chip_classification.config import (

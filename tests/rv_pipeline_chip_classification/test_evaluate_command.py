@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rv_core.errors import DataError, StorageError
-from rv_core.storage import Storage
+from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.commands.evaluate import run_evaluate
 from rv_pipeline_chip_classification.config import (
     ChipClassificationConfig,

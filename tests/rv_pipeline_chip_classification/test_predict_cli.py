@@ -13,7 +13,7 @@ import pytest
 
 from rv_core.cli.app import main
 from rv_core.errors import DataError, UsageError
-from rv_core.storage import Storage
+from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.commands.bundle import run_bundle
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassConfig, DatasetConfig
 from rv_pipeline_chip_classification.image_prediction import (

@@ -14,7 +14,7 @@ import rasterio
 import torch
 
 from rv_core.errors import DataError, StorageError
-from rv_core.storage import Storage
+from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.commands.predict import Predictor, SceneWriter, open_predictor
 from rv_pipeline_chip_classification.config import (
     ChipClassificationConfig,

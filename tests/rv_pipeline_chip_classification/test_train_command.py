@@ -15,7 +15,7 @@ import torch
 from tests.rv_pipeline_chip_classification.training_data import Killed, Stopped, Task
 
 from rv_core.errors import DataError, TaskError
-from rv_core.storage import Storage
+from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification import (
     ChipClassificationConfig,
     ChipConfig,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rv_core.errors import TaskError as TaskError
     from rv_core.errors import UsageError as UsageError
     from rv_core.errors import nearest as nearest
+    from rv_core.files.storage import Storage as Storage
     from rv_core.pipeline import Items as Items
     from rv_core.pipeline import Pipeline as Pipeline
     from rv_core.pipeline import command as command
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from rv_core.runner import RunContext as RunContext
     from rv_core.runner import Runner as Runner
     from rv_core.status_values import Observation as Observation
-    from rv_core.storage import Storage as Storage
 
 _HOMES = {
     "config": ("Config", "PipelineConfig", "Range", "Secret", "Uri"),
@@ -72,7 +72,7 @@ _HOMES = {
     "run_state": ("RunRecord",),
     "runner": ("Capabilities", "RunContext", "Runner"),
     "status_values": ("Observation",),
-    "storage": ("Storage",),
+    "files.storage": ("Storage",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

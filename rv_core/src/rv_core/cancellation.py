@@ -6,9 +6,9 @@ import os
 import time
 from dataclasses import dataclass
 
-from rv_core import uris
 from rv_core.errors import RunnerError, UsageError
 from rv_core.event_writer import EventWriter
+from rv_core.files import uris
 from rv_core.run_reading import RunFiles, find_run, local_dirs, read_run
 from rv_core.run_state import Marker, RunPaths, is_stale, read_marker, release_marker
 
@@ -111,8 +111,8 @@ def _append_remote(paths: RunPaths, reason: str) -> None:
     """A store cannot append: what is there is put again with one line more. Its writer is gone by now."""
     import json
 
-    from rv_core import storage
     from rv_core.event_writer import timestamp
+    from rv_core.files import storage
 
     before = storage.read_bytes(paths.submission) if storage.exists(paths.submission) else b""
     line = json.dumps({"time": timestamp(time.time()), "event": "cancelled", "reason": reason})

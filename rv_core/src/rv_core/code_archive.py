@@ -132,7 +132,7 @@ def check_code(code: Mapping[str, Any], data: bytes, *, source: str) -> None:
             fix="start the run again from the module",
         )
     if not _is_one_stored_module(data):
-        from rv_core.archives import CODE_LIMITS, check_zip
+        from rv_core.files.zips import CODE_LIMITS, check_zip
 
         check_zip(data, CODE_LIMITS, source=source)
 

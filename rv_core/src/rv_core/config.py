@@ -272,7 +272,7 @@ def absolutise(config: C, base_dir: str) -> C:
         config: a config that has been checked.
         base_dir: absolute local folder that relative URIs start from. `${NAME}` stays as it is.
     """
-    from rv_core import uris
+    from rv_core.files import uris
 
     return _with_uris(None, config, lambda uri: uris.absolute(uri, base_dir))  # type: ignore[no-any-return]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from rv_core import uris
 from rv_core.config import build_object, uris_of, walk
 from rv_core.config_classes import Config, PipelineConfig
 from rv_core.config_fields import fields_of
@@ -13,6 +12,7 @@ from rv_core.config_types import TYPE_HINT, concrete_class
 from rv_core.dotted_paths import join, join_paths, outward
 from rv_core.errors import Finding
 from rv_core.field_types import FieldType, ObjectType, UnionType
+from rv_core.files import uris
 from rv_core.pipeline_names import problem_with_name
 
 

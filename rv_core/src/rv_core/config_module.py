@@ -9,7 +9,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from rv_core import config_file, schemas, uris
+from rv_core import config_file, schemas
 from rv_core.arguments import arguments_for, signature_of
 from rv_core.code_archive import activate_code, archive_name, check_code, pack_module
 from rv_core.config import PipelineConfig, absolutise, normalised, walk_to_plain
@@ -17,6 +17,7 @@ from rv_core.config_classes import Config
 from rv_core.config_fields import check_is_dataclass
 from rv_core.dotted_paths import join_paths
 from rv_core.errors import ConfigError, Finding, UsageError, nearest
+from rv_core.files import uris
 from rv_core.module_loading import UserModule, load_module
 from rv_core.overrides import apply_sets
 from rv_core.pipeline_names import name_pipelines
@@ -196,7 +197,7 @@ def _raise_errors(findings: Sequence[Finding], label: str) -> None:
 
 
 def _from_json(module: str, arguments: Pairs, sets: Pairs, cwd: str) -> LoadedModule:
-    from rv_core import storage
+    from rv_core.files import storage
 
     if arguments:
         raise UsageError(
@@ -223,7 +224,7 @@ def _from_json(module: str, arguments: Pairs, sets: Pairs, cwd: str) -> LoadedMo
 
 def _code_of(code: Mapping[str, Any], plain: Mapping[str, Any], uri: str) -> bytes:
     """The zip of the code that a saved config names, made importable; b"" if it names none."""
-    from rv_core import storage
+    from rv_core.files import storage
 
     if not code.get("archive"):
         activate_code(code, "", code.get("folder"))

@@ -108,7 +108,7 @@ class RemoteEventTail:
         Raises:
             StorageError: if the store cannot be asked.
         """
-        from rv_core import storage
+        from rv_core.files import storage
 
         listed = {name: info for name, info in storage.list_files(self._prefix).items() if name.endswith(SUFFIX)}
         changed = [name for name, info in listed.items() if self._versions.get(name) != info]

@@ -162,7 +162,7 @@ class EventWriter:
         return descriptor
 
     def _put(self, data: bytes) -> bool:
-        from rv_core import storage
+        from rv_core.files import storage
 
         try:
             storage.write_bytes(self.remote_uri, data)

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rv_core.storage import FileOutput
+    from rv_core.files.storage import FileOutput
 
 DONE_FOLDER = ".rv/done"
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
@@ -120,7 +120,7 @@ def output_problem(manifest: Manifest, sizes: Mapping[str, int]) -> str | None:
 
 def read_done(root_uri: str, commands: Iterable[str]) -> DoneState:
     """Look at what is done under a root: one listing of the manifests, and one per folder of outputs."""
-    from rv_core import storage, uris
+    from rv_core.files import storage, uris
 
     wanted = set(commands)
     names = [name for name in storage.list_files(uris.join(root_uri, DONE_FOLDER)) if name.split("/")[0] in wanted]
@@ -137,7 +137,7 @@ def read_done(root_uri: str, commands: Iterable[str]) -> DoneState:
 
 
 def _output_sizes(root_uri: str, manifests: Mapping[str, Any]) -> dict[str, int]:
-    from rv_core import storage, uris
+    from rv_core.files import storage, uris
 
     outputs = [
         o["path"] for items in manifests.values() for keys in items.values() for m in keys.values() for o in m.outputs
@@ -156,6 +156,6 @@ def _output_sizes(root_uri: str, manifests: Mapping[str, Any]) -> dict[str, int]
 
 def done_names(root_uri: str, command: str) -> set[str]:
     """The file names of all manifests of a command: one listing, no reads."""
-    from rv_core import storage, uris
+    from rv_core.files import storage, uris
 
     return set(storage.list_files(uris.join(root_uri, DONE_FOLDER, command)))

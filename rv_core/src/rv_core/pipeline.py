@@ -16,7 +16,7 @@ from rv_core.errors import ConfigError, Finding, PlanError, nearest
 
 if TYPE_CHECKING:
     from rv_core.config import PipelineConfig
-    from rv_core.storage import Storage
+    from rv_core.files.storage import Storage
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., None])
@@ -227,7 +227,7 @@ class Pipeline:
     def storage(self) -> Storage:
         """The files under `root_uri`; names are relative to it. What a command writes is recorded as its output."""
         if self._storage is None:
-            from rv_core.storage import Storage
+            from rv_core.files.storage import Storage
 
             self._storage = Storage(self._config.root_uri, attempt_tag="direct")
         return self._storage

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rv_core.errors import UsageError, unknown_name
-from rv_core.fingerprints import ContentHashes, fingerprint_many
+from rv_core.files.fingerprints import ContentHashes, fingerprint_many
 from rv_core.manifests import read_done
 from rv_core.pipeline import Pipeline
 from rv_core.plan import PipelineState, RunPlan, Selection, input_uris, ordered_commands, plan_run

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from rv_core import uris
 from rv_core.errors import EXIT_ENVIRONMENT, CheckError, Finding, RvError
+from rv_core.files import uris
 from rv_core.pipeline import Pipeline
 from rv_core.plan import Plan, RunPlan
 from rv_core.runner import RunContext, Runner

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rv_core import config_file, preflight, run_state, storage, uris
+from rv_core import config_file, preflight, run_state
 from rv_core.config_module import LoadedModule, load_configs
 from rv_core.errors import (
     EXIT_DONE,
@@ -27,6 +27,7 @@ from rv_core.errors import (
     UsageError,
 )
 from rv_core.event_writer import EventWriter
+from rv_core.files import storage, uris
 from rv_core.pipeline import Pipeline
 from rv_core.plan import RunPlan, Selection
 from rv_core.planning import plan_pipelines

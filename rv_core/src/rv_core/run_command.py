@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rv_core import uris
 from rv_core.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -28,6 +27,7 @@ from rv_core.errors import (
     unknown_name,
 )
 from rv_core.events import EventWriter
+from rv_core.files import uris
 from rv_core.pipeline import Pipeline, TaskStopped
 from rv_core.run_state import RunPaths
 from rv_core.task_execution import TaskExecution, TaskRequest, requirement_error, unmet_requirements
@@ -435,7 +435,8 @@ def gpu_lease(count: int) -> Iterator[GpuLease | None]:
 
 def _run_by_hand(invocation: Invocation, split_index: int, stop: StopSignal) -> int:
     """A task outside of a run: any saved config, planned here and now."""
-    from rv_core import config_file, storage
+    from rv_core import config_file
+    from rv_core.files import storage
     from rv_core.planning import plan_one_command
 
     uri = uris.absolute(invocation.config_uri, os.getcwd())

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from rv_core import uris
 from rv_core.errors import StorageError, UsageError, nearest
 from rv_core.event_tail import TaskBoard
 from rv_core.events import ENDED_STATES, TaskStatus, task_and_attempt
+from rv_core.files import uris
 from rv_core.job_progress import natural_order
 from rv_core.redaction import redact
 from rv_core.run_reading import RunFiles, local_dirs, tails
@@ -70,7 +70,7 @@ def _logs_in(run_dir: str) -> Iterator[TaskLog]:
 
 
 def _remote_logs(files: RunFiles) -> Iterator[TaskLog]:
-    from rv_core import storage
+    from rv_core.files import storage
 
     for paths in files.all_paths():
         if uris.is_local(paths.root_uri):
@@ -115,7 +115,7 @@ def _end_of(uri: str) -> tuple[int, bytes]:
             start = max(0, file.seek(0, os.SEEK_END) - _EXCERPT_BYTES)
             file.seek(start)
             return start, file.read()
-    from rv_core import storage
+    from rv_core.files import storage
 
     data = storage.read_bytes(uri)
     return max(0, len(data) - _EXCERPT_BYTES), data[-_EXCERPT_BYTES:]
@@ -189,7 +189,7 @@ def read_lines(log: TaskLog) -> Iterator[str]:
         with open(uris.local_path(log.uri), encoding="utf-8", errors="replace", newline="\n") as file:
             yield from map(clean_line, file)
         return
-    from rv_core import storage
+    from rv_core.files import storage
 
     text = storage.read_bytes(log.uri).decode("utf-8", "replace")
     yield from map(clean_line, text.removesuffix("\n").split("\n") if text else [])
@@ -271,7 +271,7 @@ class _LogReader:
                 file.seek(self._offset)
                 data = file.read()
         else:
-            from rv_core import storage
+            from rv_core.files import storage
 
             data = storage.read_bytes(self._uri)[self._offset :]
         self._offset += len(data)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rv_core.events import SUBMISSION, SUFFIX, TaskStatus, file_name, fold, read_events
-from rv_core.file_errors import full_disk
+from rv_core.files.problems import full_disk
 from rv_core.plan import Job, RunPlan
 from rv_core.run_state import RunPaths
 from rv_core.task_execution import manifests_missing

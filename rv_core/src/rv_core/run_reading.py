@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rv_core import uris
 from rv_core.errors import StorageError, UsageError, unknown_name
 from rv_core.event_tail import Batch, EventTail, RemoteEventTail, Tail, TaskBoard
+from rv_core.files import uris
 from rv_core.job_progress import JobPlan
 from rv_core.plan import Task, make_tasks
 from rv_core.run_state import RUNS_FOLDER, RunPaths, RunRecord, local_run_dir, read_marker, run_ids
@@ -119,7 +119,7 @@ def _named(run_id: str, ids: list[str], root_uri: str) -> str:
 
 
 def _has_record(paths: RunPaths) -> bool:
-    from rv_core import storage
+    from rv_core.files import storage
 
     return storage.exists(paths.run)
 
@@ -130,7 +130,7 @@ def read_run(paths: RunPaths) -> RunFiles:
     Raises:
         StorageError: if one is missing or damaged.
     """
-    from rv_core import storage
+    from rv_core.files import storage
 
     texts = storage.read_many([paths.run, paths.plan])
     for uri in (paths.run, paths.plan):
@@ -166,7 +166,7 @@ def _roots_near(root_uri: str) -> list[str]:
 
 def read_items(files: RunFiles) -> dict[str, Mapping[str, Any]]:
     """Job id -> `items/<job>.json`, for every command of the plan; those that are not there are left out."""
-    from rv_core import storage
+    from rv_core.files import storage
 
     roots = files.roots
     places = {entry["job"]: RunPaths(roots[name], files.run_id).items(entry["job"]) for name, entry in files.commands()}

@@ -13,7 +13,8 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING, Any
 
-from rv_core import run_state, storage, task_environment, uris
+from rv_core import run_state, task_environment
+from rv_core.files import storage, uris
 from rv_core.plan import RunPlan
 from rv_core.plugins.installed import plugin_manager
 from rv_core.run_state import RunRecord

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rv_core import uris
 from rv_core.errors import UsageError
+from rv_core.files import uris
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -157,7 +157,7 @@ class RunRecord:
 
 def run_ids(root_uri: str) -> list[str]:
     """The ids of all runs of a root, newest first."""
-    from rv_core import storage
+    from rv_core.files import storage
 
     names = storage.list_files(uris.join(root_uri, RUNS_FOLDER))
     return sorted({name.split("/")[0] for name in names if name.endswith("/run.json")}, reverse=True)
@@ -182,7 +182,7 @@ class Marker:
 
 def read_marker(root_uri: str) -> Marker | None:
     """The marker of a root, or None if there is none (a damaged one counts as none)."""
-    from rv_core import storage
+    from rv_core.files import storage
 
     uri = uris.join(root_uri, MARKER)
     if not storage.exists(uri):
@@ -237,7 +237,7 @@ def acquire_marker(
     Raises:
         UsageError: if another run is unfinished and still going on.
     """
-    from rv_core import storage
+    from rv_core.files import storage
 
     uri = uris.join(root_uri, MARKER)
     for _ in range(3):
@@ -275,7 +275,7 @@ def _already_running(root_uri: str, other: Marker) -> UsageError:
 
 def release_marker(root_uri: str, run_id: str) -> None:
     """Remove the marker if it is this run's."""
-    from rv_core import storage
+    from rv_core.files import storage
 
     marker = read_marker(root_uri)
     if marker is not None and marker.run_id == run_id:

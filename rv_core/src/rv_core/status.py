@@ -9,9 +9,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from rv_core import uris
 from rv_core.errors import UsageError, unknown_name
 from rv_core.events import TaskState, TaskStatus, parse_lines, seconds_of
+from rv_core.files import uris
 from rv_core.manifests import DONE_FOLDER
 from rv_core.run_reading import RunFiles, find_run, known_run_ids, read_board, read_items
 from rv_core.run_state import Marker, RunPaths, RunRecord, is_stale, read_marker
@@ -55,7 +55,7 @@ def job_statuses(run_record: RunFiles) -> list[JobStatus]:
 
 
 def _look(files: RunFiles) -> Sighting:
-    from rv_core import storage
+    from rv_core.files import storage
 
     observed, problem = _observe(files.record)
     board, items = read_board(files), read_items(files)
@@ -172,7 +172,7 @@ def runs(root_uri: str) -> list[RunSummary]:
     Raises:
         StorageError: if the root cannot be read.
     """
-    from rv_core import storage
+    from rv_core.files import storage
 
     paths = [RunPaths(root_uri, run_id) for run_id in known_run_ids(root_uri)]
     texts = storage.read_many([uri for path in paths for uri in (path.run, path.submission)])

@@ -6,8 +6,8 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from rv_core import storage, uris
 from rv_core.events import parse_lines, read_events
+from rv_core.files import storage, uris
 from rv_core.plan import Job, Plan, Resources, make_tasks
 from rv_core.run_state import RunPaths, local_run_dir
 

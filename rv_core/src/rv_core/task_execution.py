@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rv_core import uris
 from rv_core.errors import TaskError
+from rv_core.files import uris
 from rv_core.manifests import (
     DONE_FOLDER,
     Manifest,
@@ -32,7 +32,7 @@ from rv_core.version import __version__
 
 if TYPE_CHECKING:
     from rv_core.events import EventWriter
-    from rv_core.storage import FileOutput
+    from rv_core.files.storage import FileOutput
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class TaskExecution:
         for stale in self._stale_outputs - set(self._outputs):
             self._delete(stale)
         manifest = self._manifest(item)
-        from rv_core import storage
+        from rv_core.files import storage
 
         storage.write_bytes(uris.join(self._root, manifest.name), manifest.to_text().encode())
         self._manifest_names().add(manifest.name.rsplit("/", 1)[1])
@@ -180,7 +180,7 @@ class TaskExecution:
     @contextmanager
     def _as_command(self) -> Iterator[None]:
         """Give the pipeline this task's view of the config, its storage and its control, and take them back after."""
-        from rv_core.storage import Storage
+        from rv_core.files.storage import Storage
 
         pipeline, before = self._pipeline, (self._pipeline._view, self._pipeline._storage, self._pipeline._task)
         tag = f"{self._request.task}.{self._request.attempt}.{os.getpid()}"
@@ -263,7 +263,7 @@ class TaskExecution:
         return self._there
 
     def _read_manifest(self, name: str) -> Manifest | None:
-        from rv_core import storage
+        from rv_core.files import storage
 
         uri = uris.join(self._root, DONE_FOLDER, self._request.command, name)
         try:
@@ -272,13 +272,13 @@ class TaskExecution:
             return None
 
     def _sizes_of(self, manifest: Manifest) -> dict[str, int]:
-        from rv_core import storage
+        from rv_core.files import storage
 
         infos = {o["path"]: storage.stat(uris.join(self._root, o["path"])) for o in manifest.outputs}
         return {path: info.size for path, info in infos.items() if info is not None}
 
     def _delete(self, name: str) -> None:
-        from rv_core import storage
+        from rv_core.files import storage
 
         storage.delete(uris.join(self._root, name))
 

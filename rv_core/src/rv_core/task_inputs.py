@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rv_core import uris
 from rv_core.errors import UsageError, unknown_name
+from rv_core.files import uris
 from rv_core.task_execution import TaskRequest, requirement_error, unmet_requirements
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def when_written(uri: str, read: Callable[[], _Answer]) -> _Answer:
     Raises:
         MissingFileError: if it is not there after some seconds either.
     """
-    from rv_core.storage import MissingFileError
+    from rv_core.files.storage import MissingFileError
 
     for pause_s in () if uris.is_local(uri) else PATIENCE_S:
         try:
@@ -42,7 +42,7 @@ def when_written(uri: str, read: Callable[[], _Answer]) -> _Answer:
 
 def read_written(uri: str) -> bytes:
     """A file that was written before this task was started; errors as for `when_written`."""
-    from rv_core import storage
+    from rv_core.files import storage
 
     return when_written(uri, lambda: storage.read_bytes(uri))
 
@@ -119,7 +119,7 @@ def activate_code_of(text: str, root_uri: str) -> None:
     if not code.get("archive"):
         return
     from rv_core import config_file
-    from rv_core.storage import Storage
+    from rv_core.files.storage import Storage
 
     storage = Storage(root_uri, attempt_tag="code")
     archive = when_written(root_uri, lambda: storage.input_file(code["archive"]))

@@ -84,8 +84,8 @@ def _copy(reading: int, original: int, path: str, upload_uri: str) -> None:
 
 def upload(path: str, uri: str) -> None:
     """Put a log to a URI; a log that cannot be put never fails its task, and stays in its file."""
-    from rv_core import storage
     from rv_core.errors import StorageError
+    from rv_core.files import storage
 
     try:
         with open(path, "rb") as file:

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from rv_core.archives import ZipLimits, check_zip
 from rv_core.errors import DataError
+from rv_core.files.zips import ZipLimits, check_zip
 from rv_pipeline_chip_classification.model.contract import ModelContract
 
 FORMAT = 1

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
 
-from rv_core import uris
 from rv_core.cli.output import print_error, print_text
 from rv_core.errors import EXIT_DONE, EXIT_FAILED, DataError, Finding, RvError, UsageError
-from rv_core.storage import Storage, local_copy
+from rv_core.files import uris
+from rv_core.files.storage import Storage, local_copy
 from rv_pipeline_chip_classification.bundle_file import Bundle, open_bundle
 from rv_pipeline_chip_classification.config import RasterSourceConfig
 from rv_pipeline_chip_classification.data.scene_raster import SceneRaster

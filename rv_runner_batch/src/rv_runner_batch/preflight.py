@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rv_core import PipelineConfig, storage, uris
+from rv_core import PipelineConfig
 from rv_core.errors import Finding, Severity, StorageError, nearest
+from rv_core.files import storage, uris
 from rv_core.plan import Job, Plan, Resources, make_tasks
 from rv_core.runner import RunContext
 from rv_runner_batch.client import AwsError, BatchClient

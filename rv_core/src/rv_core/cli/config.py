@@ -53,7 +53,7 @@ def _read(root_or_file: str) -> tuple[str, str]:
     """(URI, text) of a saved config, given itself or by the root that it is under."""
     import os
 
-    from rv_core import storage, uris
+    from rv_core.files import storage, uris
 
     given = uris.absolute(root_or_file, os.getcwd())
     uri = given if given.endswith(".json") else uris.join(given, CONFIG_NAME)

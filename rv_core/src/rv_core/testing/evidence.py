@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import Any
 from unittest import mock
 
-from rv_core import storage, uris
 from rv_core.events import Event, parse_lines, task_and_attempt
+from rv_core.files import storage, uris
 
 _NOT_OUTPUTS = (".rv/", "markers/", "pipeline-config.json")
 

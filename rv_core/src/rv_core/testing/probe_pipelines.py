@@ -18,7 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from rv_core import Items, Pipeline, PipelineConfig, Range, command, storage, uris
+from rv_core import Items, Pipeline, PipelineConfig, Range, command
+from rv_core.files import storage, uris
 
 #: How long a task goes on that a rule forgets to end.
 _LIMIT_S = 120.0

@@ -213,7 +213,7 @@ class Workbench:
 
     def mark(self, root: str, name: str) -> None:
         """Set a marker that the probes look for."""
-        from rv_core import storage
+        from rv_core.files import storage
 
         with mock.patch.dict(os.environ, self.environ, clear=True):  # a store may be configured there
             storage.write_bytes(f"{root}/markers/{name}", b"")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rv_core.storage import Storage
+from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.config import ChipConfig, ClassConfig, SceneConfig
 from rv_pipeline_chip_classification.data.aoi import Aoi, read_aoi
 from rv_pipeline_chip_classification.data.chip_layout import ChipLayout, layout_of

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rv_core.errors import DataError, Finding
-from rv_core.storage import Storage
+from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, ChipConfig, ClassConfig, SceneConfig
 from rv_pipeline_chip_classification.data.cells import LabelledCells, label_cells
 from rv_pipeline_chip_classification.model.calibration import calibration_error

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rv_core.errors import DataError
-from rv_core.storage import Storage, local_copy
+from rv_core.files.storage import Storage, local_copy
 from rv_pipeline_chip_classification.commands.analyze import merge_statistics, statistics_name
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, TrainConfig, cell_size_px
 from rv_pipeline_chip_classification.config_checks import palette_color

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rv_core.errors import DataError
-from rv_core.storage import Storage
+from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.data.windows import WindowArray
 
 _LINES_AT_ONCE = 4096

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from rv_core import uris
 from rv_core.errors import DataError
+from rv_core.files import uris
 
 _HANDLERS = {
     "http": "/vsicurl/http://",

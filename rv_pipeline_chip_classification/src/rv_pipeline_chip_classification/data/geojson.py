@@ -17,8 +17,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from rv_core import storage
 from rv_core.errors import DataError
+from rv_core.files import storage
 from rv_pipeline_chip_classification.data.grid import Affine6, Grid
 from rv_pipeline_chip_classification.data.raster_reader import project
 

@@ -21,8 +21,8 @@ from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform as warp_transform
 
-from rv_core import uris
 from rv_core.errors import DataError
+from rv_core.files import uris
 from rv_pipeline_chip_classification.data.gdal_paths import gdal_options, gdal_path
 from rv_pipeline_chip_classification.data.grid import Grid, Pixels
 from rv_pipeline_chip_classification.data.windows import Window

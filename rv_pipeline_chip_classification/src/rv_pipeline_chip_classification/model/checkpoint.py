@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from rv_core.errors import StorageError
-from rv_core.storage import Storage, local_copy
+from rv_core.files.storage import Storage, local_copy
 
 CHECKPOINT = "train/checkpoint.safetensors"
 _FORMAT = 1

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rv_core import file_errors, local_files
 from rv_core.errors import RvError, StorageError
+from rv_core.files import local, problems
 from rv_core.machine.folders import scratch_folder
 
 # Libraries such as GDAL report a full disk without an error number: with less than this free we say so for them.
@@ -43,15 +43,15 @@ def local_output(path: str, attempt_tag: str) -> Iterator[PendingOutput]:
     Raises:
         StorageError: if nothing was written, or it cannot be put in place, or the disk is full.
     """
-    with local_files.temporary_file(path, attempt_tag) as temporary:
-        with file_errors.explained("write", path):
+    with local.temporary_file(path, attempt_tag) as temporary:
+        with problems.explained("write", path):
             _check_writable(os.path.dirname(path))
         output = PendingOutput(Path(temporary))
         with _watched(output, path):
             yield output
-        with file_errors.explained("write", path):
-            local_files.sync(temporary)
-            local_files.publish(temporary, path)
+        with problems.explained("write", path):
+            local.sync(temporary)
+            local.publish(temporary, path)
 
 
 @contextmanager
@@ -61,14 +61,14 @@ def remote_output(uri: str) -> Iterator[PendingOutput]:
     Raises:
         StorageError: if nothing was written, or it cannot be uploaded, or the local disk is full.
     """
-    from rv_core import remote_files
+    from rv_core.files import remote
 
     target = str(scratch_folder() / uri.rpartition("/")[2])
-    with local_files.temporary_file(target, "upload") as temporary:
+    with local.temporary_file(target, "upload") as temporary:
         output = PendingOutput(Path(temporary))
         with _watched(output, uri):
             yield output
-        remote_files.upload(temporary, uri)
+        remote.upload(temporary, uri)
 
 
 def _check_writable(folder: str) -> None:
@@ -89,23 +89,23 @@ def _watched(output: PendingOutput, shown: str) -> Iterator[None]:
             raise explained from err
         raise
     finally:
-        side_files = local_files.remove_side_files(temporary)
+        side_files = local.remove_side_files(temporary)
     if not os.path.isfile(temporary):
         raise _nothing_written(temporary, shown, side_files)
-    with file_errors.explained("write", shown):
-        output.bytes, output.sha256 = local_files.digest(temporary)
+    with problems.explained("write", shown):
+        output.bytes, output.sha256 = local.digest(temporary)
 
 
 def _full_disk(err: Exception, temporary: str, shown: str) -> StorageError | None:
     if isinstance(err, RvError):
         return None
-    if isinstance(err, OSError) and err.errno in file_errors.FULL:
-        return file_errors.explain(err, "write", temporary, shown)
-    free_bytes, _, free_files = file_errors.free_space(os.path.dirname(temporary))
+    if isinstance(err, OSError) and err.errno in problems.FULL:
+        return problems.explain(err, "write", temporary, shown)
+    free_bytes, _, free_files = problems.free_space(os.path.dirname(temporary))
     if free_bytes >= _NEARLY_NOTHING_BYTES and free_files != 0:
         return None
     full = OSError(errno.ENOSPC, f"{type(err).__name__}: {err}")
-    return file_errors.explain(full, "write", temporary, shown)
+    return problems.explain(full, "write", temporary, shown)
 
 
 def _nothing_written(temporary: str, shown: str, side_files: list[str]) -> StorageError:

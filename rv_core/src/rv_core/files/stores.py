@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from rv_core.errors import EXIT_ENVIRONMENT, ConfigError, StorageError
-from rv_core.local_files import FileInfo
+from rv_core.files.local import FileInfo
 
 _MAX_DELAY_S = 8.0
 _DEFAULT_RETRY_S = 30.0

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rv_core import file_errors, storage
 from rv_core.errors import StorageError
+from rv_core.files import problems, storage
 
 
 def _run_on_small_disk(tmp_path: Path, code: str, mount_options: str = "size=1m") -> str:
@@ -37,7 +37,7 @@ def test_a_full_disk_says_where_how_much_is_free_and_what_next(tmp_path: Path) -
         tmp_path,
         """
 import os, sys
-from rv_core.storage import Storage
+from rv_core.files.storage import Storage
 s = Storage(sys.argv[1] + "/root")
 s.write_bytes("old.bin", b"old")
 for write in ("bytes", "file"):
@@ -65,7 +65,7 @@ def test_a_library_that_hides_the_error_number_of_a_full_disk_is_explained(tmp_p
         tmp_path,
         """
 import sys
-from rv_core.storage import Storage
+from rv_core.files.storage import Storage
 s = Storage(sys.argv[1])
 try:
     with s.output_file("a.tif") as path:
@@ -93,7 +93,7 @@ serve = functools.partial(http.server.SimpleHTTPRequestHandler, directory={str(s
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 os.environ["RV_CACHE_DIR"] = sys.argv[1]
-from rv_core.storage import local_copy
+from rv_core.files.storage import local_copy
 start = time.monotonic()
 try:
     local_copy(f"http://127.0.0.1:{{server.server_address[1]}}/big.bin")
@@ -113,7 +113,7 @@ def test_a_disk_without_room_for_another_file_is_explained(tmp_path: Path) -> No
         tmp_path,
         """
 import sys
-from rv_core.storage import Storage
+from rv_core.files.storage import Storage
 s = Storage(sys.argv[1])
 try:
     for index in range(50):
@@ -131,7 +131,7 @@ def test_a_disk_without_room_for_a_line_of_a_log_is_called_full(tmp_path: Path) 
         tmp_path,
         """
 import os, sys
-from rv_core.file_errors import full_disk
+from rv_core.files.problems import full_disk
 print([full_disk(sys.argv[1] + "/no/such/folder")])
 with open(sys.argv[1] + "/big", "wb") as file:
     file.write(b"x" * 1_040_000)
@@ -148,7 +148,7 @@ def test_a_read_only_root_is_explained(tmp_path: Path) -> None:
         tmp_path,
         """
 import sys
-from rv_core.storage import Storage, delete
+from rv_core.files.storage import Storage, delete
 s = Storage(sys.argv[1])
 for act in (lambda: s.write_text("a/b.txt", "x"), lambda: s.write_text("b.txt", "x"), s.output_file("c").__enter__):
     try:
@@ -192,8 +192,8 @@ def test_missing_rights_are_an_error_and_never_a_missing_file(locked_folder: Pat
 
 
 def test_space_is_described_in_units() -> None:
-    free_bytes, total_bytes, _ = file_errors.free_space("/")
+    free_bytes, total_bytes, _ = problems.free_space("/")
     assert 0 <= free_bytes <= total_bytes
-    text = file_errors.describe_space("/no/such/folder/file", is_quota=True)
+    text = problems.describe_space("/no/such/folder/file", is_quota=True)
     assert "quota" in text
     assert "file system of /" in text

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from rv_core import storage
 from rv_core.errors import ConfigError, StorageError
-from rv_core.local_files import FileInfo
-from rv_core.storage import FileOutput, MissingFileError, Storage
+from rv_core.files import storage
+from rv_core.files.local import FileInfo
+from rv_core.files.storage import FileOutput, MissingFileError, Storage
 
 
 @pytest.fixture(params=["local", "file", "memory"])
@@ -348,7 +348,7 @@ def test_names_as_long_as_a_file_system_takes_can_be_written(tmp_path: Path) -> 
 def test_killed_writers_leave_what_a_sweep_removes(tmp_path: Path) -> None:
     code = """
 import os, signal, sys
-from rv_core.storage import Storage
+from rv_core.files.storage import Storage
 with Storage(sys.argv[1], attempt_tag="t").output_file("x/a.bin") as path:
     path.write_bytes(b"half")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -386,7 +386,7 @@ def test_a_file_uri_of_another_machine_is_refused() -> None:
 def test_local_files_import_no_fsspec_and_no_network(tmp_path: Path) -> None:
     code = """
 import sys
-from rv_core.storage import Storage, list_files
+from rv_core.files.storage import Storage, list_files
 s = Storage(sys.argv[1])
 s.write_text("a", "x"); s.read_text("a"); list_files(sys.argv[1])
 with s.output_file("b") as p: p.write_text("y")

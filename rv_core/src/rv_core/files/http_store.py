@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote, urlsplit
 from urllib.request import Request, urlopen
 
 from rv_core.errors import StorageError
-from rv_core.local_files import FileInfo
+from rv_core.files.local import FileInfo
 
 _TIMEOUT_S = 30
 _CHUNK_BYTES = 1 << 20

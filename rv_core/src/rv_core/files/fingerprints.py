@@ -16,10 +16,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from rv_core import file_errors, local_files, remote_files, storage, uris
 from rv_core.errors import StorageError
-from rv_core.file_errors import MissingFileError
-from rv_core.local_files import FileInfo
+from rv_core.files import local as local_files
+from rv_core.files import problems, storage, uris
+from rv_core.files import remote as remote_files
+from rv_core.files.local import FileInfo
+from rv_core.files.problems import MissingFileError
 from rv_core.machine.folders import cache_folder, text_digest
 
 MISSING = "missing"
@@ -193,7 +195,7 @@ def _read_all(
 
 
 def _status(path: str) -> os.stat_result | None:
-    with file_errors.explained("look at", path):
+    with problems.explained("look at", path):
         try:
             return os.stat(path)
         except (FileNotFoundError, NotADirectoryError):
@@ -220,7 +222,7 @@ def _fresh(path: str, hashes: ContentHashes) -> Fingerprint:
 
 def _hashed(path: str, hashes: ContentHashes) -> Fingerprint:
     """Reads a file; again if it changes meanwhile. What keeps changing is not remembered."""
-    with file_errors.explained("read", path):
+    with problems.explained("read", path):
         for _ in range(_MAX_PASSES):
             before = os.stat(path)
             hashed_at_ns = time.time_ns()

@@ -14,12 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from rv_core import local_files, remote_files, uris
 from rv_core.errors import StorageError
-from rv_core.file_errors import MissingFileError
-from rv_core.local_files import FileInfo
-from rv_core.machine.folders import scratch_folder
-from rv_core.uri_files import (
+from rv_core.files import local, remote, uris
+from rv_core.files.by_uri import (
     at,
     delete,
     exists,
@@ -36,7 +33,10 @@ from rv_core.uri_files import (
     write_bytes,
     write_once,
 )
-from rv_core.uris import is_local
+from rv_core.files.local import FileInfo
+from rv_core.files.problems import MissingFileError
+from rv_core.files.uris import is_local
+from rv_core.machine.folders import scratch_folder
 
 __all__ = [
     "FileInfo",
@@ -136,8 +136,8 @@ class Storage:
         self._announce(name)
         at(
             uri,
-            lambda path: local_files.write(path, data, attempt_tag=self.attempt_tag),
-            lambda opened: remote_files.write(opened, data),
+            lambda path: local.write(path, data, attempt_tag=self.attempt_tag),
+            lambda opened: remote.write(opened, data),
         )
         self._record(name, len(data), hashlib.sha256(data).hexdigest())
 
@@ -171,15 +171,15 @@ class Storage:
         Raises:
             StorageError: if nothing was written to the path, or it cannot be put in place, or the disk is full.
         """
-        from rv_core import output_files
+        from rv_core.files import outputs
 
         uri = self._writable(name)
         self._announce(name)
         with opened_uri(uri) as opened:
             if uris.is_local(opened):
-                pending = output_files.local_output(path_of(opened), self.attempt_tag)
+                pending = outputs.local_output(path_of(opened), self.attempt_tag)
             else:
-                pending = output_files.remote_output(opened)
+                pending = outputs.remote_output(opened)
             with pending as output:
                 yield output.path
         self._record(name, output.bytes, output.sha256)
@@ -200,7 +200,7 @@ class Storage:
     def _writable(self, name: str) -> str:
         uri = self.uri(name)
         parts = name.split("/")
-        if local_files.is_temporary(parts[-1]):
+        if local.is_temporary(parts[-1]):
             raise StorageError(f"refused name {name!r}", why="names like .*.tmp are those of half-written files")
         # A target that is itself a link is replaced, not followed.
         self._refuse_leaving(name, len(parts) - 1)
@@ -208,7 +208,7 @@ class Storage:
 
     def _refuse_leaving(self, name: str, num_parts: int) -> None:
         root = uris.expand(self.root_uri)
-        if uris.is_local(root) and local_files.leaves_folder(path_of(root), name.split("/")[:num_parts]):
+        if uris.is_local(root) and local.leaves_folder(path_of(root), name.split("/")[:num_parts]):
             raise StorageError(
                 f"refused {name!r}: a link on the way leaves the root",
                 where=self.root_uri,

@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from rv_core.errors import Finding, StorageError
-from rv_core.file_errors import FULL, MissingFileError, missing
-from rv_core.file_errors import explain as explain_file
-from rv_core.local_files import FileInfo
-from rv_core.stores import RemoteStore, StoreAccessError, retry_delays
-from rv_core.uris import name_of, scheme_of
+from rv_core.files.local import FileInfo
+from rv_core.files.problems import FULL, MissingFileError, missing
+from rv_core.files.problems import explain as explain_file
+from rv_core.files.stores import RemoteStore, StoreAccessError, retry_delays
+from rv_core.files.uris import name_of, scheme_of
 
 _Answer = TypeVar("_Answer")
 
@@ -183,14 +183,14 @@ def store_for(uri: str) -> RemoteStore:
 
 def _new_store(scheme: str, uri: str) -> RemoteStore:
     if scheme in ("http", "https"):
-        from rv_core.http_files import HttpFiles
+        from rv_core.files.http_store import HttpFiles
 
         return HttpFiles()
     if scheme in ("s3", "s3a"):
         from importlib.util import find_spec
 
         if find_spec("obstore") is not None:
-            from rv_core.s3_files import S3Files
+            from rv_core.files.s3_store import S3Files
 
             return S3Files()
         if find_spec("s3fs") is None:
@@ -199,7 +199,7 @@ def _new_store(scheme: str, uri: str) -> RemoteStore:
                 where=uri,
                 fix="pip install obstore boto3  (or: pip install s3fs)",
             )
-    from rv_core.fsspec_files import FsspecFiles
+    from rv_core.files.fsspec_store import FsspecFiles
 
     try:
         return FsspecFiles(scheme)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rv_core import storage, stores
 from rv_core.errors import EXIT_ENVIRONMENT, ConfigError, StorageError
+from rv_core.files import storage, stores
+from rv_core.files.storage import MissingFileError, Storage
 from rv_core.redaction import redact
-from rv_core.storage import MissingFileError, Storage
 
 if TYPE_CHECKING:
     from tests.file_servers import WebServer

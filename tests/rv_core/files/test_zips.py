@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rv_core import DataError
-from rv_core.archives import ZipLimits, check_zip
+from rv_core.files.zips import ZipLimits, check_zip
 
 
 def zip_of(*names: str, data: bytes = b"x", mode: int | None = None, compression: int = zipfile.ZIP_STORED) -> bytes:

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from rv_core import file_errors, local_files, remote_files, uris
 from rv_core.errors import StorageError
-from rv_core.file_errors import MissingFileError
-from rv_core.local_files import FileInfo
+from rv_core.files import local, problems, uris
+from rv_core.files import remote as remote_files
+from rv_core.files.local import FileInfo
+from rv_core.files.problems import MissingFileError
 
 _Answer = TypeVar("_Answer")
 
@@ -21,7 +22,7 @@ def stat(uri: str) -> FileInfo | None:
     Raises:
         StorageError: if the store cannot be asked.
     """
-    return at(uri, local_files.stat, remote_files.stat)
+    return at(uri, local.stat, remote_files.stat)
 
 
 def exists(uri: str) -> bool:
@@ -40,7 +41,7 @@ def read_bytes(uri: str) -> bytes:
         MissingFileError: if it is not there.
         StorageError: if it cannot be read.
     """
-    return at(uri, local_files.read, remote_files.read)
+    return at(uri, local.read, remote_files.read)
 
 
 def read_text(uri: str) -> str:
@@ -67,7 +68,7 @@ def write_bytes(uri: str, data: bytes, *, is_synced: bool = True) -> None:
     """
     at(
         uri,
-        lambda path: local_files.write(path, data, is_synced=is_synced),
+        lambda path: local.write(path, data, is_synced=is_synced),
         lambda opened: remote_files.write(opened, data),
     )
 
@@ -82,9 +83,7 @@ def write_once(uri: str, data: bytes) -> bool:
     Raises:
         StorageError: if it cannot be written.
     """
-    return at(
-        uri, lambda path: local_files.write_once(path, data), lambda opened: remote_files.write_once(opened, data)
-    )
+    return at(uri, lambda path: local.write_once(path, data), lambda opened: remote_files.write_once(opened, data))
 
 
 def delete(uri: str) -> None:
@@ -93,7 +92,7 @@ def delete(uri: str) -> None:
     Raises:
         StorageError: if it cannot be removed.
     """
-    at(uri, local_files.delete, remote_files.delete)
+    at(uri, local.delete, remote_files.delete)
 
 
 def list_files(uri_prefix: str) -> dict[str, FileInfo]:
@@ -104,7 +103,7 @@ def list_files(uri_prefix: str) -> dict[str, FileInfo]:
     Raises:
         StorageError: if the store cannot be asked, or cannot list (http).
     """
-    return at(uri_prefix, local_files.list_files, remote_files.list_files)
+    return at(uri_prefix, local.list_files, remote_files.list_files)
 
 
 def read_many(uris_to_read: Iterable[str]) -> dict[str, bytes]:
@@ -143,11 +142,11 @@ def sweep_temporary(root_uri: str, older_than_s: float) -> int:
 
     Remote stores keep no half-written files (a bucket should have a rule that aborts old multipart uploads).
     """
-    return at(root_uri, lambda path: local_files.sweep_temporary(path, older_than_s), lambda _: 0)
+    return at(root_uri, lambda path: local.sweep_temporary(path, older_than_s), lambda _: 0)
 
 
 def _fetched(opened: str) -> Path:
-    from rv_core import download_cache
+    from rv_core.files import download_cache
 
     return download_cache.fetch(opened)
 
@@ -202,8 +201,8 @@ def path_of(opened: str) -> str:
 
 
 def _existing_path(path: str, uri: str) -> Path:
-    if local_files.stat(path) is None:
-        raise file_errors.missing(uri)
+    if local.stat(path) is None:
+        raise problems.missing(uri)
     return Path(path)
 
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rv_core import fingerprints, local_files, storage
 from rv_core.errors import ConfigError, StorageError
-from rv_core.fingerprints import ContentHashes, fingerprint_many
+from rv_core.files import fingerprints, local, storage
+from rv_core.files.fingerprints import ContentHashes, fingerprint_many
 
 if TYPE_CHECKING:
     from tests.file_servers import WebServer
@@ -27,13 +27,13 @@ OLD_S = 1_700_000_000.0
 def read_paths(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files whose content is read."""
     read: list[str] = []
-    digest = local_files.digest
+    digest = local.digest
 
     def noted(path: str) -> tuple[int, str]:
         read.append(path)
         return digest(path)
 
-    monkeypatch.setattr(local_files, "digest", noted)
+    monkeypatch.setattr(local, "digest", noted)
     return read
 
 
@@ -109,7 +109,7 @@ def test_a_file_that_is_younger_than_two_seconds_is_not_remembered(tmp_path: Pat
 
 def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = _write(tmp_path / "a", b"one")
-    digest = local_files.digest
+    digest = local.digest
     left = [b"two", b"three"]
 
     def changing(name: str) -> tuple[int, str]:
@@ -118,7 +118,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path: Path, monk
             _write(path, left.pop(0), OLD_S + 10 - len(left))
         return answer
 
-    monkeypatch.setattr(local_files, "digest", changing)
+    monkeypatch.setattr(local, "digest", changing)
     assert _token(path, ContentHashes.of_root("r")) == f"sha256:{hashlib.sha256(b'three').hexdigest()}"
 
 

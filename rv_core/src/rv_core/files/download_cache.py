@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rv_core import file_errors, local_files, remote_files, uris
 from rv_core.errors import ConfigError
-from rv_core.local_files import FileInfo
+from rv_core.files import local, problems, remote, uris
+from rv_core.files.local import FileInfo
 from rv_core.machine.folders import cache_subfolder, host_name, scratch_folder, text_digest
 
 _DEFAULT_MAX_GIB = 20.0
@@ -38,9 +38,9 @@ def fetch(uri: str) -> Path:
         MissingFileError: if the file is not there.
         StorageError: if it cannot be read or there is no room for it.
     """
-    info = remote_files.stat(uri)
+    info = remote.stat(uri)
     if info is None:
-        raise file_errors.missing(uri)
+        raise problems.missing(uri)
     limit_bytes = max_bytes()
     is_cached = info.size <= limit_bytes
     folder = cache_subfolder("inputs") if is_cached else _made(scratch_folder() / "inputs")
@@ -101,15 +101,15 @@ class _Entry:
         path = str(self.path)
         with suppress(FileNotFoundError):
             self._record.unlink()
-        with local_files.temporary_file(path) as temporary:
-            info = remote_files.download(uri, temporary)
-            with file_errors.explained("write", path):
+        with local.temporary_file(path) as temporary:
+            info = remote.download(uri, temporary)
+            with problems.explained("write", path):
                 os.chmod(temporary, 0o444)
                 status = os.stat(temporary)
-                local_files.publish(temporary, path, is_synced=False)
+                local.publish(temporary, path, is_synced=False)
         # Without a sync: after a power cut the record may be there without the bytes, but then the size differs.
         record = {"remote": list(info), "local": [status.st_size, status.st_mtime_ns]}
-        local_files.write(str(self._record), json.dumps(record).encode(), is_synced=False)
+        local.write(str(self._record), json.dumps(record).encode(), is_synced=False)
 
     def mark_used(self) -> None:
         """Makes this entry the last to be evicted."""

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from rv_core.file_errors import explained
+from rv_core.files.problems import explained
 from rv_core.machine.folders import host_name, is_alive, text_digest
 
 _MAX_NAME_BYTES = 255

@@ -7,7 +7,7 @@ import threading
 from datetime import datetime
 from typing import Any
 
-from rv_core.local_files import FileInfo, temporary_name
+from rv_core.files.local import FileInfo, temporary_name
 
 _ETAG_KEYS = ("ETag", "etag", "e_tag", "md5Hash", "crc32c", "generation")
 _TIME_KEYS = ("LastModified", "last_modified", "mtime", "updated", "modified", "created")

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rv_core import fingerprints, s3_files, storage
 from rv_core.errors import StorageError
-from rv_core.storage import MissingFileError, Storage
+from rv_core.files import fingerprints, s3_store, storage
+from rv_core.files.storage import MissingFileError, Storage
 
 if TYPE_CHECKING:
     from tests.file_servers import WebServer
@@ -174,13 +174,13 @@ def test_public_buckets_are_read_without_credentials(web_server: WebServer, monk
 
 
 def test_the_region_of_a_bucket_is_what_the_server_names(web_server: WebServer, s3_root: str) -> None:
-    assert s3_files.bucket_region(f"{web_server.url}/") is None
-    assert s3_files.bucket_region("http://127.0.0.1:9/") is None
+    assert s3_store.bucket_region(f"{web_server.url}/") is None
+    assert s3_store.bucket_region("http://127.0.0.1:9/") is None
     with urllib.request.urlopen(
         urllib.request.Request(f"{os.environ['AWS_ENDPOINT_URL']}/rv-test", method="HEAD")
     ) as answer:
         expected = answer.headers.get("x-amz-bucket-region")
-    assert s3_files.bucket_region(f"{os.environ['AWS_ENDPOINT_URL']}/rv-test") == expected
+    assert s3_store.bucket_region(f"{os.environ['AWS_ENDPOINT_URL']}/rv-test") == expected
 
 
 def _point_to(web_server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,8 @@ from datetime import timedelta
 from importlib.util import find_spec
 from typing import Any
 
-from rv_core.local_files import FileInfo
-from rv_core.stores import StoreAccessError, retry_time_s
+from rv_core.files.local import FileInfo
+from rv_core.files.stores import StoreAccessError, retry_time_s
 
 _MIN_CHUNK_BYTES = 8 << 20
 _REGION_TIMEOUT_S = 5.0

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rv_core import download_cache, storage
 from rv_core.errors import ConfigError, StorageError
+from rv_core.files import download_cache, storage
 from rv_core.machine.folders import cache_folder, scratch_folder
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ pytest_plugins = ("tests.file_servers",)
 
 FETCH = """
 import sys
-from rv_core.storage import local_copy
+from rv_core.files.storage import local_copy
 for uri in sys.argv[1:]:
     print(local_copy(uri), flush=True)
 """
@@ -89,7 +89,7 @@ def download(uri, path):
     open(path, "wb").write(b"half")
     os.kill(os.getpid(), signal.SIGKILL)
 remote_files.download = download
-from rv_core.storage import local_copy
+from rv_core.files.storage import local_copy
 local_copy({uri!r})
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
