@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import pytest
 
-from rv_core import Config, ConfigError, PipelineConfig, Uri
+from rv_core import Config, ConfigError, PipelineConfig, PluginError, Uri
 from rv_core.config import (
     absolutise,
     annotation_at,
@@ -22,6 +22,7 @@ from rv_core.config import (
     walk,
     walk_to_plain,
 )
+from rv_core.hello import HelloPipeline
 from rv_core.schemas import load
 
 
@@ -225,10 +226,48 @@ def test_annotations_are_found_by_path() -> None:
         annotation_at(Sample, "scens[0]")
 
 
-def test_a_pipeline_config_without_build_says_what_to_add() -> None:
+def test_a_pipeline_config_that_names_no_pipeline_says_both_ways_to_do_it() -> None:
     with pytest.raises(ConfigError, match="Sample does not say which pipeline") as caught:
         sample().build()
     assert "def build(self)" in str(caught.value)
+    assert "pipeline: ClassVar[str]" in str(caught.value)
+
+
+@dataclass(kw_only=True)
+class NamedConfig(PipelineConfig):
+    pipeline: ClassVar[str] = "rv_core.hello:HelloPipeline"
+
+
+def test_a_pipeline_config_names_its_pipeline_by_a_string() -> None:
+    config = NamedConfig(root_uri="out")
+    pipeline = config.build()
+    assert type(pipeline) is HelloPipeline
+    assert pipeline.config.root_uri == "out"
+
+
+def test_the_name_of_the_pipeline_is_no_field_of_the_config() -> None:
+    assert to_plain(NamedConfig(root_uri="out")).keys() == {"type_hint", "root_uri", "name"}
+    with pytest.raises(ConfigError, match="pipeline"):
+        load({"root_uri": "out", "pipeline": "x:Y"}, NamedConfig)
+
+
+def test_a_config_may_build_its_pipeline_otherwise() -> None:
+    class Built(PipelineConfig):
+        pipeline: ClassVar[str] = "nowhere:Nothing"
+
+        def build(self) -> HelloPipeline:
+            return HelloPipeline(self)
+
+    assert type(Built(root_uri="out").build()) is HelloPipeline
+
+
+@pytest.mark.parametrize("target", ["json:Greeting", "greeting_of_nobody.pipeline:Greeting"])
+def test_a_pipeline_that_cannot_be_imported_is_told_with_its_config(target: str) -> None:
+    class Misnamed(PipelineConfig):
+        pipeline: ClassVar[str] = target
+
+    with pytest.raises(PluginError, match=f"{target}, declared by .*Misnamed, cannot be imported"):
+        Misnamed(root_uri="out").build()
 
 
 def test_importing_config_classes_loads_nothing_heavy() -> None:

@@ -128,18 +128,31 @@ class PipelineConfig(Config):
     """
 
     is_abstract: ClassVar[bool] = True
+    #: `"module:Class"` of the pipeline that is configured; imported when it is built, and no field of the config.
+    pipeline: ClassVar[str] = ""
 
     root_uri: Uri
     name: str = ""
 
     def build(self) -> Pipeline:
-        """The pipeline that works by this config. Must import nothing heavy.
+        """The pipeline that works by this config: an object of the class that `pipeline` names.
+
+        A class that makes its pipeline in another way overrides this; it must import nothing heavy.
 
         Raises:
-            ConfigError: if the class does not implement it.
+            ConfigError: if the class neither names its pipeline nor overrides this.
+            PluginError: if what it names cannot be imported.
         """
-        raise ConfigError(
-            f"{type(self).__name__} does not say which pipeline it configures",
-            where=f"{type(self).__module__}:{type(self).__qualname__}",
-            fix="give it a method `def build(self): return MyPipeline(self)`",
-        )
+        cls = type(self)
+        declared_by = f"{cls.__module__}:{cls.__qualname__}"
+        if not cls.pipeline:
+            raise ConfigError(
+                f"{cls.__name__} does not say which pipeline it configures",
+                where=declared_by,
+                fix='give it the line `pipeline: ClassVar[str] = "package.pipeline:MyPipeline"`, '
+                "or a method `def build(self): return MyPipeline(self)`",
+            )
+        from rv_core.plugins.installed import resolve
+
+        pipeline: Pipeline = resolve(cls.pipeline, declared_by=declared_by)(self)
+        return pipeline
