@@ -84,6 +84,19 @@ class RvError(Exception):
         """The single problems, when several were found at once."""
         return self.block.findings
 
+    def one_line(self) -> str:
+        """What and why on one line, for lists, logs and reasons; `str(error)` is the whole block."""
+        return ": ".join(filter(None, map(_in_one_line, (self.block.what, self.block.why))))
+
+    def as_finding(self, where: str = "", *, kind: FindingKind = "config") -> Finding:
+        """The error as one of several things that are wrong: what and why on one line, with its next step.
+
+        Args:
+            where: the place; "" for the error's own.
+            kind: `environment` where this machine is what is wrong.
+        """
+        return Finding(where or self.block.where, self.one_line(), self.block.fix, kind=kind)
+
     def __str__(self) -> str:
         """The whole block as plain text: one line of what, then where, why, the findings and the next step."""
         block = self.block
@@ -98,6 +111,10 @@ class RvError(Exception):
         if block.fix:
             lines.append(f"  next: {block.fix}")
         return "\n".join(lines)
+
+
+def _in_one_line(text: str) -> str:
+    return " ".join(line.strip() for line in text.splitlines() if line.strip())
 
 
 class UsageError(RvError):

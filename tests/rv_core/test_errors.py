@@ -1,0 +1,31 @@
+"""An error that is one of several is told in one line, worded alike everywhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from rv_core.errors import Finding, RunnerError, StorageError
+
+
+@pytest.mark.parametrize(
+    ("what", "why", "line"),
+    [
+        ("it is not there", "", "it is not there"),
+        ("it cannot be read", "no permission", "it cannot be read: no permission"),
+        ("it cannot be read", "no permission\n  to list\n", "it cannot be read: no permission to list"),
+        ("two\nlines", "", "two lines"),
+        ("'a  b' is not there", "", "'a  b' is not there"),
+    ],
+)
+def test_what_and_why_fit_on_one_line(what: str, why: str, line: str) -> None:
+    assert StorageError(what, where="s3://a/b", why=why, fix="look").one_line() == line
+
+
+def test_an_error_is_a_finding_of_the_place_that_is_named_else_of_its_own() -> None:
+    error = StorageError("it cannot be read", where="s3://a/b", why="no permission", fix="ask for it")
+    assert error.as_finding("scenes.0") == Finding("scenes.0", "it cannot be read: no permission", "ask for it")
+    assert error.as_finding().where == "s3://a/b"
+
+
+def test_a_finding_may_be_about_this_machine() -> None:
+    assert RunnerError("no network").as_finding("AWS", kind="environment").kind == "environment"
