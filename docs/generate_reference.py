@@ -172,6 +172,7 @@ def _needs(rule: Any) -> str:
 
 def errors() -> str:
     """Exit codes, and every class of expected errors."""
+    from rv_core import errors
     from rv_core import errors as module
 
     codes = {name: value for name, value in vars(module).items() if name.startswith("EXIT_")}
@@ -191,7 +192,7 @@ def errors() -> str:
     classes = [cls for cls in vars(module).values() if isinstance(cls, type) and issubclass(cls, module.RvError)]
     rows = [(f"`{c.__name__}`", f"`{c.headline}`", str(c.exit_code), text_of(c)) for c in classes]
     parts += table(("class", "is printed as", "exit code", "when"), rows)
-    parts += ["## Finding", "", text_of(module.Finding), "", *_fields(module.Finding)]
+    parts += ["## Finding", "", text_of(errors.Finding), "", *_fields(errors.Finding)]
     return page("Errors and exit codes", *parts)
 
 
@@ -246,7 +247,7 @@ def _plain_table(cls: type) -> list[str]:
 
 def _nested(cls: type) -> list[type]:
     """The config classes of tables inside a section."""
-    from rv_core.config import Config
+    from rv_core.config_classes import Config
     from rv_core.config_fields import fields_of
 
     found = []

@@ -11,17 +11,8 @@ from typing import Any, ClassVar, Literal
 import pytest
 
 from rv_core import Config, ConfigError, PipelineConfig, PluginError, Uri
-from rv_core.config import (
-    absolutise,
-    annotation_at,
-    field_at,
-    normalised,
-    to_plain,
-    uris_at,
-    uris_of,
-    walk,
-    walk_to_plain,
-)
+from rv_core.config import absolutise, normalised, to_plain, uris_at, uris_of, walk, walk_to_plain
+from rv_core.config_paths import annotation_at, field_at
 from rv_core.hello import HelloPipeline
 from rv_core.schemas import load
 

@@ -196,7 +196,7 @@ def test_a_class_that_no_fresh_process_finds_cannot_be_saved() -> None:
         ('{"rv": {"format": 1}, "config": {}}', "type_hint is missing"),
         ('{"rv": {"format": 1}, "config": {"type_hint": "hello"}}', "root_uri: is missing"),
         (
-            '{"rv": {"format": 1}, "config": {"type_hint": "rv_core.config:Config"}}',
+            '{"rv": {"format": 1}, "config": {"type_hint": "rv_core.config_classes:Config"}}',
             "expected PipelineConfig, got Config",
         ),
     ],

@@ -15,17 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rv_core.event_tail import EventTail, RemoteEventTail, TaskBoard
-from rv_core.events import (
-    EventWriter,
-    TaskStatus,
-    file_name,
-    fold,
-    parse_lines,
-    read_events,
-    seconds_of,
-    task_and_attempt,
-    timestamp,
-)
+from rv_core.event_writer import EventWriter, file_name, timestamp
+from rv_core.events import TaskStatus, fold, parse_lines, read_events, seconds_of, task_and_attempt
 from rv_core.files import storage
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from rv_core import Config, ConfigError, PipelineConfig, Range, Uri
 from rv_core.config import to_plain
-from rv_core.schemas import json_schema, load
+from rv_core.json_schemas import json_schema
+from rv_core.schemas import load
 
 jsonschema = pytest.importorskip("jsonschema")
 Validator = jsonschema.Draft202012Validator

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rv_core import Items, Pipeline, PipelineConfig, PlanError, Uri, command
-from rv_core.config import Config
+from rv_core.config_classes import Config
 from rv_core.errors import RvError
 from rv_core.manifests import DoneState, Manifest, item_file_name
 from rv_core.plan import PipelineState, RunPlan, Selection, make_tasks, plan_run, split_shares

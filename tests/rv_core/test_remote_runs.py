@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rv_core import preflight, run_state
-from rv_core.config import Config, PipelineConfig, Uri
+from rv_core.config_classes import Config, PipelineConfig, Uri
 from rv_core.config_module import LoadedModule
 from rv_core.errors import EXIT_ENVIRONMENT, EXIT_USAGE, CheckError, Finding, PluginError, StorageError
 from rv_core.hello import HelloConfig

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import pytest
 
 from rv_core import ConfigError, Range
+from rv_core.config_classes import Secret
 from rv_core.redaction import redact
 from rv_core.settings import (
     RunSettings,
-    Secret,
     explain_settings,
     load_settings,
     run_settings,

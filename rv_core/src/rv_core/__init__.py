@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from rv_core.version import __version__
 
 if TYPE_CHECKING:
-    from rv_core.config import Config as Config
-    from rv_core.config import PipelineConfig as PipelineConfig
-    from rv_core.config import Range as Range
-    from rv_core.config import Secret as Secret
-    from rv_core.config import Uri as Uri
+    from rv_core.config_classes import Config as Config
+    from rv_core.config_classes import PipelineConfig as PipelineConfig
+    from rv_core.config_classes import Range as Range
+    from rv_core.config_classes import Secret as Secret
+    from rv_core.config_classes import Uri as Uri
     from rv_core.errors import CheckError as CheckError
     from rv_core.errors import ConfigError as ConfigError
     from rv_core.errors import DataError as DataError
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from rv_core.status_values import Observation as Observation
 
 _HOMES = {
-    "config": ("Config", "PipelineConfig", "Range", "Secret", "Uri"),
+    "config_classes": ("Config", "PipelineConfig", "Range", "Secret", "Uri"),
     "plugins.declarations": ("CommandSpec", "ConfigSpec", "PipelineSpec", "RunnerSpec"),
     "errors": (
         "CheckError",

@@ -65,7 +65,9 @@ def cancel_run(root_uri: str, marker: Marker) -> None:
         UsageError: if its process is on another machine.
         RunnerError: if its engine refuses, or its process belongs to another user.
     """
-    from rv_core.machine.processes import end_process, host_name, read_grace_s
+    from rv_core.machine.lifeline import read_grace_s
+    from rv_core.machine.process_table import host_name
+    from rv_core.machine.processes import end_process
 
     files = read_run(RunPaths(root_uri, marker.run_id))
     if marker.detached:
@@ -87,7 +89,7 @@ def cancel_run(root_uri: str, marker: Marker) -> None:
 
 def note_cancelled(files: RunFiles) -> None:
     """Append `cancelled` to the events of the run's submission, under every root and in its folders on this machine."""
-    from rv_core.machine.processes import host_name
+    from rv_core.machine.process_table import host_name
 
     reason = f"cancelled by {_user()} on {host_name()}"
     remote = [paths for paths in files.all_paths() if not uris.is_local(paths.root_uri)]
@@ -132,7 +134,8 @@ def _cancel_detached(files: RunFiles) -> None:
 
 def _end_leftovers(marker: Marker) -> None:
     """Processes of a run whose `rv run` was killed end by themselves; this waits for it and helps where need be."""
-    from rv_core.machine.processes import end_processes_of_run, host_name
+    from rv_core.machine.process_table import host_name
+    from rv_core.machine.processes import end_processes_of_run
 
     if marker.host == host_name():
         end_processes_of_run(marker.run_id)

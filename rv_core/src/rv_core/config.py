@@ -11,9 +11,9 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from rv_core.annotations import field_type_of
-from rv_core.config_classes import Config, PipelineConfig, Range, Secret, Uri, UriMark
+from rv_core.config_classes import Config
 from rv_core.config_fields import fields_of, uri_fields_of
-from rv_core.config_paths import annotation_at, descend, field_at
+from rv_core.config_paths import descend
 from rv_core.config_types import TYPE_HINT, concrete_class, hint_of
 from rv_core.dotted_paths import Step, join
 from rv_core.field_types import (
@@ -26,26 +26,6 @@ from rv_core.field_types import (
     TupleType,
     UnionType,
 )
-
-__all__ = [
-    "Config",
-    "PipelineConfig",
-    "Range",
-    "Secret",
-    "Uri",
-    "UriMark",
-    "Walked",
-    "absolutise",
-    "annotation_at",
-    "build",
-    "field_at",
-    "normalised",
-    "to_plain",
-    "uris_at",
-    "uris_of",
-    "walk",
-    "walk_to_plain",
-]
 
 C = TypeVar("C", bound=Config)
 

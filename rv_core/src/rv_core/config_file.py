@@ -11,24 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rv_core.code_archive import activate_code, pack_module
-from rv_core.config import PipelineConfig, to_plain, walk
+from rv_core.config import to_plain, walk
+from rv_core.config_classes import PipelineConfig
 from rv_core.config_fields import class_label, is_importable
 from rv_core.config_trusted import NotTrustedError, build_trusted
 from rv_core.config_types import config_specs, hint_of, package_version
 from rv_core.errors import ConfigError, Finding
-
-__all__ = [
-    "FORMAT",
-    "PlainConfig",
-    "SavedConfig",
-    "activate_code",
-    "dump",
-    "pack_module",
-    "parse",
-    "parse_plain",
-    "parse_trusted",
-]
 
 #: The version of the file's own layout.
 FORMAT = 1

@@ -12,8 +12,8 @@ from typing import Any
 from rv_core import config_file, schemas
 from rv_core.arguments import arguments_for, signature_of
 from rv_core.code_archive import activate_code, archive_name, check_code, pack_module
-from rv_core.config import PipelineConfig, absolutise, normalised, walk_to_plain
-from rv_core.config_classes import Config
+from rv_core.config import absolutise, normalised, walk_to_plain
+from rv_core.config_classes import Config, PipelineConfig
 from rv_core.config_fields import check_is_dataclass
 from rv_core.dotted_paths import join_paths
 from rv_core.errors import ConfigError, Finding, UsageError, nearest

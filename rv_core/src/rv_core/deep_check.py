@@ -25,12 +25,12 @@ def main() -> int:
 
 
 def _findings(request: Mapping[str, Any], scratch: Path) -> list[Any]:
-    from rv_core import config_file
+    from rv_core import code_archive, config_file
 
     code = json.loads(request["config"])["rv"].get("code") or {}
     archive = scratch / "code.zip"
     archive.write_bytes(base64.b64decode(request["code_archive"]))
-    config_file.activate_code(code, archive, code.get("folder"))
+    code_archive.activate_code(code, archive, code.get("folder"))
     config = config_file.parse(request["config"], source="the config of this run").config
     module, _, name = request["target"].partition(":")
     return list(getattr(import_module(module), name)(config, request["todo"]))

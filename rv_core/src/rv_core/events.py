@@ -8,24 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from rv_core.event_writer import SUBMISSION, SUFFIX, Event, EventWriter, file_name, timestamp
-
-__all__ = [
-    "ENDED_STATES",
-    "SUBMISSION",
-    "SUFFIX",
-    "Event",
-    "EventWriter",
-    "TaskState",
-    "TaskStatus",
-    "file_name",
-    "fold",
-    "parse_lines",
-    "read_events",
-    "seconds_of",
-    "task_and_attempt",
-    "timestamp",
-]
+from rv_core.event_writer import Event
 
 TaskState = Literal[
     "waiting", "submitted", "running", "done", "failed", "stopped", "lost", "skipped", "cancelled", "unknown"

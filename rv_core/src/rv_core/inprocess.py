@@ -70,7 +70,7 @@ class InProcessTasks:
         """
         from rv_core import run_command
         from rv_core.errors import EXIT_INTERRUPTED, EXIT_STOPPED
-        from rv_core.machine.processes import Interrupted
+        from rv_core.machine.shutdown import Interrupted
         from rv_core.task_execution import TaskRequest
         from rv_core.task_log import teed_to
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Protocol, Ty
 from rv_core.errors import ConfigError, Finding, PlanError, nearest
 
 if TYPE_CHECKING:
-    from rv_core.config import PipelineConfig
+    from rv_core.config_classes import PipelineConfig
     from rv_core.files.storage import Storage
 
 T = TypeVar("T")
@@ -296,12 +296,12 @@ class Pipeline:
         return ()
 
     def _items_from(self, source: ItemSource) -> Sequence[Any]:
-        from rv_core.config import field_at
+        from rv_core.config_paths import field_at
 
         return source(self._config) if callable(source) else field_at(self._config, source)
 
     def _item_annotation(self, command: str) -> Any:
-        from rv_core.config import annotation_at
+        from rv_core.config_paths import annotation_at
 
         spec = self.commands()[command].items
         sources = list(spec.values()) if isinstance(spec, Mapping) else [spec]

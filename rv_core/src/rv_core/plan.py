@@ -384,7 +384,8 @@ def command_parts(
     pipeline: Pipeline, info: CommandInfo, fingerprints: Mapping[str, str], requires: Mapping[str, str]
 ) -> CommandParts:
     """What all items of a command share in their keys."""
-    from rv_core.config import field_at, to_plain
+    from rv_core.config import to_plain
+    from rv_core.config_paths import field_at
 
     config = pipeline._config
     reads = {name: to_plain(field_at(config, name)) for name in info.reads}

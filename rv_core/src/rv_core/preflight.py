@@ -18,7 +18,7 @@ from rv_core.plan import Plan, RunPlan
 from rv_core.runner import RunContext, Runner
 
 if TYPE_CHECKING:
-    from rv_core.config import PipelineConfig
+    from rv_core.config_classes import PipelineConfig
     from rv_core.config_module import LoadedModule
 
 #: Opening every raster of a large dataset takes a while; a check that takes longer than this tells nothing early.

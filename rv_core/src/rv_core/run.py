@@ -226,7 +226,7 @@ def execute(prepared: PreparedRun, show: Any) -> int:
     Returns:
         The exit code of `rv run`.
     """
-    from rv_core.machine.processes import Interrupted
+    from rv_core.machine.shutdown import Interrupted
 
     capabilities = prepared.runner.capabilities
     mine = run_state.this_process_marker(prepared.run_id, prepared.options.runner, detached=capabilities.detaches)
@@ -372,6 +372,3 @@ def _take_over(root_uri: str) -> Any:
         cancel_run(root_uri, marker)
 
     return take_over
-
-
-__all__ = ["PreparedRun", "RunOptions", "RunOutcome", "execute", "findings_of", "make_runner", "prepare"]

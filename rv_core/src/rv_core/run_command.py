@@ -26,7 +26,7 @@ from rv_core.errors import (
     UsageError,
     unknown_name,
 )
-from rv_core.events import EventWriter
+from rv_core.event_writer import EventWriter
 from rv_core.files import uris
 from rv_core.pipeline import Pipeline, TaskStopped
 from rv_core.run_state import RunPaths

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rv_core.events import SUBMISSION, SUFFIX, TaskStatus, file_name, fold, read_events
+from rv_core.event_writer import SUBMISSION, SUFFIX, file_name
+from rv_core.events import TaskStatus, fold, read_events
 from rv_core.files.problems import full_disk
 from rv_core.plan import Job, RunPlan
 from rv_core.run_state import RunPaths

@@ -28,9 +28,6 @@ from rv_core.field_types import (
     TupleType,
     UnionType,
 )
-from rv_core.json_schemas import json_schema
-
-__all__ = ["check", "json_schema", "load", "load_with_findings", "structural_findings", "wording_of"]
 
 
 class Problem(NamedTuple):
@@ -204,6 +201,8 @@ class StrictSchema(Schema):
     """Base of every derived schema: unknown keys are refused with the near miss."""
 
     class Meta:
+        """How marshmallow treats what the schema does not know."""
+
         unknown = RAISE
         register = False
 

@@ -10,28 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from rv_core.errors import UsageError, unknown_name
-from rv_core.events import TaskState, TaskStatus, parse_lines, seconds_of
+from rv_core.events import TaskStatus, parse_lines, seconds_of
 from rv_core.files import uris
 from rv_core.manifests import DONE_FOLDER
 from rv_core.run_reading import RunFiles, find_run, known_run_ids, read_board, read_items
 from rv_core.run_state import Marker, RunPaths, RunRecord, is_stale, read_marker
 from rv_core.status_rules import work_out
-from rv_core.status_values import JobStatus, Observation, RunState, RunStatus, RunSummary, Sighting
-
-__all__ = [
-    "JobStatus",
-    "Observation",
-    "RunState",
-    "RunStatus",
-    "RunSummary",
-    "TaskState",
-    "TaskStatus",
-    "is_gone",
-    "job_statuses",
-    "run_is_over",
-    "run_status",
-    "runs",
-]
+from rv_core.status_values import JobStatus, Observation, RunStatus, RunSummary, Sighting
 
 
 def run_status(root_uri: str, run_id: str | None = None) -> RunStatus:
@@ -129,7 +114,7 @@ def _known_profile(name: str) -> str | None:
 
 def is_gone(status: TaskStatus) -> bool:
     """Whether the process of a task that says it runs on this machine is gone; False for other machines."""
-    from rv_core.machine.processes import host_name, is_alive
+    from rv_core.machine.process_table import host_name, is_alive
 
     if status.host != host_name() or status.pid <= 0 or status.pid == os.getpid():
         return False

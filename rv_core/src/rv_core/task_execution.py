@@ -31,7 +31,7 @@ from rv_core.run_state import utc_now
 from rv_core.version import __version__
 
 if TYPE_CHECKING:
-    from rv_core.events import EventWriter
+    from rv_core.event_writer import EventWriter
     from rv_core.files.storage import FileOutput
 
 

@@ -118,9 +118,9 @@ def activate_code_of(text: str, root_uri: str) -> None:
     code = json.loads(text).get("rv", {}).get("code") or {}
     if not code.get("archive"):
         return
-    from rv_core import config_file
+    from rv_core import code_archive
     from rv_core.files.storage import Storage
 
     storage = Storage(root_uri, attempt_tag="code")
     archive = when_written(root_uri, lambda: storage.input_file(code["archive"]))
-    config_file.activate_code(code, archive, code.get("folder"))
+    code_archive.activate_code(code, archive, code.get("folder"))

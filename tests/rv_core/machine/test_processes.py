@@ -18,7 +18,6 @@ import pytest
 from rv_core.errors import RunnerError
 from rv_core.machine.process_table import is_alive, process_started, processes_of_run, snapshot
 from rv_core.machine.processes import (
-    Interrupted,
     end_process,
     end_processes_of_run,
     may_restart,
@@ -26,6 +25,7 @@ from rv_core.machine.processes import (
     run_task_process,
     stop_on_signals,
 )
+from rv_core.machine.shutdown import Interrupted
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="finds processes by their environment in /proc")
 pytestmark = linux_only

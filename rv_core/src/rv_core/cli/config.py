@@ -97,7 +97,7 @@ def schema(
         _list_types(as_json=as_json)
         return
     from rv_core.config_types import class_of
-    from rv_core.schemas import json_schema
+    from rv_core.json_schemas import json_schema
 
     print_json(json_schema(class_of(config_type)))
 

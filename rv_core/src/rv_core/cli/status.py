@@ -14,7 +14,7 @@ from rv_core.errors import UsageError
 
 if TYPE_CHECKING:
     from rv_core.run_reading import RunFiles
-    from rv_core.status import RunStatus
+    from rv_core.status_values import RunStatus
     from rv_core.status_view import Line
 
 Root = Annotated[str, typer.Argument(metavar="ROOT", help="The root_uri of a pipeline that was run.")]

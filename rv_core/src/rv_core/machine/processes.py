@@ -16,26 +16,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 from rv_core.errors import EXIT_STOPPED, RunnerError
 from rv_core.machine.lifeline import Lifeline, read_grace_s
-from rv_core.machine.process_table import host_name, is_alive, process_started, processes_of_run
-from rv_core.machine.shutdown import Interrupted, Shutdown, end_processes
+from rv_core.machine.process_table import is_alive
+from rv_core.machine.shutdown import Shutdown, end_processes
 
 if TYPE_CHECKING:
     from subprocess import Popen
-
-__all__ = [
-    "Interrupted",
-    "end_process",
-    "end_processes_of_run",
-    "host_name",
-    "is_alive",
-    "may_restart",
-    "process_started",
-    "processes_of_run",
-    "read_grace_s",
-    "run_in_session",
-    "run_task_process",
-    "stop_on_signals",
-]
 
 _active: Shutdown | None = None
 

@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import Any
 from unittest import mock
 
-from rv_core.events import Event, parse_lines, task_and_attempt
+from rv_core.event_writer import Event
+from rv_core.events import parse_lines, task_and_attempt
 from rv_core.files import storage, uris
 
 _NOT_OUTPUTS = (".rv/", "markers/", "pipeline-config.json")
