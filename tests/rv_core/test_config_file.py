@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from rv_core import ConfigError
+from rv_core import ConfigError, PipelineConfig
 from rv_core.config_file import dump, parse, parse_plain, parse_trusted
 from rv_core.hello import HelloConfig
 from rv_core.plugins.installed import plugin_manager
@@ -21,7 +21,7 @@ SAMPLES = Path(__file__).parent / "samples"
 CONFIGS = """
 from __future__ import annotations
 from dataclasses import dataclass, field
-from rv_core.config import Config, PipelineConfig, Uri
+from rv_core import Config, PipelineConfig, Uri
 
 @dataclass(kw_only=True)
 class ShapeConfig(Config):
@@ -155,7 +155,7 @@ def test_equal_configs_give_equal_texts(drawing: Drawing) -> None:
 @pytest.mark.parametrize("read", [parse, parse_trusted])
 def test_what_is_saved_is_read_back(drawing: Drawing, read: Any) -> None:
     config = drawing.config()
-    saved = read(dump(config, code={"module": "m"}), source="x.json")
+    saved = read(dump(config, code={"module": "m"}), source="x.json", expected=PipelineConfig)
     assert saved.config == config
     assert type(saved.config.shapes[1]).__name__ == "RoundConfig"
     assert saved.config.shapes[1].tags == ("a", "b")
@@ -204,7 +204,7 @@ def test_a_class_that_no_fresh_process_finds_cannot_be_saved() -> None:
 def test_broken_files_are_refused_with_their_name(text: str, problem: str) -> None:
     for read in (parse, parse_trusted):
         with pytest.raises(ConfigError) as caught:
-            read(text, source="broken.json")
+            read(text, source="broken.json", expected=PipelineConfig)
         assert problem in str(caught.value)
         assert "broken.json" in str(caught.value)
 
@@ -237,7 +237,7 @@ VERSION_1 = {
 
 
 def test_old_configs_are_upgraded_version_by_version_everywhere(drawing: Drawing) -> None:
-    saved = parse(json.dumps(VERSION_1), source="old.json")
+    saved = parse(json.dumps(VERSION_1), source="old.json", expected=PipelineConfig)
     config: Any = saved.config
     assert config.colors == {0: "red"}
     assert [(type(s).__name__, s.width_px, s.tags) for s in config.shapes] == [
@@ -249,23 +249,25 @@ def test_old_configs_are_upgraded_version_by_version_everywhere(drawing: Drawing
 
 
 def test_upgrading_what_was_upgraded_changes_nothing(drawing: Drawing) -> None:
-    config = parse(json.dumps(VERSION_1), source="old.json").config
-    assert parse(dump(config), source="new.json").config == config
+    config = parse(json.dumps(VERSION_1), source="old.json", expected=PipelineConfig).config
+    assert parse(dump(config), source="new.json", expected=PipelineConfig).config == config
 
 
 def test_the_trusted_way_upgrades_too(drawing: Drawing) -> None:
-    assert parse_trusted(json.dumps(VERSION_1), source="x") == parse(json.dumps(VERSION_1), source="x")
+    assert parse_trusted(json.dumps(VERSION_1), source="x", expected=PipelineConfig) == parse(
+        json.dumps(VERSION_1), source="x", expected=PipelineConfig
+    )
 
 
 def test_a_file_that_names_no_version_is_of_the_first(drawing: Drawing) -> None:
     data = {"rv": {**VERSION_1["rv"], "versions": {}}, "config": VERSION_1["config"]}
-    assert parse(json.dumps(data), source="x").config.colors == {0: "red"}  # type: ignore[attr-defined]
+    assert parse(json.dumps(data), source="x", expected=PipelineConfig).config.colors == {0: "red"}  # type: ignore[attr-defined]
 
 
 def test_a_newer_config_names_the_package_to_upgrade(drawing: Drawing) -> None:
     text = changed(dump(drawing.config()), versions={"rv-drawing": 4})
     with pytest.raises(ConfigError) as caught:
-        parse(text, source="new.json")
+        parse(text, source="new.json", expected=PipelineConfig)
     assert "saved with version 4, here is 3" in str(caught.value)
     assert "pip install --upgrade rv-drawing" in str(caught.value)
 
@@ -282,7 +284,7 @@ def test_a_newer_config_names_the_package_to_upgrade(drawing: Drawing) -> None:
 def test_a_failing_upgrader_is_named_with_its_plugin(drawing: Drawing, upgrades: str, problem: str) -> None:
     drawing.install(upgrades=upgrades)
     with pytest.raises(ConfigError) as caught:
-        parse(json.dumps(VERSION_1), source="old.json")
+        parse(json.dumps(VERSION_1), source="old.json", expected=PipelineConfig)
     assert problem in str(caught.value)
     assert "rv-drawing" in str(caught.value)
 
@@ -290,7 +292,7 @@ def test_a_failing_upgrader_is_named_with_its_plugin(drawing: Drawing, upgrades:
 def test_a_missing_upgrader_is_named(drawing: Drawing) -> None:
     drawing.install(version=4)
     with pytest.raises(ConfigError, match="cannot bring its config from version 3 to 4"):
-        parse(changed(dump(drawing.config()), versions={"rv-drawing": 3}), source="x")
+        parse(changed(dump(drawing.config()), versions={"rv-drawing": 3}), source="x", expected=PipelineConfig)
 
 
 def test_a_missing_plugin_is_named_with_what_to_install(drawing: Drawing) -> None:
@@ -298,7 +300,7 @@ def test_a_missing_plugin_is_named_with_what_to_install(drawing: Drawing) -> Non
     drawing.uninstall()
     for read in (parse, parse_trusted):
         with pytest.raises(ConfigError) as caught:
-            read(text, source="x.json")
+            read(text, source="x.json", expected=PipelineConfig)
         assert "no config type named 'draw'" in str(caught.value)
         assert "there is no module 'rv_drawing'" in str(caught.value)
         assert str(caught.value).count("pip install rv-drawing") == 3
@@ -310,9 +312,9 @@ def test_a_missing_plugin_is_named_with_what_to_install(drawing: Drawing) -> Non
 def test_a_task_builds_its_config_without_entry_points_or_schemas(drawing: Drawing) -> None:
     (drawing.folder / "saved.json").write_text(dump(drawing.config()))
     code = (
-        "import sys; from pathlib import Path; from rv_core.config_file import parse_trusted; "
+        "import sys; from pathlib import Path; from rv_core.config_file import parse_trusted; from rv_core import PipelineConfig; "
         "from rv_core.config import to_plain; "
-        f"saved = parse_trusted(Path({str(drawing.folder / 'saved.json')!r}).read_text(), source='x'); "
+        f"saved = parse_trusted(Path({str(drawing.folder / 'saved.json')!r}).read_text(), source='x', expected=PipelineConfig); "
         "plain = to_plain(saved.config); "
         "print(plain['type_hint'], plain['shapes'][1]['type_hint'], saved.config.shapes[1].radius); "
         "print(sorted({'marshmallow', 'rv_core.plugins.installed', 'importlib.metadata'} & set(sys.modules)))"
@@ -345,14 +347,17 @@ def test_whatever_does_not_fit_exactly_is_loaded_strictly(drawing: Drawing, chan
     data = json.loads(dump(drawing.config()))
     change(data)
     text = json.dumps(data)
-    assert parse_trusted(text, source="x").config == parse(text, source="x").config
+    assert (
+        parse_trusted(text, source="x", expected=PipelineConfig).config
+        == parse(text, source="x", expected=PipelineConfig).config
+    )
 
 
 def test_wrong_fields_are_not_trusted(drawing: Drawing) -> None:
     data = json.loads(dump(drawing.config()))
     data["config"]["typo"] = data["config"].pop("colors")
     with pytest.raises(ConfigError, match="there is no such field"):
-        parse_trusted(json.dumps(data), source="x")
+        parse_trusted(json.dumps(data), source="x", expected=PipelineConfig)
 
 
 # --- released versions ------------------------------------------------------------------------------------------------
@@ -360,8 +365,8 @@ def test_wrong_fields_are_not_trusted(drawing: Drawing) -> None:
 
 @pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.json")), ids=lambda path: path.stem)
 def test_the_sample_of_every_released_version_loads(path: Path) -> None:
-    saved = parse(path.read_text(), source=str(path))
-    again = parse(dump(saved.config), source="again")
+    saved = parse(path.read_text(), source=str(path), expected=PipelineConfig)
+    again = parse(dump(saved.config), source="again", expected=PipelineConfig)
     assert again.config == saved.config
 
 
@@ -369,5 +374,5 @@ def test_there_is_a_sample_of_the_current_version_of_the_core() -> None:
     spec = plugin_manager().config_specs()["rv-core"]
     path = SAMPLES / f"rv-core-{spec.version}.json"
     assert path.is_file(), f"store the output of dump() as {path}"
-    sample: Any = parse(path.read_text(), source=str(path)).config
+    sample: Any = parse(path.read_text(), source=str(path), expected=PipelineConfig).config
     assert (sample.num_items, sample.sleep_s, sample.greeting, sample.root_uri) == (6, 0.5, "good day", "/data/out")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rv_core import ConfigError, RvError, UsageError, code_archive, module_loading
+from rv_core import ConfigError, PipelineConfig, RvError, UsageError, code_archive, module_loading
 from rv_core.config_file import dump, parse_trusted
 from rv_core.config_module import LoadedModule, load_configs
 
@@ -429,4 +429,4 @@ def test_a_missing_or_broken_saved_config_is_named(folder: Path) -> None:
 def test_the_trusted_way_loads_what_a_module_made(folder: Path) -> None:
     loaded = load(folder)
     text = dump(loaded.configs[0], code=loaded.code)
-    assert parse_trusted(text, source="x").config == loaded.configs[0]
+    assert parse_trusted(text, source="x", expected=PipelineConfig).config == loaded.configs[0]

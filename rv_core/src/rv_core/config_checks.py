@@ -6,14 +6,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from rv_core.config import build_object, uris_of, walk
-from rv_core.config_classes import Config, PipelineConfig
+from rv_core.config_classes import Config
 from rv_core.config_fields import fields_of
 from rv_core.config_types import TYPE_HINT, concrete_class
 from rv_core.dotted_paths import join, join_paths, outward
 from rv_core.errors import Finding
 from rv_core.field_types import FieldType, ObjectType, UnionType
 from rv_core.files import uris
-from rv_core.pipeline_names import problem_with_name
 
 
 def built(cls: type[Config], plain: Mapping[str, Any], path: str) -> tuple[Config | None, list[Finding]]:
@@ -99,8 +98,7 @@ def semantic_findings(config: Config, structural: Iterable[Finding]) -> list[Fin
 
 def _own_findings(part: Config, path: str, *, is_sound: bool) -> list[Finding]:
     found: list[Finding] = []
-    if isinstance(part, PipelineConfig) and (problem := problem_with_name(part.name)):
-        found.append(Finding(join(path, "name"), problem))
+    found.extend(_moved(finding, path) for finding in part._rv_findings())
     try:
         found.extend(_moved(_as_finding(finding), path) for finding in part.validate() or ())
     except Exception as err:  # noqa: BLE001 - a validate() of a plugin or of the user raises what it likes

@@ -117,6 +117,10 @@ class Config:
         """
         return ()
 
+    def _rv_findings(self) -> Iterable[Finding]:
+        """What the core itself checks of objects of this class, beside the types of their fields."""
+        return ()
+
 
 @dataclass(kw_only=True)
 class PipelineConfig(Config):
@@ -156,3 +160,9 @@ class PipelineConfig(Config):
 
         pipeline: Pipeline = resolve(cls.pipeline, declared_by=declared_by)(self)
         return pipeline
+
+    def _rv_findings(self) -> Iterable[Finding]:
+        from rv_core.pipeline_names import problem_with_name
+
+        problem = problem_with_name(self.name)
+        return [Finding("name", problem)] if problem else []

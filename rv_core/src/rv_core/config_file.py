@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from rv_core.config import to_plain, walk
-from rv_core.config_classes import PipelineConfig
+from rv_core.config_classes import Config
 from rv_core.config_fields import class_label, is_importable
 from rv_core.config_trusted import NotTrustedError, build_trusted
 from rv_core.config_types import config_specs, hint_of, package_version
 from rv_core.errors import ConfigError, Finding
+
+C = TypeVar("C", bound=Config)
 
 #: The version of the file's own layout.
 FORMAT = 1
@@ -24,7 +26,7 @@ _RV_KEYS = {"format", "versions", "types", "packages", "code"}
 
 
 @dataclass(frozen=True)
-class SavedConfig:
+class SavedConfig(Generic[C]):
     """A saved config, loaded.
 
     Args:
@@ -34,7 +36,7 @@ class SavedConfig:
         is_upgraded: whether a plugin's config was of an older version.
     """
 
-    config: PipelineConfig
+    config: C
     code: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
     is_upgraded: bool = False
@@ -62,7 +64,7 @@ class PlainConfig:
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def dump(config: PipelineConfig, *, code: Mapping[str, Any] | None = None) -> str:
+def dump(config: Config, *, code: Mapping[str, Any] | None = None) -> str:
     """The JSON text of a config that has been checked.
 
     Args:
@@ -183,10 +185,15 @@ def _check_header(header: dict[str, Any], source: str) -> None:
         raise ConfigError('the "rv" part of the saved config is not what rv writes', where=source)
 
 
-def parse(text: str, *, source: str) -> SavedConfig:
+def parse(text: str, *, source: str, expected: type[C]) -> SavedConfig[C]:
     """A saved config: read, brought up to date by the plugins' upgraders, and loaded strictly.
 
     The code that it names must be importable: see `activate_code`.
+
+    Args:
+        text: the JSON text.
+        source: the file or URI, for messages.
+        expected: the class that the config is declared as; subclasses fit.
 
     Raises:
         ConfigError: if it is no saved config, is newer than what is installed, names classes that are not installed
@@ -197,10 +204,10 @@ def parse(text: str, *, source: str) -> SavedConfig:
     saved = parse_plain(text, source=source)
     try:
         plain, is_upgraded = up_to_date(saved)
-        config = schemas.load(plain, PipelineConfig)
+        config = schemas.load(plain, expected)
     except ConfigError as err:
         raise with_source(err, source) from err
-    assert isinstance(config, PipelineConfig)
+    assert isinstance(config, expected)
     return SavedConfig(config, saved.code, saved.versions, is_upgraded)
 
 
@@ -228,11 +235,11 @@ def with_source(err: ConfigError, source: str) -> ConfigError:
     return ConfigError(block.what, where=where, why=block.why, fix=block.fix, findings=block.findings)
 
 
-def parse_trusted(text: str, *, source: str) -> SavedConfig:
+def parse_trusted(text: str, *, source: str, expected: type[C]) -> SavedConfig[C]:
     """The run's own immutable copy of a config, written and checked by these very versions of everything.
 
     Builds the objects directly: neither marshmallow nor an entry point is loaded. A file of another format, of other
-    package versions or with other fields than the classes have goes through `parse`.
+    package versions or with other fields than the classes have goes through `parse`, whose arguments these are.
 
     Raises:
         ConfigError: as `parse`.
@@ -241,8 +248,8 @@ def parse_trusted(text: str, *, source: str) -> SavedConfig:
         data = json.loads(text)
         header, plain = data["rv"], data["config"]
         if header["format"] != FORMAT:
-            return parse(text, source=source)
-        config = build_trusted(plain, header["types"], header["packages"])
+            return parse(text, source=source, expected=expected)
+        config = build_trusted(plain, header["types"], header["packages"], expected)
     except (NotTrustedError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return parse(text, source=source)
+        return parse(text, source=source, expected=expected)
     return SavedConfig(config, header.get("code", {}), header.get("versions", {}))

@@ -6,27 +6,32 @@ Each class is taken from the file's `types`. Whatever does not fit exactly makes
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from rv_core.config import build
-from rv_core.config_classes import Config, PipelineConfig
+from rv_core.config_classes import Config
 from rv_core.config_fields import fields_of
 from rv_core.config_types import TYPE_HINT, class_at, package_version, remember_class
 from rv_core.errors import ConfigError
 from rv_core.field_types import ObjectType
+
+C = TypeVar("C", bound=Config)
 
 
 class NotTrustedError(Exception):
     """The file was not written by these versions of everything."""
 
 
-def build_trusted(plain: Mapping[str, Any], types: Mapping[str, str], packages: Mapping[str, str]) -> PipelineConfig:
+def build_trusted(
+    plain: Mapping[str, Any], types: Mapping[str, str], packages: Mapping[str, str], expected: type[C]
+) -> C:
     """The config of plain values that carry every field and every `type_hint`.
 
     Args:
         plain: the values.
         types: type hint -> `"module:Class"`, of every class in them.
         packages: top-level package -> its version when the file was written.
+        expected: the class that the config is declared as.
 
     Raises:
         NotTrustedError: if a class, a version or a field is not what the file says.
@@ -44,8 +49,8 @@ def build_trusted(plain: Mapping[str, Any], types: Mapping[str, str], packages: 
             raise NotTrustedError(f"{cls.__name__} has other fields than the file")
         return cls(**{name: build(field.type, values[name], make) for name, field in fields.items()})
 
-    config = make(ObjectType(PipelineConfig, (PipelineConfig,)), plain)
-    assert isinstance(config, PipelineConfig)
+    config = make(ObjectType(expected, (expected,)), plain)
+    assert isinstance(config, expected)
     return config
 
 

@@ -53,7 +53,7 @@ class PipelineConformance:
 
         config = self.make_config("/rv/root")
         text = config_file.dump(config)
-        loaded = config_file.parse(text, source="saved").config
+        loaded = config_file.parse(text, source="saved", expected=PipelineConfig).config
         rv_pipeline.cli.expect(type(loaded) is type(config), f"a {type(config)} is loaded as a {type(loaded)}")
         again = config_file.dump(loaded)
         rv_pipeline.cli.expect(again == text, "a config that was saved and loaded is saved differently", text, again)

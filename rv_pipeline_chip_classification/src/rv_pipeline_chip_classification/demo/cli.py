@@ -144,10 +144,11 @@ def _write_pictures(root: Path, config: dict[str, Any], is_synthetic: bool) -> l
 def _write_picture(root: Path, config: dict[str, Any], scene_id: str, picture: Path, is_synthetic: bool) -> None:
     """Image, truth and prediction of one scene as a PNG."""
     from rv_core.config_file import parse
+    from rv_pipeline_chip_classification.config import ChipClassificationConfig
     from rv_pipeline_chip_classification.outputs.quicklook import write_quicklook
 
     saved = root / "pipeline-config.json"
-    loaded: Any = parse(saved.read_text(encoding="utf-8"), source=str(saved)).config
+    loaded: Any = parse(saved.read_text(encoding="utf-8"), source=str(saved), expected=ChipClassificationConfig).config
     write_quicklook(
         next(scene for scene in loaded.dataset.test_scenes if scene.id == scene_id),
         loaded.classes,
