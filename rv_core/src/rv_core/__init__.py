@@ -13,7 +13,6 @@ from rv_core.version import __version__
 
 if TYPE_CHECKING:
     from rv_core.config_classes import Config as Config
-    from rv_core.config_classes import PipelineConfig as PipelineConfig
     from rv_core.config_classes import Range as Range
     from rv_core.config_classes import Secret as Secret
     from rv_core.config_classes import Uri as Uri
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from rv_core.files.storage import Storage as Storage
     from rv_core.pipeline import Items as Items
     from rv_core.pipeline import Pipeline as Pipeline
+    from rv_core.pipeline import PipelineConfig as PipelineConfig
     from rv_core.pipeline import command as command
     from rv_core.plan import Job as Job
     from rv_core.plan import Plan as Plan
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from rv_core.status_values import Observation as Observation
 
 _HOMES = {
-    "config_classes": ("Config", "PipelineConfig", "Range", "Secret", "Uri"),
+    "config_classes": ("Config", "Range", "Secret", "Uri"),
     "plugins.declarations": ("CommandSpec", "ConfigSpec", "PipelineSpec", "RunnerSpec"),
     "errors": (
         "CheckError",
@@ -67,7 +67,7 @@ _HOMES = {
         "nearest",
     ),
     "plugins.hookspecs": ("HOOK_API_VERSION", "hookimpl"),
-    "pipeline": ("Items", "Pipeline", "command"),
+    "pipeline": ("Items", "Pipeline", "PipelineConfig", "command"),
     "plan": ("Job", "Plan", "Resources", "Task"),
     "run_state": ("RunRecord",),
     "runner": ("Capabilities", "RunContext", "Runner"),

@@ -1,4 +1,4 @@
-"""What config classes are written with: `Config`, `PipelineConfig`, `Uri`, `Range` and `Secret`.
+"""What config classes are written with: `Config`, `Uri`, `Range` and `Secret`.
 
 Imports the standard library only, since every task and every plugin's config module needs it.
 """
@@ -6,13 +6,9 @@ Imports the standard library only, since every task and every plugin's config mo
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
-from rv_core.errors import ConfigError, Finding
-
-if TYPE_CHECKING:
-    from rv_core.pipeline import Pipeline
+from rv_core.errors import Finding
 
 
 class UriMark:
@@ -120,49 +116,3 @@ class Config:
     def _rv_findings(self) -> Iterable[Finding]:
         """What the core itself checks of objects of this class, beside the types of their fields."""
         return ()
-
-
-@dataclass(kw_only=True)
-class PipelineConfig(Config):
-    """Base of the config of every pipeline.
-
-    Args:
-        root_uri: folder or object-store prefix under which the pipeline writes everything.
-        name: the pipeline's name in plans and task ids; "" becomes the class's name (`GreetConfig` is `greet`).
-    """
-
-    is_abstract: ClassVar[bool] = True
-    #: `"module:Class"` of the pipeline that is configured; imported when it is built, and no field of the config.
-    pipeline: ClassVar[str] = ""
-
-    root_uri: Uri
-    name: str = ""
-
-    def build(self) -> Pipeline:
-        """The pipeline that works by this config: an object of the class that `pipeline` names.
-
-        A class that makes its pipeline in another way overrides this; it must import nothing heavy.
-
-        Raises:
-            ConfigError: if the class neither names its pipeline nor overrides this.
-            PluginError: if what it names cannot be imported.
-        """
-        cls = type(self)
-        declared_by = f"{cls.__module__}:{cls.__qualname__}"
-        if not cls.pipeline:
-            raise ConfigError(
-                f"{cls.__name__} does not say which pipeline it configures",
-                where=declared_by,
-                fix='give it the line `pipeline: ClassVar[str] = "package.pipeline:MyPipeline"`, '
-                "or a method `def build(self): return MyPipeline(self)`",
-            )
-        from rv_core.plugins.installed import resolve
-
-        pipeline: Pipeline = resolve(cls.pipeline, declared_by=declared_by)(self)
-        return pipeline
-
-    def _rv_findings(self) -> Iterable[Finding]:
-        from rv_core.pipeline_names import problem_with_name
-
-        problem = problem_with_name(self.name)
-        return [Finding("name", problem)] if problem else []

@@ -26,7 +26,7 @@ def main() -> int:
 
 def _findings(request: Mapping[str, Any], scratch: Path) -> list[Any]:
     from rv_core import code_archive, config_file
-    from rv_core.config_classes import PipelineConfig
+    from rv_core.pipeline import PipelineConfig
 
     code = json.loads(request["config"])["rv"].get("code") or {}
     archive = scratch / "code.zip"

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from types import MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Protocol, TypeVar
 
+from rv_core.config_classes import Config, Uri
 from rv_core.errors import ConfigError, Finding, PlanError, nearest
 
 if TYPE_CHECKING:
-    from rv_core.config_classes import PipelineConfig
     from rv_core.files.storage import Storage
 
 T = TypeVar("T")
@@ -425,3 +425,49 @@ def _undeclared(command: str, full: str, allowed: Mapping[str, Any]) -> ConfigEr
 def guarded(config: PipelineConfig, info: CommandInfo) -> GuardedConfig:
     """The view of `config` that the command `info` gets."""
     return GuardedConfig(config, _tree(declared_fields(info)), info.name)
+
+
+@dataclass(kw_only=True)
+class PipelineConfig(Config):
+    """Base of the config of every pipeline.
+
+    Args:
+        root_uri: folder or object-store prefix under which the pipeline writes everything.
+        name: the pipeline's name in plans and task ids; "" becomes the class's name (`GreetConfig` is `greet`).
+    """
+
+    is_abstract: ClassVar[bool] = True
+    #: `"module:Class"` of the pipeline that is configured; imported when it is built, and no field of the config.
+    pipeline: ClassVar[str] = ""
+
+    root_uri: Uri
+    name: str = ""
+
+    def build(self) -> Pipeline:
+        """The pipeline that works by this config: an object of the class that `pipeline` names.
+
+        A class that makes its pipeline in another way overrides this; it must import nothing heavy.
+
+        Raises:
+            ConfigError: if the class neither names its pipeline nor overrides this.
+            PluginError: if what it names cannot be imported.
+        """
+        cls = type(self)
+        declared_by = f"{cls.__module__}:{cls.__qualname__}"
+        if not cls.pipeline:
+            raise ConfigError(
+                f"{cls.__name__} does not say which pipeline it configures",
+                where=declared_by,
+                fix='give it the line `pipeline: ClassVar[str] = "package.pipeline:MyPipeline"`, '
+                "or a method `def build(self): return MyPipeline(self)`",
+            )
+        from rv_core.plugins.installed import resolve
+
+        pipeline: Pipeline = resolve(cls.pipeline, declared_by=declared_by)(self)
+        return pipeline
+
+    def _rv_findings(self) -> Iterable[Finding]:
+        from rv_core.pipeline_names import problem_with_name
+
+        problem = problem_with_name(self.name)
+        return [Finding("name", problem)] if problem else []

@@ -18,8 +18,8 @@ from rv_core.plan import Plan, RunPlan
 from rv_core.runner import RunContext, Runner
 
 if TYPE_CHECKING:
-    from rv_core.config_classes import PipelineConfig
     from rv_core.config_module import LoadedModule
+    from rv_core.pipeline import PipelineConfig
 
 #: Opening every raster of a large dataset takes a while; a check that takes longer than this tells nothing early.
 DEEP_CHECK_TIMEOUT_S = 600

@@ -436,8 +436,8 @@ def gpu_lease(count: int) -> Iterator[GpuLease | None]:
 def _run_by_hand(invocation: Invocation, split_index: int, stop: StopSignal) -> int:
     """A task outside of a run: any saved config, planned here and now."""
     from rv_core import config_file
-    from rv_core.config_classes import PipelineConfig
     from rv_core.files import storage
+    from rv_core.pipeline import PipelineConfig
     from rv_core.planning import plan_one_command
 
     uri = uris.absolute(invocation.config_uri, os.getcwd())

@@ -16,7 +16,7 @@ from rv_core.errors import EXIT_FAILED, EXIT_STOPPED, Finding
 from rv_core.plan import Job, Plan, Task
 
 if TYPE_CHECKING:
-    from rv_core.config_classes import PipelineConfig
+    from rv_core.pipeline import PipelineConfig
     from rv_core.run_state import RunRecord
     from rv_core.status_values import Observation
 
