@@ -10,7 +10,8 @@ import pytest
 
 from rv_core import ConfigError, Range, Uri, UsageError
 from rv_core.annotations import UnsupportedAnnotationError
-from rv_core.arguments import arguments_for, convert, signature_of
+from rv_core.arguments import arguments_for, signature_of
+from rv_core.from_text import convert
 
 
 class Mode(Enum):

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
 from rv_core.annotations import UnsupportedAnnotationError
-from rv_core.arguments import convert_to
 from rv_core.config import build, to_plain
 from rv_core.config_classes import Range
 from rv_core.config_fields import ConfigField, fields_of
 from rv_core.errors import ConfigError, Finding, nearest
+from rv_core.from_text import convert_to
 from rv_core.redaction import HIDDEN, redact_values, register_secret
 from rv_core.settings_files import SettingsFile, settings_files
 
