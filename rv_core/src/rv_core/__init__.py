@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rv_core.errors import UsageError as UsageError
     from rv_core.errors import nearest as nearest
     from rv_core.files.storage import Storage as Storage
-    from rv_core.pipeline import Items as Items
+    from rv_core.items import Items as Items
     from rv_core.pipeline import Pipeline as Pipeline
     from rv_core.pipeline import PipelineConfig as PipelineConfig
     from rv_core.pipeline import command as command
@@ -67,7 +67,8 @@ _HOMES = {
         "nearest",
     ),
     "plugins.hookspecs": ("HOOK_API_VERSION", "hookimpl"),
-    "pipeline": ("Items", "Pipeline", "PipelineConfig", "command"),
+    "items": ("Items",),
+    "pipeline": ("Pipeline", "PipelineConfig", "command"),
     "plan": ("Job", "Plan", "Resources", "Task"),
     "run_state": ("RunRecord",),
     "runner": ("Capabilities", "RunContext", "Runner"),

@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import MethodType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeVar
 
 from rv_core.config_classes import Config, Uri
-from rv_core.errors import ConfigError, Finding, PlanError, nearest
+from rv_core.errors import ConfigError, Finding
 
 if TYPE_CHECKING:
     from rv_core.files.storage import Storage
 
-T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., None])
 
 #: Items are named by a (dotted) field of the config or made by a function of it; a dict of these makes groups.
@@ -94,65 +92,6 @@ def command(
         return method
 
     return mark
-
-
-@dataclass(frozen=True)
-class WorkItem(Generic[T]):
-    """One item of a share: its id, key and group, and the value that the command gets."""
-
-    id: str
-    key: str
-    group: str
-    value: T
-
-
-class ItemRecorder(Protocol):
-    """What `Items` reports to: it decides what is done already and writes the manifests."""
-
-    def is_done(self, item: WorkItem[Any]) -> bool:
-        """Whether the item's manifest and outputs are there under its key."""
-
-    def begin(self, item: WorkItem[Any]) -> None:
-        """The command is about to get this item."""
-
-    def finish(self, item: WorkItem[Any]) -> None:
-        """The command has asked for the next item, so this one is done."""
-
-
-class Items(Generic[T]):
-    """This task's share of a command's items; asking for the next item marks the one before as done.
-
-    Leaving the loop early leaves the item in hand, and those after it, not done.
-    """
-
-    def __init__(self, share: Sequence[WorkItem[T]], recorder: ItemRecorder) -> None:
-        self._share = share
-        self._recorder = recorder
-        self._current: WorkItem[T] | None = None
-        self._left = len(share)
-
-    def __len__(self) -> int:
-        return len(self._share)
-
-    def __iter__(self) -> Iterator[T]:
-        for item in self._share[len(self._share) - self._left :]:
-            if not self._recorder.is_done(item):
-                self._current = item
-                self._recorder.begin(item)
-                yield item.value
-                self._recorder.finish(item)
-                self._current = None
-            self._left -= 1
-
-    @property
-    def group(self) -> str:
-        """The group of the item in hand ("" where items have no groups)."""
-        return self._current.group if self._current else ""
-
-    @property
-    def num_left(self) -> int:
-        """How many items of the share are not done yet, the one in hand included."""
-        return self._left
 
 
 class TaskControl(Protocol):
@@ -309,122 +248,7 @@ class Pipeline:
         return annotation_at(type(self._config), f"{named[0]}[0]") if named else None
 
 
-def item_id(item: Any) -> str:
-    """The id of an item: its `id` attribute, else its text.
-
-    Raises:
-        PlanError: if the item has neither a usable id nor is a plain value.
-    """
-    own = getattr(item, "id", None)
-    if isinstance(own, str) and own:
-        return own
-    if isinstance(item, (str, int)) and not isinstance(item, bool) and str(item):
-        return str(item)
-    raise PlanError(
-        f"an item of type {type(item).__name__} has no id",
-        why="rv names the manifest of every item after its id",
-        fix="give the item's class a field `id: str`, or use strings or integers as items",
-    )
-
-
-def items_by_id(pipeline: Pipeline, command: str) -> dict[str, tuple[str, Any]]:
-    """Item id -> (group, item), in order.
-
-    Raises:
-        PlanError: if two items of the command have one id.
-    """
-    found: dict[str, tuple[str, Any]] = {}
-    for group, items in (pipeline.items_of(command) or {}).items():
-        for item in items:
-            name = item_id(item)
-            if name in found:
-                raise PlanError(f"two items of {command} have the id {name!r}", fix="give every item an id of its own")
-            found[name] = (group, item)
-    return found
-
-
 # --- the view of the config that a command gets -----------------------------------------------------------------------
-
-_EVERYTHING: dict[str, Any] = {}
-
-
-def declared_fields(info: CommandInfo) -> tuple[str, ...]:
-    """The (dotted) config fields that a command may read: `items`, `reads`, `root_uri` and `name`."""
-    spec = info.items
-    sources = list(spec.values()) if isinstance(spec, Mapping) else [spec]
-    return ("root_uri", "name", *(s for s in sources if isinstance(s, str)), *info.reads)
-
-
-def _tree(paths: Iterable[str]) -> dict[str, Any]:
-    """Nested dict of allowed names; an empty dict allows everything below."""
-    root: dict[str, Any] = {}
-    for path in sorted(paths, key=len):
-        node, parts = root, path.split(".")
-        for depth, part in enumerate(parts):
-            if part in node and not node[part]:
-                break
-            if depth == len(parts) - 1:
-                node[part] = _EVERYTHING
-            else:
-                node = node.setdefault(part, {})
-    return root
-
-
-class GuardedConfig:
-    """A view of a config that raises `ConfigError` on a field that the running command did not declare.
-
-    So a forgotten `reads` is an error at the first run, never a stale result later. Methods and properties of the
-    config work through the same view.
-    """
-
-    def __init__(self, target: Any, allowed: Mapping[str, Any], command: str, path: str = "") -> None:
-        object.__setattr__(self, "_rv", (target, allowed, command, path))
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> type:
-        return type(object.__getattribute__(self, "_rv")[0])
-
-    def __getattr__(self, name: str) -> Any:
-        target, allowed, command, path = object.__getattribute__(self, "_rv")
-        member = getattr(type(target), name, None)
-        if isinstance(member, property) and member.fget:
-            return member.fget(self)
-        if callable(member) and not name.startswith("__") and name not in _field_names(target):
-            return MethodType(member, self) if hasattr(member, "__code__") else getattr(target, name)
-        value = getattr(target, name)
-        full = f"{path}.{name}" if path else name
-        if name not in allowed:
-            raise _undeclared(command, full, allowed)
-        return GuardedConfig(value, allowed[name], command, full) if allowed[name] and value is not None else value
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise ConfigError(
-            f"a command tried to set config.{name}",
-            fix="commands get their config as it was saved; keep state elsewhere",
-        )
-
-    def __repr__(self) -> str:
-        target, _, command, path = object.__getattribute__(self, "_rv")
-        return f"<{type(target).__name__}{f' .{path}' if path else ''} as {command} may read it>"
-
-
-def _field_names(target: Any) -> Iterable[str]:
-    return getattr(type(target), "__dataclass_fields__", {})
-
-
-def _undeclared(command: str, full: str, allowed: Mapping[str, Any]) -> ConfigError:
-    near = nearest(full.rsplit(".", 1)[-1], allowed)
-    hint = f" (or did you mean {near!r}?)" if near else ""
-    return ConfigError(
-        f"the command {command!r} reads config.{full}, which it does not declare",
-        why="what a command reads enters its key; an undeclared field would leave stale results in place",
-        fix=f"add {full!r} to reads=(…) of @command on {command!r}{hint}",
-    )
-
-
-def guarded(config: PipelineConfig, info: CommandInfo) -> GuardedConfig:
-    """The view of `config` that the command `info` gets."""
-    return GuardedConfig(config, _tree(declared_fields(info)), info.name)
 
 
 @dataclass(kw_only=True)

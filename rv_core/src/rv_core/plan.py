@@ -12,8 +12,9 @@ from operator import getitem
 from typing import TYPE_CHECKING, Any, Literal
 
 from rv_core.errors import Finding, PlanError, unknown_name
+from rv_core.items import item_id
 from rv_core.keys import CommandParts, explain_change, item_key, job_key, shared_digest
-from rv_core.pipeline import CommandInfo, item_id
+from rv_core.pipeline import CommandInfo
 
 if TYPE_CHECKING:
     from rv_core.manifests import DoneState

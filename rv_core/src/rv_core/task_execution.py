@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from rv_core.errors import TaskError
 from rv_core.files import uris
+from rv_core.guard import guarded
+from rv_core.items import Items, WorkItem, items_by_id
 from rv_core.manifests import (
     DONE_FOLDER,
     Manifest,
@@ -25,7 +27,7 @@ from rv_core.manifests import (
     output_json,
     output_problem,
 )
-from rv_core.pipeline import Items, Pipeline, TaskStopped, WorkItem, guarded, items_by_id
+from rv_core.pipeline import Pipeline, TaskStopped
 from rv_core.plan import WHOLE, split_shares
 from rv_core.run_state import utc_now
 from rv_core.version import __version__

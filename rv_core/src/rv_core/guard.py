@@ -1,0 +1,91 @@
+"""The view of its config that a command gets: only the fields that it declares to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MethodType
+from typing import Any
+
+from rv_core.errors import ConfigError, nearest
+from rv_core.pipeline import CommandInfo, PipelineConfig
+
+_EVERYTHING: dict[str, Any] = {}
+
+
+def declared_fields(info: CommandInfo) -> tuple[str, ...]:
+    """The (dotted) config fields that a command may read: `items`, `reads`, `root_uri` and `name`."""
+    spec = info.items
+    sources = list(spec.values()) if isinstance(spec, Mapping) else [spec]
+    return ("root_uri", "name", *(s for s in sources if isinstance(s, str)), *info.reads)
+
+
+def _tree(paths: Iterable[str]) -> dict[str, Any]:
+    """Nested dict of allowed names; an empty dict allows everything below."""
+    root: dict[str, Any] = {}
+    for path in sorted(paths, key=len):
+        node, parts = root, path.split(".")
+        for depth, part in enumerate(parts):
+            if part in node and not node[part]:
+                break
+            if depth == len(parts) - 1:
+                node[part] = _EVERYTHING
+            else:
+                node = node.setdefault(part, {})
+    return root
+
+
+class GuardedConfig:
+    """A view of a config that raises `ConfigError` on a field that the running command did not declare.
+
+    So a forgotten `reads` is an error at the first run, never a stale result later. Methods and properties of the
+    config work through the same view.
+    """
+
+    def __init__(self, target: Any, allowed: Mapping[str, Any], command: str, path: str = "") -> None:
+        object.__setattr__(self, "_rv", (target, allowed, command, path))
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return type(object.__getattribute__(self, "_rv")[0])
+
+    def __getattr__(self, name: str) -> Any:
+        target, allowed, command, path = object.__getattribute__(self, "_rv")
+        member = getattr(type(target), name, None)
+        if isinstance(member, property) and member.fget:
+            return member.fget(self)
+        if callable(member) and not name.startswith("__") and name not in _field_names(target):
+            return MethodType(member, self) if hasattr(member, "__code__") else getattr(target, name)
+        value = getattr(target, name)
+        full = f"{path}.{name}" if path else name
+        if name not in allowed:
+            raise _undeclared(command, full, allowed)
+        return GuardedConfig(value, allowed[name], command, full) if allowed[name] and value is not None else value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise ConfigError(
+            f"a command tried to set config.{name}",
+            fix="commands get their config as it was saved; keep state elsewhere",
+        )
+
+    def __repr__(self) -> str:
+        target, _, command, path = object.__getattribute__(self, "_rv")
+        return f"<{type(target).__name__}{f' .{path}' if path else ''} as {command} may read it>"
+
+
+def _field_names(target: Any) -> Iterable[str]:
+    return getattr(type(target), "__dataclass_fields__", {})
+
+
+def _undeclared(command: str, full: str, allowed: Mapping[str, Any]) -> ConfigError:
+    near = nearest(full.rsplit(".", 1)[-1], allowed)
+    hint = f" (or did you mean {near!r}?)" if near else ""
+    return ConfigError(
+        f"the command {command!r} reads config.{full}, which it does not declare",
+        why="what a command reads enters its key; an undeclared field would leave stale results in place",
+        fix=f"add {full!r} to reads=(…) of @command on {command!r}{hint}",
+    )
+
+
+def guarded(config: PipelineConfig, info: CommandInfo) -> GuardedConfig:
+    """The view of `config` that the command `info` gets."""
+    return GuardedConfig(config, _tree(declared_fields(info)), info.name)
