@@ -18,7 +18,8 @@ from rv_core.display_live import LiveDisplay
 from rv_core.display_plain import PlainDisplay
 from rv_core.event_tail import Batch
 from rv_core.event_writer import timestamp
-from rv_core.job_progress import JobPlan, RunProgress, job_of, split_text, state_of_counts
+from rv_core.graph import job_of, split_text
+from rv_core.job_progress import JobPlan, RunProgress, state_of_counts
 
 START_S = 1_795_000_000.0
 CHIP, TRAIN = JobPlan("p.chip", 2, 10, 4), JobPlan("p.train", 1, 1)

@@ -15,10 +15,10 @@ from rv_core import preflight, run_state
 from rv_core.config_classes import Config, Uri
 from rv_core.config_module import LoadedModule
 from rv_core.errors import EXIT_ENVIRONMENT, EXIT_USAGE, CheckError, Finding, PluginError, StorageError
+from rv_core.graph import Job, Plan, Resources, make_tasks
 from rv_core.hello import HelloConfig
 from rv_core.machine.process_table import host_name, process_started
 from rv_core.pipeline import PipelineConfig
-from rv_core.plan import Job, Plan, Resources, make_tasks
 from rv_core.run import is_detached_running
 from rv_core.run_state import Marker, is_stale
 from rv_core.runner import Capabilities, RunContext, Runner

@@ -8,7 +8,8 @@ import pytest
 
 from rv_core.errors import StorageError
 from rv_core.event_writer import EventWriter
-from rv_core.plan import Job, Plan, Resources, RunPlan, make_tasks
+from rv_core.graph import Job, Plan, Resources, make_tasks
+from rv_core.plan import RunPlan
 from rv_core.run_state import RunPaths, RunRecord
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
-from rv_core.plan import Plan, Task
+from rv_core.graph import Plan, Task
 from rv_core.runner import Capabilities, RunContext, Runner
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class InProcessTasks:
 
     def _execute(self, request: object, pipeline_name: str, events: object, stop: object) -> None:
         from rv_core import run_command
-        from rv_core.task_execution import requirement_error, unmet_requirements
+        from rv_core.manifests import requirement_error, unmet_requirements
 
         record = request.record  # type: ignore[attr-defined]
         problems = unmet_requirements(self._paths[pipeline_name].root_uri, record, lambda job: self._records[job])

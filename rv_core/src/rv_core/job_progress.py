@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,8 +9,7 @@ from typing import Any
 
 from rv_core.event_tail import Batch, TaskBoard
 from rv_core.events import ENDED_STATES, TaskState, TaskStatus
-
-_SPLIT = re.compile(r"\.(\d+)-of-(\d+)\Z")
+from rv_core.graph import job_of, natural_order
 
 #: States that a task does not leave for the better without the user.
 BAD_STATES: frozenset[TaskState] = frozenset({"failed", "lost"})
@@ -32,17 +30,6 @@ class JobPlan:
     num_tasks: int
     items_total: int
     items_done_before: int = 0
-
-
-def job_of(task: str) -> str:
-    """The id of the job that a task belongs to: `pipe1.chip` of `pipe1.chip.3-of-5`."""
-    return _SPLIT.sub("", task)
-
-
-def split_text(task: str) -> str:
-    """Which split a task is, from 1: `split 3 of 5`; "" for a job of a single task."""
-    match = _SPLIT.search(task)
-    return f"split {match[1]} of {match[2]}" if match else ""
 
 
 _BY_WEIGHT: tuple[TaskState, ...] = ("running", "failed", "lost", "cancelled", "stopped", "submitted", "unknown")
@@ -211,9 +198,3 @@ class RunProgress:
             if before != status.state:
                 changes.append(Change(job, before, status))
         return changes
-
-
-def natural_order(task: str) -> tuple[str, int]:
-    """A sort key that puts split 2 before split 10."""
-    match = _SPLIT.search(task)
-    return (_SPLIT.sub("", task), int(match[1]) if match else 0)

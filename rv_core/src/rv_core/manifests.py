@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+from rv_core.errors import TaskError
+from rv_core.graph import WHOLE
 
 if TYPE_CHECKING:
     from rv_core.files.storage import FileOutput
@@ -159,3 +162,34 @@ def done_names(root_uri: str, command: str) -> set[str]:
     from rv_core.files import storage, uris
 
     return set(storage.list_files(uris.join(root_uri, DONE_FOLDER, command)))
+
+
+def unmet_requirements(
+    root_uri: str, record: Mapping[str, Any], record_of: Callable[[str], Mapping[str, Any]]
+) -> list[str]:
+    """What is not done of the jobs that a command requires, one line a job: by names of manifests, without reads."""
+    problems = []
+    for job in record["required_jobs"]:
+        required = record_of(job)
+        there = done_names(root_uri, required["command"])
+        entries = [*required["items"], *required["done"]]
+        missing = [e["id"] for e in entries if f"{item_file_name(e['id'])}.{e['key']}.json" not in there]
+        if missing:
+            names = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+            problems.append(f"{job} is not done" if missing == [WHOLE] else f"{job} is not done for {names}")
+    return problems
+
+
+def requirement_error(command: str, problems: Sequence[str]) -> TaskError:
+    """The refusal to start a task whose requirements are not done."""
+    return TaskError(
+        f"{command} cannot start: {'; '.join(problems)}",
+        why="a task starts only when every item of the jobs that it requires is done",
+        fix="run the whole plan again; a runner that starts tasks before their requirements is faulty",
+    )
+
+
+def manifests_missing(root_uri: str, command: str, entries: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The ids of planned items that have no manifest under their key: one listing."""
+    there = done_names(root_uri, command)
+    return [e["id"] for e in entries if manifest_name(command, e["id"], e["key"]).rsplit("/", 1)[1] not in there]

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from rv_core.errors import EXIT_ENVIRONMENT, CheckError, Finding, RvError
 from rv_core.files import uris
+from rv_core.graph import Plan
 from rv_core.pipeline import Pipeline
-from rv_core.plan import Plan, RunPlan
+from rv_core.plan import RunPlan
 from rv_core.runner import RunContext, Runner
 
 if TYPE_CHECKING:

@@ -29,13 +29,14 @@ from rv_core.errors import (
 from rv_core.event_writer import EventWriter
 from rv_core.files import storage, uris
 from rv_core.pipeline import Pipeline
-from rv_core.plan import RunPlan, Selection
+from rv_core.plan import RunPlan
 from rv_core.planning import plan_pipelines
 from rv_core.plugins.installed import plugin_manager, resolve
 from rv_core.run_outcome import RunOutcome, outcome_of_run, outcome_of_status
 from rv_core.run_records import TASK_HOOKS, write_record
 from rv_core.run_state import RunPaths
 from rv_core.runner import RunContext, Runner
+from rv_core.selection import Selection
 from rv_core.task_log import print_library_logs
 
 if TYPE_CHECKING:

@@ -28,9 +28,10 @@ from rv_core.errors import (
 )
 from rv_core.event_writer import EventWriter
 from rv_core.files import uris
+from rv_core.manifests import requirement_error, unmet_requirements
 from rv_core.pipeline import Pipeline, TaskStopped
 from rv_core.run_state import RunPaths
-from rv_core.task_execution import TaskExecution, TaskRequest, requirement_error, unmet_requirements
+from rv_core.task_execution import TaskExecution, TaskRequest
 from rv_core.task_inputs import activate_code_of, check_environment, check_requirements, load_pipeline, read_record
 
 if TYPE_CHECKING:

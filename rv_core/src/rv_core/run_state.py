@@ -16,7 +16,7 @@ from rv_core.files import uris
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rv_core.plan import Plan
+    from rv_core.graph import Plan
 
 RUNS_FOLDER = ".rv/runs"
 MARKER = ".rv/active-run.json"

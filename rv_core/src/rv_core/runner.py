@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rv_core.errors import EXIT_FAILED, EXIT_STOPPED, Finding
-from rv_core.plan import Job, Plan, Task
+from rv_core.graph import Job, Plan, Task
 
 if TYPE_CHECKING:
     from rv_core.pipeline import PipelineConfig

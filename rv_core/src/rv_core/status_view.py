@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rv_core.events import TaskState, TaskStatus
-from rv_core.job_progress import split_text
+from rv_core.graph import split_text
 from rv_core.redaction import redact
 from rv_core.run_state import RunRecord
 from rv_core.status import created_s

@@ -9,13 +9,14 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rv_core.errors import TaskError
 from rv_core.files import uris
+from rv_core.graph import WHOLE, split_shares
 from rv_core.guard import guarded
 from rv_core.items import Items, WorkItem, items_by_id
 from rv_core.manifests import (
@@ -23,12 +24,10 @@ from rv_core.manifests import (
     Manifest,
     done_names,
     item_file_name,
-    manifest_name,
     output_json,
     output_problem,
 )
 from rv_core.pipeline import Pipeline, TaskStopped
-from rv_core.plan import WHOLE, split_shares
 from rv_core.run_state import utc_now
 from rv_core.version import __version__
 
@@ -57,22 +56,6 @@ class TaskRequest:
     attempt: int
     run_id: str
     record: Mapping[str, Any]
-
-
-def unmet_requirements(
-    root_uri: str, record: Mapping[str, Any], record_of: Callable[[str], Mapping[str, Any]]
-) -> list[str]:
-    """What is not done of the jobs that a command requires, one line a job: by names of manifests, without reads."""
-    problems = []
-    for job in record["required_jobs"]:
-        required = record_of(job)
-        there = done_names(root_uri, required["command"])
-        entries = [*required["items"], *required["done"]]
-        missing = [e["id"] for e in entries if f"{item_file_name(e['id'])}.{e['key']}.json" not in there]
-        if missing:
-            names = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-            problems.append(f"{job} is not done" if missing == [WHOLE] else f"{job} is not done for {names}")
-    return problems
 
 
 class TaskExecution:
@@ -316,18 +299,3 @@ def platform_version() -> str:
     """The version of Python, for instance `3.11.7`; with the implementation's name where that is not CPython."""
     version = ".".join(map(str, sys.version_info[:3]))
     return version if sys.implementation.name == "cpython" else f"{platform.python_implementation()} {version}"
-
-
-def requirement_error(command: str, problems: Sequence[str]) -> TaskError:
-    """The refusal to start a task whose requirements are not done."""
-    return TaskError(
-        f"{command} cannot start: {'; '.join(problems)}",
-        why="a task starts only when every item of the jobs that it requires is done",
-        fix="run the whole plan again; a runner that starts tasks before their requirements is faulty",
-    )
-
-
-def manifests_missing(root_uri: str, command: str, entries: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The ids of planned items that have no manifest under their key: one listing."""
-    there = done_names(root_uri, command)
-    return [e["id"] for e in entries if manifest_name(command, e["id"], e["key"]).rsplit("/", 1)[1] not in there]

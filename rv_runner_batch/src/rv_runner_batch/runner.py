@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from rv_core.errors import EXIT_FAILED, Finding, RunnerError
-from rv_core.plan import Job, Plan
+from rv_core.graph import Job, Plan
 from rv_core.run_state import RunRecord
 from rv_core.runner import Capabilities, RunContext, Runner
 from rv_core.status_values import Observation

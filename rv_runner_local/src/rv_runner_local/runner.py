@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from rv_core.errors import Finding, RunnerError
-from rv_core.plan import Plan
+from rv_core.graph import Plan
 from rv_core.runner import Capabilities, RunContext, Runner
 from rv_runner_local.makefile import (
     find_failures,

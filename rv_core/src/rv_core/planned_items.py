@@ -1,0 +1,122 @@
+"""The items of a command with their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import getitem
+from typing import TYPE_CHECKING, Any
+
+from rv_core.errors import PlanError
+from rv_core.graph import WHOLE
+from rv_core.items import item_id
+from rv_core.keys import CommandParts, item_key, shared_digest
+from rv_core.pipeline import CommandInfo
+
+if TYPE_CHECKING:
+    from rv_core.manifests import DoneState
+    from rv_core.pipeline import Pipeline
+
+
+@dataclass(frozen=True)
+class PlannedItem:
+    """One item with its key, its group and the fingerprints of its own inputs."""
+
+    id: str
+    key: str
+    group: str
+    inputs: Mapping[str, str]
+    value: Any
+
+
+@dataclass(frozen=True)
+class PipelineState:
+    """A pipeline with what planning needs to know of the world.
+
+    Args:
+        pipeline: the pipeline.
+        name: its name, unique in the plan.
+        done: the manifests and outputs found under its root.
+        fingerprints: URI -> token of every input.
+    """
+
+    pipeline: Pipeline
+    name: str
+    done: DoneState
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+
+
+def command_parts(
+    pipeline: Pipeline, info: CommandInfo, fingerprints: Mapping[str, str], requires: Mapping[str, str]
+) -> CommandParts:
+    """What all items of a command share in their keys."""
+    from rv_core.config import to_plain
+    from rv_core.config_paths import field_at
+
+    config = pipeline._config
+    reads = {name: to_plain(field_at(config, name)) for name in info.reads}
+    for path in info.ignores:
+        field_at(config, path)  # a field that is not there is told with its near miss
+        _leave_out(reads, path, info.name)
+    inputs = {uri: fingerprints.get(uri, "missing") for uri in shared_inputs(pipeline, info)}
+    return CommandParts(info.name, info.version, reads, inputs, dict(requires))
+
+
+def _leave_out(reads: dict[str, Any], path: str, command: str) -> None:
+    """Remove a field from the plain values of the fields that a command reads."""
+    for name, value in reads.items():
+        if path.startswith(f"{name}."):
+            *parents, last = path.removeprefix(f"{name}.").split(".")
+            reduce(getitem, parents, value).pop(last, None)
+            return
+    raise PlanError(
+        f"the command {command!r} ignores {path!r}, which is not within a field that it reads",
+        fix=f"name a field below one of reads: {', '.join(reads) or '(there are none)'}",
+    )
+
+
+def shared_inputs(pipeline: Pipeline, info: CommandInfo) -> list[str]:
+    """The inputs that belong to no single item: of a command without items all, else those of its `reads`."""
+    if info.items is None:
+        return pipeline.inputs(info.name, None)
+    return []
+
+
+def plan_items(
+    pipeline: Pipeline, info: CommandInfo, parts: CommandParts, fingerprints: Mapping[str, str]
+) -> list[PlannedItem]:
+    """The items of a command with their keys, in order; one item `all` for a command without items.
+
+    Raises:
+        PlanError: if two items have one id.
+    """
+    from rv_core.config import to_plain
+
+    shared = shared_digest(parts)
+    groups = pipeline.items_of(info.name)
+    if groups is None:
+        return [PlannedItem(WHOLE, shared, "", {}, None)]
+    found: dict[str, PlannedItem] = {}
+    for group, items in groups.items():
+        for item in items:
+            name = item_id(item)
+            if name in found:
+                raise PlanError(
+                    f"two items of {info.name} have the id {name!r}", fix="give every item an id of its own"
+                )
+            inputs = {uri: fingerprints.get(uri, "missing") for uri in pipeline.inputs(info.name, item)}
+            plain = [group, to_plain(item)]
+            found[name] = PlannedItem(name, item_key(shared, plain, inputs), group, inputs, item)
+    return list(found.values())
+
+
+def input_uris(pipeline: Pipeline, commands: Iterable[CommandInfo]) -> list[str]:
+    """Every URI whose fingerprint planning needs, each once."""
+    uris: dict[str, None] = {}
+    for info in commands:
+        groups = pipeline.items_of(info.name)
+        items = [None] if groups is None else [item for members in groups.values() for item in members]
+        for item in items:
+            uris.update(dict.fromkeys(pipeline.inputs(info.name, item)))
+    return list(uris)

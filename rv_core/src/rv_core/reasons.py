@@ -1,0 +1,108 @@
+"""Why a command runs or is skipped, in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rv_core.keys import CommandParts
+from rv_core.pipeline import CommandInfo
+from rv_core.planned_items import PipelineState, PlannedItem
+
+
+def _reasons(
+    state: PipelineState,
+    info: CommandInfo,
+    parts: CommandParts,
+    to_do: Sequence[PlannedItem],
+    num_items: int,
+    problems: Mapping[str, str | None],
+    is_forced: bool,
+) -> list[str]:
+    """Why the command runs or is skipped, in at most a few lines; equal reasons of many items become one line."""
+    if num_items == 0:
+        return ["has no items"]
+    if not to_do:
+        return ["already done" if info.items is None else f"all {num_items} items already done"]
+    by_reason: dict[str, list[str]] = {}
+    for item in to_do:
+        reason = "asked for by --rerun" if is_forced else _reason_of(state, info, parts, item, problems[item.id] or "")
+        by_reason.setdefault(reason, []).append(item.id)
+    if info.items is None:
+        return list(by_reason)
+    lines = [_reason_line(ids, reason, num_items) for reason, ids in by_reason.items()]
+    return lines if len(lines) <= 6 else [*lines[:5], f"and {len(lines) - 5} more reasons"]
+
+
+def _reason_line(ids: Sequence[str], reason: str, num_items: int) -> str:
+    if len(ids) == num_items and num_items > 1:
+        return f"{reason} (all {num_items} items)"
+    return f"{', '.join(ids) if len(ids) <= 3 else f'{ids[0]}, {ids[1]} and {len(ids) - 2} more'}: {reason}"
+
+
+def _reason_of(state: PipelineState, info: CommandInfo, parts: CommandParts, item: PlannedItem, problem: str) -> str:
+    from rv_core.config import to_plain
+
+    if problem != "not done yet":
+        return problem
+    old = state.done.last_parts(info.name, item.id)
+    if old is None:
+        return problem
+    value = None if info.items is None else to_plain(item.value)
+    new = {**parts.to_json(), "item": value, "item_inputs": dict(item.inputs)}
+    return "; ".join(explain_change(old, new)) or "its key changed"
+
+
+def explain_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Why a key is another one than before, in words, most telling first.
+
+    Args:
+        old: `{"version", "reads", "inputs", "requires", "item", "item_inputs"}` of the last manifest.
+        new: the same of the plan.
+    """
+    reasons = [*_changed_inputs(old, new), *_changed_values("", old.get("item"), new.get("item"))]
+    for name in {**old.get("reads", {}), **new.get("reads", {})}:
+        reasons += _changed_values(name, old.get("reads", {}).get(name), new.get("reads", {}).get(name))
+    if old.get("version") != new.get("version"):
+        reasons.append(f"command version {old.get('version')} → {new.get('version')}")
+    for name in {**old.get("requires", {}), **new.get("requires", {})}:
+        if old.get("requires", {}).get(name) != new.get("requires", {}).get(name):
+            reasons.append(f"{name} changed")
+    return reasons
+
+
+def _changed_inputs(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    reasons = []
+    before = {**old.get("inputs", {}), **old.get("item_inputs", {})}
+    after = {**new.get("inputs", {}), **new.get("item_inputs", {})}
+    for uri, token in after.items():
+        name = uri.rstrip("/").rsplit("/", 1)[-1]
+        if uri in before and before[uri] != token:
+            reasons.append(f"{name} is missing" if token == "missing" else f"{name} changed")
+    return reasons
+
+
+def _changed_values(path: str, old: Any, new: Any) -> list[str]:
+    """The differing leaves of two plain values, as `path old → new`; at most three a field."""
+    leaves = list(_leaves(path, old, new))
+    shown = [f"{where or 'item'} {_short(a)} → {_short(b)}" for where, a, b in leaves[:3]]
+    return shown + ([f"and {len(leaves) - 3} more in {path or 'the item'}"] if len(leaves) > 3 else [])
+
+
+def _leaves(path: str, old: Any, new: Any) -> Iterable[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in {**old, **new}:
+            yield from _leaves(f"{path}.{name}" if path else name, old.get(name), new.get(name))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, (a, b) in enumerate(zip(old, new, strict=True)):
+            yield from _leaves(f"{path}[{index}]", a, b)
+    elif old != new:
+        yield path, old, new
+
+
+def _short(value: Any, limit: int = 40) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list) and len(text) > limit:
+        return f"[{len(value)} values]"
+    return text if len(text) <= limit else text[: limit - 1] + "…"
