@@ -13,7 +13,8 @@ import pytest
 from rv_core.event_writer import timestamp
 from rv_core.machine.process_table import host_name, process_started
 from rv_core.manifests import Manifest
-from rv_core.run_state import Marker, RunRecord
+from rv_core.marker import Marker
+from rv_core.run_record import RunRecord
 
 #: When hand-made runs start, in seconds since 1970.
 START_S = 1_795_000_000.0

@@ -18,9 +18,9 @@ from rv_core.errors import EXIT_ENVIRONMENT, EXIT_USAGE, CheckError, Finding, Pl
 from rv_core.graph import Job, Plan, Resources, make_tasks
 from rv_core.hello import HelloConfig
 from rv_core.machine.process_table import host_name, process_started
+from rv_core.marker import Marker, is_stale
 from rv_core.pipeline import PipelineConfig
 from rv_core.run import is_detached_running
-from rv_core.run_state import Marker, is_stale
 from rv_core.runner import Capabilities, RunContext, Runner
 
 FAR = Capabilities(is_remote=True, detaches=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rv_core.errors import ConfigError
-from rv_core.run_state import RunRecord
+from rv_core.run_record import RunRecord
 from rv_core.settings import explain_settings, load_settings, saved_settings
 from rv_core.status import runner_of
 from rv_runner_batch.runner import BatchRunner

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from rv_core.plugins.declarations import RunnerSpec as RunnerSpec
     from rv_core.plugins.hookspecs import HOOK_API_VERSION as HOOK_API_VERSION
     from rv_core.plugins.hookspecs import hookimpl as hookimpl
-    from rv_core.run_state import RunRecord as RunRecord
+    from rv_core.run_record import RunRecord as RunRecord
     from rv_core.runner import Capabilities as Capabilities
     from rv_core.runner import RunContext as RunContext
     from rv_core.runner import Runner as Runner
@@ -70,7 +70,7 @@ _HOMES = {
     "items": ("Items",),
     "pipeline": ("Pipeline", "PipelineConfig", "command"),
     "graph": ("Job", "Plan", "Resources", "Task"),
-    "run_state": ("RunRecord",),
+    "run_record": ("RunRecord",),
     "runner": ("Capabilities", "RunContext", "Runner"),
     "status_values": ("Observation",),
     "files.storage": ("Storage",),

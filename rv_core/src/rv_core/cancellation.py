@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from rv_core.errors import RunnerError, UsageError
 from rv_core.event_writer import EventWriter
 from rv_core.files import uris
+from rv_core.marker import Marker, is_stale, read_marker, release_marker
 from rv_core.run_reading import RunFiles, find_run, local_dirs, read_run
-from rv_core.run_state import Marker, RunPaths, is_stale, read_marker, release_marker
+from rv_core.run_state import RunPaths
 
 #: What an `rv run` gets beyond the grace of its tasks, to end them and to write down how they ended.
 _EXTRA_GRACE_S = 10.0

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rv_core import config_file, preflight, run_state
+from rv_core import config_file, marker, preflight, run_state
 from rv_core.config_module import LoadedModule, load_configs
 from rv_core.errors import (
     EXIT_DONE,
@@ -33,7 +33,8 @@ from rv_core.plan import RunPlan
 from rv_core.planning import plan_pipelines
 from rv_core.plugins.installed import plugin_manager, resolve
 from rv_core.run_outcome import RunOutcome, outcome_of_run, outcome_of_status
-from rv_core.run_records import TASK_HOOKS, write_record
+from rv_core.run_record import TASK_HOOKS
+from rv_core.run_records import write_record
 from rv_core.run_state import RunPaths
 from rv_core.runner import RunContext, Runner
 from rv_core.selection import Selection
@@ -230,12 +231,12 @@ def execute(prepared: PreparedRun, show: Any) -> int:
     from rv_core.machine.shutdown import Interrupted
 
     capabilities = prepared.runner.capabilities
-    mine = run_state.this_process_marker(prepared.run_id, prepared.options.runner, detached=capabilities.detaches)
+    mine = marker.this_process_marker(prepared.run_id, prepared.options.runner, detached=capabilities.detaches)
     taken: list[str] = []
     is_left_running = False
     try:
         for paths in prepared.paths.values():
-            run_state.acquire_marker(
+            marker.acquire_marker(
                 paths.root_uri,
                 mine,
                 take_over=_take_over(paths.root_uri) if prepared.options.take_over else None,
@@ -255,7 +256,7 @@ def execute(prepared: PreparedRun, show: Any) -> int:
     finally:
         if not is_left_running:
             for root_uri in taken:
-                run_state.release_marker(root_uri, prepared.run_id)
+                marker.release_marker(root_uri, prepared.run_id)
 
 
 def _run(prepared: PreparedRun, show: Any) -> tuple[int, bool]:
@@ -354,7 +355,7 @@ def _tell(plugins: Any, writers: Sequence[EventWriter], show: Any, hook: str, **
             writer.write("hook_failed", hook=hook, reason=str(failure))
 
 
-def is_detached_running(root_uri: str, marker: run_state.Marker) -> bool:
+def is_detached_running(root_uri: str, marker: marker.Marker) -> bool:
     """Whether a run that was submitted and left to its engine still goes on; what cannot be asked counts as going on."""
     from rv_core.events import seconds_of
     from rv_core.status import run_is_over
@@ -367,7 +368,7 @@ def is_detached_running(root_uri: str, marker: run_state.Marker) -> bool:
 
 
 def _take_over(root_uri: str) -> Any:
-    def take_over(marker: run_state.Marker) -> None:
+    def take_over(marker: marker.Marker) -> None:
         from rv_core.cancellation import cancel_run
 
         cancel_run(root_uri, marker)

@@ -14,7 +14,9 @@ from rv_core.event_tail import Batch, EventTail, RemoteEventTail, Tail, TaskBoar
 from rv_core.files import uris
 from rv_core.graph import Task, make_tasks
 from rv_core.job_progress import JobPlan
-from rv_core.run_state import RUNS_FOLDER, RunPaths, RunRecord, local_run_dir, read_marker, run_ids
+from rv_core.marker import read_marker
+from rv_core.run_record import RunRecord
+from rv_core.run_state import RUNS_FOLDER, RunPaths, local_run_dir
 
 
 @dataclass(frozen=True)
@@ -199,3 +201,11 @@ def read_board(files: RunFiles) -> TaskBoard:
     board = TaskBoard()
     board.update(merged)
     return board
+
+
+def run_ids(root_uri: str) -> list[str]:
+    """The ids of all runs of a root, newest first."""
+    from rv_core.files import storage
+
+    names = storage.list_files(uris.join(root_uri, RUNS_FOLDER))
+    return sorted({name.split("/")[0] for name in names if name.endswith("/run.json")}, reverse=True)

@@ -17,14 +17,13 @@ from rv_core import run_state, task_environment
 from rv_core.files import storage, uris
 from rv_core.plan import RunPlan
 from rv_core.plugins.installed import plugin_manager
-from rv_core.run_state import RunRecord
+from rv_core.run_record import TASK_HOOKS, RunRecord
 from rv_core.version import __version__
 
 if TYPE_CHECKING:
     from rv_core.run import PreparedRun
 
 _NAME_OF_NEED = re.compile(r"[A-Za-z0-9._-]+")
-TASK_HOOKS = ("rv_task_started", "rv_task_finished", "rv_task_failed")
 
 
 def write_record(prepared: PreparedRun) -> None:

@@ -17,7 +17,7 @@ from rv_core.graph import Job, Plan, Task
 
 if TYPE_CHECKING:
     from rv_core.pipeline import PipelineConfig
-    from rv_core.run_state import RunRecord
+    from rv_core.run_record import RunRecord
     from rv_core.status_values import Observation
 
 

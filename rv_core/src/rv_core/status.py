@@ -13,8 +13,10 @@ from rv_core.errors import UsageError, unknown_name
 from rv_core.events import TaskStatus, parse_lines, seconds_of
 from rv_core.files import uris
 from rv_core.manifests import DONE_FOLDER
+from rv_core.marker import Marker, is_marker_stale, read_marker
 from rv_core.run_reading import RunFiles, find_run, known_run_ids, read_board, read_items
-from rv_core.run_state import Marker, RunPaths, RunRecord, is_stale, read_marker
+from rv_core.run_record import RunRecord
+from rv_core.run_state import RunPaths
 from rv_core.status_rules import work_out
 from rv_core.status_values import JobStatus, Observation, RunStatus, RunSummary, Sighting
 
@@ -131,11 +133,6 @@ def _started_later(pid: int, moment: float) -> bool:
     except (OSError, ValueError, IndexError, StopIteration):
         return False
     return boot + ticks / os.sysconf("SC_CLK_TCK") > moment + 2.0
-
-
-def is_marker_stale(marker: Marker) -> bool:
-    """Whether the process that a marker names is known to be gone; a detached run has none."""
-    return is_stale(marker, lambda _: True)
 
 
 def run_is_over(root_uri: str, run_id: str) -> bool:

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from rv_core.event_tail import TaskBoard
 from rv_core.events import TaskState, TaskStatus
 from rv_core.job_progress import BAD_STATES, JobPlan, JobProgress
+from rv_core.marker import Marker
 from rv_core.run_reading import RunFiles
-from rv_core.run_state import Marker
 
 RunState = Literal["running", "submitted", "done", "failed", "stopped", "cancelled", "lost", "unknown"]
 

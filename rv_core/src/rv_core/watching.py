@@ -11,9 +11,10 @@ from rv_core.errors import StorageError
 from rv_core.event_tail import Batch
 from rv_core.event_writer import SUBMISSION, timestamp
 from rv_core.files import uris
+from rv_core.marker import is_marker_stale, read_marker
 from rv_core.run_reading import RunFiles, local_dirs, tails
-from rv_core.run_state import RunRecord, read_marker
-from rv_core.status import is_marker_stale, run_is_over, runner_of
+from rv_core.run_record import RunRecord
+from rv_core.status import run_is_over, runner_of
 from rv_core.status_values import Observation
 
 REMOTE_INTERVAL_S = 2.0

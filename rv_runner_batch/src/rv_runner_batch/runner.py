@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from rv_core.errors import EXIT_FAILED, Finding, RunnerError
 from rv_core.graph import Job, Plan
-from rv_core.run_state import RunRecord
+from rv_core.run_record import RunRecord
 from rv_core.runner import Capabilities, RunContext, Runner
 from rv_core.status_values import Observation
 from rv_runner_batch.client import AwsError, BatchClient

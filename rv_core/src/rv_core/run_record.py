@@ -1,0 +1,129 @@
+"""What a run left about its submission: its plan, and the ids that its runner's engine gave. For `RunRecord`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rv_core.events import parse_lines, read_events
+from rv_core.files import storage, uris
+from rv_core.graph import Job, Plan, Resources, make_tasks
+from rv_core.run_state import RunPaths, local_run_dir
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def read_plan(record: RunRecord) -> Plan:
+    """The plan that the runner was given.
+
+    Raises:
+        StorageError: if it cannot be read.
+    """
+    plain = json.loads(storage.read_bytes(RunPaths(record.pipelines[0]["root_uri"], record.run_id).plan))
+    return Plan(
+        tuple(
+            Job(
+                id=job["id"],
+                pipeline=job["pipeline"],
+                command=job["command"],
+                tasks=make_tasks(job["id"], job["num_splits"]),
+                requires=tuple(job["requires"]),
+                resources=Resources(**job["resources"]),
+            )
+            for job in plain["jobs"]
+        )
+    )
+
+
+def read_native_ids(record: RunRecord) -> dict[str, str]:
+    """Task or job -> the id that the runner reported last, in the order of submission.
+
+    Raises:
+        StorageError: if they cannot be read.
+    """
+    found: dict[str, str] = {}
+    for pipeline in record.pipelines:
+        paths = RunPaths(pipeline["root_uri"], record.run_id)
+        texts = storage.read_many([paths.submission])
+        # Where the store refused them, they are still on the machine that submitted.
+        here = [] if uris.is_local(paths.root_uri) else read_events(_local_copy(paths))
+        for event in (*here, *parse_lines(texts.get(paths.submission, b""))):
+            what = event.get("job") or event.get("task")
+            if event["event"] == "submitted" and what and event.get("native_id"):
+                found[str(what)] = str(event["native_id"])
+    return found
+
+
+def _local_copy(paths: RunPaths) -> str:
+    return os.path.join(local_run_dir(paths), "events", "submission.jsonl")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """`run.json`: who started what, when, how, with which versions. Written once, before anything starts.
+
+    `required` is what tasks on other machines must find there (see `task_environment`); empty for other runners.
+    """
+
+    run_id: str
+    runner: str
+    created: str
+    pipelines: tuple[Mapping[str, str], ...]
+    user: str = ""
+    host: str = ""
+    pid: int = 0
+    argv: tuple[str, ...] = ()
+    cwd: str = ""
+    capabilities: Mapping[str, Any] = field(default_factory=dict)
+    profile: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    code: Mapping[str, Any] = field(default_factory=dict)
+    task_hooks: bool = False
+    required: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def run_dir(self) -> Path:
+        """The folder on this machine for the runner's own files: what `RunContext.run_dir` was."""
+        from pathlib import Path  # tasks do without it
+
+        return Path(local_run_dir(RunPaths(self.pipelines[0]["root_uri"], self.run_id)))
+
+    def plan(self) -> Plan:
+        """The plan that the runner was given.
+
+        Raises:
+            StorageError: if it cannot be read.
+        """
+        from rv_core.run_record import read_plan
+
+        return read_plan(self)
+
+    def native_ids(self) -> dict[str, str]:
+        """Job (or task) -> the engine's own id, as `RunContext.report` recorded it last, in the order of submission.
+
+        Raises:
+            StorageError: if they cannot be read.
+        """
+        from rv_core.run_record import read_native_ids
+
+        return read_native_ids(self)
+
+    def to_text(self) -> str:
+        """The record as JSON."""
+        return json.dumps(self.__dict__, ensure_ascii=False, indent=1) + "\n"
+
+    @classmethod
+    def from_text(cls, text: str | bytes) -> RunRecord:
+        """Read one back; fields of a newer version are left out."""
+        plain = json.loads(text)
+        known = {name: plain[name] for name in cls.__dataclass_fields__ if name in plain}
+        return cls(**{**known, "pipelines": tuple(plain["pipelines"]), "argv": tuple(plain.get("argv", ()))})
+
+
+TASK_HOOKS = ("rv_task_started", "rv_task_finished", "rv_task_failed")
