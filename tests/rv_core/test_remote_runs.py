@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from rv_core import preflight, run_state
+from rv_core.capabilities import Capabilities
 from rv_core.config_classes import Config, Uri
 from rv_core.config_module import LoadedModule
 from rv_core.errors import EXIT_ENVIRONMENT, EXIT_USAGE, CheckError, Finding, PluginError, StorageError
@@ -21,7 +22,8 @@ from rv_core.machine.process_table import host_name, process_started
 from rv_core.marker import Marker, is_stale
 from rv_core.pipeline import PipelineConfig
 from rv_core.run import is_detached_running
-from rv_core.runner import Capabilities, RunContext, Runner
+from rv_core.run_context import RunContext
+from rv_core.runner import Runner
 
 FAR = Capabilities(is_remote=True, detaches=True)
 

@@ -15,12 +15,14 @@ from typing import Any
 
 import pytest
 
+from rv_core.capabilities import Capabilities
 from rv_core.errors import EXIT_ENVIRONMENT, RunnerError
 from rv_core.graph import Job, Plan, Resources, Task
 from rv_core.machine.process_table import processes_of_run
 from rv_core.plugins.declarations import RunnerSpec
 from rv_core.plugins.installed import resolve
-from rv_core.runner import Capabilities, RunContext, Runner
+from rv_core.run_context import RunContext
+from rv_core.runner import Runner
 from rv_runner_local import hooks
 from rv_runner_local.runner import LocalRunner, find_make
 from rv_runner_local.settings import LocalSettings

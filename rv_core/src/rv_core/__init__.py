@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rv_core.version import __version__
 
 if TYPE_CHECKING:
+    from rv_core.capabilities import Capabilities as Capabilities
     from rv_core.config_classes import Config as Config
     from rv_core.config_classes import Range as Range
     from rv_core.config_classes import Secret as Secret
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from rv_core.graph import Resources as Resources
     from rv_core.graph import Task as Task
     from rv_core.items import Items as Items
+    from rv_core.observation import Observation as Observation
     from rv_core.pipeline import Pipeline as Pipeline
     from rv_core.pipeline import PipelineConfig as PipelineConfig
     from rv_core.pipeline import command as command
@@ -43,11 +45,9 @@ if TYPE_CHECKING:
     from rv_core.plugins.declarations import RunnerSpec as RunnerSpec
     from rv_core.plugins.hookspecs import HOOK_API_VERSION as HOOK_API_VERSION
     from rv_core.plugins.hookspecs import hookimpl as hookimpl
+    from rv_core.run_context import RunContext as RunContext
     from rv_core.run_record import RunRecord as RunRecord
-    from rv_core.runner import Capabilities as Capabilities
-    from rv_core.runner import RunContext as RunContext
     from rv_core.runner import Runner as Runner
-    from rv_core.status_values import Observation as Observation
 
 _HOMES = {
     "config_classes": ("Config", "Range", "Secret", "Uri"),
@@ -71,8 +71,10 @@ _HOMES = {
     "pipeline": ("Pipeline", "PipelineConfig", "command"),
     "graph": ("Job", "Plan", "Resources", "Task"),
     "run_record": ("RunRecord",),
-    "runner": ("Capabilities", "RunContext", "Runner"),
-    "status_values": ("Observation",),
+    "capabilities": ("Capabilities",),
+    "run_context": ("RunContext",),
+    "runner": ("Runner",),
+    "observation": ("Observation",),
     "files.storage": ("Storage",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -6,34 +6,14 @@ import os
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from rv_core.graph import Plan, Task
-from rv_core.runner import Capabilities, RunContext, Runner
+from rv_core.graph import Task
 
 if TYPE_CHECKING:
     from rv_core.pipeline import Pipeline
     from rv_core.plan import RunPlan
     from rv_core.run_state import RunPaths
-
-
-class InProcessRunner(Runner):
-    """Runs all tasks one after the other; the first failure ends the run unless it is told to keep going."""
-
-    capabilities: ClassVar[Capabilities] = Capabilities(parallel=False, cancels=True, retries=False, in_process=True)
-
-    def run(self, plan: Plan, context: RunContext) -> None:
-        """Run the tasks in order; what requires a failed job is left out."""
-        failed: set[str] = set()
-        for job in plan.jobs:
-            if failed & set(job.requires):
-                failed.add(job.id)
-                continue
-            for task in job.tasks:
-                if context.run_task(task) != 0:
-                    failed.add(job.id)
-                    if not context.keep_going:
-                        return
 
 
 class InProcessTasks:

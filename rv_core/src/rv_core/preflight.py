@@ -16,7 +16,8 @@ from rv_core.files import uris
 from rv_core.graph import Plan
 from rv_core.pipeline import Pipeline
 from rv_core.plan import RunPlan
-from rv_core.runner import RunContext, Runner
+from rv_core.run_context import RunContext
+from rv_core.runner import Runner
 
 if TYPE_CHECKING:
     from rv_core.config_module import LoadedModule

@@ -21,7 +21,6 @@ from rv_core.errors import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     Finding,
-    PluginError,
     RunnerError,
     StorageError,
     UsageError,
@@ -31,12 +30,14 @@ from rv_core.files import storage, uris
 from rv_core.pipeline import Pipeline
 from rv_core.plan import RunPlan
 from rv_core.planning import plan_pipelines
-from rv_core.plugins.installed import plugin_manager, resolve
+from rv_core.plugins.installed import plugin_manager
+from rv_core.run_context import RunContext
 from rv_core.run_outcome import RunOutcome, outcome_of_run, outcome_of_status
 from rv_core.run_record import TASK_HOOKS
 from rv_core.run_records import write_record
 from rv_core.run_state import RunPaths
-from rv_core.runner import RunContext, Runner
+from rv_core.runner import Runner
+from rv_core.runner_loading import make_runner
 from rv_core.selection import Selection
 from rv_core.task_log import print_library_logs
 
@@ -109,27 +110,6 @@ class PreparedRun:
     def paths(self) -> dict[str, RunPaths]:
         """Where the run's record is, by pipeline."""
         return {name: RunPaths(p._config.root_uri, self.run_id) for name, p in self.pipelines.items()}
-
-
-def make_runner(name: str, profile: str | None) -> Runner:
-    """The runner of a name, with its settings.
-
-    Raises:
-        UsageError: if no plugin declares it.
-        PluginError: if the plugin that does is broken.
-        ConfigError: if its settings are wrong.
-    """
-    spec = plugin_manager().runner_spec(name)
-    cls = resolve(spec.target, declared_by=name)
-    if not (isinstance(cls, type) and issubclass(cls, Runner)):
-        raise PluginError(f"{spec.target}, declared as runner {name!r}, is not a subclass of rv_core.Runner")
-    from rv_core.settings import load_settings, run_settings
-
-    run_settings(profile)  # a profile that does not exist is a mistake for runners without settings as well
-    settings = None
-    if spec.settings:
-        settings = load_settings(resolve(spec.settings, declared_by=name), name, profile=profile)
-    return cls(settings)
 
 
 def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:

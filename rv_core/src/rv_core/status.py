@@ -9,16 +9,18 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from rv_core.errors import UsageError, unknown_name
+from rv_core.errors import UsageError
 from rv_core.events import TaskStatus, parse_lines, seconds_of
 from rv_core.files import uris
 from rv_core.manifests import DONE_FOLDER
 from rv_core.marker import Marker, is_marker_stale, read_marker
+from rv_core.observation import Observation
 from rv_core.run_reading import RunFiles, find_run, known_run_ids, read_board, read_items
 from rv_core.run_record import RunRecord
 from rv_core.run_state import RunPaths
+from rv_core.runner_loading import runner_of
 from rv_core.status_rules import work_out
-from rv_core.status_values import JobStatus, Observation, RunStatus, RunSummary, Sighting
+from rv_core.status_values import JobStatus, RunStatus, RunSummary, Sighting
 
 
 def run_status(root_uri: str, run_id: str | None = None) -> RunStatus:
@@ -81,37 +83,6 @@ def _observe(record: RunRecord) -> tuple[Mapping[str, Observation], str]:
     except Exception as error:  # noqa: BLE001 - no plugin, no credentials, no network: all the same answer
         what = getattr(getattr(error, "block", None), "what", "") or str(error) or type(error).__name__
         return {}, f"could not ask {record.runner}: {what}"
-
-
-def runner_of(record: RunRecord) -> Any:
-    """The runner of a run, with the settings that the run was started with.
-
-    Raises:
-        UsageError: if the runner's plugin is not installed here.
-    """
-    from rv_core.plugins.installed import plugin_manager, resolve
-
-    specs = plugin_manager().runner_specs()
-    spec = specs.get(record.runner)
-    if spec is None:
-        what, fix = unknown_name("runner", record.runner, specs)
-        raise UsageError(what, fix=fix or "install the package of this runner; `rv plugins` lists what is here")
-    runner: Any = resolve(spec.target, declared_by=spec.name)
-    if not spec.settings:
-        return runner()
-    from rv_core.settings import load_settings
-
-    cls: Any = resolve(spec.settings, declared_by=spec.name)
-    recorded = record.settings.get(spec.name, {})
-    overrides = {name: value for name, value in recorded.items() if name in cls.__dataclass_fields__}
-    return runner(load_settings(cls, spec.name, profile=_known_profile(record.profile), overrides=overrides))
-
-
-def _known_profile(name: str) -> str | None:
-    """A run's profile where it exists; another machine does without: but for secrets, the record has its settings."""
-    from rv_core.settings_files import profile_names
-
-    return name if name in profile_names(os.environ) else None
 
 
 def is_gone(status: TaskStatus) -> bool:

@@ -10,31 +10,10 @@ from rv_core.event_tail import TaskBoard
 from rv_core.events import TaskState, TaskStatus
 from rv_core.job_progress import BAD_STATES, JobPlan, JobProgress
 from rv_core.marker import Marker
+from rv_core.observation import Observation
 from rv_core.run_reading import RunFiles
 
 RunState = Literal["running", "submitted", "done", "failed", "stopped", "cancelled", "lost", "unknown"]
-
-
-@dataclass(frozen=True)
-class Observation:
-    """What a runner's engine says of one task (see `Runner.observe`).
-
-    Args:
-        state: the task's state.
-        reason: why, in words: what it waits for, or what ended it.
-        exit_code: its exit code, where the engine knows it.
-        attempt: which attempt the engine is at, from 1; 0 = it does not say.
-        native_id: the engine's own id.
-        started, ended: seconds since 1970; 0.0 = not known.
-    """
-
-    state: TaskState
-    reason: str = ""
-    exit_code: int | None = None
-    attempt: int = 0
-    native_id: str = ""
-    started: float = 0.0
-    ended: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ from rv_core.event_tail import Batch
 from rv_core.event_writer import SUBMISSION, timestamp
 from rv_core.files import uris
 from rv_core.marker import is_marker_stale, read_marker
+from rv_core.observation import Observation
 from rv_core.run_reading import RunFiles, local_dirs, tails
 from rv_core.run_record import RunRecord
-from rv_core.status import run_is_over, runner_of
-from rv_core.status_values import Observation
+from rv_core.runner_loading import runner_of
+from rv_core.status import run_is_over
 
 REMOTE_INTERVAL_S = 2.0
 #: An engine is asked often at first, when much changes, and then ever less often.

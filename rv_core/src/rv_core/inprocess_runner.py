@@ -1,0 +1,29 @@
+"""The `inprocess` runner: every task in order, in the process of `rv run` itself, so that a debugger works."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rv_core.capabilities import Capabilities
+from rv_core.graph import Plan
+from rv_core.run_context import RunContext
+from rv_core.runner import Runner
+
+
+class InProcessRunner(Runner):
+    """Runs all tasks one after the other; the first failure ends the run unless it is told to keep going."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities(parallel=False, cancels=True, retries=False, in_process=True)
+
+    def run(self, plan: Plan, context: RunContext) -> None:
+        """Run the tasks in order; what requires a failed job is left out."""
+        failed: set[str] = set()
+        for job in plan.jobs:
+            if failed & set(job.requires):
+                failed.add(job.id)
+                continue
+            for task in job.tasks:
+                if context.run_task(task) != 0:
+                    failed.add(job.id)
+                    if not context.keep_going:
+                        return
