@@ -9,192 +9,29 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rv_core import config_file, marker, preflight, run_state
-from rv_core.config_module import LoadedModule, load_configs
+from rv_core import marker
 from rv_core.errors import (
     EXIT_DONE,
     EXIT_FAILED,
     EXIT_INTERRUPTED,
-    Finding,
     RunnerError,
-    StorageError,
-    UsageError,
 )
 from rv_core.event_writer import EventWriter
 from rv_core.files import storage, uris
-from rv_core.pipeline import Pipeline
-from rv_core.plan import RunPlan
-from rv_core.planning import plan_pipelines
 from rv_core.plugins.installed import plugin_manager
-from rv_core.run_context import RunContext
+from rv_core.prepared import PreparedRun
 from rv_core.run_outcome import RunOutcome, outcome_of_run, outcome_of_status
 from rv_core.run_record import TASK_HOOKS
 from rv_core.run_records import write_record
 from rv_core.run_state import RunPaths
-from rv_core.runner import Runner
-from rv_core.runner_loading import make_runner
-from rv_core.selection import Selection
 from rv_core.task_log import print_library_logs
-
-if TYPE_CHECKING:
-    from rv_core.settings import RunSettings
 
 #: A run whose marker is younger than this may not have written its record yet.
 _SUBMITTING_S = 60.0
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """What the user typed.
-
-    Args:
-        runner: the runner's name.
-        module: dotted module, `.py` path or saved `.json`.
-        selection: which commands.
-        arguments: `-a` pairs.
-        sets: `--set` pairs.
-        splits: how many tasks a command with items becomes, at most.
-        jobs: tasks at once; None for the runner's setting or the number of cores.
-        keep_going: go on with what does not depend on a failed task.
-        run_name: `--pipeline-run-name`.
-        take_over: end the unfinished run of the root first.
-        wait: wait for a runner that detaches.
-        profile: the profile's name, or None for the default.
-        verbosity: `-v` counted, -1 for `-q`.
-        ship_code: packages that travel besides the module's own code; None where `--ship-code` was not given.
-    """
-
-    runner: str
-    module: str
-    selection: Selection = field(default_factory=Selection)
-    arguments: tuple[tuple[str, str], ...] = ()
-    sets: tuple[tuple[str, str], ...] = ()
-    splits: int = 1
-    jobs: int | None = None
-    keep_going: bool = False
-    run_name: str | None = None
-    take_over: bool = False
-    wait: bool = False
-    profile: str | None = None
-    verbosity: int = 0
-    ship_code: tuple[str, ...] | None = None
-
-
-@dataclass
-class PreparedRun:
-    """Everything that is known before something is started; `findings` are those that needed no plan."""
-
-    options: RunOptions
-    runner: Runner
-    loaded: LoadedModule
-    pipelines: dict[str, Pipeline]
-    run_plan: RunPlan
-    context: RunContext
-    config_texts: dict[str, str]
-    settings: RunSettings
-    findings: tuple[Finding, ...] = ()
-    started: float = field(default_factory=time.monotonic)
-    is_submitted: bool = False
-
-    @property
-    def run_id(self) -> str:
-        """The id that the run has, or would have."""
-        return self.context.run_id
-
-    @property
-    def paths(self) -> dict[str, RunPaths]:
-        """Where the run's record is, by pipeline."""
-        return {name: RunPaths(p._config.root_uri, self.run_id) for name, p in self.pipelines.items()}
-
-
-def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
-    """Load, validate and plan; writes nothing.
-
-    Raises:
-        RvError: whatever is wrong, all of a kind at once.
-    """
-    from rv_core.machine.cores import available_cores
-    from rv_core.settings import run_settings
-
-    if options.splits < 1:
-        raise UsageError(f"--splits {options.splits} is below 1")
-    if options.jobs is not None and options.jobs < 1:
-        raise UsageError(f"--jobs {options.jobs} is below 1")
-    runner = make_runner(options.runner, options.profile)
-    settings = run_settings(options.profile, {"jobs": options.jobs})
-    loaded = load_configs(
-        options.module,
-        runner=options.runner,
-        arguments=list(options.arguments),
-        sets=list(options.sets),
-        run_name=options.run_name,
-        cwd=os.getcwd(),
-        ship_code=options.ship_code,
-    )
-    pipelines = {config.name: config.build() for config in loaded.configs}
-    configs = {config.name: config for config in loaded.configs}
-    roots = {name: config.root_uri for name, config in configs.items()}
-    capabilities = runner.capabilities
-    unreachable = preflight.unreachable_findings(configs, loaded) if capabilities.is_remote else []
-    wrong_roots = preflight.root_findings(roots, in_process=capabilities.in_process, is_remote=capabilities.is_remote)
-    if wrong_roots:
-        preflight.raise_if_wrong([*unreachable, *wrong_roots])
-    run_id = run_state.new_run_id()
-    paths = {name: RunPaths(root, run_id) for name, root in roots.items()}
-    cores = available_cores()
-    context = RunContext(
-        run_id=run_id,
-        runner=options.runner,
-        capabilities=capabilities,
-        config_uris={name: p.config for name, p in paths.items()},
-        run_dir=Path(run_state.local_run_dir(next(iter(paths.values())))),
-        jobs=settings.jobs or getattr(runner.settings, "jobs", None) or cores,
-        keep_going=options.keep_going,
-        verbosity=options.verbosity,
-        profile=options.profile or "",
-        cores=cores,
-        grace_s=settings.grace_s if settings.grace_s is not None else 25.0 if capabilities.is_remote else 5.0,
-        is_dry_run=is_dry_run,
-        environ={} if capabilities.is_remote else settings.environ(),
-        configs=configs,
-    )
-    texts = {config.name: config_file.dump(config, code=loaded.code) for config in loaded.configs}
-    try:
-        run_plan = plan_pipelines(pipelines, splits=options.splits, selection=options.selection)
-    except StorageError as error:
-        if not capabilities.is_remote:
-            raise
-        # Without a look at the root there is no plan; what else is wrong can be told all the same.
-        preflight.raise_if_wrong([*unreachable, *preflight.findings_without_plan(runner, context, error)])
-        raise
-    context.attempts_by_job = {job.id: job.resources.attempts for job in run_plan.plan.jobs}
-    context.requires_by_job = {job.id: job.requires for job in run_plan.plan.jobs}
-    return PreparedRun(options, runner, loaded, pipelines, run_plan, context, texts, settings, tuple(unreachable))
-
-
-def findings_of(prepared: PreparedRun, *, everything: bool = False) -> list[Finding]:
-    """All findings of pre-flight; `everything` also looks at what is done already."""
-    todo: dict[str, Mapping[str, Sequence[str]]] = {}
-    for name in prepared.pipelines:
-        todo[name] = preflight.items_to_check(prepared.run_plan, name)
-        if everything and not todo[name]:
-            entries = [entry for entry in prepared.run_plan.commands if entry.pipeline == name]
-            todo[name] = {entry.command: [item.id for item in (*entry.to_do, *entry.done)] for entry in entries}
-    others = preflight.all_findings(
-        prepared.run_plan,
-        prepared.pipelines,
-        prepared.config_texts,
-        prepared.runner,
-        prepared.context,
-        todo,
-        prepared.loaded.code_archive,
-    )
-    return [*prepared.findings, *others]
 
 
 def execute(prepared: PreparedRun, show: Any) -> int:

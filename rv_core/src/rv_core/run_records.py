@@ -21,7 +21,7 @@ from rv_core.run_record import TASK_HOOKS, RunRecord
 from rv_core.version import __version__
 
 if TYPE_CHECKING:
-    from rv_core.run import PreparedRun
+    from rv_core.prepared import PreparedRun
 
 _NAME_OF_NEED = re.compile(r"[A-Za-z0-9._-]+")
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rv_core.errors import UsageError
-from rv_core.events import TaskStatus, parse_lines, seconds_of
+from rv_core.events import TaskStatus, parse_lines
 from rv_core.files import uris
 from rv_core.manifests import DONE_FOLDER
 from rv_core.marker import Marker, is_marker_stale, read_marker
@@ -157,8 +157,3 @@ def _summary_state(record: RunRecord, events: list[dict[str, Any]], marker: Mark
     if marker is not None and marker.run_id == record.run_id and not is_marker_stale(marker):
         return "submitted" if marker.detached else "running"
     return "lost" if marker is not None and marker.run_id == record.run_id else "stopped"
-
-
-def created_s(record: RunRecord | RunSummary) -> float:
-    """When a run was created, in seconds since 1970."""
-    return seconds_of(record.created)

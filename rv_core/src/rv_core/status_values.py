@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from rv_core.event_tail import TaskBoard
-from rv_core.events import TaskState, TaskStatus
+from rv_core.events import TaskState, TaskStatus, seconds_of
 from rv_core.job_progress import BAD_STATES, JobPlan, JobProgress
 from rv_core.marker import Marker
 from rv_core.observation import Observation
 from rv_core.run_reading import RunFiles
+from rv_core.run_record import RunRecord
 
 RunState = Literal["running", "submitted", "done", "failed", "stopped", "cancelled", "lost", "unknown"]
 
@@ -139,3 +140,8 @@ class Sighting:
     is_marker_stale: bool
     is_latest: bool
     is_gone: Callable[[TaskStatus], bool]
+
+
+def created_s(record: RunRecord | RunSummary) -> float:
+    """When a run was created, in seconds since 1970."""
+    return seconds_of(record.created)

@@ -71,7 +71,8 @@ def run(
       rv run inprocess experiment.py chip --dry-run
     """
     from rv_core import preflight
-    from rv_core.run import RunOptions, execute, findings_of, prepare
+    from rv_core.prepared import RunOptions, findings_of, prepare
+    from rv_core.run import execute
 
     state: GlobalOptions = ctx.obj
     options = RunOptions(
@@ -130,7 +131,7 @@ def check(
     """
     from rv_core import preflight
     from rv_core.plugins.installed import plugin_manager
-    from rv_core.run import RunOptions, findings_of, prepare
+    from rv_core.prepared import RunOptions, findings_of, prepare
 
     state: GlobalOptions = ctx.obj
     chosen = runner or ("local" if "local" in plugin_manager().runner_specs() else "inprocess")
