@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from rv_core.command_line import Invocation, parse
 from rv_core.errors import StorageError, UsageError
-from rv_core.run_command import Invocation, outcome_of, parse
+from rv_core.reporting import outcome_of
 from rv_core.run_state import RunPaths, new_run_id
 
 

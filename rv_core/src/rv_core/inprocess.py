@@ -48,7 +48,7 @@ class InProcessTasks:
         Raises:
             Interrupted: if INT or TERM arrived; what was done stays done.
         """
-        from rv_core import run_command
+        from rv_core import reporting, running, task_log
         from rv_core.errors import EXIT_INTERRUPTED, EXIT_STOPPED
         from rv_core.machine.shutdown import Interrupted
         from rv_core.task_execution import TaskRequest
@@ -56,20 +56,18 @@ class InProcessTasks:
 
         pipeline_name, command = task.job.rsplit(".", 1)
         paths = self._paths[pipeline_name]
-        stop = run_command.StopSignal()
+        stop = running.StopSignal()
         before = signal.signal(signal.SIGTERM, stop.arrived)
         try:
             with (
                 environment(self._environ),
-                run_command.opened_record(paths, task.id, 1) as (events, attempt, log_path),
+                task_log.opened_record(paths, task.id, 1) as (events, attempt, log_path),
                 teed_to(log_path),
             ):
                 request = TaskRequest(
                     task.id, command, task.split_index, task.num_splits, attempt, paths.run_id, self._records[task.job]
                 )
-                code = run_command.reported(
-                    request, events, lambda: self._execute(request, pipeline_name, events, stop)
-                )
+                code = reporting.reported(request, events, lambda: self._execute(request, pipeline_name, events, stop))
         finally:
             signal.signal(signal.SIGTERM, before)
         if code == EXIT_STOPPED:
@@ -79,15 +77,15 @@ class InProcessTasks:
         return code
 
     def _execute(self, request: object, pipeline_name: str, events: object, stop: object) -> None:
-        from rv_core import run_command
+        from rv_core import running
         from rv_core.manifests import requirement_error, unmet_requirements
 
         record = request.record  # type: ignore[attr-defined]
         problems = unmet_requirements(self._paths[pipeline_name].root_uri, record, lambda job: self._records[job])
         if problems:
             raise requirement_error(record["command"], problems)
-        with run_command.gpu_lease(record["resources"]["gpus"]):
-            run_command.execute(
+        with running.gpu_lease(record["resources"]["gpus"]):
+            running.execute(
                 self._pipelines[pipeline_name],
                 request,  # type: ignore[arg-type]
                 events,  # type: ignore[arg-type]

@@ -9,6 +9,10 @@ import threading
 import time
 from collections.abc import Iterator
 
+from rv_core.event_writer import EventWriter
+from rv_core.files import uris
+from rv_core.run_state import RunPaths
+
 UPLOAD_INTERVAL_S = 60.0
 
 
@@ -142,3 +146,55 @@ def print_library_logs(verbosity: int) -> None:
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
     logging.getLogger().setLevel(logging.INFO if verbosity == 1 else logging.DEBUG)
+
+
+@contextlib.contextmanager
+def opened_record(paths: RunPaths, task: str, attempt: int) -> Iterator[tuple[EventWriter, int, str]]:
+    """The events and the log of one attempt; an attempt number that is taken already (a second copy) is counted up.
+
+    Yields:
+        (events, attempt, local path of the log).
+    """
+    run_dir = os.environ.get("RV_RUN_DIR") or _default_run_dir(paths)
+    events_dir, logs_dir = os.path.join(run_dir, "events"), os.path.join(run_dir, "logs")
+    os.makedirs(events_dir, exist_ok=True)
+    os.makedirs(logs_dir, exist_ok=True)
+    while True:
+        path = os.path.join(events_dir, f"{task}.{attempt}.jsonl")
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+            break
+        except FileExistsError:
+            attempt += 1
+    remote = "" if uris.is_local(paths.root_uri) else uris.join(paths.folder, "events", f"{task}.{attempt}.jsonl")
+    with EventWriter(path, remote_uri=remote) as events:
+        yield events, attempt, os.path.join(logs_dir, f"{task}.{attempt}.log")
+
+
+def _default_run_dir(paths: RunPaths) -> str:
+    from rv_core.run_state import local_run_dir
+
+    return local_run_dir(paths)
+
+
+def _output(paths: RunPaths, log_path: str, task: str, attempt: int) -> contextlib.AbstractContextManager[None]:
+    """Where the task's output goes: to its log, and for an engine on another machine also to that engine."""
+    from rv_core.task_log import copied_to, redirected_to
+
+    if os.environ.get("RV_RUN_DIR"):
+        if uris.is_local(paths.root_uri):
+            return redirected_to(log_path)
+        return _redirected_and_uploaded(log_path, uris.join(paths.folder, "logs", f"{task}.{attempt}.log"))
+    upload = "" if uris.is_local(paths.root_uri) else uris.join(paths.folder, "logs", f"{task}.{attempt}.log")
+    return copied_to(log_path, upload)
+
+
+@contextlib.contextmanager
+def _redirected_and_uploaded(path: str, uri: str) -> Iterator[None]:
+    from rv_core.task_log import redirected_to, upload
+
+    try:
+        with redirected_to(path):
+            yield
+    finally:
+        upload(path, uri)

@@ -1,0 +1,49 @@
+"""A task outside of a run."""
+
+from __future__ import annotations
+
+import os
+
+from rv_core.command_line import Invocation
+from rv_core.errors import UsageError
+from rv_core.event_writer import EventWriter
+from rv_core.files import uris
+from rv_core.manifests import requirement_error, unmet_requirements
+from rv_core.reporting import reported
+from rv_core.running import StopSignal, execute, gpu_lease, set_thread_limits
+from rv_core.task_execution import TaskRequest
+from rv_core.task_inputs import activate_code_of
+
+
+def _run_by_hand(invocation: Invocation, split_index: int, stop: StopSignal) -> int:
+    """A task outside of a run: any saved config, planned here and now."""
+    from rv_core import config_file
+    from rv_core.files import storage
+    from rv_core.pipeline import PipelineConfig
+    from rv_core.planning import plan_one_command
+
+    uri = uris.absolute(invocation.config_uri, os.getcwd())
+    try:
+        text = storage.read_text(uri)
+    except storage.MissingFileError as err:
+        raise UsageError(f"there is no saved config {uris.name_of(uri)!r}", where=uri) from err
+    root_uri = str(config_file.parse_plain(text, source=uri).plain.get("root_uri", ""))
+    activate_code_of(text, root_uri)
+    pipeline = config_file.parse(text, source=uri, expected=PipelineConfig).config.build()
+    records = plan_one_command(pipeline, invocation.command)
+    record = records[invocation.command]
+    problems = unmet_requirements(root_uri, record, lambda job: records[job.rsplit(".", 1)[1]])
+    if problems:
+        raise requirement_error(invocation.command, problems)
+    num_splits = invocation.num_splits
+    task = record["job"] + (f".{split_index + 1}-of-{num_splits}" if num_splits > 1 else "")
+    request = TaskRequest(task, invocation.command, split_index, num_splits, 1, "", record)
+    set_thread_limits(os.environ)
+    resources = record["resources"]
+
+    def run_it() -> None:
+        with gpu_lease(resources["gpus"]):
+            execute(pipeline, request, events, stop, timeout_s=resources["timeout_s"])
+
+    with EventWriter(os.devnull) as events:
+        return reported(request, events, run_it, show_traceback=invocation.traceback)

@@ -1,0 +1,127 @@
+"""How a task ended: its events, its exit code, and what its log should hold."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from rv_core.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_STOPPED, RvError
+from rv_core.event_writer import EventWriter
+from rv_core.pipeline import TaskStopped
+from rv_core.running import TaskTimedOut
+from rv_core.task_execution import TaskRequest
+
+
+def reported(
+    request: TaskRequest, events: EventWriter, execute: Callable[[], None], *, show_traceback: bool = False
+) -> int:
+    """Run the task between its `started` and its last event; every way out becomes an exit code and a reason."""
+    started = time.monotonic()
+    events.write(
+        "started",
+        run_id=request.run_id,
+        task=request.task,
+        attempt=request.attempt,
+        host=os.uname().nodename,
+        pid=os.getpid(),
+    )
+    try:
+        _call_hooks(request, "rv_task_started", events)
+        execute()
+    except BaseException as error:  # noqa: BLE001 - whatever ends a task is reported, with its traceback in the log
+        code, event, reason = outcome_of(error, show_traceback=show_traceback)
+        events.write(event, reason=reason, exit_code=code)
+        _call_hooks(request, "rv_task_failed", events, reason=reason)
+        return code
+    events.write("finished", **usage(started))
+    _call_hooks(request, "rv_task_finished", events, duration_s=time.monotonic() - started)
+    return EXIT_DONE
+
+
+def usage(started: float) -> dict[str, float]:
+    """Wall time since `started` (of time.monotonic), CPU time and peak memory of this process, for an event."""
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    scale = 1024 * 1024 if sys.platform == "darwin" else 1024
+    return {
+        "duration_s": round(time.monotonic() - started, 3),
+        "cpu_s": round(used.ru_utime + used.ru_stime, 3),
+        "max_rss_mib": round(used.ru_maxrss / scale, 1),
+    }
+
+
+def outcome_of(error: BaseException, *, show_traceback: bool = False) -> tuple[int, str, str]:
+    """What an exception that ended a task means; prints what the log should hold.
+
+    Returns:
+        (exit code, event, reason).
+    """
+    if isinstance(error, TaskStopped):
+        _say(str(error))
+        return EXIT_STOPPED, "stopped", str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return EXIT_INTERRUPTED, "stopped", "interrupted"
+    if isinstance(error, RvError):
+        if show_traceback:
+            _say("".join(traceback.format_exception(error)))
+        _say(_redacted(str(error)))
+        return error.exit_code, "failed", _redacted(_reason_of(error))
+    if isinstance(error, TaskTimedOut):
+        _print_own_frames(error)
+        return EXIT_FAILED, "failed", str(error)
+    if isinstance(error, SystemExit):
+        code = error.code if isinstance(error.code, int) else (EXIT_FAILED if error.code else EXIT_DONE)
+        _say(f"the command called sys.exit({error.code!r}) before it was done")
+        return code or EXIT_FAILED, "failed", f"the command called sys.exit({error.code!r})"
+    _print_own_frames(error)
+    return EXIT_FAILED, "failed", _redacted(f"{type(error).__name__}: {error}")
+
+
+def _say(text: str) -> None:
+    """Print for the log. One that cannot be written, on a full disk, must not hide why the task ended."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def _reason_of(error: RvError) -> str:
+    """What and why of an error, on one line."""
+    why = " ".join(error.block.why.split())
+    return f"{error.block.what}: {why}" if why else error.block.what
+
+
+#: The way from the start of a task to the command says nothing about the command.
+_WAY_TO_THE_COMMAND = ("run_command.py", "task_execution.py", "inprocess.py")
+
+
+def _print_own_frames(error: BaseException) -> None:
+    """The traceback of a command, from the command on."""
+    first = error.__traceback__
+    while first is not None and first.tb_frame.f_code.co_filename.endswith(_WAY_TO_THE_COMMAND):
+        first = first.tb_next
+    _say("".join(traceback.format_exception(type(error), error, first or error.__traceback__)).rstrip())
+
+
+def _call_hooks(request: TaskRequest, hook: str, events: EventWriter, **arguments: Any) -> None:
+    """Tell the plugins, where the run's record says that there are any that want to know."""
+    if not request.record.get("task_hooks"):
+        return
+    from rv_core.plugins.installed import plugin_manager
+
+    failures = plugin_manager().call(
+        hook, run_id=request.run_id, task=request.task, attempt=request.attempt, **arguments
+    )
+    for failure in failures:
+        print(f"rv: warning: {_redacted(str(failure))}; the task does not depend on it", file=sys.stderr)
+        events.write("hook_failed", hook=hook, reason=str(failure))
+
+
+def _redacted(text: str) -> str:
+    from rv_core.redaction import redact
+
+    return redact(text)
