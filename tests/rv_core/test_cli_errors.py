@@ -73,7 +73,7 @@ def test_the_cause_of_an_expected_error_is_shown_on_demand(capsys: pytest.Captur
 def test_a_headline_is_red_on_a_terminal_and_foreign_text_is_not_markup(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rv_core.display.is_plain", lambda stream: False)
+    monkeypatch.setattr("rv_core.wording.is_plain", lambda stream: False)
     output.print_error("config error: [red]x[/red]: y\n  where: z")
     assert capsys.readouterr().err == "\x1b[1;31mconfig error:\x1b[0m [red]x[/red]: y\n  where: z\n"
 

@@ -9,13 +9,14 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, Self, TextIO
 
 from rv_core.display_plain import PlainDisplay, summary_line
 from rv_core.event_tail import EventTail, Tail
 from rv_core.events import TaskStatus
 from rv_core.job_progress import Change, JobPlan, RunProgress
+from rv_core.wording import is_plain
 
 POLL_INTERVAL_S = 0.25
 #: A live table also shows the time that passes, so it is redrawn this often although nothing happened.
@@ -35,16 +36,6 @@ class Drawing(Protocol):
 
     def stop(self) -> None:
         """After the last drawing."""
-
-
-def is_plain(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether a stream gets plain lines: it is no terminal, or `NO_COLOR`, `CI` or a dumb terminal ask for it."""
-    if environ.get("NO_COLOR") or environ.get("CI") or environ.get("TERM") == "dumb":
-        return True
-    try:
-        return not stream.isatty()
-    except (AttributeError, ValueError):
-        return True
 
 
 def make_drawing(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TextIO
 
 #: A number of a progress event whose name says that it counts: shown without digits after the point.
 _MAX_NUMBERS = 6
@@ -88,3 +89,13 @@ def _number_text(value: Any) -> str:
 
 def _short_number(value: float) -> str:
     return f"{value:.1f}" if value < 10 else f"{value:.0f}"
+
+
+def is_plain(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether a stream gets plain lines: it is no terminal, or `NO_COLOR`, `CI` or a dumb terminal ask for it."""
+    if environ.get("NO_COLOR") or environ.get("CI") or environ.get("TERM") == "dumb":
+        return True
+    try:
+        return not stream.isatty()
+    except (AttributeError, ValueError):
+        return True

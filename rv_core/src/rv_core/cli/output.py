@@ -36,9 +36,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def is_plain() -> bool:
     """Whether the output is no terminal, or `NO_COLOR`, `CI` or a dumb terminal ask for plain text."""
-    from rv_core import display
+    from rv_core import wording
 
-    return display.is_plain(sys.stdout)
+    return wording.is_plain(sys.stdout)
 
 
 def _print_plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -69,10 +69,10 @@ def warn(text: str) -> None:
 
 def print_error(text: str) -> None:
     """Print a message on stderr; the headline of an error block (`config error: …`) is red on a terminal."""
-    from rv_core import display
+    from rv_core import wording
 
     text = redact(text)
     headline, colon, rest = text.partition(": ")
-    if colon and "\n" not in headline and not display.is_plain(sys.stderr):
+    if colon and "\n" not in headline and not wording.is_plain(sys.stderr):
         text = f"\x1b[1;31m{headline}:\x1b[0m {rest}"
     print(text, file=sys.stderr)
