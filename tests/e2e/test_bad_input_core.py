@@ -534,7 +534,7 @@ class LeakConfig(PipelineConfig):
 class LeakPipeline(Pipeline):
     @command(reads=("source",))
     def leak(self):
-        from rv_core import storage
+        from rv_core.files import storage
         storage.read_bytes(self.config.source)
 
     def inputs(self, command, item):

@@ -204,7 +204,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from test_local_runner import LocalRunner, ScriptContext, job, plan
-from rv_core.machine.processes import Interrupted
+from rv_core.machine.shutdown import Interrupted
 from rv_core.runner import Capabilities
 context = ScriptContext(sys.argv[1], "local", Capabilities(), {}, Path(sys.argv[2]), jobs=2, keep_going=True,
                         grace_s=3, body="sleep 60 & wait")

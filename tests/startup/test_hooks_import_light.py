@@ -16,7 +16,7 @@ import pluggy
 before = set(sys.modules)
 hooks = importlib.import_module(sys.argv[1])
 from pluggy import PluginManager
-from rv_core import hookspecs
+from rv_core.plugins import hookspecs
 manager = PluginManager("rv")
 manager.add_hookspecs(hookspecs)
 manager.register(hooks)

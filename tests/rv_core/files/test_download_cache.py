@@ -84,7 +84,7 @@ def test_a_download_that_was_killed_leaves_nothing_that_is_trusted(web_server: W
     uri = f"{web_server.url}/a"
     code = f"""
 import os, signal
-from rv_core import remote_files
+from rv_core.files import remote as remote_files
 def download(uri, path):
     open(path, "wb").write(b"half")
     os.kill(os.getpid(), signal.SIGKILL)

@@ -199,7 +199,7 @@ sys.modules["obstore"] = sys.modules["s3fs"] = None
 import importlib.util
 real = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *rest: None if name in ("obstore", "s3fs") else real(name, *rest)
-from rv_core import storage
+from rv_core.files import storage
 try:
     storage.exists("s3://bucket/a")
 except storage.StorageError as err:

@@ -33,7 +33,8 @@ pytestmark = linux_only
 #: Runs argv[1] (JSON) in a session as run argv[2] with the grace argv[3]; exits with 200 + signal if interrupted.
 ENGINE_DRIVER = """
 import json, sys
-from rv_core.machine.processes import Interrupted, run_in_session
+from rv_core.machine.processes import run_in_session
+from rv_core.machine.shutdown import Interrupted
 try:
     sys.exit(run_in_session(json.loads(sys.argv[1]), run_id=sys.argv[2], grace_s=float(sys.argv[3])))
 except Interrupted as interrupted:
@@ -44,7 +45,8 @@ except Interrupted as interrupted:
 THREADS_DRIVER = """
 import json, sys
 from concurrent.futures import ThreadPoolExecutor
-from rv_core.machine.processes import Interrupted, run_task_process, stop_on_signals
+from rv_core.machine.processes import run_task_process, stop_on_signals
+from rv_core.machine.shutdown import Interrupted
 argv, run_id, grace_s = json.loads(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 codes = []
 def run(number):

@@ -15,7 +15,7 @@ import importlib, json, sys
 import pluggy
 before = set(sys.modules)
 hooks = importlib.import_module(sys.argv[1])
-from rv_core import hookspecs
+from rv_core.plugins import hookspecs
 manager = pluggy.PluginManager("rv")
 manager.add_hookspecs(hookspecs)
 manager.register(hooks)
