@@ -221,7 +221,7 @@ def settings() -> str:
 
 
 def _settings_table(section: str, cls: type) -> list[str]:
-    from rv_core.config_fields import fields_of
+    from rv_core.config.fields import fields_of
     from rv_core.settings import environment_names
 
     meanings = arguments_of(cls)
@@ -235,7 +235,7 @@ def _settings_table(section: str, cls: type) -> list[str]:
 
 
 def _plain_table(cls: type) -> list[str]:
-    from rv_core.config_fields import fields_of
+    from rv_core.config.fields import fields_of
 
     meanings = arguments_of(cls)
     rows = [
@@ -247,8 +247,8 @@ def _plain_table(cls: type) -> list[str]:
 
 def _nested(cls: type) -> list[type]:
     """The config classes of tables inside a section."""
-    from rv_core.config_classes import Config
-    from rv_core.config_fields import fields_of
+    from rv_core.config.classes import Config
+    from rv_core.config.fields import fields_of
 
     found = []
     for setting in fields_of(cls).values():

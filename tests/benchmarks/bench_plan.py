@@ -12,7 +12,7 @@ from pathlib import Path
 from measurement import Report, main
 
 from rv_core import Capabilities, Items, Pipeline, PipelineConfig, RunContext, Uri, command
-from rv_core.config_classes import Config
+from rv_core.config.classes import Config
 from rv_core.manifests import DoneState
 from rv_core.plan import RunPlan, plan_run
 from rv_core.planned_items import PipelineState

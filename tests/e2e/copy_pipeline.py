@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rv_core import Items, Pipeline, PipelineConfig, Uri, command
-from rv_core.config_classes import Config
+from rv_core.config.classes import Config
 
 
 @dataclass(kw_only=True)

@@ -329,7 +329,7 @@ SAVED_CONFIGS = {
 @pytest.fixture(scope="module")
 def saved_config() -> dict[str, Any]:
     """The saved config of a hello pipeline."""
-    from rv_core import config_file
+    from rv_core.config import saved as config_file
     from rv_core.hello import HelloConfig
 
     saved: dict[str, Any] = json.loads(config_file.dump(HelloConfig(root_uri="/root", name="hello")))

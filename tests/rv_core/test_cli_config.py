@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from rv_core import config_file
 from rv_core.__main__ import main
 from rv_core.cli.config import leaves
+from rv_core.config import saved as config_file
 from rv_core.hello import HelloConfig
 
 

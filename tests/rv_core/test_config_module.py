@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rv_core import ConfigError, PipelineConfig, RvError, UsageError, code_archive, module_loading
-from rv_core.config_file import dump, parse_trusted
+from rv_core.config.saved import dump, parse_trusted
 from rv_core.config_module import LoadedModule, load_configs
 
 GREET = """

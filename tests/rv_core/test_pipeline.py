@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from rv_core import ConfigError, Items, Pipeline, PipelineConfig, PlanError, command
-from rv_core.config_classes import Config
+from rv_core.config.classes import Config
 from rv_core.guard import guarded
 from rv_core.items import WorkItem, item_id
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rv_core import Items, Pipeline, PipelineConfig, PlanError, Uri, command
-from rv_core.config_classes import Config
+from rv_core.config.classes import Config
 from rv_core.errors import RvError
 from rv_core.graph import make_tasks, split_shares
 from rv_core.manifests import DoneState, Manifest, item_file_name
@@ -74,7 +74,7 @@ def state_of(config: MapConfig, done: DoneState | None = None, changed: dict[str
 
 def finished(plan: RunPlan, *, without: tuple[str, ...] = ()) -> DoneState:
     """The state that a run of this plan leaves behind."""
-    from rv_core.config import to_plain
+    from rv_core.config.values import to_plain
 
     manifests: dict[str, dict[str, dict[str, Manifest]]] = {}
     sizes: dict[str, int] = {}

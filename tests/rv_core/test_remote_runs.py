@@ -13,7 +13,7 @@ import pytest
 
 from rv_core import preflight, run_state
 from rv_core.capabilities import Capabilities
-from rv_core.config_classes import Config, Uri
+from rv_core.config.classes import Config, Uri
 from rv_core.config_module import LoadedModule
 from rv_core.errors import EXIT_ENVIRONMENT, EXIT_USAGE, CheckError, Finding, PluginError, StorageError
 from rv_core.graph import Job, Plan, Resources, make_tasks

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import pytest
 
 from rv_core import ConfigError, Range
-from rv_core.config_classes import Secret
+from rv_core.config.classes import Secret
 from rv_core.redaction import redact
 from rv_core.settings import (
     RunSettings,

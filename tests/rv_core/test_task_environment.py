@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rv_core import __version__, task_environment
-from rv_core.config_file import dump
+from rv_core.config.saved import dump
 from rv_core.errors import EXIT_ENVIRONMENT, RunnerError
 from rv_core.hello import HelloConfig
 from rv_core.task_environment import check_required, differences, module_hash, required_here

@@ -13,10 +13,10 @@ from rv_core.version import __version__
 
 if TYPE_CHECKING:
     from rv_core.capabilities import Capabilities as Capabilities
-    from rv_core.config_classes import Config as Config
-    from rv_core.config_classes import Range as Range
-    from rv_core.config_classes import Secret as Secret
-    from rv_core.config_classes import Uri as Uri
+    from rv_core.config.classes import Config as Config
+    from rv_core.config.classes import Range as Range
+    from rv_core.config.classes import Secret as Secret
+    from rv_core.config.classes import Uri as Uri
     from rv_core.errors import CheckError as CheckError
     from rv_core.errors import ConfigError as ConfigError
     from rv_core.errors import DataError as DataError
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from rv_core.runner import Runner as Runner
 
 _HOMES = {
-    "config_classes": ("Config", "Range", "Secret", "Uri"),
+    "config.classes": ("Config", "Range", "Secret", "Uri"),
     "plugins.declarations": ("CommandSpec", "ConfigSpec", "PipelineSpec", "RunnerSpec"),
     "errors": (
         "CheckError",

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
-from rv_core.annotations import UnsupportedAnnotationError
+from rv_core.config.annotations import UnsupportedAnnotationError
+from rv_core.config.from_text import convert
 from rv_core.errors import ConfigError, Finding, UsageError, nearest
-from rv_core.from_text import convert
 
 # --- the arguments of get_config --------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from rv_core.task_inputs import activate_code_of
 
 def _run_by_hand(invocation: Invocation, split_index: int, stop: StopSignal) -> int:
     """A task outside of a run: any saved config, planned here and now."""
-    from rv_core import config_file
+    from rv_core.config import saved
     from rv_core.files import storage
     from rv_core.pipeline import PipelineConfig
     from rv_core.planning import plan_one_command
@@ -27,9 +27,9 @@ def _run_by_hand(invocation: Invocation, split_index: int, stop: StopSignal) -> 
         text = storage.read_text(uri)
     except storage.MissingFileError as err:
         raise UsageError(f"there is no saved config {uris.name_of(uri)!r}", where=uri) from err
-    root_uri = str(config_file.parse_plain(text, source=uri).plain.get("root_uri", ""))
+    root_uri = str(saved.parse_plain(text, source=uri).plain.get("root_uri", ""))
     activate_code_of(text, root_uri)
-    pipeline = config_file.parse(text, source=uri, expected=PipelineConfig).config.build()
+    pipeline = saved.parse(text, source=uri, expected=PipelineConfig).config.build()
     records = plan_one_command(pipeline, invocation.command)
     record = records[invocation.command]
     problems = unmet_requirements(root_uri, record, lambda job: records[job.rsplit(".", 1)[1]])

@@ -9,17 +9,18 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from rv_core import config_file, schemas
 from rv_core.arguments import arguments_for, signature_of
 from rv_core.code_archive import activate_code, archive_name, check_code, pack_module
-from rv_core.config import absolutise, normalised, walk_to_plain
-from rv_core.config_classes import Config
-from rv_core.config_fields import check_is_dataclass
-from rv_core.dotted_paths import join_paths
+from rv_core.config import saved as config_file
+from rv_core.config import schemas
+from rv_core.config.classes import Config
+from rv_core.config.dotted_paths import join_paths
+from rv_core.config.fields import check_is_dataclass
+from rv_core.config.overrides import apply_sets
+from rv_core.config.values import absolutise, normalised, walk_to_plain
 from rv_core.errors import ConfigError, Finding, UsageError, nearest
 from rv_core.files import uris
 from rv_core.module_loading import UserModule, load_module
-from rv_core.overrides import apply_sets
 from rv_core.pipeline import PipelineConfig
 from rv_core.pipeline_names import name_pipelines
 from rv_core.shipped_code import ship, siblings_of

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from rv_core.config import build
-from rv_core.config_classes import Config
-from rv_core.config_fields import fields_of
-from rv_core.config_types import TYPE_HINT, class_at, package_version, remember_class
+from rv_core.config.classes import Config
+from rv_core.config.field_types import ObjectType
+from rv_core.config.fields import fields_of
+from rv_core.config.type_hints import TYPE_HINT, class_at, package_version, remember_class
+from rv_core.config.values import build
 from rv_core.errors import ConfigError
-from rv_core.field_types import ObjectType
 
 C = TypeVar("C", bound=Config)
 

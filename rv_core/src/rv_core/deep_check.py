@@ -25,14 +25,15 @@ def main() -> int:
 
 
 def _findings(request: Mapping[str, Any], scratch: Path) -> list[Any]:
-    from rv_core import code_archive, config_file
+    from rv_core import code_archive
+    from rv_core.config import saved
     from rv_core.pipeline import PipelineConfig
 
     code = json.loads(request["config"])["rv"].get("code") or {}
     archive = scratch / "code.zip"
     archive.write_bytes(base64.b64decode(request["code_archive"]))
     code_archive.activate_code(code, archive, code.get("folder"))
-    config = config_file.parse(request["config"], source="the config of this run", expected=PipelineConfig).config
+    config = saved.parse(request["config"], source="the config of this run", expected=PipelineConfig).config
     module, _, name = request["target"].partition(":")
     return list(getattr(import_module(module), name)(config, request["todo"]))
 

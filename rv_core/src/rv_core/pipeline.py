@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeVar
 
-from rv_core.config_classes import Config, Uri
+from rv_core.config.classes import Config, Uri
 from rv_core.errors import ConfigError, Finding
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ class Pipeline:
 
     def inputs_of_item(self, command: str, item: Any) -> list[str]:
         """Every `Uri` in one item."""
-        from rv_core.config import uris_of
+        from rv_core.config.values import uris_of
 
         if item is None:
             return []
@@ -214,7 +214,7 @@ class Pipeline:
 
     def inputs_of_reads(self, command: str) -> list[str]:
         """Every `Uri` in the fields that the command reads; the same for all items."""
-        from rv_core.config import uris_at
+        from rv_core.config.values import uris_at
 
         return [uri for name in self.commands()[command].reads for _, uri in uris_at(self._config, name)]
 
@@ -235,12 +235,12 @@ class Pipeline:
         return ()
 
     def _items_from(self, source: ItemSource) -> Sequence[Any]:
-        from rv_core.config_paths import field_at
+        from rv_core.config.lookup import field_at
 
         return source(self._config) if callable(source) else field_at(self._config, source)
 
     def _item_annotation(self, command: str) -> Any:
-        from rv_core.config_paths import annotation_at
+        from rv_core.config.lookup import annotation_at
 
         spec = self.commands()[command].items
         sources = list(spec.values()) if isinstance(spec, Mapping) else [spec]

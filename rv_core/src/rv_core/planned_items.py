@@ -51,8 +51,8 @@ def command_parts(
     pipeline: Pipeline, info: CommandInfo, fingerprints: Mapping[str, str], requires: Mapping[str, str]
 ) -> CommandParts:
     """What all items of a command share in their keys."""
-    from rv_core.config import to_plain
-    from rv_core.config_paths import field_at
+    from rv_core.config.lookup import field_at
+    from rv_core.config.values import to_plain
 
     config = pipeline._config
     reads = {name: to_plain(field_at(config, name)) for name in info.reads}
@@ -91,7 +91,7 @@ def plan_items(
     Raises:
         PlanError: if two items have one id.
     """
-    from rv_core.config import to_plain
+    from rv_core.config.values import to_plain
 
     shared = shared_digest(parts)
     groups = pipeline.items_of(info.name)

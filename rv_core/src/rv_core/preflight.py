@@ -38,7 +38,7 @@ def items_to_check(run_plan: RunPlan, pipeline_name: str) -> dict[str, list[str]
 
 def unreachable_findings(configs: Mapping[str, PipelineConfig], loaded: LoadedModule) -> list[Finding]:
     """What tasks on other machines would miss: every local URI of the configs, and code that does not travel."""
-    from rv_core.config import uris_of
+    from rv_core.config.values import uris_of
 
     findings = []
     if loaded.siblings:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rv_core import config_file, preflight, run_state
+from rv_core import preflight, run_state
+from rv_core.config import saved
 from rv_core.config_module import LoadedModule, load_configs
 from rv_core.errors import Finding, StorageError, UsageError
 from rv_core.pipeline import Pipeline
@@ -140,7 +141,7 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
         environ={} if capabilities.is_remote else settings.environ(),
         configs=configs,
     )
-    texts = {config.name: config_file.dump(config, code=loaded.code) for config in loaded.configs}
+    texts = {config.name: saved.dump(config, code=loaded.code) for config in loaded.configs}
     try:
         run_plan = plan_pipelines(pipelines, splits=options.splits, selection=options.selection)
     except StorageError as error:

@@ -42,7 +42,7 @@ def _reason_line(ids: Sequence[str], reason: str, num_items: int) -> str:
 
 
 def _reason_of(state: PipelineState, info: CommandInfo, parts: CommandParts, item: PlannedItem, problem: str) -> str:
-    from rv_core.config import to_plain
+    from rv_core.config.values import to_plain
 
     if problem != "not done yet":
         return problem

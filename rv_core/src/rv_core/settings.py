@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
-from rv_core.annotations import UnsupportedAnnotationError
-from rv_core.config import build, to_plain
-from rv_core.config_classes import Range
-from rv_core.config_fields import ConfigField, fields_of
+from rv_core.config.annotations import UnsupportedAnnotationError
+from rv_core.config.classes import Range
+from rv_core.config.fields import ConfigField, fields_of
+from rv_core.config.from_text import convert_to
+from rv_core.config.values import build, to_plain
 from rv_core.errors import ConfigError, Finding, nearest
-from rv_core.from_text import convert_to
 from rv_core.redaction import HIDDEN, redact_values, register_secret
 from rv_core.settings_files import SettingsFile, settings_files
 
@@ -185,7 +185,7 @@ def _made(cls: type[S], section: str, given: Mapping[str, _Given], findings: lis
 
 
 def _wrong_values(cls: type, section: str, given: Mapping[str, _Given]) -> Iterator[Finding]:
-    from rv_core.schemas import structural_findings
+    from rv_core.config.schemas import structural_findings
 
     for finding in structural_findings(cls, {key: value.value for key, value in given.items()}):
         key = finding.where.partition(".")[0].partition("[")[0]

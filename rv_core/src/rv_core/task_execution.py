@@ -268,7 +268,7 @@ class TaskExecution:
         storage.delete(uris.join(self._root, name))
 
     def _manifest(self, item: WorkItem[Any]) -> Manifest:
-        from rv_core.config import to_plain
+        from rv_core.config.values import to_plain
 
         started, monotonic, cpu = self._started
         record = self._request.record

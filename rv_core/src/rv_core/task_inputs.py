@@ -106,7 +106,7 @@ def check_requirements(paths: RunPaths, request: TaskRequest) -> None:
 
 def load_pipeline(paths: RunPaths) -> Pipeline:
     """The pipeline of a run, built from the run's own immutable config and the code that travels with it."""
-    from rv_core import config_file
+    from rv_core.config import saved as config_file
     from rv_core.pipeline import PipelineConfig
 
     text = read_written(paths.config).decode()

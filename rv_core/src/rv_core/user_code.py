@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rv_core.config_classes import Config
-from rv_core.config_fields import fields_of
-from rv_core.config_types import with_subclasses
+from rv_core.config.classes import Config
+from rv_core.config.fields import fields_of
+from rv_core.config.type_hints import with_subclasses
 from rv_core.errors import ConfigError, RvError, nearest
 
 _MAX_FRAMES = 4

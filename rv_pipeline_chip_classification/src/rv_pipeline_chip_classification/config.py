@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from rv_core.config_classes import Config, Range, Uri
+from rv_core.config.classes import Config, Range, Uri
 from rv_core.pipeline import PipelineConfig
 from rv_pipeline_chip_classification import config_checks as checks
 

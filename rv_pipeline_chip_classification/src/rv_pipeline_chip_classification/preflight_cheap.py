@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 
-from rv_core.config import uris_of
+from rv_core.config.values import uris_of
 from rv_core.errors import ConfigError, Finding
 from rv_core.files import uris
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig

@@ -35,7 +35,7 @@ def show(
       rv config show out
       rv config show s3://bucket/out/pipeline-config.json --json
     """
-    from rv_core.config_file import parse_plain
+    from rv_core.config.saved import parse_plain
 
     uri, text = _read(root_or_file)
     saved = parse_plain(text, source=uri)
@@ -67,7 +67,7 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """(dotted path, JSON value) of everything in plain JSON values that holds nothing itself, in order."""
     import json
 
-    from rv_core.dotted_paths import join
+    from rv_core.config.dotted_paths import join
 
     if isinstance(value, dict | list) and value:
         children = value.items() if isinstance(value, dict) else enumerate(value)
@@ -96,8 +96,8 @@ def schema(
     if config_type is None:
         _list_types(as_json=as_json)
         return
-    from rv_core.config_types import class_of
-    from rv_core.json_schemas import json_schema
+    from rv_core.config.json_schemas import json_schema
+    from rv_core.config.type_hints import class_of
 
     print_json(json_schema(class_of(config_type)))
 

@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from rv_core import config_file
+from rv_core.config import saved as config_file
 from rv_core.pipeline import PipelineConfig
 from rv_core.testing.command_lines import Finished
 from rv_core.testing.evidence import Evidence

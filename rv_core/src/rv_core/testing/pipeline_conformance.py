@@ -42,14 +42,14 @@ class PipelineConformance:
 
     def test_the_config_is_valid(self, rv_pipeline: PipelineBench) -> None:
         """Nothing is found wrong with the config."""
-        from rv_core import schemas
+        from rv_core.config import schemas
 
         errors = [str(f) for f in schemas.check(self.make_config("/rv/root")) if f.severity == "error"]
         rv_pipeline.cli.expect(not errors, f"the config is not valid: {errors}")
 
     def test_the_config_survives_json(self, rv_pipeline: PipelineBench) -> None:
         """Saving and loading gives an equal config, and saving that gives the same text."""
-        from rv_core import config_file
+        from rv_core.config import saved as config_file
 
         config = self.make_config("/rv/root")
         text = config_file.dump(config)

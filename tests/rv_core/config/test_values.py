@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Literal
 import pytest
 
 from rv_core import Config, ConfigError, PipelineConfig, PluginError, Uri
-from rv_core.config import absolutise, normalised, to_plain, uris_at, uris_of, walk, walk_to_plain
-from rv_core.config_paths import annotation_at, field_at
+from rv_core.config.lookup import annotation_at, field_at
+from rv_core.config.schemas import load
+from rv_core.config.values import absolutise, normalised, to_plain, uris_at, uris_of, walk, walk_to_plain
 from rv_core.hello import HelloPipeline
-from rv_core.schemas import load
 
 
 class Mode(Enum):
@@ -263,7 +263,7 @@ def test_a_pipeline_that_cannot_be_imported_is_told_with_its_config(target: str)
 
 def test_importing_config_classes_loads_nothing_heavy() -> None:
     code = (
-        "import sys, rv_core.config, rv_core.config_file; "
+        "import sys, rv_core.config.values, rv_core.config.saved; "
         "heavy = {'marshmallow', 'typer', 'rich', 'fsspec', 'platformdirs', 'importlib.metadata', 'pluggy', 'zipfile'}; "
         "print(sorted(heavy & set(sys.modules)))"
     )

@@ -6,14 +6,23 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from rv_core.config import walk_to_plain
-from rv_core.config_classes import Config
-from rv_core.config_fields import fields_of
-from rv_core.config_paths import no_such_field
-from rv_core.config_types import concrete_class
-from rv_core.dotted_paths import Step, join, parse
+from rv_core.config.classes import Config
+from rv_core.config.dotted_paths import Step, join, parse
+from rv_core.config.field_types import (
+    ChoiceType,
+    DictType,
+    FieldType,
+    ListType,
+    ObjectType,
+    ScalarType,
+    TupleType,
+    options_of,
+)
+from rv_core.config.fields import fields_of
+from rv_core.config.lookup import no_such_field
+from rv_core.config.type_hints import concrete_class
+from rv_core.config.values import walk_to_plain
 from rv_core.errors import ConfigError, Finding
-from rv_core.field_types import ChoiceType, DictType, FieldType, ListType, ObjectType, ScalarType, TupleType, options_of
 
 
 def apply_sets(values: dict[str, Any], sets: Sequence[tuple[str, str]]) -> dict[str, Any]:

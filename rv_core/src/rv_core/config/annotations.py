@@ -6,8 +6,8 @@ import types
 from enum import Enum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from rv_core.config_classes import Config, Range, Secret, UriMark
-from rv_core.field_types import (
+from rv_core.config.classes import Config, Range, Secret, UriMark
+from rv_core.config.field_types import (
     ChoiceType,
     DictType,
     FieldType,

@@ -6,9 +6,17 @@ import inspect
 import json
 from typing import Any
 
-from rv_core.annotations import UnsupportedAnnotationError, field_type_of
+from rv_core.config.annotations import UnsupportedAnnotationError, field_type_of
+from rv_core.config.field_types import (
+    ChoiceType,
+    FieldType,
+    ListType,
+    ScalarType,
+    TupleType,
+    UnionType,
+    is_integer_text,
+)
 from rv_core.errors import nearest
-from rv_core.field_types import ChoiceType, FieldType, ListType, ScalarType, TupleType, UnionType, is_integer_text
 
 _TRUE = ("true", "yes", "1", "on")
 _FALSE = ("false", "no", "0", "off")

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from rv_core.config import to_plain
-from rv_core.config_classes import Config
-from rv_core.config_fields import ConfigField, descriptions_of, fields_of, summary_of
-from rv_core.config_types import TYPE_HINT, hint_of, is_abstract, with_subclasses
-from rv_core.field_types import (
+from rv_core.config.classes import Config
+from rv_core.config.field_types import (
     ChoiceType,
     DictType,
     FieldType,
@@ -19,6 +16,9 @@ from rv_core.field_types import (
     TupleType,
     UnionType,
 )
+from rv_core.config.fields import ConfigField, descriptions_of, fields_of, summary_of
+from rv_core.config.type_hints import TYPE_HINT, hint_of, is_abstract, with_subclasses
+from rv_core.config.values import to_plain
 
 _SCALARS = {str: "string", int: "integer", float: "number", bool: "boolean"}
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from rv_core.config_classes import Config
-from rv_core.config_fields import ConfigField, fields_of
-from rv_core.dotted_paths import Step, join, parse
+from rv_core.config.classes import Config
+from rv_core.config.dotted_paths import Step, join, parse
+from rv_core.config.field_types import FieldType, ObjectType, UnionType
+from rv_core.config.fields import ConfigField, fields_of
 from rv_core.errors import ConfigError, nearest
-from rv_core.field_types import FieldType, ObjectType, UnionType
 
 
 def field_at(config: Config, dotted: str) -> Any:

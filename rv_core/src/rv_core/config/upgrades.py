@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from rv_core.config_types import TYPE_HINT, class_of
-from rv_core.dotted_paths import join
+from rv_core.config.dotted_paths import join
+from rv_core.config.type_hints import TYPE_HINT, class_of
 from rv_core.errors import ConfigError, Finding
 from rv_core.plugins.declarations import ConfigSpec
 

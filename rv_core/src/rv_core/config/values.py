@@ -10,13 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import Any, TypeVar
 
-from rv_core.annotations import field_type_of
-from rv_core.config_classes import Config
-from rv_core.config_fields import fields_of, uri_fields_of
-from rv_core.config_paths import descend
-from rv_core.config_types import TYPE_HINT, concrete_class, hint_of
-from rv_core.dotted_paths import Step, join
-from rv_core.field_types import (
+from rv_core.config.annotations import field_type_of
+from rv_core.config.classes import Config
+from rv_core.config.dotted_paths import Step, join
+from rv_core.config.field_types import (
     ChoiceType,
     DictType,
     FieldType,
@@ -26,6 +23,9 @@ from rv_core.field_types import (
     TupleType,
     UnionType,
 )
+from rv_core.config.fields import fields_of, uri_fields_of
+from rv_core.config.lookup import descend
+from rv_core.config.type_hints import TYPE_HINT, concrete_class, hint_of
 
 C = TypeVar("C", bound=Config)
 

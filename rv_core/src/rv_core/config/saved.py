@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from rv_core.config import to_plain, walk
-from rv_core.config_classes import Config
-from rv_core.config_fields import class_label, is_importable
+from rv_core.config.classes import Config
+from rv_core.config.fields import class_label, is_importable
+from rv_core.config.type_hints import config_specs, hint_of, package_version
+from rv_core.config.values import to_plain, walk
 from rv_core.config_trusted import NotTrustedError, build_trusted
-from rv_core.config_types import config_specs, hint_of, package_version
 from rv_core.errors import ConfigError, Finding
 
 C = TypeVar("C", bound=Config)
@@ -104,7 +104,7 @@ def _refuse_unfindable(classes: Mapping[type, str]) -> None:
 
 
 def _versions_of(types: Mapping[str, str]) -> dict[str, int]:
-    from rv_core.config_upgrades import SavedTypes, owns
+    from rv_core.config.upgrades import SavedTypes, owns
 
     saved = SavedTypes({}, types)
     specs = (spec for spec in config_specs() if any(owns(spec, hint, saved) for hint in types))
@@ -199,7 +199,7 @@ def parse(text: str, *, source: str, expected: type[C]) -> SavedConfig[C]:
         ConfigError: if it is no saved config, is newer than what is installed, names classes that are not installed
             (the message names the package), or is wrong in any other way; all problems at once.
     """
-    from rv_core import schemas
+    from rv_core.config import schemas
 
     saved = parse_plain(text, source=source)
     try:
@@ -220,7 +220,7 @@ def up_to_date(saved: PlainConfig) -> tuple[dict[str, Any], bool]:
     Raises:
         ConfigError: as `parse`.
     """
-    from rv_core.config_upgrades import SavedTypes, upgraded
+    from rv_core.config.upgrades import SavedTypes, upgraded
 
     specs = config_specs()
     plain = upgraded(saved.plain, SavedTypes(saved.versions, saved.types), specs)

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rv_core.config_classes import Config
-from rv_core.config_fields import class_label
+from rv_core.config.classes import Config
+from rv_core.config.field_types import ObjectType
+from rv_core.config.fields import class_label
 from rv_core.errors import ConfigError, nearest, unknown_name
-from rv_core.field_types import ObjectType
 
 if TYPE_CHECKING:
     from rv_core.plugins.declarations import ConfigSpec

@@ -12,8 +12,8 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from rv_core.config_classes import Config, Range
-from rv_core.dotted_paths import Step
+from rv_core.config.classes import Config, Range
+from rv_core.config.dotted_paths import Step
 
 
 class FieldType:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from rv_core.config import build_object, uris_of, walk
-from rv_core.config_classes import Config
-from rv_core.config_fields import fields_of
-from rv_core.config_types import TYPE_HINT, concrete_class
-from rv_core.dotted_paths import join, join_paths, outward
+from rv_core.config.classes import Config
+from rv_core.config.dotted_paths import join, join_paths, outward
+from rv_core.config.field_types import FieldType, ObjectType, UnionType
+from rv_core.config.fields import fields_of
+from rv_core.config.type_hints import TYPE_HINT, concrete_class
+from rv_core.config.values import build_object, uris_of, walk
 from rv_core.errors import Finding
-from rv_core.field_types import FieldType, ObjectType, UnionType
 from rv_core.files import uris
 
 

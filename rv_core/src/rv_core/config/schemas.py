@@ -11,14 +11,10 @@ from typing import Any, NamedTuple
 
 from marshmallow import RAISE, Schema, ValidationError, fields
 
-from rv_core.config import Walked, walk_to_plain
-from rv_core.config_checks import built, findings_of_sound_parts, semantic_findings
-from rv_core.config_classes import Config
-from rv_core.config_fields import ConfigField, fields_of
-from rv_core.config_types import TYPE_HINT, concrete_class
-from rv_core.dotted_paths import join
-from rv_core.errors import ConfigError, Finding, nearest
-from rv_core.field_types import (
+from rv_core.config.checks import built, findings_of_sound_parts, semantic_findings
+from rv_core.config.classes import Config
+from rv_core.config.dotted_paths import join
+from rv_core.config.field_types import (
     ChoiceType,
     DictType,
     FieldType,
@@ -28,6 +24,10 @@ from rv_core.field_types import (
     TupleType,
     UnionType,
 )
+from rv_core.config.fields import ConfigField, fields_of
+from rv_core.config.type_hints import TYPE_HINT, concrete_class
+from rv_core.config.values import Walked, walk_to_plain
+from rv_core.errors import ConfigError, Finding, nearest
 
 
 class Problem(NamedTuple):

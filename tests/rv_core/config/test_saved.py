@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rv_core import ConfigError, PipelineConfig
-from rv_core.config_file import dump, parse, parse_plain, parse_trusted
+from rv_core.config.saved import dump, parse, parse_plain, parse_trusted
 from rv_core.hello import HelloConfig
 from rv_core.plugins.installed import plugin_manager
 
@@ -196,7 +196,7 @@ def test_a_class_that_no_fresh_process_finds_cannot_be_saved() -> None:
         ('{"rv": {"format": 1}, "config": {}}', "type_hint is missing"),
         ('{"rv": {"format": 1}, "config": {"type_hint": "hello"}}', "root_uri: is missing"),
         (
-            '{"rv": {"format": 1}, "config": {"type_hint": "rv_core.config_classes:Config"}}',
+            '{"rv": {"format": 1}, "config": {"type_hint": "rv_core.config.classes:Config"}}',
             "expected PipelineConfig, got Config",
         ),
     ],
@@ -312,8 +312,8 @@ def test_a_missing_plugin_is_named_with_what_to_install(drawing: Drawing) -> Non
 def test_a_task_builds_its_config_without_entry_points_or_schemas(drawing: Drawing) -> None:
     (drawing.folder / "saved.json").write_text(dump(drawing.config()))
     code = (
-        "import sys; from pathlib import Path; from rv_core.config_file import parse_trusted; from rv_core import PipelineConfig; "
-        "from rv_core.config import to_plain; "
+        "import sys; from pathlib import Path; from rv_core.config.saved import parse_trusted; from rv_core import PipelineConfig; "
+        "from rv_core.config.values import to_plain; "
         f"saved = parse_trusted(Path({str(drawing.folder / 'saved.json')!r}).read_text(), source='x', expected=PipelineConfig); "
         "plain = to_plain(saved.config); "
         "print(plain['type_hint'], plain['shapes'][1]['type_hint'], saved.config.shapes[1].radius); "

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Literal
 import pytest
 
 from rv_core import Config, ConfigError, PipelineConfig, Uri
-from rv_core.config import to_plain, walk_to_plain
-from rv_core.overrides import apply_sets
-from rv_core.schemas import load
+from rv_core.config.overrides import apply_sets
+from rv_core.config.schemas import load
+from rv_core.config.values import to_plain, walk_to_plain
 
 
 @dataclass(kw_only=True)

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Iterator
 from typing import Any, get_type_hints
 
-from rv_core.annotations import UnsupportedAnnotationError, field_type_of
-from rv_core.config_classes import Config
+from rv_core.config.annotations import UnsupportedAnnotationError, field_type_of
+from rv_core.config.classes import Config
+from rv_core.config.field_types import FieldType
 from rv_core.errors import ConfigError
-from rv_core.field_types import FieldType
 
 _RESERVED = "type_hint"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rv_core.dotted_paths import Step, join, join_paths, outward, parse
+from rv_core.config.dotted_paths import Step, join, join_paths, outward, parse
 
 
 @pytest.mark.parametrize(

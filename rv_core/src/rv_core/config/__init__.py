@@ -1,0 +1,1 @@
+"""Config objects: classes, the types of their fields, checks, overrides and the saved file."""
