@@ -205,7 +205,7 @@ def _last(pair: tuple[str, int]) -> int:
 
 def settings() -> str:
     """Every setting of the core and of the runners of this project."""
-    from rv_core import settings as module
+    from rv_core.settings import sections as module
 
     parts = [
         text_of(module),
@@ -222,7 +222,7 @@ def settings() -> str:
 
 def _settings_table(section: str, cls: type) -> list[str]:
     from rv_core.config.fields import fields_of
-    from rv_core.settings import environment_names
+    from rv_core.settings.sections import environment_names
 
     meanings = arguments_of(cls)
     rows = []

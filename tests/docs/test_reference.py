@@ -77,7 +77,7 @@ def test_every_error_class_is_there() -> None:
 
 def test_every_setting_is_there_with_its_variable_and_a_meaning() -> None:
     from rv_core.config.fields import fields_of
-    from rv_core.settings import environment_names, known_sections
+    from rv_core.settings.sections import environment_names, known_sections
 
     text = read("settings.md")
     for section, cls in known_sections().items():

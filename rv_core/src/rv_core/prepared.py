@@ -23,7 +23,7 @@ from rv_core.runner_loading import make_runner
 from rv_core.selection import Selection
 
 if TYPE_CHECKING:
-    from rv_core.settings import RunSettings
+    from rv_core.settings.sections import RunSettings
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
         RvError: whatever is wrong, all of a kind at once.
     """
     from rv_core.machine.cores import available_cores
-    from rv_core.settings import run_settings
+    from rv_core.settings.sections import run_settings
 
     if options.splits < 1:
         raise UsageError(f"--splits {options.splits} is below 1")

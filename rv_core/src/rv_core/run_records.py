@@ -140,7 +140,7 @@ def _versions_of_needs(distribution: str) -> Iterator[tuple[str, str]]:
 
 
 def _saved_settings(prepared: PreparedRun, section: str) -> dict[str, Any]:
-    from rv_core.settings import RUN_SECTION, saved_settings
+    from rv_core.settings.sections import RUN_SECTION, saved_settings
 
     of_runner = prepared.runner.settings
     saved = {RUN_SECTION: saved_settings(prepared.settings)}

@@ -23,7 +23,7 @@ def make_runner(name: str, profile: str | None) -> Runner:
     cls = resolve(spec.target, declared_by=name)
     if not (isinstance(cls, type) and issubclass(cls, Runner)):
         raise PluginError(f"{spec.target}, declared as runner {name!r}, is not a subclass of rv_core.Runner")
-    from rv_core.settings import load_settings, run_settings
+    from rv_core.settings.sections import load_settings, run_settings
 
     run_settings(profile)  # a profile that does not exist is a mistake for runners without settings as well
     settings = None
@@ -48,7 +48,7 @@ def runner_of(record: RunRecord) -> Any:
     runner: Any = resolve(spec.target, declared_by=spec.name)
     if not spec.settings:
         return runner()
-    from rv_core.settings import load_settings
+    from rv_core.settings.sections import load_settings
 
     cls: Any = resolve(spec.settings, declared_by=spec.name)
     recorded = record.settings.get(spec.name, {})
@@ -58,6 +58,6 @@ def runner_of(record: RunRecord) -> Any:
 
 def _known_profile(name: str) -> str | None:
     """A run's profile where it exists; another machine does without: but for secrets, the record has its settings."""
-    from rv_core.settings_files import profile_names
+    from rv_core.settings.files import profile_names
 
     return name if name in profile_names(os.environ) else None

@@ -65,7 +65,7 @@ def command(
       rv batch doctor
       rv --profile aws batch doctor --root s3://bucket/experiments --json
     """
-    from rv_core.settings import load_settings
+    from rv_core.settings.sections import load_settings
     from rv_runner_batch.settings import BatchSettings
 
     options: GlobalOptions = ctx.obj

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rv_core.errors import ConfigError, UsageError
-from rv_core.settings_files import DEFAULT_PROFILE, config_dir
+from rv_core.settings.files import DEFAULT_PROFILE, config_dir
 
 _PROFILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 

@@ -126,7 +126,7 @@ def settings(ctx: typer.Context, as_json: AsJson = False) -> None:
     Example:
       rv --profile work config settings
     """
-    from rv_core.settings import explain_settings, settings_findings
+    from rv_core.settings.sections import explain_settings, settings_findings
 
     options: GlobalOptions = ctx.obj
     origins, findings = explain_settings(options.profile), settings_findings(options.profile)

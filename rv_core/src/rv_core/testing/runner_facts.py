@@ -71,7 +71,7 @@ def find_facts(name: str, profile: str | None = None) -> RunnerFacts:
 def _settings_of(settings: Any) -> dict[str, dict[str, Any]]:
     if settings is None:
         return {}
-    from rv_core.settings import saved_settings
+    from rv_core.settings.sections import saved_settings
 
     saved = saved_settings(settings)
     names = type(settings).__dataclass_fields__

@@ -18,7 +18,7 @@ from rv_core.config.from_text import convert_to
 from rv_core.config.values import build, to_plain
 from rv_core.errors import ConfigError, Finding, nearest
 from rv_core.redaction import HIDDEN, redact_values, register_secret
-from rv_core.settings_files import SettingsFile, settings_files
+from rv_core.settings.files import SettingsFile, settings_files
 
 S = TypeVar("S")
 

@@ -11,7 +11,7 @@ import pytest
 from rv_core import ConfigError, Range
 from rv_core.config.classes import Secret
 from rv_core.redaction import redact
-from rv_core.settings import (
+from rv_core.settings.sections import (
     RunSettings,
     explain_settings,
     load_settings,
