@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("torch")
 from tests.e2e.small_experiment import get_config, write_scenes
 
-from rv_core.pipeline import PipelineConfig
+from rv_core.pipeline.pipeline import PipelineConfig
 from rv_core.testing import PipelineConformance
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -20,7 +20,7 @@ from rv_core.graph import Job, Plan, Resources, make_tasks
 from rv_core.hello import HelloConfig
 from rv_core.machine.process_table import host_name, process_started
 from rv_core.marker import Marker, is_stale
-from rv_core.pipeline import PipelineConfig
+from rv_core.pipeline.pipeline import PipelineConfig
 from rv_core.run import is_detached_running
 from rv_core.run_context import RunContext
 from rv_core.runner import Runner

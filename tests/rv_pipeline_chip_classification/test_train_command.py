@@ -268,7 +268,7 @@ def test_weights_are_taken_as_given_or_not_at_all() -> None:
 
 
 def test_train_reads_no_more_of_the_config_than_it_declares(config: ChipClassificationConfig, storage: Storage) -> None:
-    from rv_core.guard import guarded
+    from rv_core.pipeline.guard import guarded
     from rv_pipeline_chip_classification.pipeline import ChipClassificationPipeline
 
     view: Any = guarded(config, ChipClassificationPipeline.commands()["train"])

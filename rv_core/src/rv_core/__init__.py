@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from rv_core.graph import Plan as Plan
     from rv_core.graph import Resources as Resources
     from rv_core.graph import Task as Task
-    from rv_core.items import Items as Items
     from rv_core.observation import Observation as Observation
-    from rv_core.pipeline import Pipeline as Pipeline
-    from rv_core.pipeline import PipelineConfig as PipelineConfig
-    from rv_core.pipeline import command as command
+    from rv_core.pipeline.items import Items as Items
+    from rv_core.pipeline.pipeline import Pipeline as Pipeline
+    from rv_core.pipeline.pipeline import PipelineConfig as PipelineConfig
+    from rv_core.pipeline.pipeline import command as command
     from rv_core.plugins.declarations import CommandSpec as CommandSpec
     from rv_core.plugins.declarations import ConfigSpec as ConfigSpec
     from rv_core.plugins.declarations import PipelineSpec as PipelineSpec
@@ -67,8 +67,8 @@ _HOMES = {
         "nearest",
     ),
     "plugins.hookspecs": ("HOOK_API_VERSION", "hookimpl"),
-    "items": ("Items",),
-    "pipeline": ("Pipeline", "PipelineConfig", "command"),
+    "pipeline.items": ("Items",),
+    "pipeline.pipeline": ("Pipeline", "PipelineConfig", "command"),
     "graph": ("Job", "Plan", "Resources", "Task"),
     "run_record": ("RunRecord",),
     "capabilities": ("Capabilities",),

@@ -19,7 +19,7 @@ def _run_by_hand(invocation: Invocation, split_index: int, stop: StopSignal) -> 
     """A task outside of a run: any saved config, planned here and now."""
     from rv_core.config import saved
     from rv_core.files import storage
-    from rv_core.pipeline import PipelineConfig
+    from rv_core.pipeline.pipeline import PipelineConfig
     from rv_core.planning import plan_one_command
 
     uri = uris.absolute(invocation.config_uri, os.getcwd())

@@ -21,8 +21,8 @@ from rv_core.config.values import absolutise, normalised, walk_to_plain
 from rv_core.errors import ConfigError, Finding, UsageError, nearest
 from rv_core.files import uris
 from rv_core.module_loading import UserModule, load_module
-from rv_core.pipeline import PipelineConfig
-from rv_core.pipeline_names import name_pipelines
+from rv_core.pipeline.names import name_pipelines
+from rv_core.pipeline.pipeline import PipelineConfig
 from rv_core.shipped_code import ship, siblings_of
 from rv_core.user_code import call
 

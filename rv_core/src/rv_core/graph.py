@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rv_core.pipeline import CommandInfo
+from rv_core.pipeline.pipeline import CommandInfo
 
 #: The item of a command that has no items.
 WHOLE = "all"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rv_core.graph import Task
 
 if TYPE_CHECKING:
-    from rv_core.pipeline import Pipeline
+    from rv_core.pipeline.pipeline import Pipeline
     from rv_core.plan import RunPlan
     from rv_core.run_state import RunPaths
 

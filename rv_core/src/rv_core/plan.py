@@ -12,7 +12,7 @@ from typing import Any, Literal
 from rv_core.errors import Finding, PlanError
 from rv_core.graph import Job, Plan, Resources, make_tasks, split_shares
 from rv_core.keys import CommandParts, job_key, shared_digest
-from rv_core.pipeline import CommandInfo
+from rv_core.pipeline.pipeline import CommandInfo
 from rv_core.planned_items import PipelineState, PlannedItem, command_parts, plan_items
 from rv_core.reasons import _reasons
 from rv_core.selection import EVERYTHING, Selection, ordered_commands, select_commands

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from rv_core.errors import PlanError
 from rv_core.graph import WHOLE
-from rv_core.items import item_id
 from rv_core.keys import CommandParts, item_key, shared_digest
-from rv_core.pipeline import CommandInfo
+from rv_core.pipeline.items import item_id
+from rv_core.pipeline.pipeline import CommandInfo
 
 if TYPE_CHECKING:
     from rv_core.manifests import DoneState
-    from rv_core.pipeline import Pipeline
+    from rv_core.pipeline.pipeline import Pipeline
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from rv_core.errors import EXIT_ENVIRONMENT, CheckError, Finding, RvError
 from rv_core.files import uris
 from rv_core.graph import Plan
-from rv_core.pipeline import Pipeline
+from rv_core.pipeline.pipeline import Pipeline
 from rv_core.plan import RunPlan
 from rv_core.run_context import RunContext
 from rv_core.runner import Runner
 
 if TYPE_CHECKING:
     from rv_core.config_module import LoadedModule
-    from rv_core.pipeline import PipelineConfig
+    from rv_core.pipeline.pipeline import PipelineConfig
 
 #: Opening every raster of a large dataset takes a while; a check that takes longer than this tells nothing early.
 DEEP_CHECK_TIMEOUT_S = 600

@@ -13,7 +13,7 @@ from rv_core import preflight, run_state
 from rv_core.config import saved
 from rv_core.config_module import LoadedModule, load_configs
 from rv_core.errors import Finding, StorageError, UsageError
-from rv_core.pipeline import Pipeline
+from rv_core.pipeline.pipeline import Pipeline
 from rv_core.plan import RunPlan
 from rv_core.planning import plan_pipelines
 from rv_core.run_context import RunContext

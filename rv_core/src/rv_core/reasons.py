@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rv_core.keys import CommandParts
-from rv_core.pipeline import CommandInfo
+from rv_core.pipeline.pipeline import CommandInfo
 from rv_core.planned_items import PipelineState, PlannedItem
 
 

@@ -23,7 +23,7 @@ from rv_core.errors import (
 )
 from rv_core.event_writer import EventWriter
 from rv_core.files import uris
-from rv_core.pipeline import TaskStopped
+from rv_core.pipeline.pipeline import TaskStopped
 from rv_core.reporting import _redacted, reported
 from rv_core.run_state import RunPaths
 from rv_core.running import StopSignal, execute, gpu_lease, set_thread_limits

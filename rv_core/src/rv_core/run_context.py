@@ -14,7 +14,7 @@ from rv_core.errors import EXIT_FAILED, EXIT_STOPPED
 from rv_core.graph import Job, Task
 
 if TYPE_CHECKING:
-    from rv_core.pipeline import PipelineConfig
+    from rv_core.pipeline.pipeline import PipelineConfig
 
 
 @dataclass

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from rv_core.event_writer import EventWriter
-from rv_core.pipeline import Pipeline, TaskStopped
+from rv_core.pipeline.pipeline import Pipeline, TaskStopped
 from rv_core.task_execution import TaskExecution, TaskRequest
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rv_core.errors import Finding, PlanError, unknown_name
-from rv_core.pipeline import CommandInfo
+from rv_core.pipeline.pipeline import CommandInfo
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from rv_core.manifests import requirement_error, unmet_requirements
 from rv_core.task_execution import TaskRequest
 
 if TYPE_CHECKING:
-    from rv_core.pipeline import Pipeline
+    from rv_core.pipeline.pipeline import Pipeline
     from rv_core.run_state import RunPaths
 
 _Answer = TypeVar("_Answer")
@@ -107,7 +107,7 @@ def check_requirements(paths: RunPaths, request: TaskRequest) -> None:
 def load_pipeline(paths: RunPaths) -> Pipeline:
     """The pipeline of a run, built from the run's own immutable config and the code that travels with it."""
     from rv_core.config import saved as config_file
-    from rv_core.pipeline import PipelineConfig
+    from rv_core.pipeline.pipeline import PipelineConfig
 
     text = read_written(paths.config).decode()
     activate_code_of(text, paths.root_uri)

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from rv_core.config.classes import Config, Range, Uri
-from rv_core.pipeline import PipelineConfig
+from rv_core.pipeline.pipeline import PipelineConfig
 from rv_pipeline_chip_classification import config_checks as checks
 
 if TYPE_CHECKING:
     from rv_core.errors import Finding
-    from rv_core.pipeline import Pipeline
+    from rv_core.pipeline.pipeline import Pipeline
 
 Subset = Literal["train", "validation", "test"]
 Positive = Annotated[int, Range(min=1)]

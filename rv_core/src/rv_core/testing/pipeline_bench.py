@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rv_core.config import saved as config_file
-from rv_core.pipeline import PipelineConfig
+from rv_core.pipeline.pipeline import PipelineConfig
 from rv_core.testing.command_lines import Finished
 from rv_core.testing.evidence import Evidence
 from rv_core.testing.workbench import Workbench

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from rv_core.pipeline import PipelineConfig
+from rv_core.pipeline.pipeline import PipelineConfig
 from rv_core.testing.pipeline_bench import PipelineBench
 
 #: What a laptop that only submits need not have.

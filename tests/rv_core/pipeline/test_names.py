@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rv_core.pipeline_names import name_of_class, name_pipelines, problem_with_name
+from rv_core.pipeline.names import name_of_class, name_pipelines, problem_with_name
 
 
 @pytest.mark.parametrize(

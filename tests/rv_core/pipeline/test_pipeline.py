@@ -6,8 +6,8 @@ import pytest
 
 from rv_core import ConfigError, Items, Pipeline, PipelineConfig, PlanError, command
 from rv_core.config.classes import Config
-from rv_core.guard import guarded
-from rv_core.items import WorkItem, item_id
+from rv_core.pipeline.guard import guarded
+from rv_core.pipeline.items import WorkItem, item_id
 
 
 @dataclass(kw_only=True)

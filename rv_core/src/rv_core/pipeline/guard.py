@@ -7,7 +7,7 @@ from types import MethodType
 from typing import Any
 
 from rv_core.errors import ConfigError, nearest
-from rv_core.pipeline import CommandInfo, PipelineConfig
+from rv_core.pipeline.pipeline import CommandInfo, PipelineConfig
 
 _EVERYTHING: dict[str, Any] = {}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from rv_core.errors import PlanError
-from rv_core.pipeline import Pipeline
+from rv_core.pipeline.pipeline import Pipeline
 
 T = TypeVar("T")
 

@@ -291,7 +291,7 @@ class PipelineConfig(Config):
         return pipeline
 
     def _rv_findings(self) -> Iterable[Finding]:
-        from rv_core.pipeline_names import problem_with_name
+        from rv_core.pipeline.names import problem_with_name
 
         problem = problem_with_name(self.name)
         return [Finding("name", problem)] if problem else []
