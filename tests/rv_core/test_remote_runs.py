@@ -14,7 +14,6 @@ import pytest
 from rv_core import preflight, run_state
 from rv_core.capabilities import Capabilities
 from rv_core.config.classes import Config, Uri
-from rv_core.config_module import LoadedModule
 from rv_core.errors import EXIT_ENVIRONMENT, EXIT_USAGE, CheckError, Finding, PluginError, StorageError
 from rv_core.graph import Job, Plan, Resources, make_tasks
 from rv_core.hello import HelloConfig
@@ -24,6 +23,7 @@ from rv_core.pipeline.pipeline import PipelineConfig
 from rv_core.run import is_detached_running
 from rv_core.run_context import RunContext
 from rv_core.runner import Runner
+from rv_core.user_code.configs import LoadedModule
 
 FAR = Capabilities(is_remote=True, detaches=True)
 

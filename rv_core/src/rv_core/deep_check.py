@@ -25,9 +25,9 @@ def main() -> int:
 
 
 def _findings(request: Mapping[str, Any], scratch: Path) -> list[Any]:
-    from rv_core import code_archive
     from rv_core.config import saved
     from rv_core.pipeline.pipeline import PipelineConfig
+    from rv_core.user_code import archive as code_archive
 
     code = json.loads(request["config"])["rv"].get("code") or {}
     archive = scratch / "code.zip"

@@ -20,8 +20,8 @@ from rv_core.run_context import RunContext
 from rv_core.runner import Runner
 
 if TYPE_CHECKING:
-    from rv_core.config_module import LoadedModule
     from rv_core.pipeline.pipeline import PipelineConfig
+    from rv_core.user_code.configs import LoadedModule
 
 #: Opening every raster of a large dataset takes a while; a check that takes longer than this tells nothing early.
 DEEP_CHECK_TIMEOUT_S = 600

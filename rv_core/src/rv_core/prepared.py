@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from rv_core import preflight, run_state
 from rv_core.config import saved
-from rv_core.config_module import LoadedModule, load_configs
 from rv_core.errors import Finding, StorageError, UsageError
 from rv_core.pipeline.pipeline import Pipeline
 from rv_core.plan import RunPlan
@@ -21,6 +20,7 @@ from rv_core.run_state import RunPaths
 from rv_core.runner import Runner
 from rv_core.runner_loading import make_runner
 from rv_core.selection import Selection
+from rv_core.user_code.configs import LoadedModule, load_configs
 
 if TYPE_CHECKING:
     from rv_core.settings.sections import RunSettings

@@ -120,8 +120,8 @@ def activate_code_of(text: str, root_uri: str) -> None:
     code = json.loads(text).get("rv", {}).get("code") or {}
     if not code.get("archive"):
         return
-    from rv_core import code_archive
     from rv_core.files.storage import Storage
+    from rv_core.user_code import archive as code_archive
 
     storage = Storage(root_uri, attempt_tag="code")
     archive = when_written(root_uri, lambda: storage.input_file(code["archive"]))

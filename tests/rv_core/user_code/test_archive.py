@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from rv_core import ConfigError, DataError, code_archive
-from rv_core.code_archive import activate_code, archive_name, check_code, describe_code, pack_module
+from rv_core import ConfigError, DataError
+from rv_core.user_code import archive as code_archive
+from rv_core.user_code.archive import activate_code, archive_name, check_code, describe_code, pack_module
 
 TEXT = "from dataclasses import dataclass\nimport sibling\nWHO = 'travelled'\n"
 
@@ -65,7 +66,7 @@ def test_a_fresh_process_takes_the_module_from_the_zip(module: Path, tmp_path: P
     decoy.mkdir()
     (decoy / "voyager.py").write_text("WHO = 'decoy'\n")
     script = (
-        "import sys; from rv_core.code_archive import activate_code\n"
+        "import sys; from rv_core.user_code.archive import activate_code\n"
         f"activate_code({code!r}, {str(archive)!r}, {str(module.parent)!r})\n"
         "import voyager\n"
         f"assert sys.path[-2:] == [{str(archive)!r}, {str(module.parent)!r}], sys.path\n"
@@ -80,7 +81,7 @@ def test_a_folder_that_is_not_here_is_left_out(module: Path, tmp_path: Path) -> 
     archive = tmp_path / "code.zip"
     archive.write_bytes(data)
     script = (
-        "import sys; from rv_core.code_archive import activate_code\n"
+        "import sys; from rv_core.user_code.archive import activate_code\n"
         f"activate_code({describe_code('voyager', sha256, '/gone')!r}, {str(archive)!r}, '/gone')\n"
         "import voyager; print(voyager.WHO, '/gone' in sys.path)"
     )
@@ -89,7 +90,7 @@ def test_a_folder_that_is_not_here_is_left_out(module: Path, tmp_path: Path) -> 
 
 def test_code_without_an_archive_adds_the_folder_only(module: Path, tmp_path: Path) -> None:
     script = (
-        "from rv_core.code_archive import activate_code\n"
+        "from rv_core.user_code.archive import activate_code\n"
         f"activate_code({{'module': 'voyager', 'folder': {str(module.parent)!r}}}, '', {str(module.parent)!r})\n"
         "activate_code({}, '', None)\n"
         "import voyager; print(voyager.WHO)"
@@ -102,7 +103,7 @@ def test_activating_twice_keeps_one_of_each(module: Path, tmp_path: Path) -> Non
     archive = tmp_path / "code.zip"
     archive.write_bytes(data)
     script = (
-        "import sys; from rv_core.code_archive import activate_code\n"
+        "import sys; from rv_core.user_code.archive import activate_code\n"
         "before = len(sys.path), len(sys.meta_path)\n"
         f"for _ in range(2): activate_code({describe_code('voyager', sha256, '')!r}, {str(archive)!r}, "
         f"{str(module.parent)!r})\n"
@@ -154,7 +155,7 @@ def test_a_task_needs_no_zipfile_for_its_code(module: Path, tmp_path: Path) -> N
     archive = tmp_path / "code.zip"
     archive.write_bytes(data)
     script = (
-        "import sys; from rv_core.code_archive import activate_code\n"
+        "import sys; from rv_core.user_code.archive import activate_code\n"
         f"activate_code({describe_code('voyager', sha256, '')!r}, {str(archive)!r}, None)\n"
         "print('zipfile' in sys.modules)"
     )

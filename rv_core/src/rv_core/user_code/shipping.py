@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from rv_core.code_archive import describe_code, pack_files
 from rv_core.errors import DataError, Finding, UsageError, nearest
 from rv_core.files.zips import CODE_LIMITS, check_zip
+from rv_core.user_code.archive import describe_code, pack_files
 
 _COMPILED = (".so", ".pyd", ".dylib", ".dll")
 _LEFT_OUT = (".pyc", ".pyo")

@@ -16,10 +16,10 @@ import pytest
 
 from rv_core.cli.argv import normalise
 from rv_core.cli.run import _shipped
-from rv_core.code_archive import archive_name
-from rv_core.config_module import load_configs
 from rv_core.errors import UsageError
-from rv_core.shipped_code import ship, siblings_of
+from rv_core.user_code.archive import archive_name
+from rv_core.user_code.configs import load_configs
+from rv_core.user_code.shipping import ship, siblings_of
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_a_fresh_process_uses_what_travelled_before_what_is_installed(folder: Pa
         "sys.modules['sibling_package'] = type(sys)('sibling_package')\n"
         "sys.modules['sibling_package.stale'] = type(sys)('sibling_package.stale')\n"
         "sys.modules['sibling_package'].__file__ = sys.modules['sibling_package.stale'].__file__ = '/elsewhere.py'\n"
-        "from rv_core.code_archive import activate_code\n"
+        "from rv_core.user_code.archive import activate_code\n"
         f"activate_code({code!r}, {str(archive)!r}, '/gone')\n"
         "import shipped_experiment, far_package\n"
         "assert 'sibling_package.stale' not in sys.modules\n"

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from rv_core import ConfigError, Range, Uri, UsageError
-from rv_core.arguments import arguments_for, signature_of
 from rv_core.config.annotations import UnsupportedAnnotationError
 from rv_core.config.from_text import convert
+from rv_core.user_code.arguments import arguments_for, signature_of
 
 
 class Mode(Enum):

@@ -9,8 +9,6 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from rv_core.arguments import arguments_for, signature_of
-from rv_core.code_archive import activate_code, archive_name, check_code, pack_module
 from rv_core.config import saved as config_file
 from rv_core.config import schemas
 from rv_core.config.classes import Config
@@ -20,11 +18,13 @@ from rv_core.config.overrides import apply_sets
 from rv_core.config.values import absolutise, normalised, walk_to_plain
 from rv_core.errors import ConfigError, Finding, UsageError, nearest
 from rv_core.files import uris
-from rv_core.module_loading import UserModule, load_module
 from rv_core.pipeline.names import name_pipelines
 from rv_core.pipeline.pipeline import PipelineConfig
-from rv_core.shipped_code import ship, siblings_of
-from rv_core.user_code import call
+from rv_core.user_code.archive import activate_code, archive_name, check_code, pack_module
+from rv_core.user_code.arguments import arguments_for, signature_of
+from rv_core.user_code.failures import call
+from rv_core.user_code.loading import UserModule, load_module
+from rv_core.user_code.shipping import ship, siblings_of
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -245,7 +245,7 @@ def _code_of(code: Mapping[str, Any], plain: Mapping[str, Any], uri: str) -> byt
 
 def _code_in_folder(code: Mapping[str, Any], uri: str) -> bytes:
     """The zip made anew from the file that it was made from, if that is still the same."""
-    from rv_core.module_loading import load_from_folder
+    from rv_core.user_code.loading import load_from_folder
 
     path = os.path.join(str(code.get("folder", "")), f"{code.get('module')}.py")
     data = pack_module(path)[1] if os.path.isfile(path) else b""

@@ -12,9 +12,9 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from rv_core.code_archive import add_folder, describe_code, pack_module
 from rv_core.errors import Finding, UsageError, nearest
-from rv_core.user_code import explained
+from rv_core.user_code.archive import add_folder, describe_code, pack_module
+from rv_core.user_code.failures import explained
 
 #: Modules that were loaded by path: the next one of their name takes their place.
 _LOADED: set[str] = set()

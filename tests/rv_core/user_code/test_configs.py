@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from rv_core import ConfigError, PipelineConfig, RvError, UsageError, code_archive, module_loading
+from rv_core import ConfigError, PipelineConfig, RvError, UsageError
 from rv_core.config.saved import dump, parse_trusted
-from rv_core.config_module import LoadedModule, load_configs
+from rv_core.user_code import archive as code_archive
+from rv_core.user_code import loading
+from rv_core.user_code.configs import LoadedModule, load_configs
 
 GREET = """
 from __future__ import annotations
@@ -50,7 +52,7 @@ def clean_imports() -> Iterator[None]:
     sys.path[:] = path
     sys.meta_path[:] = finders
     code_archive._ON_PATH.clear()
-    module_loading._LOADED.clear()
+    loading._LOADED.clear()
 
 
 @pytest.fixture
