@@ -13,9 +13,9 @@ from measurement import Report, main
 
 from rv_core import Capabilities, Items, Pipeline, PipelineConfig, RunContext, Uri, command
 from rv_core.config.classes import Config
-from rv_core.manifests import DoneState
-from rv_core.plan import RunPlan, plan_run
-from rv_core.planned_items import PipelineState
+from rv_core.plan.decisions import RunPlan, plan_run
+from rv_core.plan.items import PipelineState
+from rv_core.plan.manifests import DoneState
 from rv_runner_local.runner import LocalRunner
 
 NUM_ITEMS = 10_000

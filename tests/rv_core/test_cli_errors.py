@@ -43,7 +43,7 @@ def printed(function: Callable[[], None], capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_bug_of_rv_is_called_one(capsys: pytest.CaptureFixture[str]) -> None:
-    code, err = printed(function_of("rv_core.plan", "/x/rv_core/plan.py", "raise KeyError(1)"), capsys)
+    code, err = printed(function_of("rv_core.plan.decisions", "/x/rv_core/plan.py", "raise KeyError(1)"), capsys)
     assert code == 1
     assert err.endswith("KeyError: 1\nthis is a bug in rv 0.1.0; please report it with the lines above\n")
 

@@ -15,11 +15,11 @@ from rv_core import preflight, run_state
 from rv_core.capabilities import Capabilities
 from rv_core.config.classes import Config, Uri
 from rv_core.errors import EXIT_ENVIRONMENT, EXIT_USAGE, CheckError, Finding, PluginError, StorageError
-from rv_core.graph import Job, Plan, Resources, make_tasks
 from rv_core.hello import HelloConfig
 from rv_core.machine.process_table import host_name, process_started
 from rv_core.marker import Marker, is_stale
 from rv_core.pipeline.pipeline import PipelineConfig
+from rv_core.plan.graph import Job, Plan, Resources, make_tasks
 from rv_core.run import is_detached_running
 from rv_core.run_context import RunContext
 from rv_core.runner import Runner

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rv_core import Capabilities, RunContext, Task
-from rv_core.graph import Job
+from rv_core.plan.graph import Job
 from rv_core.run_context import ended_by
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from rv_core.errors import StorageError
 from rv_core.event_writer import EventWriter
-from rv_core.graph import Job, Plan, Resources, make_tasks
-from rv_core.plan import RunPlan
+from rv_core.plan.decisions import RunPlan
+from rv_core.plan.graph import Job, Plan, Resources, make_tasks
 from rv_core.run_record import RunRecord
 from rv_core.run_state import RunPaths
 

@@ -398,7 +398,7 @@ def planned_hello(cloud: Cloud) -> tuple[Any, Any]:
     from pathlib import Path
 
     from rv_core.hello import HelloConfig
-    from rv_core.planning import plan_pipelines
+    from rv_core.plan.planning import plan_pipelines
     from rv_core.run_context import RunContext
     from rv_core.run_state import RunPaths, new_run_id
     from rv_runner_batch.runner import BatchRunner

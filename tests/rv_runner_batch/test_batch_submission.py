@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rv_core.graph import Job, Plan, Resources, make_tasks
+from rv_core.plan.graph import Job, Plan, Resources, make_tasks
 from rv_runner_batch.limits import is_job_name, request_findings
 from rv_runner_batch.settings import BatchSettings, CommandSettings
 from rv_runner_batch.submission import JobRequest, job_name, name_prefix, render, requests_of

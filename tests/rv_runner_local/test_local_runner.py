@@ -17,8 +17,8 @@ import pytest
 
 from rv_core.capabilities import Capabilities
 from rv_core.errors import EXIT_ENVIRONMENT, RunnerError
-from rv_core.graph import Job, Plan, Resources, Task
 from rv_core.machine.process_table import processes_of_run
+from rv_core.plan.graph import Job, Plan, Resources, Task
 from rv_core.plugins.declarations import RunnerSpec
 from rv_core.plugins.installed import resolve
 from rv_core.run_context import RunContext

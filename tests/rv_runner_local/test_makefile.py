@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from rv_core.errors import RunnerError
-from rv_core.graph import Job, Plan, Resources, Task
+from rv_core.plan.graph import Job, Plan, Resources, Task
 from rv_runner_local.makefile import (
     MAKE_VARIABLES,
     Failure,

@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from rv_core.errors import UsageError as UsageError
     from rv_core.errors import nearest as nearest
     from rv_core.files.storage import Storage as Storage
-    from rv_core.graph import Job as Job
-    from rv_core.graph import Plan as Plan
-    from rv_core.graph import Resources as Resources
-    from rv_core.graph import Task as Task
     from rv_core.observation import Observation as Observation
     from rv_core.pipeline.items import Items as Items
     from rv_core.pipeline.pipeline import Pipeline as Pipeline
     from rv_core.pipeline.pipeline import PipelineConfig as PipelineConfig
     from rv_core.pipeline.pipeline import command as command
+    from rv_core.plan.graph import Job as Job
+    from rv_core.plan.graph import Plan as Plan
+    from rv_core.plan.graph import Resources as Resources
+    from rv_core.plan.graph import Task as Task
     from rv_core.plugins.declarations import CommandSpec as CommandSpec
     from rv_core.plugins.declarations import ConfigSpec as ConfigSpec
     from rv_core.plugins.declarations import PipelineSpec as PipelineSpec
@@ -69,7 +69,7 @@ _HOMES = {
     "plugins.hookspecs": ("HOOK_API_VERSION", "hookimpl"),
     "pipeline.items": ("Items",),
     "pipeline.pipeline": ("Pipeline", "PipelineConfig", "command"),
-    "graph": ("Job", "Plan", "Resources", "Task"),
+    "plan.graph": ("Job", "Plan", "Resources", "Task"),
     "run_record": ("RunRecord",),
     "capabilities": ("Capabilities",),
     "run_context": ("RunContext",),

@@ -8,7 +8,7 @@ from rv_core.command_line import Invocation
 from rv_core.errors import UsageError
 from rv_core.event_writer import EventWriter
 from rv_core.files import uris
-from rv_core.manifests import requirement_error, unmet_requirements
+from rv_core.plan.manifests import requirement_error, unmet_requirements
 from rv_core.reporting import reported
 from rv_core.running import StopSignal, execute, gpu_lease, set_thread_limits
 from rv_core.task_execution import TaskRequest
@@ -20,7 +20,7 @@ def _run_by_hand(invocation: Invocation, split_index: int, stop: StopSignal) -> 
     from rv_core.config import saved
     from rv_core.files import storage
     from rv_core.pipeline.pipeline import PipelineConfig
-    from rv_core.planning import plan_one_command
+    from rv_core.plan.planning import plan_one_command
 
     uri = uris.absolute(invocation.config_uri, os.getcwd())
     try:

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rv_core.graph import Task
+from rv_core.plan.graph import Task
 
 if TYPE_CHECKING:
     from rv_core.pipeline.pipeline import Pipeline
-    from rv_core.plan import RunPlan
+    from rv_core.plan.decisions import RunPlan
     from rv_core.run_state import RunPaths
 
 
@@ -78,7 +78,7 @@ class InProcessTasks:
 
     def _execute(self, request: object, pipeline_name: str, events: object, stop: object) -> None:
         from rv_core import running
-        from rv_core.manifests import requirement_error, unmet_requirements
+        from rv_core.plan.manifests import requirement_error, unmet_requirements
 
         record = request.record  # type: ignore[attr-defined]
         problems = unmet_requirements(self._paths[pipeline_name].root_uri, record, lambda job: self._records[job])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from rv_core.capabilities import Capabilities
-from rv_core.graph import Plan
+from rv_core.plan.graph import Plan
 from rv_core.run_context import RunContext
 from rv_core.runner import Runner
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from rv_core.errors import EXIT_ENVIRONMENT, CheckError, Finding, RvError
 from rv_core.files import uris
-from rv_core.graph import Plan
 from rv_core.pipeline.pipeline import Pipeline
-from rv_core.plan import RunPlan
+from rv_core.plan.decisions import RunPlan
+from rv_core.plan.graph import Plan
 from rv_core.run_context import RunContext
 from rv_core.runner import Runner
 

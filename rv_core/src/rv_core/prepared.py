@@ -13,13 +13,13 @@ from rv_core import preflight, run_state
 from rv_core.config import saved
 from rv_core.errors import Finding, StorageError, UsageError
 from rv_core.pipeline.pipeline import Pipeline
-from rv_core.plan import RunPlan
-from rv_core.planning import plan_pipelines
+from rv_core.plan.decisions import RunPlan
+from rv_core.plan.planning import plan_pipelines
+from rv_core.plan.selection import Selection
 from rv_core.run_context import RunContext
 from rv_core.run_state import RunPaths
 from rv_core.runner import Runner
 from rv_core.runner_loading import make_runner
-from rv_core.selection import Selection
 from rv_core.user_code.configs import LoadedModule, load_configs
 
 if TYPE_CHECKING:

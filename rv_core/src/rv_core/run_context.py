@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rv_core.capabilities import Capabilities
 from rv_core.errors import EXIT_FAILED, EXIT_STOPPED
-from rv_core.graph import Job, Task
+from rv_core.plan.graph import Job, Task
 
 if TYPE_CHECKING:
     from rv_core.pipeline.pipeline import PipelineConfig

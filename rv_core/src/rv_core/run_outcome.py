@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from rv_core.event_writer import SUBMISSION, SUFFIX, file_name
 from rv_core.events import TaskStatus, fold, read_events
 from rv_core.files.problems import full_disk
-from rv_core.graph import Job
-from rv_core.manifests import manifests_missing
-from rv_core.plan import RunPlan
+from rv_core.plan.decisions import RunPlan
+from rv_core.plan.graph import Job
+from rv_core.plan.manifests import manifests_missing
 from rv_core.run_state import RunPaths
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rv_core.events import parse_lines, read_events
 from rv_core.files import storage, uris
-from rv_core.graph import Job, Plan, Resources, make_tasks
+from rv_core.plan.graph import Job, Plan, Resources, make_tasks
 from rv_core.run_state import RunPaths, local_run_dir
 
 if TYPE_CHECKING:

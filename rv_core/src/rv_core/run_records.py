@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rv_core import run_state, task_environment
 from rv_core.files import storage, uris
-from rv_core.plan import RunPlan
+from rv_core.plan.decisions import RunPlan
 from rv_core.plugins.installed import plugin_manager
 from rv_core.run_record import TASK_HOOKS, RunRecord
 from rv_core.version import __version__
@@ -55,7 +55,7 @@ def _write(uri: str, text: str) -> None:
 
 def _forget(run_plan: RunPlan, pipeline: str, root_uri: str) -> None:
     """Delete the manifests of what `--rerun` asks for, so that an interrupted re-run goes on where it stopped."""
-    from rv_core.manifests import done_names, item_file_name
+    from rv_core.plan.manifests import done_names, item_file_name
 
     for entry in run_plan.commands:
         if entry.pipeline != pipeline or entry.decision != "run":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rv_core.capabilities import Capabilities
 from rv_core.errors import Finding
-from rv_core.graph import Plan
+from rv_core.plan.graph import Plan
 from rv_core.run_context import RunContext
 
 if TYPE_CHECKING:

@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from rv_core.errors import TaskError
 from rv_core.files import uris
-from rv_core.graph import WHOLE, split_shares
-from rv_core.manifests import (
+from rv_core.pipeline.guard import guarded
+from rv_core.pipeline.items import Items, WorkItem, items_by_id
+from rv_core.pipeline.pipeline import Pipeline, TaskStopped
+from rv_core.plan.graph import WHOLE, split_shares
+from rv_core.plan.manifests import (
     DONE_FOLDER,
     Manifest,
     done_names,
@@ -25,9 +28,6 @@ from rv_core.manifests import (
     output_json,
     output_problem,
 )
-from rv_core.pipeline.guard import guarded
-from rv_core.pipeline.items import Items, WorkItem, items_by_id
-from rv_core.pipeline.pipeline import Pipeline, TaskStopped
 from rv_core.run_state import utc_now
 from rv_core.version import __version__
 

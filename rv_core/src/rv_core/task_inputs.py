@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rv_core.errors import UsageError, unknown_name
 from rv_core.files import uris
-from rv_core.manifests import requirement_error, unmet_requirements
+from rv_core.plan.manifests import requirement_error, unmet_requirements
 from rv_core.task_execution import TaskRequest
 
 if TYPE_CHECKING:

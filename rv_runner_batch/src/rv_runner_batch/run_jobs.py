@@ -8,8 +8,8 @@ from typing import Any
 
 from rv_core.errors import RunnerError
 from rv_core.events import seconds_of
-from rv_core.graph import Job
 from rv_core.observation import Observation
+from rv_core.plan.graph import Job
 from rv_core.run_record import RunRecord
 from rv_runner_batch import limits
 from rv_runner_batch.client import AwsError, BatchClient

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 from rv_core.capabilities import Capabilities
 from rv_core.errors import EXIT_FAILED, Finding, RunnerError
-from rv_core.graph import Job, Plan
 from rv_core.observation import Observation
+from rv_core.plan.graph import Job, Plan
 from rv_core.run_context import RunContext
 from rv_core.run_record import RunRecord
 from rv_core.runner import Runner

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rv_core.errors import RunnerError
-from rv_core.graph import Job, Plan, Task
+from rv_core.plan.graph import Job, Plan, Task
 
 #: Variables by which a calling make, or the user's shell, would change what ours does (`MAKEFLAGS=-n` runs nothing).
 MAKE_VARIABLES = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "GNUMAKEFLAGS", "MAKEFILES")

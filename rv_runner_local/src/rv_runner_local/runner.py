@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from rv_core.capabilities import Capabilities
 from rv_core.errors import Finding, RunnerError
-from rv_core.graph import Plan
+from rv_core.plan.graph import Plan
 from rv_core.run_context import RunContext
 from rv_core.runner import Runner
 from rv_runner_local.makefile import (

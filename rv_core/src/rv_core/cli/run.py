@@ -12,9 +12,9 @@ import typer
 
 from rv_core.cli.state import GlobalOptions
 from rv_core.errors import EXIT_DONE, Finding, UsageError
-from rv_core.plan import RunPlan
+from rv_core.plan.decisions import RunPlan
+from rv_core.plan.selection import Selection
 from rv_core.run_outcome import RunOutcome
-from rv_core.selection import Selection
 
 Arguments = Annotated[
     list[str] | None,

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rv_core.keys import CommandParts
 from rv_core.pipeline.pipeline import CommandInfo
-from rv_core.planned_items import PipelineState, PlannedItem
+from rv_core.plan.items import PipelineState, PlannedItem
+from rv_core.plan.keys import CommandParts
 
 
 def _reasons(

@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rv_core.keys import CommandParts, digest, item_key, job_key, shared_digest
-from rv_core.reasons import explain_change
+from rv_core.plan.keys import CommandParts, digest, item_key, job_key, shared_digest
+from rv_core.plan.reasons import explain_change
 
 PARTS = CommandParts("chip", 1, {"size_px": 32}, {"/a.tif": "h1"}, {"analyze": "0" * 16})
 json_values = st.recursive(

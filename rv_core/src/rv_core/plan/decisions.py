@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from rv_core.errors import Finding, PlanError
-from rv_core.graph import Job, Plan, Resources, make_tasks, split_shares
-from rv_core.keys import CommandParts, job_key, shared_digest
 from rv_core.pipeline.pipeline import CommandInfo
-from rv_core.planned_items import PipelineState, PlannedItem, command_parts, plan_items
-from rv_core.reasons import _reasons
-from rv_core.selection import EVERYTHING, Selection, ordered_commands, select_commands
+from rv_core.plan.graph import Job, Plan, Resources, make_tasks, split_shares
+from rv_core.plan.items import PipelineState, PlannedItem, command_parts, plan_items
+from rv_core.plan.keys import CommandParts, job_key, shared_digest
+from rv_core.plan.reasons import _reasons
+from rv_core.plan.selection import EVERYTHING, Selection, ordered_commands, select_commands
 
 Decision = Literal["run", "done", "not selected"]
 

@@ -9,14 +9,14 @@ from operator import getitem
 from typing import TYPE_CHECKING, Any
 
 from rv_core.errors import PlanError
-from rv_core.graph import WHOLE
-from rv_core.keys import CommandParts, item_key, shared_digest
 from rv_core.pipeline.items import item_id
 from rv_core.pipeline.pipeline import CommandInfo
+from rv_core.plan.graph import WHOLE
+from rv_core.plan.keys import CommandParts, item_key, shared_digest
 
 if TYPE_CHECKING:
-    from rv_core.manifests import DoneState
     from rv_core.pipeline.pipeline import Pipeline
+    from rv_core.plan.manifests import DoneState
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rv_core.files import storage
-from rv_core.manifests import Manifest, done_names, item_file_name, manifest_name, read_done
+from rv_core.plan.manifests import Manifest, done_names, item_file_name, manifest_name, read_done
 
 
 def manifest(

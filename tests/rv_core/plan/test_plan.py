@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from rv_core import Items, Pipeline, PipelineConfig, PlanError, Uri, command
 from rv_core.config.classes import Config
 from rv_core.errors import RvError
-from rv_core.graph import make_tasks, split_shares
-from rv_core.manifests import DoneState, Manifest, item_file_name
-from rv_core.plan import RunPlan, plan_run
-from rv_core.planned_items import PipelineState
-from rv_core.selection import Selection
+from rv_core.plan.decisions import RunPlan, plan_run
+from rv_core.plan.graph import make_tasks, split_shares
+from rv_core.plan.items import PipelineState
+from rv_core.plan.manifests import DoneState, Manifest, item_file_name
+from rv_core.plan.selection import Selection
 
 
 @dataclass(kw_only=True)

@@ -7,11 +7,11 @@ from typing import Any
 
 from rv_core.errors import UsageError, unknown_name
 from rv_core.files.fingerprints import ContentHashes, fingerprint_many
-from rv_core.manifests import read_done
 from rv_core.pipeline.pipeline import Pipeline
-from rv_core.plan import RunPlan, plan_run
-from rv_core.planned_items import PipelineState, input_uris
-from rv_core.selection import Selection, ordered_commands
+from rv_core.plan.decisions import RunPlan, plan_run
+from rv_core.plan.items import PipelineState, input_uris
+from rv_core.plan.manifests import read_done
+from rv_core.plan.selection import Selection, ordered_commands
 
 
 def look_at(pipeline: Pipeline, name: str, *, needed: Iterable[str] | None = None) -> PipelineState:
