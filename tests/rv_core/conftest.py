@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from rv_core.event_writer import timestamp
 from rv_core.machine.process_table import host_name, process_started
-from rv_core.marker import Marker
 from rv_core.plan.manifests import Manifest
-from rv_core.run_record import RunRecord
+from rv_core.record.event_writer import timestamp
+from rv_core.record.marker import Marker
+from rv_core.record.run_record import RunRecord
 
 #: When hand-made runs start, in seconds since 1970.
 START_S = 1_795_000_000.0

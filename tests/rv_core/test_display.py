@@ -16,10 +16,10 @@ from rv_core import wording
 from rv_core.display import Display, make_drawing
 from rv_core.display_live import LiveDisplay
 from rv_core.display_plain import PlainDisplay
-from rv_core.event_tail import Batch
-from rv_core.event_writer import timestamp
-from rv_core.job_progress import JobPlan, RunProgress, state_of_counts
 from rv_core.plan.graph import job_of, split_text
+from rv_core.record.event_tail import Batch
+from rv_core.record.event_writer import timestamp
+from rv_core.record.progress import JobPlan, RunProgress, state_of_counts
 from rv_core.wording import is_plain
 
 START_S = 1_795_000_000.0

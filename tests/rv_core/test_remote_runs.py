@@ -11,15 +11,16 @@ from typing import Any
 
 import pytest
 
-from rv_core import preflight, run_state
+from rv_core import preflight
 from rv_core.capabilities import Capabilities
 from rv_core.config.classes import Config, Uri
 from rv_core.errors import EXIT_ENVIRONMENT, EXIT_USAGE, CheckError, Finding, PluginError, StorageError
 from rv_core.hello import HelloConfig
 from rv_core.machine.process_table import host_name, process_started
-from rv_core.marker import Marker, is_stale
 from rv_core.pipeline.pipeline import PipelineConfig
 from rv_core.plan.graph import Job, Plan, Resources, make_tasks
+from rv_core.record import layout
+from rv_core.record.marker import Marker, is_stale
 from rv_core.run import is_detached_running
 from rv_core.run_context import RunContext
 from rv_core.runner import Runner
@@ -128,7 +129,7 @@ def test_a_run_whose_submitting_process_is_alive_is_never_stale() -> None:
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
         started = str(process_started(process.pid))
-        marker = Marker("r", "far", host_name(), process.pid, started, run_state.utc_now(), detached=True)
+        marker = Marker("r", "far", host_name(), process.pid, started, layout.utc_now(), detached=True)
         assert not is_stale(marker, lambda _: False)
         assert is_stale(replace(marker, host="elsewhere"), lambda _: False)
         assert not is_stale(replace(marker, host="elsewhere"), lambda _: True)
@@ -140,7 +141,7 @@ def test_a_run_whose_submitting_process_is_alive_is_never_stale() -> None:
 
 
 def test_a_marker_whose_record_is_not_there_yet_counts_for_a_minute(tmp_path: Path) -> None:
-    marker = Marker("20261123-121500-3fa9c1", "far", "elsewhere", 1, "", run_state.utc_now(), detached=True)
+    marker = Marker("20261123-121500-3fa9c1", "far", "elsewhere", 1, "", layout.utc_now(), detached=True)
     assert is_detached_running(str(tmp_path), marker)
     assert not is_detached_running(str(tmp_path), replace(marker, created="2026-01-01T00:00:00Z"))
 

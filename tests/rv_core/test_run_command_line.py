@@ -10,8 +10,8 @@ import pytest
 
 from rv_core.command_line import Invocation, parse
 from rv_core.errors import StorageError, UsageError
+from rv_core.record.layout import RunPaths, new_run_id
 from rv_core.reporting import outcome_of
-from rv_core.run_state import RunPaths, new_run_id
 
 
 def test_the_words_of_a_task_are_understood() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rv_core.errors import ConfigError
-from rv_core.run_record import RunRecord
+from rv_core.record.run_record import RunRecord
 from rv_core.runner_loading import runner_of
 from rv_core.settings.sections import explain_settings, load_settings, saved_settings
 from rv_runner_batch.runner import BatchRunner

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from rv_core.plugins.declarations import RunnerSpec as RunnerSpec
     from rv_core.plugins.hookspecs import HOOK_API_VERSION as HOOK_API_VERSION
     from rv_core.plugins.hookspecs import hookimpl as hookimpl
+    from rv_core.record.run_record import RunRecord as RunRecord
     from rv_core.run_context import RunContext as RunContext
-    from rv_core.run_record import RunRecord as RunRecord
     from rv_core.runner import Runner as Runner
 
 _HOMES = {
@@ -70,7 +70,7 @@ _HOMES = {
     "pipeline.items": ("Items",),
     "pipeline.pipeline": ("Pipeline", "PipelineConfig", "command"),
     "plan.graph": ("Job", "Plan", "Resources", "Task"),
-    "run_record": ("RunRecord",),
+    "record.run_record": ("RunRecord",),
     "capabilities": ("Capabilities",),
     "run_context": ("RunContext",),
     "runner": ("Runner",),

@@ -6,9 +6,9 @@ import os
 
 from rv_core.command_line import Invocation
 from rv_core.errors import UsageError
-from rv_core.event_writer import EventWriter
 from rv_core.files import uris
 from rv_core.plan.manifests import requirement_error, unmet_requirements
+from rv_core.record.event_writer import EventWriter
 from rv_core.reporting import reported
 from rv_core.running import StopSignal, execute, gpu_lease, set_thread_limits
 from rv_core.task_execution import TaskRequest

@@ -7,11 +7,11 @@ import time
 from dataclasses import dataclass
 
 from rv_core.errors import RunnerError, UsageError
-from rv_core.event_writer import EventWriter
 from rv_core.files import uris
-from rv_core.marker import Marker, is_stale, read_marker, release_marker
-from rv_core.run_reading import RunFiles, find_run, local_dirs, read_run
-from rv_core.run_state import RunPaths
+from rv_core.record.event_writer import EventWriter
+from rv_core.record.layout import RunPaths
+from rv_core.record.marker import Marker, is_stale, read_marker, release_marker
+from rv_core.record.reading import RunFiles, find_run, local_dirs, read_run
 
 #: What an `rv run` gets beyond the grace of its tasks, to end them and to write down how they ended.
 _EXTRA_GRACE_S = 10.0
@@ -114,8 +114,8 @@ def _append_remote(paths: RunPaths, reason: str) -> None:
     """A store cannot append: what is there is put again with one line more. Its writer is gone by now."""
     import json
 
-    from rv_core.event_writer import timestamp
     from rv_core.files import storage
+    from rv_core.record.event_writer import timestamp
 
     before = storage.read_bytes(paths.submission) if storage.exists(paths.submission) else b""
     line = json.dumps({"time": timestamp(time.time()), "event": "cancelled", "reason": reason})

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, Self, TextIO
 
 from rv_core.display_plain import PlainDisplay, summary_line
-from rv_core.event_tail import EventTail, Tail
-from rv_core.events import TaskStatus
-from rv_core.job_progress import Change, JobPlan, RunProgress
+from rv_core.record.event_tail import EventTail, Tail
+from rv_core.record.events import TaskStatus
+from rv_core.record.progress import Change, JobPlan, RunProgress
 from rv_core.wording import is_plain
 
 POLL_INTERVAL_S = 0.25

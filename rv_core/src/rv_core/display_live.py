@@ -12,8 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from rv_core.events import TaskState, TaskStatus
-from rv_core.job_progress import Change, JobProgress, RunProgress
+from rv_core.record.events import TaskState, TaskStatus
+from rv_core.record.progress import Change, JobProgress, RunProgress
 from rv_core.wording import duration_text, exit_text, numbers_text, printable, rate_text
 
 STYLES: dict[TaskState, str] = {

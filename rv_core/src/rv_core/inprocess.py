@@ -13,7 +13,7 @@ from rv_core.plan.graph import Task
 if TYPE_CHECKING:
     from rv_core.pipeline.pipeline import Pipeline
     from rv_core.plan.decisions import RunPlan
-    from rv_core.run_state import RunPaths
+    from rv_core.record.layout import RunPaths
 
 
 class InProcessTasks:

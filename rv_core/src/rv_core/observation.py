@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rv_core.events import TaskState
+from rv_core.record.events import TaskState
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rv_core import preflight, run_state
+from rv_core import preflight
 from rv_core.config import saved
 from rv_core.errors import Finding, StorageError, UsageError
 from rv_core.pipeline.pipeline import Pipeline
 from rv_core.plan.decisions import RunPlan
 from rv_core.plan.planning import plan_pipelines
 from rv_core.plan.selection import Selection
+from rv_core.record import layout
+from rv_core.record.layout import RunPaths
 from rv_core.run_context import RunContext
-from rv_core.run_state import RunPaths
 from rv_core.runner import Runner
 from rv_core.runner_loading import make_runner
 from rv_core.user_code.configs import LoadedModule, load_configs
@@ -122,7 +123,7 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
     wrong_roots = preflight.root_findings(roots, in_process=capabilities.in_process, is_remote=capabilities.is_remote)
     if wrong_roots:
         preflight.raise_if_wrong([*unreachable, *wrong_roots])
-    run_id = run_state.new_run_id()
+    run_id = layout.new_run_id()
     paths = {name: RunPaths(root, run_id) for name, root in roots.items()}
     cores = available_cores()
     context = RunContext(
@@ -130,7 +131,7 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
         runner=options.runner,
         capabilities=capabilities,
         config_uris={name: p.config for name, p in paths.items()},
-        run_dir=Path(run_state.local_run_dir(next(iter(paths.values())))),
+        run_dir=Path(layout.local_run_dir(next(iter(paths.values())))),
         jobs=settings.jobs or getattr(runner.settings, "jobs", None) or cores,
         keep_going=options.keep_going,
         verbosity=options.verbosity,

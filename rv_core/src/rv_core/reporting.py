@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from rv_core.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_STOPPED, RvError
-from rv_core.event_writer import EventWriter
 from rv_core.pipeline.pipeline import TaskStopped
+from rv_core.record.event_writer import EventWriter
 from rv_core.running import TaskTimedOut
 from rv_core.task_execution import TaskRequest
 

@@ -13,21 +13,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rv_core import marker
 from rv_core.errors import (
     EXIT_DONE,
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     RunnerError,
 )
-from rv_core.event_writer import EventWriter
 from rv_core.files import storage, uris
 from rv_core.plugins.installed import plugin_manager
 from rv_core.prepared import PreparedRun
+from rv_core.record import marker
+from rv_core.record.event_writer import EventWriter
+from rv_core.record.layout import RunPaths
+from rv_core.record.run_record import TASK_HOOKS
 from rv_core.run_outcome import RunOutcome, outcome_of_run, outcome_of_status
-from rv_core.run_record import TASK_HOOKS
 from rv_core.run_records import write_record
-from rv_core.run_state import RunPaths
 from rv_core.task_log import print_library_logs
 
 #: A run whose marker is younger than this may not have written its record yet.
@@ -122,7 +122,7 @@ def _outcome(prepared: PreparedRun) -> tuple[RunOutcome, str]:
     """How the run ended, and who cancelled it, in words; "" if nobody did."""
     if not prepared.context.capabilities.detaches:
         return outcome_of_run(prepared.run_plan, prepared.paths, str(prepared.context.run_dir)), ""
-    from rv_core.run_reading import read_run
+    from rv_core.record.reading import read_run
     from rv_core.status import status_of
 
     status = status_of(read_run(next(iter(prepared.paths.values()))))
@@ -174,7 +174,7 @@ def _tell(plugins: Any, writers: Sequence[EventWriter], show: Any, hook: str, **
 
 def is_detached_running(root_uri: str, marker: marker.Marker) -> bool:
     """Whether a run that was submitted and left to its engine still goes on; what cannot be asked counts as going on."""
-    from rv_core.events import seconds_of
+    from rv_core.record.events import seconds_of
     from rv_core.status import run_is_over
 
     if time.time() - seconds_of(marker.created) < _SUBMITTING_S and not storage.exists(

@@ -21,11 +21,11 @@ from rv_core.errors import (
     RvError,
     UsageError,
 )
-from rv_core.event_writer import EventWriter
 from rv_core.files import uris
 from rv_core.pipeline.pipeline import TaskStopped
+from rv_core.record.event_writer import EventWriter
+from rv_core.record.layout import RunPaths
 from rv_core.reporting import _redacted, reported
-from rv_core.run_state import RunPaths
 from rv_core.running import StopSignal, execute, gpu_lease, set_thread_limits
 from rv_core.task_execution import TaskRequest
 from rv_core.task_inputs import check_environment, check_requirements, load_pipeline, read_record

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rv_core.event_writer import SUBMISSION, SUFFIX, file_name
-from rv_core.events import TaskStatus, fold, read_events
 from rv_core.files.problems import full_disk
 from rv_core.plan.decisions import RunPlan
 from rv_core.plan.graph import Job
 from rv_core.plan.manifests import manifests_missing
-from rv_core.run_state import RunPaths
+from rv_core.record.event_writer import SUBMISSION, SUFFIX, file_name
+from rv_core.record.events import TaskStatus, fold, read_events
+from rv_core.record.layout import RunPaths
 
 if TYPE_CHECKING:
     from rv_core.status_values import RunStatus
@@ -93,7 +93,7 @@ def outcome_of_run(run_plan: RunPlan, paths: Mapping[str, RunPaths], run_dir: st
 
 def outcome_of_status(run_plan: RunPlan, paths: Mapping[str, RunPaths], status: RunStatus) -> RunOutcome:
     """The same for a run that an engine elsewhere has worked on: of what is not done, the state tells why."""
-    from rv_core.run_logs import find_logs
+    from rv_core.record.logs import find_logs
 
     num_done = num_items = 0
     failed: list[FailedTask] = []

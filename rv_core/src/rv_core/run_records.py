@@ -13,11 +13,12 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING, Any
 
-from rv_core import run_state, task_environment
+from rv_core import task_environment
 from rv_core.files import storage, uris
 from rv_core.plan.decisions import RunPlan
 from rv_core.plugins.installed import plugin_manager
-from rv_core.run_record import TASK_HOOKS, RunRecord
+from rv_core.record import layout
+from rv_core.record.run_record import TASK_HOOKS, RunRecord
 from rv_core.version import __version__
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def make_record(prepared: PreparedRun) -> RunRecord:
     return RunRecord(
         run_id=prepared.run_id,
         runner=options.runner,
-        created=run_state.utc_now(),
+        created=layout.utc_now(),
         pipelines=tuple({"name": name, "root_uri": root} for name, root in prepared.run_plan.roots.items()),
         user=_user(),
         host=host_name(),

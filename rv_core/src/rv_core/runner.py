@@ -15,7 +15,7 @@ from rv_core.run_context import RunContext
 
 if TYPE_CHECKING:
     from rv_core.observation import Observation
-    from rv_core.run_record import RunRecord
+    from rv_core.record.run_record import RunRecord
 
 
 class Runner:

@@ -8,8 +8,8 @@ import signal
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from rv_core.event_writer import EventWriter
 from rv_core.pipeline.pipeline import Pipeline, TaskStopped
+from rv_core.record.event_writer import EventWriter
 from rv_core.task_execution import TaskExecution, TaskRequest
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rv_core.events import TaskState, TaskStatus
 from rv_core.plan.graph import split_text
+from rv_core.record.events import TaskState, TaskStatus
+from rv_core.record.run_record import RunRecord
 from rv_core.redaction import redact
-from rv_core.run_record import RunRecord
 from rv_core.status_values import JobStatus, RunStatus, RunSummary, created_s
 from rv_core.wording import count_text, duration_text, exit_text, numbers_text, printable, rate_text
 

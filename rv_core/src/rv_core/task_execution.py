@@ -28,12 +28,12 @@ from rv_core.plan.manifests import (
     output_json,
     output_problem,
 )
-from rv_core.run_state import utc_now
+from rv_core.record.layout import utc_now
 from rv_core.version import __version__
 
 if TYPE_CHECKING:
-    from rv_core.event_writer import EventWriter
     from rv_core.files.storage import FileOutput
+    from rv_core.record.event_writer import EventWriter
 
 
 @dataclass(frozen=True)

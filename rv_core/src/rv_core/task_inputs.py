@@ -14,7 +14,7 @@ from rv_core.task_execution import TaskRequest
 
 if TYPE_CHECKING:
     from rv_core.pipeline.pipeline import Pipeline
-    from rv_core.run_state import RunPaths
+    from rv_core.record.layout import RunPaths
 
 _Answer = TypeVar("_Answer")
 #: Pauses before a file in a store that ought to be there is called missing.

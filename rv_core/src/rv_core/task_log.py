@@ -9,9 +9,9 @@ import threading
 import time
 from collections.abc import Iterator
 
-from rv_core.event_writer import EventWriter
 from rv_core.files import uris
-from rv_core.run_state import RunPaths
+from rv_core.record.event_writer import EventWriter
+from rv_core.record.layout import RunPaths
 
 UPLOAD_INTERVAL_S = 60.0
 
@@ -172,7 +172,7 @@ def opened_record(paths: RunPaths, task: str, attempt: int) -> Iterator[tuple[Ev
 
 
 def _default_run_dir(paths: RunPaths) -> str:
-    from rv_core.run_state import local_run_dir
+    from rv_core.record.layout import local_run_dir
 
     return local_run_dir(paths)
 

@@ -11,8 +11,8 @@ from rv_core.capabilities import Capabilities
 from rv_core.errors import EXIT_FAILED, Finding, RunnerError
 from rv_core.observation import Observation
 from rv_core.plan.graph import Job, Plan
+from rv_core.record.run_record import RunRecord
 from rv_core.run_context import RunContext
-from rv_core.run_record import RunRecord
 from rv_core.runner import Runner
 from rv_runner_batch.client import AwsError, BatchClient
 from rv_runner_batch.observation import WITHDRAWN

@@ -12,6 +12,6 @@ def cancel(root: Root, run: RunId = None) -> None:
       rv cancel out
     """
     from rv_core.cancellation import cancel as cancel_active
-    from rv_core.run_reading import absolute_root
+    from rv_core.record.reading import absolute_root
 
     print(cancel_active(absolute_root(root), run).message)

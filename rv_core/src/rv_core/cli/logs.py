@@ -11,9 +11,9 @@ from rv_core.cli.status import Root, RunId, print_lines
 from rv_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from rv_core.events import TaskStatus
-    from rv_core.run_logs import TaskLog
-    from rv_core.run_reading import RunFiles
+    from rv_core.record.events import TaskStatus
+    from rv_core.record.logs import TaskLog
+    from rv_core.record.reading import RunFiles
 
 
 def logs(
@@ -32,8 +32,8 @@ def logs(
 
       rv logs out chip.3-of-5 --follow
     """
-    from rv_core.run_logs import choose_attempt, find_logs, resolve_task
-    from rv_core.run_reading import absolute_root, find_run
+    from rv_core.record.logs import choose_attempt, find_logs, resolve_task
+    from rv_core.record.reading import absolute_root, find_run
 
     if task is None and (follow or attempt):
         raise UsageError("which task's log?", fix=f"rv logs {root} TASK; `rv logs {root}` lists the tasks")
@@ -54,7 +54,7 @@ def logs(
 
 
 def _list_logs(files: RunFiles, root: str) -> None:
-    from rv_core.run_logs import find_logs
+    from rv_core.record.logs import find_logs
     from rv_core.status import status_of
     from rv_core.status_view import line
 
@@ -70,7 +70,7 @@ def _list_logs(files: RunFiles, root: str) -> None:
 
 
 def _print_log(log: TaskLog) -> None:
-    from rv_core.run_logs import read_lines
+    from rv_core.record.logs import read_lines
 
     is_empty = True
     for text in read_lines(log):
@@ -81,7 +81,7 @@ def _print_log(log: TaskLog) -> None:
 
 
 def _follow(files: RunFiles, task: str, found: list[TaskLog], attempt: int | None) -> None:
-    from rv_core.run_logs import choose_attempt, follow, why_no_log
+    from rv_core.record.logs import choose_attempt, follow, why_no_log
     from rv_core.status import run_is_over
 
     log = choose_attempt(found, attempt) if found else None
@@ -107,7 +107,7 @@ def _follow(files: RunFiles, task: str, found: list[TaskLog], attempt: int | Non
 
 def _print_engine_log(files: RunFiles, task: str) -> None:
     """A task that left no log here: what its runner's engine has, else why there is none."""
-    from rv_core.run_logs import clean_line, why_no_log
+    from rv_core.record.logs import clean_line, why_no_log
 
     problem = ""
     if files.record.capabilities.get("detaches"):

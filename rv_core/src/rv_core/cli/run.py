@@ -255,7 +255,7 @@ class Show:
 
     def wait(self, prepared: Any) -> None:
         """Follow a run that goes on elsewhere, as `rv status --watch` does, until nothing more happens in it."""
-        from rv_core.run_reading import read_run
+        from rv_core.record.reading import read_run
         from rv_core.watching import wait_until_over
 
         wait_until_over(read_run(next(iter(prepared.paths.values()))), quiet=self._is_quiet)
@@ -267,7 +267,7 @@ class Show:
                 roots = ", ".join(prepared.run_plan.roots.values())
                 print(f"done: {outcome.num_items} items; results are under {roots}")
             return
-        from rv_core.run_logs import last_lines
+        from rv_core.record.logs import last_lines
 
         out = sys.stderr
         for task in outcome.failed[:5]:

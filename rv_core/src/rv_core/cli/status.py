@@ -13,7 +13,7 @@ from rv_core.cli.output import is_plain, print_json
 from rv_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from rv_core.run_reading import RunFiles
+    from rv_core.record.reading import RunFiles
     from rv_core.status_values import RunStatus
     from rv_core.status_view import Line
 
@@ -35,7 +35,7 @@ def status(
 
       rv status out --all
     """
-    from rv_core.run_reading import absolute_root, find_run
+    from rv_core.record.reading import absolute_root, find_run
 
     _refuse_clashes(run=run, all_runs=all_runs, watch=watch, as_json=as_json)
     root_uri = absolute_root(root)
@@ -57,7 +57,7 @@ def _refuse_clashes(*, run: str | None, all_runs: bool, watch: bool, as_json: bo
 
 
 def _show_runs(root_uri: str, *, as_json: bool) -> None:
-    from rv_core.run_reading import no_run_error
+    from rv_core.record.reading import no_run_error
     from rv_core.status import runs
     from rv_core.status_view import runs_lines
 
@@ -98,7 +98,7 @@ def _show_run(files: RunFiles, root: str, *, as_json: bool) -> None:
 
 def _excerpts(found: RunStatus) -> dict[str, list[str]]:
     """The last log lines of the first failed tasks, from this machine or from the store."""
-    from rv_core.run_logs import find_logs, last_lines
+    from rv_core.record.logs import find_logs, last_lines
     from rv_core.status_view import EXCERPT_LINES, MAX_EXCERPTS
 
     failed = [task.task for task in found.failed_tasks()[:MAX_EXCERPTS]]

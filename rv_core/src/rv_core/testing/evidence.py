@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import Any
 from unittest import mock
 
-from rv_core.event_writer import Event
-from rv_core.events import parse_lines, task_and_attempt
 from rv_core.files import storage, uris
+from rv_core.record.event_writer import Event
+from rv_core.record.events import parse_lines, task_and_attempt
 
 _NOT_OUTPUTS = (".rv/", "markers/", "pipeline-config.json")
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from rv_core.errors import StorageError, UsageError, nearest
-from rv_core.event_tail import TaskBoard
-from rv_core.events import ENDED_STATES, TaskStatus, task_and_attempt
 from rv_core.files import uris
 from rv_core.plan.graph import natural_order
+from rv_core.record.event_tail import TaskBoard
+from rv_core.record.events import ENDED_STATES, TaskStatus, task_and_attempt
+from rv_core.record.reading import RunFiles, local_dirs, tails
 from rv_core.redaction import redact
-from rv_core.run_reading import RunFiles, local_dirs, tails
 from rv_core.wording import exit_text, printable
 
 SUFFIX = ".log"

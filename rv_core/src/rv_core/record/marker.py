@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from rv_core.errors import UsageError
 from rv_core.files import uris
-from rv_core.run_state import utc_now
+from rv_core.record.layout import utc_now
 
 MARKER = ".rv/active-run.json"
 

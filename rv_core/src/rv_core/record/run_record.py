@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rv_core.events import parse_lines, read_events
 from rv_core.files import storage, uris
 from rv_core.plan.graph import Job, Plan, Resources, make_tasks
-from rv_core.run_state import RunPaths, local_run_dir
+from rv_core.record.events import parse_lines, read_events
+from rv_core.record.layout import RunPaths, local_run_dir
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,7 +100,7 @@ class RunRecord:
         Raises:
             StorageError: if it cannot be read.
         """
-        from rv_core.run_record import read_plan
+        from rv_core.record.run_record import read_plan
 
         return read_plan(self)
 
@@ -110,7 +110,7 @@ class RunRecord:
         Raises:
             StorageError: if they cannot be read.
         """
-        from rv_core.run_record import read_native_ids
+        from rv_core.record.run_record import read_native_ids
 
         return read_native_ids(self)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from rv_core.event_writer import Event
+from rv_core.record.event_writer import Event
 
 TaskState = Literal[
     "waiting", "submitted", "running", "done", "failed", "stopped", "lost", "skipped", "cancelled", "unknown"

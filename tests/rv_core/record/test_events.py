@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rv_core.event_tail import EventTail, RemoteEventTail, TaskBoard
-from rv_core.event_writer import EventWriter, file_name, timestamp
-from rv_core.events import TaskStatus, fold, parse_lines, read_events, seconds_of, task_and_attempt
 from rv_core.files import storage
+from rv_core.record.event_tail import EventTail, RemoteEventTail, TaskBoard
+from rv_core.record.event_writer import EventWriter, file_name, timestamp
+from rv_core.record.events import TaskStatus, fold, parse_lines, read_events, seconds_of, task_and_attempt
 
 
 class Clock:
@@ -207,7 +207,7 @@ def test_a_store_that_refuses_never_raises_and_is_tried_again(
 
 def test_writing_events_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from rv_core.event_writer import EventWriter\n"
+        "import sys; from rv_core.record.event_writer import EventWriter\n"
         "with EventWriter('/dev/null') as e: e.progress(1, 2)\n"
         "heavy = {'rich', 'typer', 'marshmallow', 'fsspec', 'datetime', 'asyncio', 'platformdirs'} & set(sys.modules)\n"
         "assert not heavy, heavy"

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rv_core.event_tail import Batch, TaskBoard
-from rv_core.events import ENDED_STATES, TaskState, TaskStatus
 from rv_core.plan.graph import job_of, natural_order
+from rv_core.record.event_tail import Batch, TaskBoard
+from rv_core.record.events import ENDED_STATES, TaskState, TaskStatus
 
 #: States that a task does not leave for the better without the user.
 BAD_STATES: frozenset[TaskState] = frozenset({"failed", "lost"})

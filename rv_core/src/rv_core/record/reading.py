@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from rv_core.errors import StorageError, UsageError, unknown_name
-from rv_core.event_tail import Batch, EventTail, RemoteEventTail, Tail, TaskBoard
 from rv_core.files import uris
-from rv_core.job_progress import JobPlan
-from rv_core.marker import read_marker
 from rv_core.plan.graph import Task, make_tasks
-from rv_core.run_record import RunRecord
-from rv_core.run_state import RUNS_FOLDER, RunPaths, local_run_dir
+from rv_core.record.event_tail import Batch, EventTail, RemoteEventTail, Tail, TaskBoard
+from rv_core.record.layout import RUNS_FOLDER, RunPaths, local_run_dir
+from rv_core.record.marker import read_marker
+from rv_core.record.progress import JobPlan
+from rv_core.record.run_record import RunRecord
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from rv_core.errors import StorageError
-from rv_core.event_writer import EventWriter
 from rv_core.plan.decisions import RunPlan
 from rv_core.plan.graph import Job, Plan, Resources, make_tasks
-from rv_core.run_record import RunRecord
-from rv_core.run_state import RunPaths
+from rv_core.record.event_writer import EventWriter
+from rv_core.record.layout import RunPaths
+from rv_core.record.run_record import RunRecord
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from rv_core.event_writer import SUBMISSION, SUFFIX, Event
-from rv_core.events import TaskStatus, fold, parse_lines, seconds_of, task_and_attempt
+from rv_core.record.event_writer import SUBMISSION, SUFFIX, Event
+from rv_core.record.events import TaskStatus, fold, parse_lines, seconds_of, task_and_attempt
 
 #: Stem of an event file (`submission`, or `<task>.<attempt>`) -> its new events, in order.
 Batch = dict[str, list[Event]]
