@@ -206,7 +206,7 @@ def conformance(session: nox.Session) -> None:
     """The core alone: every rule of the conformance kits on what it holds, and on what is wrong on purpose."""
     install(session, wheel("rv_core", "testing"), *TEST_TOOLS)
     assert_absent(session, "boto3", "numpy", "obstore", "rasterio", "torch", *PLUGINS)
-    pytest(session, "tests/contracts", "tests/rv_core/test_inprocess_conformance.py", marks="slow or not slow")
+    pytest(session, "tests/contracts", "tests/rv_core/runner/test_inprocess_conformance.py", marks="slow or not slow")
 
 
 @check(requires=["wheels"])

@@ -267,7 +267,7 @@ def test_logs_that_only_the_engine_has_are_asked_for(
         lines: list[str] | None = None
 
     engine = Engine()
-    monkeypatch.setattr("rv_core.runner_loading.runner_of", lambda record: engine)
+    monkeypatch.setattr("rv_core.runner.loading.runner_of", lambda record: engine)
     code, _, err = rv_here("logs", run.root, "greet")
     assert code == 2
     assert "could not ask far: no credentials" in err

@@ -13,7 +13,7 @@ import pytest
 
 from rv_core import Capabilities, RunContext, Task
 from rv_core.plan.graph import Job
-from rv_core.run_context import ended_by
+from rv_core.runner.context import ended_by
 
 
 @dataclass

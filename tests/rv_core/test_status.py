@@ -16,10 +16,10 @@ from rv_core import cancellation, status, watching
 from rv_core.errors import RvError, StorageError, UsageError
 from rv_core.files import storage
 from rv_core.machine.process_table import process_started
-from rv_core.observation import Observation
 from rv_core.record import logs as run_logs
 from rv_core.record.events import TaskStatus
 from rv_core.record.reading import absolute_root, find_run, tails
+from rv_core.runner.observation import Observation
 from rv_core.status import run_is_over, run_status, runs
 from rv_core.status_values import JobStatus
 from rv_core.status_view import command_text, exit_explanation, next_step, runs_lines, status_lines

@@ -400,7 +400,7 @@ def planned_hello(cloud: Cloud) -> tuple[Any, Any]:
     from rv_core.hello import HelloConfig
     from rv_core.plan.planning import plan_pipelines
     from rv_core.record.layout import RunPaths, new_run_id
-    from rv_core.run_context import RunContext
+    from rv_core.runner.context import RunContext
     from rv_runner_batch.runner import BatchRunner
 
     config = HelloConfig(root_uri=cloud.new_root(), name="hello")

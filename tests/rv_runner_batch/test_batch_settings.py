@@ -9,7 +9,7 @@ import pytest
 
 from rv_core.errors import ConfigError
 from rv_core.record.run_record import RunRecord
-from rv_core.runner_loading import runner_of
+from rv_core.runner.loading import runner_of
 from rv_core.settings.sections import explain_settings, load_settings, saved_settings
 from rv_runner_batch.runner import BatchRunner
 from rv_runner_batch.settings import BatchSettings, CommandSettings

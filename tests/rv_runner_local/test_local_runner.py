@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
-from rv_core.capabilities import Capabilities
 from rv_core.errors import EXIT_ENVIRONMENT, RunnerError
 from rv_core.machine.process_table import processes_of_run
 from rv_core.plan.graph import Job, Plan, Resources, Task
 from rv_core.plugins.declarations import RunnerSpec
 from rv_core.plugins.installed import resolve
-from rv_core.run_context import RunContext
-from rv_core.runner import Runner
+from rv_core.runner.capabilities import Capabilities
+from rv_core.runner.context import RunContext
+from rv_core.runner.contract import Runner
 from rv_runner_local import hooks
 from rv_runner_local.runner import LocalRunner, find_make
 from rv_runner_local.settings import LocalSettings
@@ -205,7 +205,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from test_local_runner import LocalRunner, ScriptContext, job, plan
 from rv_core.machine.shutdown import Interrupted
-from rv_core.runner import Capabilities
+from rv_core.runner.contract import Capabilities
 context = ScriptContext(sys.argv[1], "local", Capabilities(), {}, Path(sys.argv[2]), jobs=2, keep_going=True,
                         grace_s=3, body="sleep 60 & wait")
 try:
@@ -339,4 +339,6 @@ def test_the_runner_is_declared_and_can_be_resolved() -> None:
 def test_the_hooks_import_neither_the_runner_nor_a_library() -> None:
     code = "import sys, rv_runner_local.hooks as h; h.rv_runners(); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"rv_runner_local.runner", "rv_core.runner", "marshmallow", "typer", "rich", "fsspec"} & set(loaded)
+    assert not {"rv_runner_local.runner", "rv_core.runner.contract", "marshmallow", "typer", "rich", "fsspec"} & set(
+        loaded
+    )

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from rv_core.version import __version__
 
 if TYPE_CHECKING:
-    from rv_core.capabilities import Capabilities as Capabilities
     from rv_core.config.classes import Config as Config
     from rv_core.config.classes import Range as Range
     from rv_core.config.classes import Secret as Secret
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from rv_core.errors import UsageError as UsageError
     from rv_core.errors import nearest as nearest
     from rv_core.files.storage import Storage as Storage
-    from rv_core.observation import Observation as Observation
     from rv_core.pipeline.items import Items as Items
     from rv_core.pipeline.pipeline import Pipeline as Pipeline
     from rv_core.pipeline.pipeline import PipelineConfig as PipelineConfig
@@ -46,8 +44,10 @@ if TYPE_CHECKING:
     from rv_core.plugins.hookspecs import HOOK_API_VERSION as HOOK_API_VERSION
     from rv_core.plugins.hookspecs import hookimpl as hookimpl
     from rv_core.record.run_record import RunRecord as RunRecord
-    from rv_core.run_context import RunContext as RunContext
-    from rv_core.runner import Runner as Runner
+    from rv_core.runner.capabilities import Capabilities as Capabilities
+    from rv_core.runner.context import RunContext as RunContext
+    from rv_core.runner.contract import Runner as Runner
+    from rv_core.runner.observation import Observation as Observation
 
 _HOMES = {
     "config.classes": ("Config", "Range", "Secret", "Uri"),
@@ -71,10 +71,10 @@ _HOMES = {
     "pipeline.pipeline": ("Pipeline", "PipelineConfig", "command"),
     "plan.graph": ("Job", "Plan", "Resources", "Task"),
     "record.run_record": ("RunRecord",),
-    "capabilities": ("Capabilities",),
-    "run_context": ("RunContext",),
-    "runner": ("Runner",),
-    "observation": ("Observation",),
+    "runner.capabilities": ("Capabilities",),
+    "runner.context": ("RunContext",),
+    "runner.contract": ("Runner",),
+    "runner.observation": ("Observation",),
     "files.storage": ("Storage",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -123,7 +123,7 @@ def _append_remote(paths: RunPaths, reason: str) -> None:
 
 
 def _cancel_detached(files: RunFiles) -> None:
-    from rv_core.runner_loading import runner_of
+    from rv_core.runner.loading import runner_of
 
     runner = runner_of(files.record)
     if not runner.capabilities.cancels:

@@ -16,8 +16,8 @@ from rv_core.files import uris
 from rv_core.pipeline.pipeline import Pipeline
 from rv_core.plan.decisions import RunPlan
 from rv_core.plan.graph import Plan
-from rv_core.run_context import RunContext
-from rv_core.runner import Runner
+from rv_core.runner.context import RunContext
+from rv_core.runner.contract import Runner
 
 if TYPE_CHECKING:
     from rv_core.pipeline.pipeline import PipelineConfig

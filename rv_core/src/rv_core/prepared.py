@@ -18,9 +18,9 @@ from rv_core.plan.planning import plan_pipelines
 from rv_core.plan.selection import Selection
 from rv_core.record import layout
 from rv_core.record.layout import RunPaths
-from rv_core.run_context import RunContext
-from rv_core.runner import Runner
-from rv_core.runner_loading import make_runner
+from rv_core.runner.context import RunContext
+from rv_core.runner.contract import Runner
+from rv_core.runner.loading import make_runner
 from rv_core.user_code.configs import LoadedModule, load_configs
 
 if TYPE_CHECKING:

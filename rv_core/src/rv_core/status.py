@@ -11,14 +11,14 @@ from typing import Any
 
 from rv_core.errors import UsageError
 from rv_core.files import uris
-from rv_core.observation import Observation
 from rv_core.plan.manifests import DONE_FOLDER
 from rv_core.record.events import TaskStatus, parse_lines
 from rv_core.record.layout import RunPaths
 from rv_core.record.marker import Marker, is_marker_stale, read_marker
 from rv_core.record.reading import RunFiles, find_run, known_run_ids, read_board, read_items
 from rv_core.record.run_record import RunRecord
-from rv_core.runner_loading import runner_of
+from rv_core.runner.loading import runner_of
+from rv_core.runner.observation import Observation
 from rv_core.status_rules import work_out
 from rv_core.status_values import JobStatus, RunStatus, RunSummary, Sighting
 

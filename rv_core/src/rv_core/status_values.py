@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from rv_core.observation import Observation
 from rv_core.record.event_tail import TaskBoard
 from rv_core.record.events import TaskState, TaskStatus, seconds_of
 from rv_core.record.marker import Marker
 from rv_core.record.progress import BAD_STATES, JobPlan, JobProgress
 from rv_core.record.reading import RunFiles
 from rv_core.record.run_record import RunRecord
+from rv_core.runner.observation import Observation
 
 RunState = Literal["running", "submitted", "done", "failed", "stopped", "cancelled", "lost", "unknown"]
 

@@ -9,13 +9,13 @@ from typing import TextIO
 from rv_core.display import POLL_INTERVAL_S, Display
 from rv_core.errors import StorageError
 from rv_core.files import uris
-from rv_core.observation import Observation
 from rv_core.record.event_tail import Batch
 from rv_core.record.event_writer import SUBMISSION, timestamp
 from rv_core.record.marker import is_marker_stale, read_marker
 from rv_core.record.reading import RunFiles, local_dirs, tails
 from rv_core.record.run_record import RunRecord
-from rv_core.runner_loading import runner_of
+from rv_core.runner.loading import runner_of
+from rv_core.runner.observation import Observation
 from rv_core.status import run_is_over
 
 REMOTE_INTERVAL_S = 2.0

@@ -10,7 +10,7 @@ from rv_core import PipelineConfig
 from rv_core.errors import Finding, Severity, StorageError, nearest
 from rv_core.files import storage, uris
 from rv_core.plan.graph import Job, Plan, Resources, make_tasks
-from rv_core.run_context import RunContext
+from rv_core.runner.context import RunContext
 from rv_runner_batch.client import AwsError, BatchClient
 from rv_runner_batch.job_settings import JobSettings, job_settings, unknown_tables
 from rv_runner_batch.limits import array_problem, request_findings

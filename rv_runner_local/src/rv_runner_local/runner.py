@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
-from rv_core.capabilities import Capabilities
 from rv_core.errors import Finding, RunnerError
 from rv_core.plan.graph import Plan
-from rv_core.run_context import RunContext
-from rv_core.runner import Runner
+from rv_core.runner.capabilities import Capabilities
+from rv_core.runner.context import RunContext
+from rv_core.runner.contract import Runner
 from rv_runner_local.makefile import (
     find_failures,
     has_line_break,

@@ -63,7 +63,7 @@ def test_the_core_registers_its_runner_pipeline_verbs_and_configs_as_the_first_p
     plugins = load()
     core = plugins.records[0]
     assert (core.name, core.distribution, core.status) == ("core", "rv-core", "ok")
-    assert plugins.runner_specs()["inprocess"].target == "rv_core.inprocess_runner:InProcessRunner"
+    assert plugins.runner_specs()["inprocess"].target == "rv_core.runner.inprocess:InProcessRunner"
     assert plugins.pipeline_specs()["hello"].target == "rv_core.hello:HelloConfig"
     assert {"run", "check", "status", "logs", "cancel", "plugins", "config"} <= set(plugins.command_specs())
     assert plugins.config_specs()["rv-core"].types == {"hello": "rv_core.hello:HelloConfig"}

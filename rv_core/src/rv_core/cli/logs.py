@@ -111,7 +111,7 @@ def _print_engine_log(files: RunFiles, task: str) -> None:
 
     problem = ""
     if files.record.capabilities.get("detaches"):
-        from rv_core.runner_loading import runner_of
+        from rv_core.runner.loading import runner_of
 
         try:
             lines = [clean_line(text) for text in runner_of(files.record).logs(files.record, task)]

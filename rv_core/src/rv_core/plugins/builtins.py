@@ -12,7 +12,7 @@ _RUN, _LOOK, _EXTEND = "Run", "Look", "Extend"
 def rv_runners() -> list[RunnerSpec]:
     """The runner that needs nothing."""
     summary = "every task in order in this process, for trying out and debugging"
-    return [RunnerSpec("inprocess", "rv_core.inprocess_runner:InProcessRunner", summary)]
+    return [RunnerSpec("inprocess", "rv_core.runner.inprocess:InProcessRunner", summary)]
 
 
 @hookimpl

@@ -52,7 +52,7 @@ def find_facts(name: str, profile: str | None = None) -> RunnerFacts:
         RvError: if there is no such runner, or it cannot be imported or made.
     """
     from rv_core.plugins.installed import plugin_manager
-    from rv_core.runner_loading import make_runner
+    from rv_core.runner.loading import make_runner
 
     plugins = plugin_manager()
     spec = plugins.runner_spec(name)

@@ -8,7 +8,7 @@ from typing import Any
 from rv_core.errors import PluginError, UsageError, unknown_name
 from rv_core.plugins.installed import plugin_manager, resolve
 from rv_core.record.run_record import RunRecord
-from rv_core.runner import Runner
+from rv_core.runner.contract import Runner
 
 
 def make_runner(name: str, profile: str | None) -> Runner:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from rv_core.capabilities import Capabilities
 from rv_core.plan.graph import Plan
-from rv_core.run_context import RunContext
-from rv_core.runner import Runner
+from rv_core.runner.capabilities import Capabilities
+from rv_core.runner.context import RunContext
+from rv_core.runner.contract import Runner
 
 
 class InProcessRunner(Runner):

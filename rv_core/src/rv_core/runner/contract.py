@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rv_core.capabilities import Capabilities
 from rv_core.errors import Finding
 from rv_core.plan.graph import Plan
-from rv_core.run_context import RunContext
+from rv_core.runner.capabilities import Capabilities
+from rv_core.runner.context import RunContext
 
 if TYPE_CHECKING:
-    from rv_core.observation import Observation
     from rv_core.record.run_record import RunRecord
+    from rv_core.runner.observation import Observation
 
 
 class Runner:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rv_core.capabilities import Capabilities
 from rv_core.errors import EXIT_FAILED, EXIT_STOPPED
 from rv_core.plan.graph import Job, Task
+from rv_core.runner.capabilities import Capabilities
 
 if TYPE_CHECKING:
     from rv_core.pipeline.pipeline import PipelineConfig

@@ -1,0 +1,1 @@
+"""The contract of runners, what one is told and answers, and the runner that needs nothing."""
