@@ -34,7 +34,7 @@ def _run(words: list[str]) -> int:
         print(f"rv {__version__}")
         return 0
     if verb == RUN_COMMAND:
-        from rv_core.run_command import main as run_task
+        from rv_core.task.process import main as run_task
 
         return run_task([*leading, *rest])
     from rv_core.cli.app import main as run_app

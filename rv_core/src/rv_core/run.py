@@ -28,7 +28,7 @@ from rv_core.record.layout import RunPaths
 from rv_core.record.run_record import TASK_HOOKS
 from rv_core.run_outcome import RunOutcome, outcome_of_run, outcome_of_status
 from rv_core.run_records import write_record
-from rv_core.task_log import print_library_logs
+from rv_core.task.log import print_library_logs
 
 #: A run whose marker is younger than this may not have written its record yet.
 _SUBMITTING_S = 60.0
@@ -150,7 +150,7 @@ def _submission_events(stack: ExitStack, paths: RunPaths, run_dir: Path) -> Even
 
 
 def _in_process_tasks(prepared: PreparedRun) -> Any:
-    from rv_core.inprocess import InProcessTasks
+    from rv_core.task.in_process import InProcessTasks
 
     return InProcessTasks(
         prepared.run_plan,

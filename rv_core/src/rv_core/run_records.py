@@ -13,12 +13,12 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING, Any
 
-from rv_core import task_environment
 from rv_core.files import storage, uris
 from rv_core.plan.decisions import RunPlan
 from rv_core.plugins.installed import plugin_manager
 from rv_core.record import layout
 from rv_core.record.run_record import TASK_HOOKS, RunRecord
+from rv_core.task import environment
 from rv_core.version import __version__
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _required(prepared: PreparedRun) -> dict[str, dict[str, str]]:
     if not prepared.context.capabilities.is_remote:
         return {}
     loaded = prepared.loaded
-    return task_environment.required_here(
+    return environment.required_here(
         list(prepared.config_texts.values()), loaded.source, prepared.options.runner, loaded.code
     )
 

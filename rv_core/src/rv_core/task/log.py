@@ -179,7 +179,7 @@ def _default_run_dir(paths: RunPaths) -> str:
 
 def _output(paths: RunPaths, log_path: str, task: str, attempt: int) -> contextlib.AbstractContextManager[None]:
     """Where the task's output goes: to its log, and for an engine on another machine also to that engine."""
-    from rv_core.task_log import copied_to, redirected_to
+    from rv_core.task.log import copied_to, redirected_to
 
     if os.environ.get("RV_RUN_DIR"):
         if uris.is_local(paths.root_uri):
@@ -191,7 +191,7 @@ def _output(paths: RunPaths, log_path: str, task: str, attempt: int) -> contextl
 
 @contextlib.contextmanager
 def _redirected_and_uploaded(path: str, uri: str) -> Iterator[None]:
-    from rv_core.task_log import redirected_to, upload
+    from rv_core.task.log import redirected_to, upload
 
     try:
         with redirected_to(path):

@@ -87,7 +87,7 @@ def test_a_signal_has_a_name(code: int, words: str) -> None:
 )
 def test_verbosity_decides_which_logs_of_libraries_are_printed(verbosity: int, printed: list[str]) -> None:
     code = (
-        "from rv_core.task_log import print_library_logs\n"
+        "from rv_core.task.log import print_library_logs\n"
         f"print_library_logs({verbosity})\n"
         "import logging\n"
         "log = logging.getLogger('some.library')\n"

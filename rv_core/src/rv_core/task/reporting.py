@@ -13,8 +13,8 @@ from typing import Any
 from rv_core.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_STOPPED, RvError
 from rv_core.pipeline.pipeline import TaskStopped
 from rv_core.record.event_writer import EventWriter
-from rv_core.running import TaskTimedOut
-from rv_core.task_execution import TaskRequest
+from rv_core.task.execution import TaskRequest
+from rv_core.task.running import TaskTimedOut
 
 
 def reported(

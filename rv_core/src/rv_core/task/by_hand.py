@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 
-from rv_core.command_line import Invocation
 from rv_core.errors import UsageError
 from rv_core.files import uris
 from rv_core.plan.manifests import requirement_error, unmet_requirements
 from rv_core.record.event_writer import EventWriter
-from rv_core.reporting import reported
-from rv_core.running import StopSignal, execute, gpu_lease, set_thread_limits
-from rv_core.task_execution import TaskRequest
-from rv_core.task_inputs import activate_code_of
+from rv_core.task.command_line import Invocation
+from rv_core.task.execution import TaskRequest
+from rv_core.task.inputs import activate_code_of
+from rv_core.task.reporting import reported
+from rv_core.task.running import StopSignal, execute, gpu_lease, set_thread_limits
 
 
 def _run_by_hand(invocation: Invocation, split_index: int, stop: StopSignal) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rv_core.errors import UsageError, unknown_name
 from rv_core.files import uris
 from rv_core.plan.manifests import requirement_error, unmet_requirements
-from rv_core.task_execution import TaskRequest
+from rv_core.task.execution import TaskRequest
 
 if TYPE_CHECKING:
     from rv_core.pipeline.pipeline import Pipeline
@@ -84,7 +84,7 @@ def check_environment(paths: RunPaths) -> None:
     """
     required: Mapping[str, Mapping[str, str]] = json.loads(read_written(paths.run)).get("required", {})
     if required:
-        from rv_core.task_environment import check_required
+        from rv_core.task.environment import check_required
 
         check_required(required)
 

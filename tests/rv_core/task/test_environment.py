@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from rv_core import __version__, task_environment
+from rv_core import __version__
 from rv_core.config.saved import dump
 from rv_core.errors import EXIT_ENVIRONMENT, RunnerError
 from rv_core.hello import HelloConfig
-from rv_core.task_environment import check_required, differences, module_hash, required_here
+from rv_core.task import environment
+from rv_core.task.environment import check_required, differences, module_hash, required_here
 
 HELLO = dump(HelloConfig(root_uri="s3://b/r", name="hello"))
 
@@ -69,4 +70,4 @@ def test_a_module_is_hashed_without_being_imported(tmp_path: Path, monkeypatch: 
 def test_what_is_required_is_plain_json() -> None:
     required = required_here([HELLO], "rv_core.hello", "inprocess", {})
     assert json.loads(json.dumps(required)) == required
-    assert task_environment.differences({}) == []
+    assert environment.differences({}) == []

@@ -11,8 +11,6 @@ import signal
 import sys
 from typing import Any
 
-from rv_core.by_hand import _run_by_hand
-from rv_core.command_line import USAGE, Invocation, _checked, parse
 from rv_core.errors import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
@@ -25,11 +23,13 @@ from rv_core.files import uris
 from rv_core.pipeline.pipeline import TaskStopped
 from rv_core.record.event_writer import EventWriter
 from rv_core.record.layout import RunPaths
-from rv_core.reporting import _redacted, reported
-from rv_core.running import StopSignal, execute, gpu_lease, set_thread_limits
-from rv_core.task_execution import TaskRequest
-from rv_core.task_inputs import check_environment, check_requirements, load_pipeline, read_record
-from rv_core.task_log import _output, opened_record
+from rv_core.task.by_hand import _run_by_hand
+from rv_core.task.command_line import USAGE, Invocation, _checked, parse
+from rv_core.task.execution import TaskRequest
+from rv_core.task.inputs import check_environment, check_requirements, load_pipeline, read_record
+from rv_core.task.log import _output, opened_record
+from rv_core.task.reporting import _redacted, reported
+from rv_core.task.running import StopSignal, execute, gpu_lease, set_thread_limits
 
 
 def main(argv: list[str]) -> int:
@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
 
 def _take_options(invocation: Invocation) -> None:
     """Let `--profile` hold for the settings that the task, and what it starts, will load; `-v` for its libraries' logs."""
-    from rv_core.task_log import print_library_logs
+    from rv_core.task.log import print_library_logs
 
     if invocation.profile:
         os.environ["RV_PROFILE"] = invocation.profile

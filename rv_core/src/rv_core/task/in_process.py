@@ -48,11 +48,11 @@ class InProcessTasks:
         Raises:
             Interrupted: if INT or TERM arrived; what was done stays done.
         """
-        from rv_core import reporting, running, task_log
         from rv_core.errors import EXIT_INTERRUPTED, EXIT_STOPPED
         from rv_core.machine.shutdown import Interrupted
-        from rv_core.task_execution import TaskRequest
-        from rv_core.task_log import teed_to
+        from rv_core.task import log, reporting, running
+        from rv_core.task.execution import TaskRequest
+        from rv_core.task.log import teed_to
 
         pipeline_name, command = task.job.rsplit(".", 1)
         paths = self._paths[pipeline_name]
@@ -61,7 +61,7 @@ class InProcessTasks:
         try:
             with (
                 environment(self._environ),
-                task_log.opened_record(paths, task.id, 1) as (events, attempt, log_path),
+                log.opened_record(paths, task.id, 1) as (events, attempt, log_path),
                 teed_to(log_path),
             ):
                 request = TaskRequest(
@@ -77,8 +77,8 @@ class InProcessTasks:
         return code
 
     def _execute(self, request: object, pipeline_name: str, events: object, stop: object) -> None:
-        from rv_core import running
         from rv_core.plan.manifests import requirement_error, unmet_requirements
+        from rv_core.task import running
 
         record = request.record  # type: ignore[attr-defined]
         problems = unmet_requirements(self._paths[pipeline_name].root_uri, record, lambda job: self._records[job])

@@ -1,0 +1,1 @@
+"""One task: the process that a runner starts, from its command line to its last event."""
