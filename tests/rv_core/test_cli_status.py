@@ -168,7 +168,7 @@ def test_enough_of_watching_is_no_failure(run_folder: Make, rv_here: Rv, monkeyp
     def interrupted(self: object, poll: object = None) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rv_core.display.Display.wait_until_over", interrupted)
+    monkeypatch.setattr("rv_core.status.display.Display.wait_until_over", interrupted)
     code, _, err = rv_here("status", run.root, "--watch")
     assert code == 0
     assert "the run goes on" in err

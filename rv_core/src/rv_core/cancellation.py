@@ -143,7 +143,7 @@ def _end_leftovers(marker: Marker) -> None:
 
 
 def _is_over(root_uri: str, marker: Marker) -> bool:
-    from rv_core.status import run_is_over
+    from rv_core.status.look import run_is_over
 
     return run_is_over(root_uri, marker.run_id)
 

@@ -123,7 +123,7 @@ def _outcome(prepared: PreparedRun) -> tuple[RunOutcome, str]:
     if not prepared.context.capabilities.detaches:
         return outcome_of_run(prepared.run_plan, prepared.paths, str(prepared.context.run_dir)), ""
     from rv_core.record.reading import read_run
-    from rv_core.status import status_of
+    from rv_core.status.look import status_of
 
     status = status_of(read_run(next(iter(prepared.paths.values()))))
     outcome = outcome_of_status(prepared.run_plan, prepared.paths, status)
@@ -175,7 +175,7 @@ def _tell(plugins: Any, writers: Sequence[EventWriter], show: Any, hook: str, **
 def is_detached_running(root_uri: str, marker: marker.Marker) -> bool:
     """Whether a run that was submitted and left to its engine still goes on; what cannot be asked counts as going on."""
     from rv_core.record.events import seconds_of
-    from rv_core.status import run_is_over
+    from rv_core.status.look import run_is_over
 
     if time.time() - seconds_of(marker.created) < _SUBMITTING_S and not storage.exists(
         RunPaths(root_uri, marker.run_id).run

@@ -16,7 +16,7 @@ from rv_core.record.events import TaskStatus, fold, read_events
 from rv_core.record.layout import RunPaths
 
 if TYPE_CHECKING:
-    from rv_core.status_values import RunStatus
+    from rv_core.status.values import RunStatus
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,8 @@ def logs(
 
 def _list_logs(files: RunFiles, root: str) -> None:
     from rv_core.record.logs import find_logs
-    from rv_core.status import status_of
-    from rv_core.status_view import line
+    from rv_core.status.look import status_of
+    from rv_core.status.page import line
 
     found = find_logs(files)
     if not found:
@@ -82,7 +82,7 @@ def _print_log(log: TaskLog) -> None:
 
 def _follow(files: RunFiles, task: str, found: list[TaskLog], attempt: int | None) -> None:
     from rv_core.record.logs import choose_attempt, follow, why_no_log
-    from rv_core.status import run_is_over
+    from rv_core.status.look import run_is_over
 
     log = choose_attempt(found, attempt) if found else None
     num_lines = 0
@@ -142,6 +142,6 @@ def _print_reason(files: RunFiles, task: str) -> None:
 
 
 def _task_status(files: RunFiles, task: str) -> TaskStatus:
-    from rv_core.status import status_of
+    from rv_core.status.look import status_of
 
     return next(status for job in status_of(files).jobs for status in job.tasks if status.task == task)

@@ -240,7 +240,7 @@ class Show:
 
     def display(self, prepared: Any, run_dir: Path) -> AbstractContextManager[Any]:
         """The display of the running tasks; plain for a runner whose tasks print to this terminal themselves."""
-        from rv_core.display import Display
+        from rv_core.status.display import Display
 
         if not self._is_quiet:
             print(f"run {prepared.run_id}", flush=True)
@@ -256,7 +256,7 @@ class Show:
     def wait(self, prepared: Any) -> None:
         """Follow a run that goes on elsewhere, as `rv status --watch` does, until nothing more happens in it."""
         from rv_core.record.reading import read_run
-        from rv_core.watching import wait_until_over
+        from rv_core.status.watching import wait_until_over
 
         wait_until_over(read_run(next(iter(prepared.paths.values()))), quiet=self._is_quiet)
 

@@ -14,8 +14,8 @@ from rv_core.errors import UsageError
 
 if TYPE_CHECKING:
     from rv_core.record.reading import RunFiles
-    from rv_core.status_values import RunStatus
-    from rv_core.status_view import Line
+    from rv_core.status.page import Line
+    from rv_core.status.values import RunStatus
 
 Root = Annotated[str, typer.Argument(metavar="ROOT", help="The root_uri of a pipeline that was run.")]
 RunId = Annotated[str | None, typer.Option("--run", metavar="ID", help="This run instead of the newest one.")]
@@ -58,8 +58,8 @@ def _refuse_clashes(*, run: str | None, all_runs: bool, watch: bool, as_json: bo
 
 def _show_runs(root_uri: str, *, as_json: bool) -> None:
     from rv_core.record.reading import no_run_error
-    from rv_core.status import runs
-    from rv_core.status_view import runs_lines
+    from rv_core.status.look import runs
+    from rv_core.status.page import runs_lines
 
     summaries = runs(root_uri)
     if not summaries:
@@ -72,8 +72,8 @@ def _show_runs(root_uri: str, *, as_json: bool) -> None:
 
 def _watched(files: RunFiles) -> bool:
     """Follow the run if it is going on; False if the user had enough of it."""
-    from rv_core.status import status_of
-    from rv_core.watching import watch
+    from rv_core.status.look import status_of
+    from rv_core.status.watching import watch
 
     if status_of(files).state not in ("running", "submitted", "unknown"):
         return True
@@ -86,8 +86,8 @@ def _watched(files: RunFiles) -> bool:
 
 
 def _show_run(files: RunFiles, root: str, *, as_json: bool) -> None:
-    from rv_core.status import status_of
-    from rv_core.status_view import next_step, status_lines
+    from rv_core.status.look import status_of
+    from rv_core.status.page import next_step, status_lines
 
     found = status_of(files)
     if as_json:
@@ -99,7 +99,7 @@ def _show_run(files: RunFiles, root: str, *, as_json: bool) -> None:
 def _excerpts(found: RunStatus) -> dict[str, list[str]]:
     """The last log lines of the first failed tasks, from this machine or from the store."""
     from rv_core.record.logs import find_logs, last_lines
-    from rv_core.status_view import EXCERPT_LINES, MAX_EXCERPTS
+    from rv_core.status.page import EXCERPT_LINES, MAX_EXCERPTS
 
     failed = [task.task for task in found.failed_tasks()[:MAX_EXCERPTS]]
     logs = find_logs(found.files) if failed else {}

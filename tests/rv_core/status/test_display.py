@@ -13,13 +13,13 @@ import pytest
 from rich.console import Console
 
 from rv_core import wording
-from rv_core.display import Display, make_drawing
-from rv_core.display_live import LiveDisplay
-from rv_core.display_plain import PlainDisplay
 from rv_core.plan.graph import job_of, split_text
 from rv_core.record.event_tail import Batch
 from rv_core.record.event_writer import timestamp
 from rv_core.record.progress import JobPlan, RunProgress, state_of_counts
+from rv_core.status.display import Display, make_drawing
+from rv_core.status.live_table import LiveDisplay
+from rv_core.status.plain_lines import PlainDisplay
 from rv_core.wording import is_plain
 
 START_S = 1_795_000_000.0
@@ -406,7 +406,7 @@ def test_the_drawing_follows_the_stream_and_can_be_forced(monkeypatch: pytest.Mo
 
 def test_plain_output_never_imports_rich() -> None:
     code = (
-        "import sys, io; from rv_core.display import Display\n"
+        "import sys, io; from rv_core.status.display import Display\n"
         "with Display([('p.a', 1, 1, 0)], '/nonexistent', stream=io.StringIO()): pass\n"
         "assert 'rich' not in sys.modules"
     )

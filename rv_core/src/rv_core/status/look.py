@@ -19,8 +19,8 @@ from rv_core.record.reading import RunFiles, find_run, known_run_ids, read_board
 from rv_core.record.run_record import RunRecord
 from rv_core.runner.loading import runner_of
 from rv_core.runner.observation import Observation
-from rv_core.status_rules import work_out
-from rv_core.status_values import JobStatus, RunStatus, RunSummary, Sighting
+from rv_core.status.rules import work_out
+from rv_core.status.values import JobStatus, RunStatus, RunSummary, Sighting
 
 
 def run_status(root_uri: str, run_id: str | None = None) -> RunStatus:

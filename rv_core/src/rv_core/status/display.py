@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, Self, TextIO
 
-from rv_core.display_plain import PlainDisplay, summary_line
 from rv_core.record.event_tail import EventTail, Tail
 from rv_core.record.events import TaskStatus
 from rv_core.record.progress import Change, JobPlan, RunProgress
+from rv_core.status.plain_lines import PlainDisplay, summary_line
 from rv_core.wording import is_plain
 
 POLL_INTERVAL_S = 0.25
@@ -51,7 +51,7 @@ def make_drawing(
     """
     if is_quiet or not (not is_plain(stream) if live is None else live):
         return PlainDisplay(stream, is_quiet=is_quiet, clock=clock)
-    from rv_core.display_live import LiveDisplay
+    from rv_core.status.live_table import LiveDisplay
 
     return LiveDisplay(stream, clock=clock)
 
@@ -167,6 +167,6 @@ class Display:
 
 
 def _is_gone(status: TaskStatus) -> bool:
-    from rv_core.status import is_gone
+    from rv_core.status.look import is_gone
 
     return is_gone(status)

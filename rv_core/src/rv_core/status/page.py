@@ -14,7 +14,7 @@ from rv_core.plan.graph import split_text
 from rv_core.record.events import TaskState, TaskStatus
 from rv_core.record.run_record import RunRecord
 from rv_core.redaction import redact
-from rv_core.status_values import JobStatus, RunStatus, RunSummary, created_s
+from rv_core.status.values import JobStatus, RunStatus, RunSummary, created_s
 from rv_core.wording import count_text, duration_text, exit_text, numbers_text, printable, rate_text
 
 MAX_FAILED_TASKS = 10

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rv_core import cancellation, status, watching
+from rv_core import cancellation
 from rv_core.errors import RvError, StorageError, UsageError
 from rv_core.files import storage
 from rv_core.machine.process_table import process_started
@@ -20,9 +20,11 @@ from rv_core.record import logs as run_logs
 from rv_core.record.events import TaskStatus
 from rv_core.record.reading import absolute_root, find_run, tails
 from rv_core.runner.observation import Observation
-from rv_core.status import run_is_over, run_status, runs
-from rv_core.status_values import JobStatus
-from rv_core.status_view import command_text, exit_explanation, next_step, runs_lines, status_lines
+from rv_core.status import look as status
+from rv_core.status import watching
+from rv_core.status.look import run_is_over, run_status, runs
+from rv_core.status.page import command_text, exit_explanation, next_step, runs_lines, status_lines
+from rv_core.status.values import JobStatus
 
 START_S = 1_795_000_000.0
 Make = Callable[..., Any]

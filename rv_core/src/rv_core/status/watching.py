@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from rv_core.display import POLL_INTERVAL_S, Display
 from rv_core.errors import StorageError
 from rv_core.files import uris
 from rv_core.record.event_tail import Batch
@@ -16,7 +15,8 @@ from rv_core.record.reading import RunFiles, local_dirs, tails
 from rv_core.record.run_record import RunRecord
 from rv_core.runner.loading import runner_of
 from rv_core.runner.observation import Observation
-from rv_core.status import run_is_over
+from rv_core.status.display import POLL_INTERVAL_S, Display
+from rv_core.status.look import run_is_over
 
 REMOTE_INTERVAL_S = 2.0
 #: An engine is asked often at first, when much changes, and then ever less often.

@@ -16,7 +16,7 @@ from rv_core.record.events import ENDED_STATES, TaskState, TaskStatus
 from rv_core.record.progress import state_of_counts
 from rv_core.record.reading import RunFiles
 from rv_core.runner.observation import Observation
-from rv_core.status_values import JobStatus, RunState, RunStatus, Sighting
+from rv_core.status.values import JobStatus, RunState, RunStatus, Sighting
 
 
 def work_out(files: RunFiles, seen: Sighting) -> RunStatus:

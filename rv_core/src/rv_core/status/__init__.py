@@ -1,0 +1,1 @@
+"""The state of a run, worked out from what is written down, and showing it."""
