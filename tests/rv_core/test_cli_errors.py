@@ -55,7 +55,7 @@ def test_an_exception_in_a_library_belongs_to_the_plugin_that_called_it(capsys: 
 
 def test_an_exception_in_code_of_the_user_names_the_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     own = function_of("experiment", f"{tmp_path}/experiment.py", "1 / 0")
-    through_rv = function_of("rv_core.run", "/x/rv_core/run.py", "own()", own=own)
+    through_rv = function_of("rv_core.launch.execute", "/x/rv_core/run.py", "own()", own=own)
     _, err = printed(through_rv, capsys)
     assert err.endswith(f"raised by {tmp_path}/experiment.py, line 2, which is not part of rv\n")
     assert "bug" not in err

@@ -479,12 +479,12 @@ def test_a_module_belongs_to_the_plugin_with_the_nearest_package(own_site: Site)
     plugins = load()
     owners = {
         module: record.distribution if (record := plugins.owner_of_module(module)) else None
-        for module in ("space.runner", "space.inner.runner", "rv_core.run", "json", "spaceship")
+        for module in ("space.runner", "space.inner.runner", "rv_core.launch.execute", "json", "spaceship")
     }
     assert owners == {
         "space.runner": "rv-outer",
         "space.inner.runner": "rv-inner",
-        "rv_core.run": "rv-core",
+        "rv_core.launch.execute": "rv-core",
         "json": None,
         "spaceship": None,
     }

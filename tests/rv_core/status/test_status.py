@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from rv_core import cancellation
 from rv_core.errors import RvError, StorageError, UsageError
 from rv_core.files import storage
+from rv_core.launch import cancel as cancellation
 from rv_core.machine.process_table import process_started
 from rv_core.record import logs as run_logs
 from rv_core.record.events import TaskStatus

@@ -11,7 +11,7 @@ def cancel(root: Root, run: RunId = None) -> None:
     Example:
       rv cancel out
     """
-    from rv_core.cancellation import cancel as cancel_active
+    from rv_core.launch.cancel import cancel as cancel_active
     from rv_core.record.reading import absolute_root
 
     print(cancel_active(absolute_root(root), run).message)

@@ -12,9 +12,9 @@ import typer
 
 from rv_core.cli.state import GlobalOptions
 from rv_core.errors import EXIT_DONE, Finding, UsageError
+from rv_core.launch.outcome import RunOutcome
 from rv_core.plan.decisions import RunPlan
 from rv_core.plan.selection import Selection
-from rv_core.run_outcome import RunOutcome
 
 Arguments = Annotated[
     list[str] | None,
@@ -70,9 +70,9 @@ def run(
 
       rv run inprocess experiment.py chip --dry-run
     """
-    from rv_core import preflight
-    from rv_core.prepared import RunOptions, findings_of, prepare
-    from rv_core.run import execute
+    from rv_core.launch import preflight
+    from rv_core.launch.execute import execute
+    from rv_core.launch.prepared import RunOptions, findings_of, prepare
 
     state: GlobalOptions = ctx.obj
     options = RunOptions(
@@ -129,9 +129,9 @@ def check(
     Example:
       rv check experiment.py -a data_uri data -a root_uri out
     """
-    from rv_core import preflight
+    from rv_core.launch import preflight
+    from rv_core.launch.prepared import RunOptions, findings_of, prepare
     from rv_core.plugins.installed import plugin_manager
-    from rv_core.prepared import RunOptions, findings_of, prepare
 
     state: GlobalOptions = ctx.obj
     chosen = runner or ("local" if "local" in plugin_manager().runner_specs() else "inprocess")

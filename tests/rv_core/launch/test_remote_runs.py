@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from rv_core import preflight
 from rv_core.config.classes import Config, Uri
 from rv_core.errors import EXIT_ENVIRONMENT, EXIT_USAGE, CheckError, Finding, PluginError, StorageError
 from rv_core.hello import HelloConfig
+from rv_core.launch import preflight
+from rv_core.launch.execute import is_detached_running
 from rv_core.machine.process_table import host_name, process_started
 from rv_core.pipeline.pipeline import PipelineConfig
 from rv_core.plan.graph import Job, Plan, Resources, make_tasks
 from rv_core.record import layout
 from rv_core.record.marker import Marker, is_stale
-from rv_core.run import is_detached_running
 from rv_core.runner.capabilities import Capabilities
 from rv_core.runner.context import RunContext
 from rv_core.runner.contract import Runner

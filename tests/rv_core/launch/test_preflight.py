@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rv_core import Pipeline, PipelineConfig, command
-from rv_core.preflight import pipeline_findings
+from rv_core.launch.preflight import pipeline_findings
 
 
 @dataclass(kw_only=True)

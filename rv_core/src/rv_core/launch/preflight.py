@@ -132,7 +132,7 @@ def run_deep_check(
     )
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "rv_core.deep_check"],
+            [sys.executable, "-m", "rv_core.launch.deep_check"],
             input=request,
             capture_output=True,
             text=True,

@@ -20,14 +20,14 @@ from rv_core.errors import (
     RunnerError,
 )
 from rv_core.files import storage, uris
+from rv_core.launch.outcome import RunOutcome, outcome_of_run, outcome_of_status
+from rv_core.launch.prepared import PreparedRun
+from rv_core.launch.write_record import write_record
 from rv_core.plugins.installed import plugin_manager
-from rv_core.prepared import PreparedRun
 from rv_core.record import marker
 from rv_core.record.event_writer import EventWriter
 from rv_core.record.layout import RunPaths
 from rv_core.record.run_record import TASK_HOOKS
-from rv_core.run_outcome import RunOutcome, outcome_of_run, outcome_of_status
-from rv_core.run_records import write_record
 from rv_core.task.log import print_library_logs
 
 #: A run whose marker is younger than this may not have written its record yet.
@@ -186,7 +186,7 @@ def is_detached_running(root_uri: str, marker: marker.Marker) -> bool:
 
 def _take_over(root_uri: str) -> Any:
     def take_over(marker: marker.Marker) -> None:
-        from rv_core.cancellation import cancel_run
+        from rv_core.launch.cancel import cancel_run
 
         cancel_run(root_uri, marker)
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rv_core import preflight
 from rv_core.config import saved
 from rv_core.errors import Finding, StorageError, UsageError
+from rv_core.launch import preflight
 from rv_core.pipeline.pipeline import Pipeline
 from rv_core.plan.decisions import RunPlan
 from rv_core.plan.planning import plan_pipelines

@@ -22,7 +22,7 @@ from rv_core.task import environment
 from rv_core.version import __version__
 
 if TYPE_CHECKING:
-    from rv_core.prepared import PreparedRun
+    from rv_core.launch.prepared import PreparedRun
 
 _NAME_OF_NEED = re.compile(r"[A-Za-z0-9._-]+")
 

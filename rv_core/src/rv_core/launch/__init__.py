@@ -1,0 +1,1 @@
+"""`rv run` and `rv check`: from what was typed to a run that has ended."""
