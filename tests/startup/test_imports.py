@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +23,8 @@ _HEAVY = (
     "shapely",
     "safetensors",
 )
+#: What a task of a pipeline that needs nothing may load of the core, packages not counted: every task pays for it.
+_MAX_MODULES_OF_A_TASK = 33
 _RUN = """
 import sys
 before = set(sys.modules)
@@ -39,6 +43,12 @@ def imported(*words: str) -> set[str]:
     code, names = json.loads(done.stderr.splitlines()[-1])
     assert code == 0, done.stderr
     return set(names)
+
+
+def is_package(name: str) -> bool:
+    spec = find_spec(name)
+    assert spec is not None
+    return spec.submodule_search_locations is not None
 
 
 @pytest.mark.parametrize(
@@ -79,6 +89,23 @@ def test_verbs_of_plugins_are_on_the_help_page_though_they_are_not_imported() ->
     out = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     assert "  demo " in out
     assert "rv_pipeline_chip_classification.hooks" in imported("--help")
+
+
+def test_a_task_loads_few_modules_of_the_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "root"
+    imported("-q", "run", "inprocess", "rv_core.hello", "-a", f"root_uri={root}", "-a", "num_items=1")
+    (run_dir,) = (root / ".rv" / "runs").iterdir()
+    (manifest,) = (root / ".rv" / "done" / "cpu_task").iterdir()
+    manifest.unlink()
+    monkeypatch.setenv("RV_RUN_ID", run_dir.name)
+    monkeypatch.setenv("RV_RUN_DIR", str(run_dir))
+    names = imported("run-command", str(run_dir / "pipeline-config.json"), "cpu_task", "--runner", "local")
+    assert manifest.exists()
+    core = sorted(name for name in names if name.startswith("rv_core.") and not is_package(name))
+    listed = "\n  ".join(core)
+    assert len(core) <= _MAX_MODULES_OF_A_TASK, f"a task of hello loads {len(core)} modules of rv_core:\n  {listed}"
+    foreign = {name.partition(".")[0] for name in names} - {*sys.stdlib_module_names, "rv_core"}
+    assert foreign == set()
 
 
 def test_looking_at_a_run_loads_no_plugin() -> None:
