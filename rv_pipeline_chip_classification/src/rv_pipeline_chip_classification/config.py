@@ -17,7 +17,6 @@ from rv_pipeline_chip_classification import config_checks as checks
 
 if TYPE_CHECKING:
     from rv_core.errors import Finding
-    from rv_core.pipeline.pipeline import Pipeline
 
 Subset = Literal["train", "validation", "test"]
 Positive = Annotated[int, Range(min=1)]
@@ -354,6 +353,8 @@ class ChipClassificationConfig(PipelineConfig):
         seed: of everything random: windows, shuffling, augmentation, initial weights.
     """
 
+    pipeline: ClassVar[str] = "rv_pipeline_chip_classification.pipeline:ChipClassificationPipeline"
+
     classes: ClassConfig
     dataset: DatasetConfig
     analyze: AnalyzeConfig = field(default_factory=AnalyzeConfig)
@@ -367,12 +368,6 @@ class ChipClassificationConfig(PipelineConfig):
 
     def validate(self) -> Iterable[Finding]:
         return checks.check_pipeline(self)
-
-    def build(self) -> Pipeline:
-        """The pipeline that works from this config."""
-        from rv_pipeline_chip_classification.pipeline import ChipClassificationPipeline
-
-        return ChipClassificationPipeline(self)
 
 
 def cell_size_px(labels: LabelsConfig | None, chip: ChipConfig) -> int:
