@@ -23,7 +23,7 @@ from rv_pipeline_chip_classification import (
     SceneConfig,
     TrainConfig,
 )
-from rv_pipeline_chip_classification.config import cell_size_px
+from rv_pipeline_chip_classification.config_parts import cell_size_px
 
 
 def scene(name: str, **options: Any) -> SceneConfig:
@@ -249,10 +249,9 @@ def test_backbones(backbone: str, is_known: bool) -> None:
 
 
 def test_the_cell_size_is_the_labels_own_else_the_chip_size() -> None:
-    chip = ChipConfig(chip_size_px=48)
-    assert cell_size_px(GeoJsonLabelsConfig(uri="/a", cell_size_px=16), chip) == 16
-    assert cell_size_px(GeoJsonLabelsConfig(uri="/a"), chip) == 48
-    assert cell_size_px(None, chip) == 48
+    assert cell_size_px(GeoJsonLabelsConfig(uri="/a", cell_size_px=16), 48) == 16
+    assert cell_size_px(GeoJsonLabelsConfig(uri="/a"), 48) == 48
+    assert cell_size_px(None, 48) == 48
 
 
 def test_scenes_are_found_by_subset_and_with_their_paths() -> None:

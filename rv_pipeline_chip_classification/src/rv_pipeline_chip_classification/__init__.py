@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from rv_pipeline_chip_classification.config import DatasetConfig as DatasetConfig
     from rv_pipeline_chip_classification.config import EvalConfig as EvalConfig
     from rv_pipeline_chip_classification.config import GeoJsonLabelsConfig as GeoJsonLabelsConfig
-    from rv_pipeline_chip_classification.config import LabelsConfig as LabelsConfig
     from rv_pipeline_chip_classification.config import ModelConfig as ModelConfig
     from rv_pipeline_chip_classification.config import PredictConfig as PredictConfig
     from rv_pipeline_chip_classification.config import RasterSourceConfig as RasterSourceConfig
     from rv_pipeline_chip_classification.config import SceneConfig as SceneConfig
     from rv_pipeline_chip_classification.config import TrainConfig as TrainConfig
+    from rv_pipeline_chip_classification.config_parts import LabelsConfig as LabelsConfig
 
 _CONFIGS = (
     "AnalyzeConfig",

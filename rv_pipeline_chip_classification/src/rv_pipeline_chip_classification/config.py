@@ -9,19 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from rv_core.config.classes import Config, Range, Uri
+from rv_core.errors import Finding
 from rv_core.pipeline.pipeline import PipelineConfig
 from rv_pipeline_chip_classification import config_checks as checks
-
-if TYPE_CHECKING:
-    from rv_core.errors import Finding
-
-Subset = Literal["train", "validation", "test"]
-Positive = Annotated[int, Range(min=1)]
-NotNegative = Annotated[int, Range(min=0)]
-Fraction = Annotated[float, Range(min=0, max=1)]
+from rv_pipeline_chip_classification.config_parts import Fraction, LabelsConfig, NotNegative, Positive, Subset
 
 
 @dataclass(kw_only=True)
@@ -67,28 +61,6 @@ class RasterSourceConfig(Config):
 
     def validate(self) -> Iterable[Finding]:
         return checks.check_raster_source(self.uris, self.channel_order, self.bbox)
-
-
-@dataclass(kw_only=True)
-class LabelsConfig(Config):
-    """Base of the label sources: what gives a window of a scene its class.
-
-    Args:
-        cell_size_px: side of a cell, the square that has one class, in pixels; None is the chip size. The whole
-            extent is covered with cells, row by row from its first pixel; each is predicted and evaluated as one.
-    """
-
-    is_abstract: ClassVar[bool] = True
-
-    cell_size_px: Positive | None = None
-
-    def class_names_used(self) -> Iterator[tuple[str, str]]:
-        """Every class name that these labels refer to, as (dotted path in this object, name)."""
-        yield from ()
-
-    def has_cell_grid(self) -> bool:
-        """Whether the cells are a grid over the extent (else each feature is a cell)."""
-        return True
 
 
 @dataclass(kw_only=True)
@@ -193,7 +165,8 @@ class DatasetConfig(Config):
     test_scenes: list[SceneConfig] = field(default_factory=list)
 
     def validate(self) -> Iterable[Finding]:
-        return checks.check_dataset(self)
+        ids = [(path, scene.id) for path, _, scene in self.located_scenes()]
+        return checks.check_dataset(ids, has_training=bool(self.train_scenes))
 
     def scenes_of(self, subset: str) -> list[SceneConfig]:
         """The scenes of a subset: "train", "validation" or "test"."""
@@ -228,8 +201,7 @@ class ChipConfig(Config):
         sampling: `sliding` covers the extent row by row, the last window of a row or column padded (and masked) where
             it overflows the bottom or right edge; `random` draws windows inside the extent, seeded per scene.
         windows_per_scene: how many windows `random` draws.
-        min_valid_fraction: least share of valid pixels of a window; padding is not valid. Windows without any valid
-            pixel are always left out.
+        min_valid_fraction: least share of valid pixels of a window (padding is not valid); with none it is left out.
         within_aoi: a window must lie inside the union of the AOI polygons; False: it must touch it.
     """
 
@@ -241,7 +213,7 @@ class ChipConfig(Config):
     within_aoi: bool = True
 
     def validate(self) -> Iterable[Finding]:
-        return checks.check_chip(self)
+        return checks.check_chip(self.sampling, stride_px=self.stride_px, windows_per_scene=self.windows_per_scene)
 
 
 @dataclass(kw_only=True)
@@ -367,9 +339,11 @@ class ChipClassificationConfig(PipelineConfig):
     seed: NotNegative = 0
 
     def validate(self) -> Iterable[Finding]:
-        return checks.check_pipeline(self)
-
-
-def cell_size_px(labels: LabelsConfig | None, chip: ChipConfig) -> int:
-    """Side of the cells of a scene with these labels, in pixels: its own, else the chip size."""
-    return (labels.cell_size_px if labels else None) or chip.chip_size_px
+        scenes = [
+            checks.SceneFacts(f"dataset.{path}", subset, scene.id, scene.labels, scene.raster.channel_order)
+            for path, subset, scene in self.dataset.located_scenes()
+        ]
+        yield from checks.check_scenes(scenes, self.classes.names)
+        yield from checks.check_evaluation(self.eval.subsets, self.predict.subsets)
+        yield from checks.check_cell_sizes(scenes, self.chip.chip_size_px, self.predict.stride_px)
+        yield from checks.check_class_weights(self.train.class_weights, len(self.classes.names))

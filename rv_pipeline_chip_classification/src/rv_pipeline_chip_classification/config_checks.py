@@ -8,18 +8,10 @@ from __future__ import annotations
 import colorsys
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from rv_core.errors import Finding, unknown_name
-
-if TYPE_CHECKING:
-    from rv_pipeline_chip_classification.config import (
-        ChipClassificationConfig,
-        ChipConfig,
-        DatasetConfig,
-        LabelsConfig,
-        SceneConfig,
-    )
+from rv_pipeline_chip_classification.config_parts import LabelsConfig, cell_size_px
 
 SCENE_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 BACKBONES = ("small_cnn", "resnet18", "resnet34", "resnet50")
@@ -144,14 +136,14 @@ def check_class_values(class_values: dict[int, str]) -> Iterator[Finding]:
         yield Finding("class_values", "no raster value has a class", 'write for instance {1: "forest", 2: "shrub"}')
 
 
-def check_chip(chip: ChipConfig) -> Iterator[Finding]:
+def check_chip(sampling: str, *, stride_px: int | None, windows_per_scene: int | None) -> Iterator[Finding]:
     """The options of random and sliding sampling are not mixed."""
-    if chip.sampling == "random":
-        if chip.windows_per_scene is None:
+    if sampling == "random":
+        if windows_per_scene is None:
             yield Finding("windows_per_scene", 'sampling is "random" but not how many windows to draw')
-        if chip.stride_px is not None:
+        if stride_px is not None:
             yield Finding("stride_px", 'is not used where sampling is "random"', "leave it out")
-    elif chip.windows_per_scene is not None:
+    elif windows_per_scene is not None:
         yield Finding(
             "windows_per_scene", 'is not used where sampling is "sliding"', 'leave it out, or set sampling to "random"'
         )
@@ -169,110 +161,123 @@ def check_subsets(subsets: Sequence[str]) -> Iterator[Finding]:
         yield Finding("subsets", f"{subset!r} is given more than once")
 
 
-def check_dataset(dataset: DatasetConfig) -> Iterator[Finding]:
-    """There are training scenes, and ids are unique without regard to case over all subsets."""
-    if not dataset.train_scenes:
+def check_dataset(ids: Iterable[tuple[str, str]], *, has_training: bool) -> Iterator[Finding]:
+    """There are training scenes, and ids are unique without regard to case over all subsets.
+
+    Args:
+        ids: (dotted path, id) of every scene.
+        has_training: whether there is a training scene.
+    """
+    if not has_training:
         yield Finding("train_scenes", "there is no training scene")
     first: dict[str, str] = {}
-    for path, _subset, scene in dataset.located_scenes():
-        where = first.setdefault(scene.id.casefold(), path)
+    for path, scene_id in ids:
+        where = first.setdefault(scene_id.casefold(), path)
         if where != path:
             yield Finding(
                 f"{path}.id",
-                f"scene id {scene.id!r} is also that of {where}",
+                f"scene id {scene_id!r} is also that of {where}",
                 "ids name files: make them unique over all subsets, without regard to case",
             )
 
 
-def check_pipeline(config: ChipClassificationConfig) -> Iterator[Finding]:
-    """Whatever needs more than one part of the config to be seen."""
-    yield from _check_class_names(config)
-    yield from _check_labels_present(config)
-    yield from _check_channel_counts(config)
-    yield from _check_evaluation(config)
-    yield from _check_class_weights(config)
+class SceneFacts(NamedTuple):
+    """What the checks of a whole pipeline have to know of a scene.
+
+    Args:
+        path: dotted path of the scene in the config.
+        subset: "train", "validation" or "test".
+        id: of the scene.
+        labels: its labels, if it has any.
+        channel_order: the channels that are read; None is all of them.
+    """
+
+    path: str
+    subset: str
+    id: str
+    labels: LabelsConfig | None
+    channel_order: Sequence[int] | None
 
 
-def _located_labels(config: ChipClassificationConfig) -> Iterator[tuple[str, str, SceneConfig, LabelsConfig]]:
-    for path, subset, scene in config.dataset.located_scenes():
-        if scene.labels is not None:
-            yield f"dataset.{path}.labels", subset, scene, scene.labels
+def check_scenes(scenes: Sequence[SceneFacts], class_names: Sequence[str]) -> Iterator[Finding]:
+    """Labels name classes there are, scenes to learn from have labels, and all have as many channels."""
+    yield from _check_class_names(scenes, class_names)
+    yield from _check_labels_present(scenes)
+    yield from _check_channel_counts(scenes)
 
 
-def _check_class_names(config: ChipClassificationConfig) -> Iterator[Finding]:
-    for path, _subset, _scene, labels in _located_labels(config):
-        for place, name in labels.class_names_used():
-            if name not in config.classes.names:
-                yield Finding(f"{path}.{place}", *unknown_name("class", name, config.classes.names))
+def _check_class_names(scenes: Sequence[SceneFacts], class_names: Sequence[str]) -> Iterator[Finding]:
+    for scene in scenes:
+        for place, name in scene.labels.class_names_used() if scene.labels is not None else ():
+            if name not in class_names:
+                yield Finding(f"{scene.path}.labels.{place}", *unknown_name("class", name, class_names))
 
 
-def _check_labels_present(config: ChipClassificationConfig) -> Iterator[Finding]:
-    for path, subset, scene in config.dataset.located_scenes():
-        if scene.labels is None and subset == "train":
-            yield Finding(f"dataset.{path}.labels", f"training scene {scene.id!r} has no labels")
-        if scene.labels is None and subset == "validation":
+def _check_labels_present(scenes: Sequence[SceneFacts]) -> Iterator[Finding]:
+    for scene in scenes:
+        if scene.labels is None and scene.subset == "train":
+            yield Finding(f"{scene.path}.labels", f"training scene {scene.id!r} has no labels")
+        if scene.labels is None and scene.subset == "validation":
             what = f"validation scene {scene.id!r} has no labels: it is predicted, and not used for validation"
-            yield Finding(f"dataset.{path}.labels", what, severity="warning")
+            yield Finding(f"{scene.path}.labels", what, severity="warning")
 
 
-def _check_channel_counts(config: ChipClassificationConfig) -> Iterator[Finding]:
+def _check_channel_counts(scenes: Sequence[SceneFacts]) -> Iterator[Finding]:
     first: tuple[str, int] | None = None
-    for path, _subset, scene in config.dataset.located_scenes():
-        if scene.raster.channel_order is None:
+    for scene in scenes:
+        if scene.channel_order is None:
             continue
-        count = len(scene.raster.channel_order)
-        first = first or (path, count)
+        count = len(scene.channel_order)
+        first = first or (scene.path, count)
         if count != first[1]:
             yield Finding(
-                f"dataset.{path}.raster.channel_order",
-                f"{count} channels, but {first[1]} in dataset.{first[0]}",
+                f"{scene.path}.raster.channel_order",
+                f"{count} channels, but {first[1]} in {first[0]}",
                 "every scene must give the model the same channels",
             )
 
 
-def _check_evaluation(config: ChipClassificationConfig) -> Iterator[Finding]:
-    for index, subset in enumerate(config.eval.subsets):
-        if subset not in config.predict.subsets:
+def check_evaluation(evaluated: Sequence[str], predicted: Sequence[str]) -> Iterator[Finding]:
+    """Subsets that are evaluated are predicted."""
+    for index, subset in enumerate(evaluated):
+        if subset not in predicted:
             yield Finding(
                 f"eval.subsets[{index}]", f"{subset!r} is evaluated but not predicted", "add it to predict.subsets"
             )
-    yield from _check_cell_sizes(config)
 
 
-def _check_cell_sizes(config: ChipClassificationConfig) -> Iterator[Finding]:
-    """Every scene has cells of one size, that of the model."""
+def check_cell_sizes(scenes: Sequence[SceneFacts], chip_size_px: int, stride_px: int | None) -> Iterator[Finding]:
+    """Every scene has cells of one size, that of the model, and predictions can match them."""
     first: tuple[str, int] | None = None
-    for place, _subset, scene in config.dataset.located_scenes():
-        path = f"dataset.{place}.labels"
-        cell_px = (scene.labels.cell_size_px if scene.labels else None) or config.chip.chip_size_px
+    for scene in scenes:
+        path, cell_px = f"{scene.path}.labels", cell_size_px(scene.labels, chip_size_px)
         if first is None:
             first = (path, cell_px)
-            yield from _check_cell_against_chip(path, cell_px, config)
+            yield from _check_cell_against_chip(path, cell_px, chip_size_px, stride_px or cell_px)
         elif cell_px != first[1]:
             what = f"cells of {cell_px} px, but of {first[1]} px in {first[0]}"
             fix = "one model has one cell size; where none is given it is chip.chip_size_px"
             yield Finding(f"{path}.cell_size_px" if scene.labels else path, what, fix)
 
 
-def _check_cell_against_chip(path: str, cell_px: int, config: ChipClassificationConfig) -> Iterator[Finding]:
-    stride_px = config.predict.stride_px or cell_px
+def _check_cell_against_chip(path: str, cell_px: int, chip_size_px: int, stride_px: int) -> Iterator[Finding]:
     if cell_px % stride_px:
         yield Finding(
             "predict.stride_px",
             f"windows every {stride_px} px can never match all the cells of {cell_px} px of {path}",
             "leave it out, or set it to the cell size or a divisor of it",
         )
-    if cell_px != config.chip.chip_size_px:
-        what = f"the model learns from chips of {config.chip.chip_size_px} px and classifies cells of {cell_px} px"
+    if cell_px != chip_size_px:
+        what = f"the model learns from chips of {chip_size_px} px and classifies cells of {cell_px} px"
         yield Finding(f"{path}.cell_size_px", what, "best give both the same size", severity="warning")
 
 
-def _check_class_weights(config: ChipClassificationConfig) -> Iterator[Finding]:
-    weights = config.train.class_weights
+def check_class_weights(weights: str | Sequence[float], num_classes: int) -> Iterator[Finding]:
+    """Weights that are given are one per class and not negative, and some class counts."""
     if isinstance(weights, str):
         return
-    if len(weights) != len(config.classes.names):
-        what = f"{len(weights)} weights for {len(config.classes.names)} classes"
+    if len(weights) != num_classes:
+        what = f"{len(weights)} weights for {num_classes} classes"
         yield Finding("train.class_weights", what, 'give one per class, or "balanced" or "none"')
     elif any(weight < 0 for weight in weights) or not any(weights):
         yield Finding("train.class_weights", f"{weights} are no weights", "give numbers from 0, not all of them 0")

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from rv_core.config.values import uris_of
 from rv_core.errors import Finding, RvError
 from rv_pipeline_chip_classification.commands.chip import select_windows
-from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassRasterLabelsConfig, cell_size_px
+from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassRasterLabelsConfig
+from rv_pipeline_chip_classification.config_parts import cell_size_px
 from rv_pipeline_chip_classification.data.aoi import Aoi, read_aoi
 from rv_pipeline_chip_classification.data.labels import LabelSource, open_labels
 from rv_pipeline_chip_classification.data.raster_reader import SourceFieldError
@@ -134,7 +135,7 @@ def _check_source(
         yield Finding(f"{path}.labels.uri", what, "check their CRS and the order of coordinates")
     for note in source.report.notes:
         yield Finding(f"{path}.labels", note, "", "warning")
-    cell_px = cell_size_px(scene.labels, config.chip)
+    cell_px = cell_size_px(scene.labels, config.chip.chip_size_px)
     sizes = {config.chip.chip_size_px} if scene.id in todo.get("chip", ()) else {cell_px}
     for note in filter(None, map(source.warn_of, sorted(sizes))):
         yield Finding(f"{path}.labels.use_intersection_over_cell", note, "", "warning")
@@ -162,7 +163,7 @@ def _check_cells_in_aoi(
 ) -> Iterator[Finding]:
     """Of a scene that is evaluated and not chipped: whether its AOI selects any cell."""
     path, _subset, scene = entry
-    cell_px = cell_size_px(scene.labels, config.chip)
+    cell_px = cell_size_px(scene.labels, config.chip.chip_size_px)
     cells = windows_over(raster.extent, size_px=cell_px, stride_px=cell_px)
     if len(cells) and not aoi.selects(cells, within=config.chip.within_aoi).any():
         what = (

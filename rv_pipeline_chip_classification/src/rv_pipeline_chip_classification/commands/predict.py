@@ -18,8 +18,8 @@ from rv_pipeline_chip_classification.config import (
     ClassConfig,
     PredictConfig,
     SceneConfig,
-    cell_size_px,
 )
+from rv_pipeline_chip_classification.config_parts import cell_size_px
 from rv_pipeline_chip_classification.data.cell_windows import CellGrid, CellList
 from rv_pipeline_chip_classification.data.labels import open_labels
 from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
@@ -236,7 +236,7 @@ class Predictor:
 
     def _cells_of(self, scene: SceneConfig, raster: SceneRaster) -> CellGrid | CellList:
         """A grid over the extent, or the bounds of the labels' features where these are the cells."""
-        size_px = cell_size_px(scene.labels, self._chip)
+        size_px = cell_size_px(scene.labels, self._chip.chip_size_px)
         if scene.labels is None or scene.labels.has_cell_grid():
             return CellGrid(raster.extent, size_px, self._predict.stride_px or size_px)
         with open_labels(scene, self._classes, raster.grid, raster.extent) as source:

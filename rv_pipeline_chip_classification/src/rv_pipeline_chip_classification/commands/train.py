@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from rv_core.errors import DataError
 from rv_core.files.storage import Storage, local_copy
 from rv_pipeline_chip_classification.commands.analyze import merge_statistics, statistics_name
-from rv_pipeline_chip_classification.config import ChipClassificationConfig, TrainConfig, cell_size_px
+from rv_pipeline_chip_classification.config import ChipClassificationConfig, TrainConfig
 from rv_pipeline_chip_classification.config_checks import palette_color
+from rv_pipeline_chip_classification.config_parts import cell_size_px
 from rv_pipeline_chip_classification.data.chip_store import ChipStore
 from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.model.backbones import build_model, check_forward, seed_everything
@@ -143,7 +144,7 @@ def _contract_of(config: ChipClassificationConfig, storage: Storage, train: Chip
         # Other colours are no other model: those of the config come with predictions and the bundle.
         class_colors=tuple(map(palette_color, range(len(classes.names)))),
         chip_size_px=config.chip.chip_size_px,
-        cell_size_px=cell_size_px(scenes[0].labels, config.chip),
+        cell_size_px=cell_size_px(scenes[0].labels, config.chip.chip_size_px),
     )
 
 

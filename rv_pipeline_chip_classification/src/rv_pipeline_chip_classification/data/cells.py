@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rv_pipeline_chip_classification.config import ChipConfig, ClassConfig, SceneConfig, cell_size_px
+from rv_pipeline_chip_classification.config import ChipConfig, ClassConfig, SceneConfig
+from rv_pipeline_chip_classification.config_parts import cell_size_px
 from rv_pipeline_chip_classification.data.aoi import read_aoi
 from rv_pipeline_chip_classification.data.labels import open_labels
 from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
@@ -38,6 +39,6 @@ def label_cells(scene: SceneConfig, classes: ClassConfig, chip: ChipConfig) -> L
     with SceneRaster(scene.raster, scene.id) as raster:
         aoi = read_aoi(scene.aoi_uris, raster.grid, raster.extent, scene_id=scene.id)
         with open_labels(scene, classes, raster.grid, raster.extent) as source:
-            windows, class_ids = source.label_cells(cell_size_px(scene.labels, chip))
+            windows, class_ids = source.label_cells(cell_size_px(scene.labels, chip.chip_size_px))
     selected = aoi.selects(windows, within=chip.within_aoi)
     return LabelledCells(windows[selected], class_ids[selected])

@@ -1,0 +1,41 @@
+"""What the config classes are made of: kinds of numbers, and the base of all label sources."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from rv_core.config.classes import Config, Range
+
+Subset = Literal["train", "validation", "test"]
+Positive = Annotated[int, Range(min=1)]
+NotNegative = Annotated[int, Range(min=0)]
+Fraction = Annotated[float, Range(min=0, max=1)]
+
+
+@dataclass(kw_only=True)
+class LabelsConfig(Config):
+    """Base of the label sources: what gives a window of a scene its class.
+
+    Args:
+        cell_size_px: side of a cell, the square that has one class, in pixels; None is the chip size. The whole
+            extent is covered with cells, row by row from its first pixel; each is predicted and evaluated as one.
+    """
+
+    is_abstract: ClassVar[bool] = True
+
+    cell_size_px: Positive | None = None
+
+    def class_names_used(self) -> Iterator[tuple[str, str]]:
+        """Every class name that these labels refer to, as (dotted path in this object, name)."""
+        yield from ()
+
+    def has_cell_grid(self) -> bool:
+        """Whether the cells are a grid over the extent (else each feature is a cell)."""
+        return True
+
+
+def cell_size_px(labels: LabelsConfig | None, chip_size_px: int) -> int:
+    """Side of the cells of a scene with these labels, in pixels: its own, else the chip size."""
+    return (labels.cell_size_px if labels else None) or chip_size_px
