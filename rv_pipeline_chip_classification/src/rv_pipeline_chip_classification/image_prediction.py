@@ -258,7 +258,7 @@ def _predict_one(job: ImageJob, label: str, writer: SceneWriter, storage: Storag
 class _LiveLine:
     """Progress of one image on a terminal; silent elsewhere."""
 
-    stop_requested = False
+    key, stop_requested = "", False
 
     def __init__(self, label: str) -> None:
         self._label, self._is_live, self._shown_s = label, sys.stderr.isatty(), 0.0

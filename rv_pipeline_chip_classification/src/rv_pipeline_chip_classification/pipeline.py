@@ -7,7 +7,7 @@ themselves are plain functions in `commands/`, imported when they run.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from rv_core import Finding, Items, Pipeline, command
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig
@@ -27,39 +27,6 @@ def scenes_to_predict(subset: str) -> Any:
         return config.dataset.scenes_of(subset) if subset in config.predict.subsets else []
 
     return scenes
-
-
-class Control:
-    """What the long commands need of the running task.
-
-    Args:
-        pipeline: the pipeline that runs.
-    """
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
-
-    @property
-    def key(self) -> str:
-        """The key of the job: a checkpoint belongs to exactly one."""
-        return self._pipeline.key
-
-    @property
-    def stop_requested(self) -> bool:
-        """Whether TERM has arrived."""
-        return self._pipeline.stop_requested
-
-    def progress(self, done: int, total: int, **numbers: float) -> None:
-        """Report how far the command is."""
-        self._pipeline.progress(done, total, **numbers)
-
-    def record(self, **counts: float) -> None:
-        """Put numbers into the manifest."""
-        self._pipeline.record(**counts)
-
-    def stopped(self) -> NoReturn:
-        """End the task: its state is saved, it will be run again."""
-        self._pipeline.stopped()
 
 
 class ChipClassificationPipeline(Pipeline):
@@ -112,7 +79,7 @@ class ChipClassificationPipeline(Pipeline):
         from rv_pipeline_chip_classification.commands.train import run_train
 
         with self.stop_gracefully():
-            run_train(self.config, self.storage, Control(self))
+            run_train(self.config, self.storage, self)
 
     @command(
         items={subset: scenes_to_predict(subset) for subset in _SUBSETS},
@@ -127,7 +94,7 @@ class ChipClassificationPipeline(Pipeline):
         predictor = None
         for scene in scenes:
             predictor = predictor or open_predictor(self.config, self.storage)
-            predictor.predict_scene(scene, self.storage, Control(self))
+            predictor.predict_scene(scene, self.storage, self)
 
     @command(
         requires=("predict",),
@@ -145,7 +112,7 @@ class ChipClassificationPipeline(Pipeline):
         """Metrics of the predictions, per class, scene and subset."""
         from rv_pipeline_chip_classification.commands.evaluate import run_evaluate
 
-        run_evaluate(self.config, self.storage, Control(self))
+        run_evaluate(self.config, self.storage, self)
 
     @command(
         requires=("train",),
@@ -161,4 +128,4 @@ class ChipClassificationPipeline(Pipeline):
         """Checks that need neither numpy nor rasterio: that local files are there."""
         from rv_pipeline_chip_classification.preflight_cheap import cheap_check
 
-        return cheap_check(self._config, todo)  # type: ignore[arg-type]
+        return cheap_check(self.config, todo)

@@ -16,7 +16,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from rv_core.errors import DataError, Finding
 from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, ChipConfig, ClassConfig, SceneConfig
+from rv_pipeline_chip_classification.control import Control
 from rv_pipeline_chip_classification.data.cells import LabelledCells, label_cells
 from rv_pipeline_chip_classification.model.calibration import calibration_error
 from rv_pipeline_chip_classification.model.metrics import Confusion, confusion_matrix, metrics_of
@@ -31,18 +32,6 @@ from rv_pipeline_chip_classification.outputs.cell_scores import prediction_names
 from rv_pipeline_chip_classification.outputs.geojson import read_predictions
 
 _log = logging.getLogger(__name__)
-
-
-class Control(Protocol):
-    """What the command needs of the running task."""
-
-    def progress(self, done: int, total: int, **numbers: float) -> None:
-        """Take notice of the scenes done."""
-        ...
-
-    def record(self, **counts: float) -> None:
-        """Take notice of the result."""
-        ...
 
 
 @dataclass(frozen=True)

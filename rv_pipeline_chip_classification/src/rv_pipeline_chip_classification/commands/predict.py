@@ -6,7 +6,6 @@ import logging
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from rv_pipeline_chip_classification.config import (
     SceneConfig,
 )
 from rv_pipeline_chip_classification.config_parts import cell_size_px
+from rv_pipeline_chip_classification.control import Control
 from rv_pipeline_chip_classification.data.cell_windows import CellGrid, CellList
 from rv_pipeline_chip_classification.data.labels import open_labels
 from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
@@ -31,27 +31,6 @@ from rv_pipeline_chip_classification.outputs.geojson import GeoJsonWriter
 from rv_pipeline_chip_classification.outputs.geotiff import GridRasterWriter
 
 _log = logging.getLogger(__name__)
-
-
-class Control(Protocol):
-    """What a long prediction needs of whoever runs it."""
-
-    @property
-    def stop_requested(self) -> bool:
-        """Whether to stop as soon as possible."""
-        ...
-
-    def progress(self, done: int, total: int, **numbers: float) -> None:
-        """Take notice of the cells done."""
-        ...
-
-    def record(self, **counts: float) -> None:
-        """Take notice of the result."""
-        ...
-
-    def stopped(self) -> NoReturn:
-        """End the task."""
-        ...
 
 
 @dataclass

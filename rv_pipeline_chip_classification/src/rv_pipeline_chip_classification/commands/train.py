@@ -11,7 +11,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from rv_pipeline_chip_classification.commands.analyze import merge_statistics, s
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, TrainConfig
 from rv_pipeline_chip_classification.config_checks import palette_color
 from rv_pipeline_chip_classification.config_parts import cell_size_px
+from rv_pipeline_chip_classification.control import Control
 from rv_pipeline_chip_classification.data.chip_store import ChipStore
 from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.model.backbones import build_model, check_forward, seed_everything
@@ -39,7 +40,6 @@ from rv_pipeline_chip_classification.model.normalize import Normalization, norma
 from rv_pipeline_chip_classification.model.scoring import Scores
 from rv_pipeline_chip_classification.model.trained import CONTRACT, WEIGHTS
 from rv_pipeline_chip_classification.model.training import Recipe, Trainer, diverged
-from rv_pipeline_chip_classification.model.watch import TrainControl
 from rv_pipeline_chip_classification.model.weights import initialise_from, read_weights, save_weights
 
 if TYPE_CHECKING:
@@ -48,19 +48,6 @@ if TYPE_CHECKING:
 METRICS, HISTORY = "train/metrics.json", "train/history.jsonl"
 
 _log = logging.getLogger(__name__)
-
-
-class KeyedControl(TrainControl, Protocol):
-    """A `TrainControl` that knows the key of its job."""
-
-    @property
-    def key(self) -> str:
-        """A checkpoint belongs to exactly one."""
-        ...
-
-    def record(self, **counts: float) -> None:
-        """Put numbers into the manifest."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -72,7 +59,7 @@ class TrainingData:
     contract: ModelContract
 
 
-def run_train(config: ChipClassificationConfig, storage: Storage, control: KeyedControl) -> None:
+def run_train(config: ChipClassificationConfig, storage: Storage, control: Control) -> None:
     """Train a model from the chips under the root and write what the module's text names.
 
     A run that was killed or stopped goes on from its checkpoint; on a CPU, with the same number of threads, its

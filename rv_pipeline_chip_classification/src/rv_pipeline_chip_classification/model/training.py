@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from rv_core.errors import TaskError
+from rv_pipeline_chip_classification.control import Control
 from rv_pipeline_chip_classification.model.backbones import set_backbone_frozen
 from rv_pipeline_chip_classification.model.batches import SMALLEST_BATCH, Batches, LabelledBatch
 from rv_pipeline_chip_classification.model.device import (
@@ -40,7 +41,7 @@ from rv_pipeline_chip_classification.model.optimizers import (
 )
 from rv_pipeline_chip_classification.model.schedule import Schedule, learning_rate_at
 from rv_pipeline_chip_classification.model.scoring import Scores, Tally
-from rv_pipeline_chip_classification.model.watch import Pace, TrainControl, Watch
+from rv_pipeline_chip_classification.model.watch import Pace, Watch
 
 LABEL_SMOOTHING = 0.1
 #: The average takes in the weights every so many steps, at a cost that cannot be measured, and forgets at this rate.
@@ -138,7 +139,7 @@ class Trainer:
         """Steps done."""
         return self.position.epoch * self.training.num_batches + self.position.batch
 
-    def run(self, control: TrainControl, save: Callable[[], None]) -> None:
+    def run(self, control: Control, save: Callable[[], None]) -> None:
         """Train to the end, from wherever it stands.
 
         Args:
@@ -159,7 +160,7 @@ class Trainer:
 
     # --- one epoch --------------------------------------------------------------------------------------------------
 
-    def _learn_epoch(self, control: TrainControl, watch: Watch) -> None:
+    def _learn_epoch(self, control: Control, watch: Watch) -> None:
         self.model.train()
         set_backbone_frozen(self.model, self.position.epoch < self.recipe.freeze_backbone_epochs)
         self._pace.start_epoch()
@@ -173,7 +174,7 @@ class Trainer:
                 self._report(control, loss)
             watch.look()
 
-    def _report(self, control: TrainControl, loss: Tensor) -> None:
+    def _report(self, control: Control, loss: Tensor) -> None:
         last = self.position.history[-1] if self.position.history else {}
         names = ("validation_accuracy", "validation_macro_f1", "validation_loss")
         validated = {name: last[name] for name in names if last.get(name) is not None}

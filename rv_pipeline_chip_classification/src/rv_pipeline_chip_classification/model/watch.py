@@ -4,26 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import NoReturn, Protocol
+
+from rv_pipeline_chip_classification.control import Control
 
 _REPORT_EVERY_S = 0.25
-
-
-class TrainControl(Protocol):
-    """What a training needs of the task that it runs in."""
-
-    @property
-    def stop_requested(self) -> bool:
-        """Whether the task was asked to stop."""
-        ...
-
-    def progress(self, done: int, total: int, **numbers: float) -> None:
-        """Report steps done, and in all."""
-        ...
-
-    def stopped(self) -> NoReturn:
-        """End the task: its state is saved."""
-        ...
 
 
 class Watch:
@@ -35,7 +19,7 @@ class Watch:
         every_s: seconds between checkpoints.
     """
 
-    def __init__(self, control: TrainControl, save: Callable[[], None], every_s: float) -> None:
+    def __init__(self, control: Control, save: Callable[[], None], every_s: float) -> None:
         self.control = control
         self._save, self._every_s = save, every_s
         self._saved_s = time.monotonic()

@@ -1,0 +1,31 @@
+"""What a long computation needs of the task that it runs in. A running `Pipeline` offers it."""
+
+from __future__ import annotations
+
+from typing import NoReturn, Protocol
+
+
+class Control(Protocol):
+    """Whom a computation tells how far it is, and who may ask it to stop."""
+
+    @property
+    def key(self) -> str:
+        """The key of the job: a checkpoint belongs to exactly one."""
+        ...
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether to stop as soon as the state is saved."""
+        ...
+
+    def progress(self, done: int, total: int, **numbers: float) -> None:
+        """Report how far it is: steps, cells or scenes done, and in all."""
+        ...
+
+    def record(self, **counts: float) -> None:
+        """Put numbers into the manifest."""
+        ...
+
+    def stopped(self) -> NoReturn:
+        """End the task: its state is saved, it will be run again."""
+        ...
