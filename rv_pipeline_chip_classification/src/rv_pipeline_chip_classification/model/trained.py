@@ -16,8 +16,6 @@ from rv_pipeline_chip_classification.model.contract import ModelContract
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["CONTRACT", "WEIGHTS", "ModelContract", "load_model", "read_trained"]
-
 WEIGHTS, CONTRACT = "train/model.safetensors", "train/model.json"
 
 
