@@ -8,6 +8,7 @@ as well: on a machine with other work they are the figure to trust.
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import time
@@ -15,7 +16,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command says it, before torch is loaded
+
 import numpy as np
+import torch
 from measurement import Report, interleaved, main
 
 from rv_core.files.storage import Storage
@@ -28,8 +32,6 @@ from rv_pipeline_chip_classification.model.batches import Batches
 from rv_pipeline_chip_classification.model.device import num_threads, reproducible
 from rv_pipeline_chip_classification.model.normalize import Normalization
 from rv_pipeline_chip_classification.model.training import LABEL_SMOOTHING, Recipe, Trainer
-
-import torch  # isort: skip -- after the package, which tells OpenMP how to wait
 
 LIMIT = 1 / 0.95
 SIZE_PX, NUM_CHANNELS, NUM_CLASSES, BATCH_SIZE = 64, 4, 4, 64

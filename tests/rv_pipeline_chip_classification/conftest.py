@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 
 from rv_core.files.storage import Storage
+from rv_pipeline_chip_classification.model.openmp import wait_passively
+
+wait_passively()  # as the commands do, before a test loads torch
 
 UTM = "EPSG:32618"
 ORIGIN = (500_000.0, 4_500_000.0)

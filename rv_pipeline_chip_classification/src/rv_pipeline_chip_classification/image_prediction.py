@@ -18,6 +18,7 @@ from rv_pipeline_chip_classification.bundle_file import Bundle, open_bundle
 from rv_pipeline_chip_classification.config import RasterSourceConfig
 from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.model.contract import ModelContract, check_image, match_channels
+from rv_pipeline_chip_classification.model.openmp import wait_passively
 
 if TYPE_CHECKING:
     from rv_pipeline_chip_classification.commands.predict import SceneWriter
@@ -217,6 +218,7 @@ def _source(image: str, channels: Sequence[int] | None) -> RasterSourceConfig:
 
 def _predict_all(jobs: Sequence[ImageJob], bundle: Bundle, request: PredictionRequest) -> int:
     """Predict images with one model; returns how many failed."""
+    wait_passively()
     from rv_pipeline_chip_classification.commands.predict import SceneWriter
     from rv_pipeline_chip_classification.inference import Classifier
     from rv_pipeline_chip_classification.model.trained import load_model

@@ -11,6 +11,7 @@ from typing import Any
 
 from rv_core import Finding, Items, Pipeline, command
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig
+from rv_pipeline_chip_classification.model.openmp import wait_passively
 
 _SUBSETS = ("train", "validation", "test")
 
@@ -76,6 +77,7 @@ class ChipClassificationPipeline(Pipeline):
     )
     def train(self) -> None:
         """A model from the chips, checkpointed and resumed."""
+        wait_passively()
         from rv_pipeline_chip_classification.commands.train import run_train
 
         with self.stop_gracefully():
@@ -89,6 +91,7 @@ class ChipClassificationPipeline(Pipeline):
     )
     def predict(self, scenes: Items[SceneConfig]) -> None:
         """A class and scores for every cell of the scenes to predict."""
+        wait_passively()
         from rv_pipeline_chip_classification.commands.predict import open_predictor
 
         predictor = None
