@@ -15,8 +15,8 @@ from rv_core.errors import DataError
 from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.commands.analyze import analyze_scene, merge_statistics, read_statistics
 from rv_pipeline_chip_classification.config import AnalyzeConfig, RasterSourceConfig, SceneConfig
-from rv_pipeline_chip_classification.data import row_reader
-from rv_pipeline_chip_classification.data.statistics import merge_all, no_pixels, statistics_of
+from rv_pipeline_chip_classification.scenes import row_reader
+from rv_pipeline_chip_classification.scenes.statistics import merge_all, no_pixels, statistics_of
 
 
 def scene(uri: str, name: str = "a", **options: Any) -> SceneConfig:

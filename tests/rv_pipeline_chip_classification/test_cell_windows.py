@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from rv_pipeline_chip_classification.config import RasterSourceConfig
 from rv_pipeline_chip_classification.data.cell_windows import CellGrid, CellList
-from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
-from rv_pipeline_chip_classification.data.windows import Window, windows_over
+from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.scenes.windows import Window, windows_over
 
 sizes = st.integers(1, 40)
 

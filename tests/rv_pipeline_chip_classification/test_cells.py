@@ -16,7 +16,7 @@ from rv_pipeline_chip_classification.config import (
     SceneConfig,
 )
 from rv_pipeline_chip_classification.data.cells import label_cells
-from rv_pipeline_chip_classification.data.raster_reader import RasterFile
+from rv_pipeline_chip_classification.scenes.raster_reader import RasterFile
 
 CLASSES = ClassConfig(names=["background", "forest"])
 

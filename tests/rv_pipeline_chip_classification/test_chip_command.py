@@ -22,12 +22,12 @@ from rv_pipeline_chip_classification.config import (
     RasterSourceConfig,
     SceneConfig,
 )
-from rv_pipeline_chip_classification.data import row_reader
 from rv_pipeline_chip_classification.data.chip_layout import layout_of
 from rv_pipeline_chip_classification.data.chip_store import ChipStore
 from rv_pipeline_chip_classification.data.chip_writer import NpyWriter, bounds_of
-from rv_pipeline_chip_classification.data.raster_reader import RasterFile
-from rv_pipeline_chip_classification.data.windows import Window
+from rv_pipeline_chip_classification.scenes import row_reader
+from rv_pipeline_chip_classification.scenes.raster_reader import RasterFile
+from rv_pipeline_chip_classification.scenes.windows import Window
 
 CLASSES = ClassConfig(names=["background", "forest", "rock"])
 WriteImage = Callable[..., str]

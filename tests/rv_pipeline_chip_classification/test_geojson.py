@@ -16,7 +16,7 @@ from rv_pipeline_chip_classification.config import GeoJsonLabelsConfig
 from rv_pipeline_chip_classification.data import geojson
 from rv_pipeline_chip_classification.data.feature_classes import classify_features
 from rv_pipeline_chip_classification.data.geojson import polygons_in_pixels, read_geojson, to_pixels
-from rv_pipeline_chip_classification.data.grid import Grid
+from rv_pipeline_chip_classification.scenes.grid import Grid
 
 PLAIN = Grid(100, 100, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), None)
 UTM = Grid(100, 100, (2.0, 0.0, 500_000.0, 0.0, -2.0, 4_500_000.0), "EPSG:32618")

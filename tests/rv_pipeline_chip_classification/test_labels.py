@@ -20,10 +20,10 @@ from rv_pipeline_chip_classification.config import (
     SceneConfig,
 )
 from rv_pipeline_chip_classification.data.class_counts import count_classes
-from rv_pipeline_chip_classification.data.grid import Grid
 from rv_pipeline_chip_classification.data.labels import UNLABELLED, LabelSource, open_labels
-from rv_pipeline_chip_classification.data.raster_reader import RasterFile
-from rv_pipeline_chip_classification.data.windows import Window, windows_over
+from rv_pipeline_chip_classification.scenes.grid import Grid
+from rv_pipeline_chip_classification.scenes.raster_reader import RasterFile
+from rv_pipeline_chip_classification.scenes.windows import Window, windows_over
 
 NAMES = ["background", "forest", "rock"]
 PLAIN = Grid(30, 30, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), None)
@@ -406,7 +406,7 @@ def test_each_block_of_a_label_raster_is_read_once(
 
     monkeypatch.setattr(file, "read", counted)
     monkeypatch.setattr("rv_pipeline_chip_classification.data.class_counts._ROWS_AT_ONCE", 5)
-    monkeypatch.setattr("rv_pipeline_chip_classification.data.row_reader.STRIP_BYTES", 16 * 40)
+    monkeypatch.setattr("rv_pipeline_chip_classification.scenes.row_reader.STRIP_BYTES", 16 * 40)
     windows = windows_over(Window(0, 0, 100, 40), size_px=12, stride_px=5)
     counts = count_classes(file, {1: 0, 2: 1, 3: 2}, 3, windows, Window(0, 0, 100, 40))
     assert (seen == 1).all()

@@ -12,9 +12,9 @@ import shapely
 
 from rv_core.errors import DataError
 from rv_pipeline_chip_classification.data.geojson import polygons_in_pixels, read_geojson
-from rv_pipeline_chip_classification.data.grid import Grid
 from rv_pipeline_chip_classification.outputs.cell_scores import ScoredCells
 from rv_pipeline_chip_classification.outputs.geojson import GeoJsonWriter, cell_rings, read_predictions
+from rv_pipeline_chip_classification.scenes.grid import Grid
 
 NAMES = ("forest", "Gebüsch", 'say "rock"')
 UTM = Grid(1000, 1000, (0.5, 0.0, 300_000.0, 0.0, -0.5, 4_154_085.0), "EPSG:32612")

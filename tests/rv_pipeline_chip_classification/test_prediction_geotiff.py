@@ -11,10 +11,10 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from rv_pipeline_chip_classification.data.cell_windows import CellGrid
-from rv_pipeline_chip_classification.data.grid import Grid
-from rv_pipeline_chip_classification.data.windows import Window
 from rv_pipeline_chip_classification.outputs.cell_scores import ScoredCells
 from rv_pipeline_chip_classification.outputs.geotiff import GridRasterWriter
+from rv_pipeline_chip_classification.scenes.grid import Grid
+from rv_pipeline_chip_classification.scenes.windows import Window
 
 GRID = Grid(1000, 1200, (0.5, 0.0, 300_000.0, 0.0, -0.5, 4_154_085.0), "EPSG:32612")
 NAMES, COLORS = ("forest", "shrub", "rock", "water"), ("#1c6330", "#ccba7c", "#b2ada3", "#0000ff")

@@ -17,9 +17,6 @@ from rv_pipeline_chip_classification.config import (
     RasterSourceConfig,
     SceneConfig,
 )
-from rv_pipeline_chip_classification.data.grid import Grid
-from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
-from rv_pipeline_chip_classification.data.windows import Window
 from rv_pipeline_chip_classification.outputs.cell_scores import ScoredCells
 from rv_pipeline_chip_classification.outputs.geojson import GeoJsonWriter
 from rv_pipeline_chip_classification.outputs.quicklook import (
@@ -29,6 +26,9 @@ from rv_pipeline_chip_classification.outputs.quicklook import (
     rgb_channels,
     write_quicklook,
 )
+from rv_pipeline_chip_classification.scenes.grid import Grid
+from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.scenes.windows import Window
 
 CLASSES = ClassConfig(names=["forest", "rock"], colors=["#1c6330", "#b2ada3"])
 CHIP = ChipConfig(chip_size_px=16)

@@ -16,9 +16,9 @@ from rv_core.files import uris
 from rv_core.files.storage import Storage, local_copy
 from rv_pipeline_chip_classification.bundle_file import Bundle, open_bundle
 from rv_pipeline_chip_classification.config import RasterSourceConfig
-from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.model.contract import ModelContract, check_image, match_channels
 from rv_pipeline_chip_classification.model.openmp import wait_passively
+from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 
 if TYPE_CHECKING:
     from rv_pipeline_chip_classification.commands.predict import SceneWriter

@@ -16,9 +16,6 @@ from rv_pipeline_chip_classification.config import ChipClassificationConfig, Cla
 from rv_pipeline_chip_classification.config_parts import cell_size_px
 from rv_pipeline_chip_classification.data.aoi import Aoi, read_aoi
 from rv_pipeline_chip_classification.data.labels import LabelSource, open_labels
-from rv_pipeline_chip_classification.data.raster_reader import SourceFieldError
-from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
-from rv_pipeline_chip_classification.data.windows import windows_over
 from rv_pipeline_chip_classification.preflight_cheap import (
     LocatedScene,
     Todo,
@@ -26,6 +23,9 @@ from rv_pipeline_chip_classification.preflight_cheap import (
     scenes_to_do,
     scenes_to_label,
 )
+from rv_pipeline_chip_classification.scenes.raster_reader import SourceFieldError
+from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.scenes.windows import windows_over
 
 #: Label rasters are read to count chips until so many pixels have been; the rest is left to `chip`.
 _MAX_COUNTED_PX = 1 << 26

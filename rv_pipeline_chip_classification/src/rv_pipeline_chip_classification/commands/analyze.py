@@ -10,8 +10,8 @@ from typing import Any
 from rv_core.errors import DataError
 from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.config import AnalyzeConfig, SceneConfig
-from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
-from rv_pipeline_chip_classification.data.statistics import (
+from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.scenes.statistics import (
     ChannelStatistics,
     from_json,
     merge,
@@ -19,7 +19,7 @@ from rv_pipeline_chip_classification.data.statistics import (
     no_pixels,
     statistics_of,
 )
-from rv_pipeline_chip_classification.data.windows import Window
+from rv_pipeline_chip_classification.scenes.windows import Window
 
 Progress = Callable[[int, int], None]
 

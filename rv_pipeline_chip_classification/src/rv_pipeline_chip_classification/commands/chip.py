@@ -18,8 +18,8 @@ from rv_pipeline_chip_classification.data.chip_store import index_name, mask_nam
 from rv_pipeline_chip_classification.data.chip_writer import ChipRecords, NpyWriter, index_lines
 from rv_pipeline_chip_classification.data.class_counts import box_sums, summed_area
 from rv_pipeline_chip_classification.data.labels import UNLABELLED, LabelSource, WindowLabels, open_labels
-from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
-from rv_pipeline_chip_classification.data.windows import (
+from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.scenes.windows import (
     Window,
     WindowArray,
     random_windows,

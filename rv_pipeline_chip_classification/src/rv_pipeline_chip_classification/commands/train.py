@@ -24,7 +24,6 @@ from rv_pipeline_chip_classification.config_checks import palette_color
 from rv_pipeline_chip_classification.config_parts import cell_size_px
 from rv_pipeline_chip_classification.control import Control
 from rv_pipeline_chip_classification.data.chip_store import ChipStore
-from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.model.backbones import build_model, check_forward, seed_everything
 from rv_pipeline_chip_classification.model.batches import Batches
 from rv_pipeline_chip_classification.model.calibration import fit_temperature
@@ -41,6 +40,7 @@ from rv_pipeline_chip_classification.model.scoring import Scores
 from rv_pipeline_chip_classification.model.trained import CONTRACT, WEIGHTS
 from rv_pipeline_chip_classification.model.training import Recipe, Trainer, diverged
 from rv_pipeline_chip_classification.model.weights import initialise_from, read_weights, save_weights
+from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 
 if TYPE_CHECKING:
     from torch import nn

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from rv_core.errors import DataError
 from rv_pipeline_chip_classification.data.geojson import polygons_in_pixels, read_geojson
-from rv_pipeline_chip_classification.data.grid import Grid
 from rv_pipeline_chip_classification.data.overlaps import window_boxes
-from rv_pipeline_chip_classification.data.windows import Window, WindowArray, clip_windows
+from rv_pipeline_chip_classification.scenes.grid import Grid
+from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray, clip_windows
 
 #: Closes the seams that reprojecting leaves between polygons that share an edge, and forgives rounded coordinates.
 _TOLERANCE_PX = 1e-3

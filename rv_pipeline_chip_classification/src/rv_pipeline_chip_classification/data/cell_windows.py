@@ -14,9 +14,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from rv_pipeline_chip_classification.data.grid import Pixels
-from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
-from rv_pipeline_chip_classification.data.windows import Window, WindowArray, grid_shape
+from rv_pipeline_chip_classification.scenes.grid import Pixels
+from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray, grid_shape
 
 #: How many chips to read at once, given the pixels of each.
 BatchSizeOf = Callable[[int], int]

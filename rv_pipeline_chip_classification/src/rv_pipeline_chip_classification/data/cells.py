@@ -11,8 +11,8 @@ from rv_pipeline_chip_classification.config import ChipConfig, ClassConfig, Scen
 from rv_pipeline_chip_classification.config_parts import cell_size_px
 from rv_pipeline_chip_classification.data.aoi import read_aoi
 from rv_pipeline_chip_classification.data.labels import open_labels
-from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
-from rv_pipeline_chip_classification.data.windows import WindowArray
+from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.scenes.windows import WindowArray
 
 
 class LabelledCells(NamedTuple):

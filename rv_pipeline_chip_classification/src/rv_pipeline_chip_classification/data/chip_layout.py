@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rv_pipeline_chip_classification.data.windows import (
+from rv_pipeline_chip_classification.scenes.windows import (
     Window,
     WindowArray,
     bounding_window,

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from rv_core.errors import DataError
 from rv_core.files.storage import Storage
-from rv_pipeline_chip_classification.data.windows import WindowArray
+from rv_pipeline_chip_classification.scenes.windows import WindowArray
 
 _LINES_AT_ONCE = 4096
 _RUN_AGAIN = 'run the command "chip" of this scene again (--rerun)'

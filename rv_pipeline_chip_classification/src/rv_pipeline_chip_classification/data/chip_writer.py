@@ -16,8 +16,8 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from rv_pipeline_chip_classification.data.grid import Affine6
-from rv_pipeline_chip_classification.data.windows import WindowArray
+from rv_pipeline_chip_classification.scenes.grid import Affine6
+from rv_pipeline_chip_classification.scenes.windows import WindowArray
 
 
 class NpyWriter:

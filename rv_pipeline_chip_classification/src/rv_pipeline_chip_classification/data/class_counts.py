@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rv_pipeline_chip_classification.data.grid import Pixels
-from rv_pipeline_chip_classification.data.row_reader import PixelSource, RowReader
-from rv_pipeline_chip_classification.data.windows import Window, WindowArray, bounding_window, clip_windows
+from rv_pipeline_chip_classification.scenes.grid import Pixels
+from rv_pipeline_chip_classification.scenes.row_reader import PixelSource, RowReader
+from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray, bounding_window, clip_windows
 
 #: Rows of the raster that are counted together, and numbers in the table of a strip, at most (but for one lattice row).
 _ROWS_AT_ONCE = 256

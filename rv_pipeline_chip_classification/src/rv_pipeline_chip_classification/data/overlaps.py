@@ -12,7 +12,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from rv_pipeline_chip_classification.data.windows import WindowArray
+from rv_pipeline_chip_classification.scenes.windows import WindowArray
 
 #: Polygons with more corners are cut into pieces, so that a window only meets the corners near it.
 _MAX_CORNERS = 64

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rv_pipeline_chip_classification.data.windows import WindowArray
+from rv_pipeline_chip_classification.scenes.windows import WindowArray
 
 #: The class id of a cell without any valid pixel.
 NO_CLASS = -1

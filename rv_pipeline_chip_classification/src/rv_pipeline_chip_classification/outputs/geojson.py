@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rv_core.errors import DataError
-from rv_pipeline_chip_classification.data.grid import Affine6, Grid
-from rv_pipeline_chip_classification.data.raster_reader import project
-from rv_pipeline_chip_classification.data.windows import WindowArray
 from rv_pipeline_chip_classification.outputs.cell_scores import ScoredCells
+from rv_pipeline_chip_classification.scenes.grid import Affine6, Grid
+from rv_pipeline_chip_classification.scenes.raster_reader import project
+from rv_pipeline_chip_classification.scenes.windows import WindowArray
 
 _WGS84 = "EPSG:4326"
 _DECIMALS = 12

@@ -16,9 +16,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rv_pipeline_chip_classification.config import ChipConfig, ClassConfig, SceneConfig
 from rv_pipeline_chip_classification.data.cells import LabelledCells, label_cells
-from rv_pipeline_chip_classification.data.scene_raster import SceneRaster
-from rv_pipeline_chip_classification.data.windows import Window, WindowArray
 from rv_pipeline_chip_classification.outputs.geojson import read_predictions
+from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray
 
 #: Longer side of a panel in pixels; an image is brought near it by whole steps and then resampled.
 PANEL_PX = 460

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rv_pipeline_chip_classification.data.windows import (
+from rv_pipeline_chip_classification.scenes.windows import (
     Window,
     bounding_window,
     clip_windows,

@@ -1,6 +1,6 @@
 """Raster files read with GDAL: the only module that imports rasterio to read.
 
-A file is read window by window, in place (`/vsis3`, `/vsicurl`), never downloaded. `data/scene_raster.py` makes
+A file is read window by window, in place (`/vsis3`, `/vsicurl`), never downloaded. `scenes/scene_raster.py` makes
 scenes of files.
 """
 
@@ -23,9 +23,9 @@ from rasterio.warp import transform as warp_transform
 
 from rv_core.errors import DataError
 from rv_core.files import uris
-from rv_pipeline_chip_classification.data.gdal_paths import gdal_options, gdal_path
-from rv_pipeline_chip_classification.data.grid import Grid, Pixels
-from rv_pipeline_chip_classification.data.windows import Window
+from rv_pipeline_chip_classification.scenes.gdal_paths import gdal_options, gdal_path
+from rv_pipeline_chip_classification.scenes.grid import Grid, Pixels
+from rv_pipeline_chip_classification.scenes.windows import Window
 
 #: What rasterio raises; some of GDAL's own errors come through as they are.
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, CRSError)

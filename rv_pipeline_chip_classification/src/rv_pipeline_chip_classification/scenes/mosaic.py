@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rv_core.errors import DataError
-from rv_pipeline_chip_classification.data.grid import Grid, Pixels
-from rv_pipeline_chip_classification.data.raster_reader import RasterFile, is_same_crs
-from rv_pipeline_chip_classification.data.row_reader import RowReader, slices_of
-from rv_pipeline_chip_classification.data.windows import Window
+from rv_pipeline_chip_classification.scenes.grid import Grid, Pixels
+from rv_pipeline_chip_classification.scenes.raster_reader import RasterFile, is_same_crs
+from rv_pipeline_chip_classification.scenes.row_reader import RowReader, slices_of
+from rv_pipeline_chip_classification.scenes.windows import Window
 
 #: Files of a mosaic may be off the common grid by this share of a pixel.
 _GRID_TOLERANCE_PX = 0.01

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rv_pipeline_chip_classification.config import RasterSourceConfig
-from rv_pipeline_chip_classification.data.grid import Grid, Pixels
-from rv_pipeline_chip_classification.data.mosaic import Mosaic
-from rv_pipeline_chip_classification.data.raster_reader import RasterFile, SourceFieldError, raster_env
-from rv_pipeline_chip_classification.data.row_reader import RowReader, Rows, slices_of, strips_over
-from rv_pipeline_chip_classification.data.windows import Window, WindowArray, bounding_window
+from rv_pipeline_chip_classification.scenes.grid import Grid, Pixels
+from rv_pipeline_chip_classification.scenes.mosaic import Mosaic
+from rv_pipeline_chip_classification.scenes.raster_reader import RasterFile, SourceFieldError, raster_env
+from rv_pipeline_chip_classification.scenes.row_reader import RowReader, Rows, slices_of, strips_over
+from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray, bounding_window
 
 
 class ChipBatch(NamedTuple):

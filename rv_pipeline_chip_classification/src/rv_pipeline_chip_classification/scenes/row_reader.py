@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rv_pipeline_chip_classification.data.grid import Grid, Pixels
-from rv_pipeline_chip_classification.data.windows import Window
+from rv_pipeline_chip_classification.scenes.grid import Grid, Pixels
+from rv_pipeline_chip_classification.scenes.windows import Window
 
 #: Bytes of one read. Large enough that calls cost nothing, small enough to stay in GDAL's cache with all its bands.
 STRIP_BYTES = 8 * 1024 * 1024

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rv_pipeline_chip_classification.data.windows import Window
+from rv_pipeline_chip_classification.scenes.windows import Window
 
 Affine6 = tuple[float, float, float, float, float, float]
 

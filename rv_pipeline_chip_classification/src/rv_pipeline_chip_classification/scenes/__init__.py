@@ -1,0 +1,1 @@
+"""Images: their grid, the windows of it, and their pixels, read where they lie."""
