@@ -11,7 +11,7 @@ import pytest
 import shapely
 
 from rv_core.errors import DataError
-from rv_pipeline_chip_classification.data.geojson import polygons_in_pixels, read_geojson
+from rv_pipeline_chip_classification.labels.geojson import polygons_in_pixels, read_geojson
 from rv_pipeline_chip_classification.outputs.cell_scores import ScoredCells
 from rv_pipeline_chip_classification.outputs.geojson import GeoJsonWriter, cell_rings, read_predictions
 from rv_pipeline_chip_classification.scenes.grid import Grid

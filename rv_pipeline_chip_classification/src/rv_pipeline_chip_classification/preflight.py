@@ -14,8 +14,8 @@ from rv_core.errors import Finding, RvError
 from rv_pipeline_chip_classification.commands.chip import select_windows
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassRasterLabelsConfig
 from rv_pipeline_chip_classification.config_parts import cell_size_px
-from rv_pipeline_chip_classification.data.aoi import Aoi, read_aoi
-from rv_pipeline_chip_classification.data.labels import LabelSource, open_labels
+from rv_pipeline_chip_classification.labels.aoi import Aoi, read_aoi
+from rv_pipeline_chip_classification.labels.sources import LabelSource, open_labels
 from rv_pipeline_chip_classification.preflight_cheap import (
     LocatedScene,
     Todo,

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.config import ChipConfig, ClassConfig, SceneConfig
-from rv_pipeline_chip_classification.data.aoi import Aoi, read_aoi
 from rv_pipeline_chip_classification.data.chip_layout import ChipLayout, layout_of
 from rv_pipeline_chip_classification.data.chip_store import index_name, mask_name, pixels_name
 from rv_pipeline_chip_classification.data.chip_writer import ChipRecords, NpyWriter, index_lines
-from rv_pipeline_chip_classification.data.class_counts import box_sums, summed_area
-from rv_pipeline_chip_classification.data.labels import UNLABELLED, LabelSource, WindowLabels, open_labels
+from rv_pipeline_chip_classification.labels.aoi import Aoi, read_aoi
+from rv_pipeline_chip_classification.labels.class_counts import box_sums, summed_area
+from rv_pipeline_chip_classification.labels.sources import UNLABELLED, LabelSource, WindowLabels, open_labels
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.scenes.windows import (
     Window,

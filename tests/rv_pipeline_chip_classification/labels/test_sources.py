@@ -19,8 +19,8 @@ from rv_pipeline_chip_classification.config import (
     RasterSourceConfig,
     SceneConfig,
 )
-from rv_pipeline_chip_classification.data.class_counts import count_classes
-from rv_pipeline_chip_classification.data.labels import UNLABELLED, LabelSource, open_labels
+from rv_pipeline_chip_classification.labels.class_counts import count_classes
+from rv_pipeline_chip_classification.labels.sources import UNLABELLED, LabelSource, open_labels
 from rv_pipeline_chip_classification.scenes.grid import Grid
 from rv_pipeline_chip_classification.scenes.raster_reader import RasterFile
 from rv_pipeline_chip_classification.scenes.windows import Window, windows_over
@@ -284,7 +284,7 @@ def test_random_windows_and_small_strips_give_the_same(
     path = write_image("labels.tif", values)
     rng = np.random.default_rng(1)
     windows = np.column_stack([rng.integers(0, 80, 40), rng.integers(0, 60, 40), np.full((40, 2), 9)])
-    monkeypatch.setattr("rv_pipeline_chip_classification.data.class_counts._ROWS_AT_ONCE", 11)
+    monkeypatch.setattr("rv_pipeline_chip_classification.labels.class_counts._ROWS_AT_ONCE", 11)
     assert raster_labels(path, path, windows)[0] == by_hand(values, windows)
 
 
@@ -405,7 +405,7 @@ def test_each_block_of_a_label_raster_is_read_once(
         return read(window)
 
     monkeypatch.setattr(file, "read", counted)
-    monkeypatch.setattr("rv_pipeline_chip_classification.data.class_counts._ROWS_AT_ONCE", 5)
+    monkeypatch.setattr("rv_pipeline_chip_classification.labels.class_counts._ROWS_AT_ONCE", 5)
     monkeypatch.setattr("rv_pipeline_chip_classification.scenes.row_reader.STRIP_BYTES", 16 * 40)
     windows = windows_over(Window(0, 0, 100, 40), size_px=12, stride_px=5)
     counts = count_classes(file, {1: 0, 2: 1, 3: 2}, 3, windows, Window(0, 0, 100, 40))

@@ -15,7 +15,7 @@ from rv_pipeline_chip_classification.config import (
     RasterSourceConfig,
     SceneConfig,
 )
-from rv_pipeline_chip_classification.data.cells import label_cells
+from rv_pipeline_chip_classification.labels.cells import label_cells
 from rv_pipeline_chip_classification.scenes.raster_reader import RasterFile
 
 CLASSES = ClassConfig(names=["background", "forest"])

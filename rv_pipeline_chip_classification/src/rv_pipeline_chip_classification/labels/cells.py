@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from rv_pipeline_chip_classification.config import ChipConfig, ClassConfig, SceneConfig
 from rv_pipeline_chip_classification.config_parts import cell_size_px
-from rv_pipeline_chip_classification.data.aoi import read_aoi
-from rv_pipeline_chip_classification.data.labels import open_labels
+from rv_pipeline_chip_classification.labels.aoi import read_aoi
+from rv_pipeline_chip_classification.labels.sources import open_labels
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.scenes.windows import WindowArray
 

@@ -11,8 +11,8 @@ import shapely
 from numpy.typing import NDArray
 
 from rv_core.errors import DataError
-from rv_pipeline_chip_classification.data.geojson import polygons_in_pixels, read_geojson
-from rv_pipeline_chip_classification.data.overlaps import window_boxes
+from rv_pipeline_chip_classification.labels.geojson import polygons_in_pixels, read_geojson
+from rv_pipeline_chip_classification.labels.overlaps import window_boxes
 from rv_pipeline_chip_classification.scenes.grid import Grid
 from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray, clip_windows
 

@@ -8,8 +8,8 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rv_pipeline_chip_classification.data import overlaps
-from rv_pipeline_chip_classification.data.overlaps import overlaps_of, window_boxes
+from rv_pipeline_chip_classification.labels import overlaps
+from rv_pipeline_chip_classification.labels.overlaps import overlaps_of, window_boxes
 
 
 def table(windows: np.ndarray, polygons: np.ndarray) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""What is known about scenes: areas, polygons and class rasters, and the class of a window."""
