@@ -23,8 +23,8 @@ import torch
 from measurement import Report, interleaved, main
 
 from rv_core.files.storage import Storage
-from rv_pipeline_chip_classification.data.chip_store import ChipStore, index_name, pixels_name
-from rv_pipeline_chip_classification.data.chip_writer import ChipRecords, index_lines
+from rv_pipeline_chip_classification.chips.store import ChipStore, index_name, pixels_name
+from rv_pipeline_chip_classification.chips.writer import ChipRecords, index_lines
 from rv_pipeline_chip_classification.model.augment import apply_symmetries, draw_color, draw_symmetries
 from rv_pipeline_chip_classification.model.backbones import build_model, seed_everything
 from rv_pipeline_chip_classification.model.batches import Batches

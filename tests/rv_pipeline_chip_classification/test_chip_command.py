@@ -13,6 +13,9 @@ import pytest
 
 from rv_core.errors import DataError
 from rv_core.files.storage import Storage
+from rv_pipeline_chip_classification.chips.layout import layout_of
+from rv_pipeline_chip_classification.chips.store import ChipStore
+from rv_pipeline_chip_classification.chips.writer import NpyWriter, bounds_of
 from rv_pipeline_chip_classification.commands.chip import ChipCounts, chip_scene
 from rv_pipeline_chip_classification.config import (
     ChipConfig,
@@ -22,9 +25,6 @@ from rv_pipeline_chip_classification.config import (
     RasterSourceConfig,
     SceneConfig,
 )
-from rv_pipeline_chip_classification.data.chip_layout import layout_of
-from rv_pipeline_chip_classification.data.chip_store import ChipStore
-from rv_pipeline_chip_classification.data.chip_writer import NpyWriter, bounds_of
 from rv_pipeline_chip_classification.scenes import row_reader
 from rv_pipeline_chip_classification.scenes.raster_reader import RasterFile
 from rv_pipeline_chip_classification.scenes.windows import Window

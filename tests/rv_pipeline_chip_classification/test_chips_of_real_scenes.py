@@ -13,6 +13,7 @@ import pytest
 import rasterio
 
 from rv_core.files.storage import Storage
+from rv_pipeline_chip_classification.chips.store import ChipStore
 from rv_pipeline_chip_classification.commands.analyze import analyze_scene, merge_statistics
 from rv_pipeline_chip_classification.commands.chip import chip_scene
 from rv_pipeline_chip_classification.config import (
@@ -24,7 +25,6 @@ from rv_pipeline_chip_classification.config import (
     RasterSourceConfig,
     SceneConfig,
 )
-from rv_pipeline_chip_classification.data.chip_store import ChipStore
 
 pytestmark = pytest.mark.real_data
 

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rv_core.files.storage import Storage
+from rv_pipeline_chip_classification.chips.layout import ChipLayout, layout_of
+from rv_pipeline_chip_classification.chips.store import index_name, mask_name, pixels_name
+from rv_pipeline_chip_classification.chips.writer import ChipRecords, NpyWriter, index_lines
 from rv_pipeline_chip_classification.config import ChipConfig, ClassConfig, SceneConfig
-from rv_pipeline_chip_classification.data.chip_layout import ChipLayout, layout_of
-from rv_pipeline_chip_classification.data.chip_store import index_name, mask_name, pixels_name
-from rv_pipeline_chip_classification.data.chip_writer import ChipRecords, NpyWriter, index_lines
 from rv_pipeline_chip_classification.labels.aoi import Aoi, read_aoi
 from rv_pipeline_chip_classification.labels.class_counts import box_sums, summed_area
 from rv_pipeline_chip_classification.labels.sources import UNLABELLED, LabelSource, WindowLabels, open_labels
@@ -107,7 +107,7 @@ def chip_scene(
     storage: Storage,
     progress: Progress | None = None,
 ) -> ChipCounts:
-    """Chip one scene into the files that `data/chip_store.py` describes; each block of the image is read once.
+    """Chip one scene into the files that `chips/store.py` describes; each block of the image is read once.
 
     Args:
         scene: the scene; without labels it has no chips.

@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rv_core.errors import DataError
-from rv_core.files.storage import Storage, local_copy
+from rv_core.files.by_uri import local_copy
+from rv_core.files.storage import Storage
+from rv_pipeline_chip_classification.chips.store import ChipStore
 from rv_pipeline_chip_classification.commands.analyze import merge_statistics, statistics_name
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, TrainConfig
 from rv_pipeline_chip_classification.config_checks import palette_color
 from rv_pipeline_chip_classification.config_parts import cell_size_px
 from rv_pipeline_chip_classification.control import Control
-from rv_pipeline_chip_classification.data.chip_store import ChipStore
 from rv_pipeline_chip_classification.model.backbones import build_model, check_forward, seed_everything
 from rv_pipeline_chip_classification.model.batches import Batches
 from rv_pipeline_chip_classification.model.calibration import fit_temperature

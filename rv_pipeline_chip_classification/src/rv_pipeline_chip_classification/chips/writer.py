@@ -1,6 +1,6 @@
 """Writing the files of a chip store: pixels once, in strips, and one line per chip.
 
-The layout is described in `data/chip_store.py`.
+The layout is described in `chips/store.py`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ Per scene there are two or three files under `chip/`:
   share, or null for background, "valid_fraction", "masked": whether a pixel of it inside the scene is invalid}`.
 
 A window that overflows the extent has no pixels there: its chip is padded with zeros, which are not valid.
-`data/chip_writer.py` writes these files.
+`chips/writer.py` writes these files.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Chips on disk: how they are laid out, written and read."""
