@@ -21,8 +21,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from rv_core.errors import DataError, Finding, nearest
-from rv_pipeline_chip_classification.bundle_file import WEIGHTS, open_bundle, refuse_pickle
 from rv_pipeline_chip_classification.model.backbones import first_conv_names, head_names
+from rv_pipeline_chip_classification.model.bundle_file import WEIGHTS, open_bundle, refuse_pickle
 
 Tensors = Mapping[str, Tensor]
 

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from rv_pipeline_chip_classification.prefetch import in_advance, iterate_ahead
+from rv_pipeline_chip_classification.model.prefetch import in_advance, iterate_ahead
 
 
 @pytest.mark.parametrize("num_threads", [1, 3])

@@ -15,7 +15,6 @@ import torch
 
 from rv_core.errors import DataError
 from rv_core.files.storage import Storage
-from rv_pipeline_chip_classification.bundle_file import Bundle, open_bundle, refuse_pickle, write_bundle
 from rv_pipeline_chip_classification.commands.bundle import installed_versions, run_bundle
 from rv_pipeline_chip_classification.config import (
     ChipClassificationConfig,
@@ -23,6 +22,7 @@ from rv_pipeline_chip_classification.config import (
     DatasetConfig,
     PredictConfig,
 )
+from rv_pipeline_chip_classification.model.bundle_file import Bundle, open_bundle, refuse_pickle, write_bundle
 from rv_pipeline_chip_classification.model.trained import load_model
 
 SAMPLES = Path(__file__).parent / "samples"
