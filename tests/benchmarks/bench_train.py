@@ -25,13 +25,13 @@ from measurement import Report, interleaved, main
 from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.chips.store import ChipStore, index_name, pixels_name
 from rv_pipeline_chip_classification.chips.writer import ChipRecords, index_lines
-from rv_pipeline_chip_classification.model.augment import apply_symmetries, draw_color, draw_symmetries
 from rv_pipeline_chip_classification.model.backbones import build_model, seed_everything
-from rv_pipeline_chip_classification.model.batches import Batches
 from rv_pipeline_chip_classification.model.device import num_threads, reproducible
 from rv_pipeline_chip_classification.model.normalize import Normalization
-from rv_pipeline_chip_classification.model.training import LABEL_SMOOTHING, Recipe, Trainer
 from rv_pipeline_chip_classification.scenes.windows import Window, windows_over
+from rv_pipeline_chip_classification.training.augment import apply_symmetries, draw_color, draw_symmetries
+from rv_pipeline_chip_classification.training.batches import Batches
+from rv_pipeline_chip_classification.training.trainer import LABEL_SMOOTHING, Recipe, Trainer
 
 LIMIT = 1 / 0.95
 SIZE_PX, NUM_CHANNELS, NUM_CLASSES, BATCH_SIZE = 64, 4, 4, 64

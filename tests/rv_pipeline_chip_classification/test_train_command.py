@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from tests.rv_pipeline_chip_classification.training_data import Killed, Stopped, Task
+from tests.rv_pipeline_chip_classification.training.training_data import Killed, Stopped, Task
 
 from rv_core.errors import DataError, TaskError
 from rv_core.files.storage import Storage
@@ -31,9 +31,9 @@ from rv_pipeline_chip_classification.commands.analyze import analyze_scene
 from rv_pipeline_chip_classification.commands.chip import chip_scene
 from rv_pipeline_chip_classification.commands.train import class_weights_of, run_train
 from rv_pipeline_chip_classification.model.backbones import build_model
-from rv_pipeline_chip_classification.model.checkpoint import CHECKPOINT
 from rv_pipeline_chip_classification.model.trained import load_model, read_trained
 from rv_pipeline_chip_classification.model.weights import save_weights
+from rv_pipeline_chip_classification.training.checkpoint import CHECKPOINT
 
 NAMES = ("dark", "bright", "green")
 OUTPUTS = ("train/model.safetensors", "train/model.json", "train/metrics.json", "train/history.jsonl")

@@ -26,22 +26,22 @@ from rv_pipeline_chip_classification.config_checks import palette_color
 from rv_pipeline_chip_classification.config_parts import cell_size_px
 from rv_pipeline_chip_classification.control import Control
 from rv_pipeline_chip_classification.model.backbones import build_model, check_forward, seed_everything
-from rv_pipeline_chip_classification.model.batches import Batches
-from rv_pipeline_chip_classification.model.calibration import fit_temperature
-from rv_pipeline_chip_classification.model.checkpoint import (
+from rv_pipeline_chip_classification.model.contract import ModelContract, merge_channel_names
+from rv_pipeline_chip_classification.model.device import num_threads, reproducible
+from rv_pipeline_chip_classification.model.normalize import Normalization, normalization_for
+from rv_pipeline_chip_classification.model.trained import CONTRACT, WEIGHTS
+from rv_pipeline_chip_classification.model.weights import initialise_from, read_weights, save_weights
+from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.training.batches import Batches
+from rv_pipeline_chip_classification.training.calibration import fit_temperature
+from rv_pipeline_chip_classification.training.checkpoint import (
     Checkpoint,
     delete_checkpoint,
     read_checkpoint,
     write_checkpoint,
 )
-from rv_pipeline_chip_classification.model.contract import ModelContract, merge_channel_names
-from rv_pipeline_chip_classification.model.device import num_threads, reproducible
-from rv_pipeline_chip_classification.model.normalize import Normalization, normalization_for
-from rv_pipeline_chip_classification.model.scoring import Scores
-from rv_pipeline_chip_classification.model.trained import CONTRACT, WEIGHTS
-from rv_pipeline_chip_classification.model.training import Recipe, Trainer, diverged
-from rv_pipeline_chip_classification.model.weights import initialise_from, read_weights, save_weights
-from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.training.scoring import Scores
+from rv_pipeline_chip_classification.training.trainer import Recipe, Trainer, diverged
 
 if TYPE_CHECKING:
     from torch import nn

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rv_pipeline_chip_classification.model.metrics import confusion_matrix, metrics_of
+from rv_pipeline_chip_classification.training.metrics import confusion_matrix, metrics_of
 
 NAMES = ["a", "b", "c"]
 

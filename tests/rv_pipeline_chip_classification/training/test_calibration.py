@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rv_pipeline_chip_classification.model.calibration import calibration_error, fit_temperature
+from rv_pipeline_chip_classification.training.calibration import calibration_error, fit_temperature
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

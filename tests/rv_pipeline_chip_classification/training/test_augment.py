@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rv_pipeline_chip_classification.model.augment import apply_symmetries, draw_color, draw_symmetries
+from rv_pipeline_chip_classification.training.augment import apply_symmetries, draw_color, draw_symmetries
 
 
 def _square() -> np.ndarray:

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.rv_pipeline_chip_classification.training_data import ColoredChips, Killed, Stopped, Task, nothing
+from tests.rv_pipeline_chip_classification.training.training_data import ColoredChips, Killed, Stopped, Task, nothing
 
 from rv_core.errors import TaskError
 from rv_pipeline_chip_classification.model.backbones import build_model, seed_everything
-from rv_pipeline_chip_classification.model.batches import Batches
 from rv_pipeline_chip_classification.model.device import reproducible
 from rv_pipeline_chip_classification.model.normalize import Normalization
-from rv_pipeline_chip_classification.model.training import Recipe, Trainer
+from rv_pipeline_chip_classification.training.batches import Batches
+from rv_pipeline_chip_classification.training.trainer import Recipe, Trainer
 
 NORMALIZATION = Normalization("stats", (113.0, 113.0), (1 / 24, 1 / 24))
 FEW_EPOCHS = Recipe(num_epochs=3, learning_rate=0.003)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rv_pipeline_chip_classification.model.batches import Batches
 from rv_pipeline_chip_classification.model.normalize import Normalization
+from rv_pipeline_chip_classification.training.batches import Batches
 
 PLAIN = Normalization("none", (0.0, 0.0), (1.0, 1.0))
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from rv_pipeline_chip_classification.model.backbones import build_model
-from rv_pipeline_chip_classification.model.optimizers import make_optimizer, pack_optimizer, unpack_optimizer
-from rv_pipeline_chip_classification.model.schedule import learning_rate_at
+from rv_pipeline_chip_classification.training.optimizers import make_optimizer, pack_optimizer, unpack_optimizer
+from rv_pipeline_chip_classification.training.schedule import learning_rate_at
 
 
 def _curve(schedule: str, num_steps: int = 100) -> list[float]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rv_pipeline_chip_classification.model.metrics import Confusion, metrics_of
+from rv_pipeline_chip_classification.training.metrics import Confusion, metrics_of
 
 
 @dataclass(frozen=True)

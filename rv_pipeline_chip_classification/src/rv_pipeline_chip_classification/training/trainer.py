@@ -24,7 +24,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from rv_core.errors import TaskError
 from rv_pipeline_chip_classification.control import Control
 from rv_pipeline_chip_classification.model.backbones import set_backbone_frozen
-from rv_pipeline_chip_classification.model.batches import SMALLEST_BATCH, Batches, LabelledBatch
 from rv_pipeline_chip_classification.model.device import (
     MemoryLimit,
     Precision,
@@ -33,15 +32,16 @@ from rv_pipeline_chip_classification.model.device import (
     compute_dtype,
     to_device,
 )
-from rv_pipeline_chip_classification.model.optimizers import (
+from rv_pipeline_chip_classification.training.batches import SMALLEST_BATCH, Batches, LabelledBatch
+from rv_pipeline_chip_classification.training.optimizers import (
     OptimizerName,
     make_optimizer,
     pack_optimizer,
     unpack_optimizer,
 )
-from rv_pipeline_chip_classification.model.schedule import Schedule, learning_rate_at
-from rv_pipeline_chip_classification.model.scoring import Scores, Tally
-from rv_pipeline_chip_classification.model.watch import Pace, Watch
+from rv_pipeline_chip_classification.training.schedule import Schedule, learning_rate_at
+from rv_pipeline_chip_classification.training.scoring import Scores, Tally
+from rv_pipeline_chip_classification.training.watch import Pace, Watch
 
 LABEL_SMOOTHING = 0.1
 #: The average takes in the weights every so many steps, at a cost that cannot be measured, and forgets at this rate.

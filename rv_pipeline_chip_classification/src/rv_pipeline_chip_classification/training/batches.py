@@ -15,9 +15,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rv_pipeline_chip_classification.model.augment import Augment, apply_symmetries, draw_color, draw_symmetries
 from rv_pipeline_chip_classification.model.normalize import Normalization
 from rv_pipeline_chip_classification.model.prefetch import in_advance
+from rv_pipeline_chip_classification.training.augment import Augment, apply_symmetries, draw_color, draw_symmetries
 
 _SHUFFLING, _AUGMENTING = 0, 1
 #: Batch normalisation cannot learn from a single chip whose features are a single pixel.

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rv_core.files.storage import Storage
-from rv_pipeline_chip_classification.model.checkpoint import (
+from rv_pipeline_chip_classification.training.checkpoint import (
     CHECKPOINT,
     Checkpoint,
     delete_checkpoint,

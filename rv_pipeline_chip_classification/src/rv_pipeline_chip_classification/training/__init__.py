@@ -1,0 +1,1 @@
+"""How a network learns: batches, steps, checkpoints, and what its answers are worth."""
