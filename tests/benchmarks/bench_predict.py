@@ -28,11 +28,11 @@ from rv_core.files.storage import Storage
 from rv_core.machine.cores import available_cores
 from rv_pipeline_chip_classification import RasterSourceConfig
 from rv_pipeline_chip_classification.commands.predict import PredictionNames, SceneWriter
-from rv_pipeline_chip_classification.data.cell_windows import CellGrid
-from rv_pipeline_chip_classification.inference import Classifier
 from rv_pipeline_chip_classification.model.backbones import build_model
 from rv_pipeline_chip_classification.model.contract import ModelContract
 from rv_pipeline_chip_classification.model.normalize import Normalization
+from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid
+from rv_pipeline_chip_classification.prediction.classifier import Classifier
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 
 SHARE, MEMORY_MIB = 0.9, 32

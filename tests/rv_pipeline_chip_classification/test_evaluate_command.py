@@ -23,8 +23,8 @@ from rv_pipeline_chip_classification.config import (
     RasterSourceConfig,
     SceneConfig,
 )
-from rv_pipeline_chip_classification.outputs.cell_scores import ScoredCells
-from rv_pipeline_chip_classification.outputs.geojson import GeoJsonWriter
+from rv_pipeline_chip_classification.prediction.cell_scores import ScoredCells
+from rv_pipeline_chip_classification.prediction.geojson_file import GeoJsonWriter
 from rv_pipeline_chip_classification.scenes.grid import Grid
 
 CLASSES = ["forest", "shrub", "rock"]

@@ -26,7 +26,7 @@ from rv_pipeline_chip_classification.config import (
     RasterSourceConfig,
     SceneConfig,
 )
-from rv_pipeline_chip_classification.inference import Classifier
+from rv_pipeline_chip_classification.prediction.classifier import Classifier
 
 CLASSES = ["forest", "shrub", "rock"]
 

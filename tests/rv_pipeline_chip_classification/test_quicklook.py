@@ -17,8 +17,6 @@ from rv_pipeline_chip_classification.config import (
     RasterSourceConfig,
     SceneConfig,
 )
-from rv_pipeline_chip_classification.outputs.cell_scores import ScoredCells
-from rv_pipeline_chip_classification.outputs.geojson import GeoJsonWriter
 from rv_pipeline_chip_classification.outputs.quicklook import (
     PANEL_PX,
     render_cells,
@@ -26,6 +24,8 @@ from rv_pipeline_chip_classification.outputs.quicklook import (
     rgb_channels,
     write_quicklook,
 )
+from rv_pipeline_chip_classification.prediction.cell_scores import ScoredCells
+from rv_pipeline_chip_classification.prediction.geojson_file import GeoJsonWriter
 from rv_pipeline_chip_classification.scenes.grid import Grid
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.scenes.windows import Window

@@ -221,8 +221,8 @@ def _predict_all(jobs: Sequence[ImageJob], bundle: Bundle, request: PredictionRe
     """Predict images with one model; returns how many failed."""
     wait_passively()
     from rv_pipeline_chip_classification.commands.predict import SceneWriter
-    from rv_pipeline_chip_classification.inference import Classifier
     from rv_pipeline_chip_classification.model.trained import load_model
+    from rv_pipeline_chip_classification.prediction.classifier import Classifier
 
     with bundle.weights_file() as weights:
         model = load_model(bundle.contract, weights, shown=request.bundle)
@@ -241,8 +241,8 @@ def _predict_all(jobs: Sequence[ImageJob], bundle: Bundle, request: PredictionRe
 
 
 def _predict_one(job: ImageJob, label: str, writer: SceneWriter, storage: Storage, stride_px: int) -> None:
-    from rv_pipeline_chip_classification.data.cell_windows import CellGrid
-    from rv_pipeline_chip_classification.outputs.cell_scores import PredictionNames
+    from rv_pipeline_chip_classification.prediction.cell_scores import PredictionNames
+    from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid
 
     names = PredictionNames(job.stem)
     with SceneRaster(_source(job.image, job.channels), job.stem) as raster, _LiveLine(f"{label} {job.image}") as line:

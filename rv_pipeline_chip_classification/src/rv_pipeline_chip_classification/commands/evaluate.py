@@ -26,8 +26,8 @@ from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, ChipConfig, ClassConfig, SceneConfig
 from rv_pipeline_chip_classification.control import Control
 from rv_pipeline_chip_classification.labels.cells import LabelledCells, label_cells
-from rv_pipeline_chip_classification.outputs.cell_scores import prediction_names
-from rv_pipeline_chip_classification.outputs.geojson import read_predictions
+from rv_pipeline_chip_classification.prediction.cell_scores import prediction_names
+from rv_pipeline_chip_classification.prediction.geojson_file import read_predictions
 from rv_pipeline_chip_classification.training.calibration import calibration_error
 from rv_pipeline_chip_classification.training.metrics import Confusion, confusion_matrix, metrics_of
 

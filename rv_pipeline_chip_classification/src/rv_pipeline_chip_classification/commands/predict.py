@@ -20,14 +20,14 @@ from rv_pipeline_chip_classification.config import (
 )
 from rv_pipeline_chip_classification.config_parts import cell_size_px
 from rv_pipeline_chip_classification.control import Control
-from rv_pipeline_chip_classification.data.cell_windows import CellGrid, CellList
-from rv_pipeline_chip_classification.inference import Classifier
 from rv_pipeline_chip_classification.labels.sources import open_labels
 from rv_pipeline_chip_classification.model.contract import ModelContract, check_image, same_name
 from rv_pipeline_chip_classification.model.trained import load_model, read_trained
-from rv_pipeline_chip_classification.outputs.cell_scores import PredictionNames, ScoredCells, prediction_names
-from rv_pipeline_chip_classification.outputs.geojson import GeoJsonWriter
-from rv_pipeline_chip_classification.outputs.geotiff import GridRasterWriter
+from rv_pipeline_chip_classification.prediction.cell_scores import PredictionNames, ScoredCells, prediction_names
+from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid, CellList
+from rv_pipeline_chip_classification.prediction.classifier import Classifier
+from rv_pipeline_chip_classification.prediction.geojson_file import GeoJsonWriter
+from rv_pipeline_chip_classification.prediction.geotiff_file import GridRasterWriter
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 
 _log = logging.getLogger(__name__)

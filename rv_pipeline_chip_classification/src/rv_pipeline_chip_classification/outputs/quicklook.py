@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rv_pipeline_chip_classification.config import ChipConfig, ClassConfig, SceneConfig
 from rv_pipeline_chip_classification.labels.cells import LabelledCells, label_cells
-from rv_pipeline_chip_classification.outputs.geojson import read_predictions
+from rv_pipeline_chip_classification.prediction.geojson_file import read_predictions
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray
 

@@ -15,15 +15,15 @@ from torch import nn
 
 from rv_core.errors import DataError
 from rv_pipeline_chip_classification.config import RasterSourceConfig
-from rv_pipeline_chip_classification.data.cell_windows import BatchSizeOf, CellChips, CellGrid
-from rv_pipeline_chip_classification.inference import (
+from rv_pipeline_chip_classification.model.backbones import build_model
+from rv_pipeline_chip_classification.prediction.cell_windows import BatchSizeOf, CellChips, CellGrid
+from rv_pipeline_chip_classification.prediction.classifier import (
     NO_CLASS,
     Classifier,
     ScoredCells,
     default_device,
     num_inference_threads,
 )
-from rv_pipeline_chip_classification.model.backbones import build_model
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 
 CPU = torch.device("cpu")

@@ -12,8 +12,8 @@ import shapely
 
 from rv_core.errors import DataError
 from rv_pipeline_chip_classification.labels.geojson import polygons_in_pixels, read_geojson
-from rv_pipeline_chip_classification.outputs.cell_scores import ScoredCells
-from rv_pipeline_chip_classification.outputs.geojson import GeoJsonWriter, cell_rings, read_predictions
+from rv_pipeline_chip_classification.prediction.cell_scores import ScoredCells
+from rv_pipeline_chip_classification.prediction.geojson_file import GeoJsonWriter, cell_rings, read_predictions
 from rv_pipeline_chip_classification.scenes.grid import Grid
 
 NAMES = ("forest", "Gebüsch", 'say "rock"')

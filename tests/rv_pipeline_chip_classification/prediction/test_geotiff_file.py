@@ -10,9 +10,9 @@ import pytest
 import rasterio
 from rasterio.enums import ColorInterp
 
-from rv_pipeline_chip_classification.data.cell_windows import CellGrid
-from rv_pipeline_chip_classification.outputs.cell_scores import ScoredCells
-from rv_pipeline_chip_classification.outputs.geotiff import GridRasterWriter
+from rv_pipeline_chip_classification.prediction.cell_scores import ScoredCells
+from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid
+from rv_pipeline_chip_classification.prediction.geotiff_file import GridRasterWriter
 from rv_pipeline_chip_classification.scenes.grid import Grid
 from rv_pipeline_chip_classification.scenes.windows import Window
 

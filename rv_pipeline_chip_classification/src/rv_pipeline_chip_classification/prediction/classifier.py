@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from rv_core.errors import DataError
 from rv_core.machine.cores import available_cores
-from rv_pipeline_chip_classification.data.cell_windows import BatchSizeOf, CellChips
 from rv_pipeline_chip_classification.model.contract import ModelContract
 from rv_pipeline_chip_classification.model.prefetch import in_advance, iterate_ahead
-from rv_pipeline_chip_classification.outputs.cell_scores import NO_CLASS, SCORE_DECIMALS, ScoredCells
+from rv_pipeline_chip_classification.prediction.cell_scores import NO_CLASS, SCORE_DECIMALS, ScoredCells
+from rv_pipeline_chip_classification.prediction.cell_windows import BatchSizeOf, CellChips
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.scenes.windows import WindowArray
 

@@ -21,8 +21,8 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window as RasterWindow
 
-from rv_pipeline_chip_classification.data.cell_windows import CellGrid
-from rv_pipeline_chip_classification.outputs.cell_scores import ScoredCells
+from rv_pipeline_chip_classification.prediction.cell_scores import ScoredCells
+from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid
 from rv_pipeline_chip_classification.scenes.grid import Grid
 
 _BLOCK_PX = 256

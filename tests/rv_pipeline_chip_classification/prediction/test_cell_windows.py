@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rv_pipeline_chip_classification.config import RasterSourceConfig
-from rv_pipeline_chip_classification.data.cell_windows import CellGrid, CellList
+from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid, CellList
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.scenes.windows import Window, windows_over
 

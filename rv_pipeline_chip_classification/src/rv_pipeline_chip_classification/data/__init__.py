@@ -1,1 +1,0 @@
-"""Pixels, windows and labels: from scenes to chips."""
