@@ -34,7 +34,7 @@ class ChipClassificationPipeline(Pipeline):
     """Runs the commands on the scenes of a `ChipClassificationConfig`."""
 
     requires_modules = ("rasterio", "numpy", "shapely")
-    deep_check = "rv_pipeline_chip_classification.preflight:deep_check"
+    deep_check = "rv_pipeline_chip_classification.checks.deep:deep_check"
 
     @command(items=scenes_to_analyze, reads=("analyze",))
     def analyze(self, scenes: Items[SceneConfig]) -> None:
@@ -129,6 +129,6 @@ class ChipClassificationPipeline(Pipeline):
 
     def preflight(self, todo: Mapping[str, Sequence[str]]) -> Iterable[Finding]:
         """Checks that need neither numpy nor rasterio: that local files are there."""
-        from rv_pipeline_chip_classification.preflight_cheap import cheap_check
+        from rv_pipeline_chip_classification.checks.cheap import cheap_check
 
         return cheap_check(self.config, todo)

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from rv_core.errors import Finding
+from rv_pipeline_chip_classification.checks.cheap import cheap_check
+from rv_pipeline_chip_classification.checks.deep import deep_check
 from rv_pipeline_chip_classification.config import (
     ChipClassificationConfig,
     ChipConfig,
@@ -26,8 +28,6 @@ from rv_pipeline_chip_classification.config import (
     RasterSourceConfig,
     SceneConfig,
 )
-from rv_pipeline_chip_classification.preflight import deep_check
-from rv_pipeline_chip_classification.preflight_cheap import cheap_check
 
 NAMES = ["background", "forest"]
 Square = Callable[..., Any]
@@ -231,7 +231,7 @@ def test_large_label_rasters_are_not_counted(scenes: Scenes, monkeypatch: pytest
     labels = ClassRasterLabelsConfig(uri=values, class_values={1: "background"})
     config = config_of([scenes("a", labels=labels)])
     assert "no training chip" in errors(config)["dataset.train_scenes"]
-    monkeypatch.setattr("rv_pipeline_chip_classification.preflight._MAX_COUNTED_PX", 64 * 64 - 1)
+    monkeypatch.setattr("rv_pipeline_chip_classification.checks.deep._MAX_COUNTED_PX", 64 * 64 - 1)
     assert errors(config) == {}
 
 
@@ -263,7 +263,7 @@ def test_variables_and_weights_that_are_missing(
 
 
 def test_a_backbone_of_timm_where_timm_is_missing_is_a_warning(scenes: Scenes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rv_pipeline_chip_classification.preflight_cheap.find_spec", lambda name: None)
+    monkeypatch.setattr("rv_pipeline_chip_classification.checks.cheap.find_spec", lambda name: None)
     found = warnings_of(config_of([scenes("a")], model=ModelConfig(backbone="timm:resnet18")))
     assert "timm:resnet18 needs timm, which is not installed here" in found["model.backbone"]
     assert "model.backbone" not in warnings_of(config_of([scenes("b")]))
@@ -278,7 +278,7 @@ def test_without_anything_to_evaluate_the_training_does_not_begin(scenes: Scenes
 
 def test_the_cheap_check_imports_nothing_heavy() -> None:
     code = (
-        "import sys, rv_pipeline_chip_classification.preflight_cheap;"
+        "import sys, rv_pipeline_chip_classification.checks.cheap;"
         "print([m for m in ('numpy', 'rasterio', 'torch', 'marshmallow', 'shapely') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

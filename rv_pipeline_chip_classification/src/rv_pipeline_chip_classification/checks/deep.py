@@ -11,18 +11,18 @@ from dataclasses import dataclass, field
 
 from rv_core.config.values import uris_of
 from rv_core.errors import Finding, RvError
-from rv_pipeline_chip_classification.commands.chip import select_windows
-from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassRasterLabelsConfig
-from rv_pipeline_chip_classification.config_parts import cell_size_px
-from rv_pipeline_chip_classification.labels.aoi import Aoi, read_aoi
-from rv_pipeline_chip_classification.labels.sources import LabelSource, open_labels
-from rv_pipeline_chip_classification.preflight_cheap import (
+from rv_pipeline_chip_classification.checks.cheap import (
     LocatedScene,
     Todo,
     is_missing,
     scenes_to_do,
     scenes_to_label,
 )
+from rv_pipeline_chip_classification.commands.chip import select_windows
+from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassRasterLabelsConfig
+from rv_pipeline_chip_classification.config_parts import cell_size_px
+from rv_pipeline_chip_classification.labels.aoi import Aoi, read_aoi
+from rv_pipeline_chip_classification.labels.sources import LabelSource, open_labels
 from rv_pipeline_chip_classification.scenes.raster_reader import SourceFieldError
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.scenes.windows import windows_over

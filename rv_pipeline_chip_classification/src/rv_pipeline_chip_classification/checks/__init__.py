@@ -1,0 +1,1 @@
+"""What is found wrong before anything is started: at once, and with images and labels open."""
