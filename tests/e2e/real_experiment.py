@@ -38,7 +38,7 @@ def write_real_experiment(module: Path, scenes: Path) -> Path:
         module: the file to write.
         scenes: the folder with `scenes.csv` and `classes.json`.
     """
-    from rv_pipeline_chip_classification.demo.experiment import common_classes, read_data_set
+    from rv_pipeline_chip_classification.verbs.demo.experiment import common_classes, read_data_set
 
     kept, _ = common_classes(read_data_set(scenes))
     classes = {int(entry["id"]): entry["name"] for entry in kept}

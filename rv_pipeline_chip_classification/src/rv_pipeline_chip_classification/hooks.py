@@ -23,13 +23,13 @@ def rv_commands() -> list[CommandSpec]:
     return [
         CommandSpec(
             name="demo",
-            target=f"{_PACKAGE}.demo.cli:demo",
+            target=f"{_PACKAGE}.verbs.demo.cli:demo",
             summary="Write an example experiment, run it, and show what came out.",
             panel="Run",
         ),
         CommandSpec(
             name="predict",
-            target=f"{_PACKAGE}.predict_cli:predict",
+            target=f"{_PACKAGE}.verbs.predict:predict",
             summary="Classify images with a model bundle.",
             panel="Run",
         ),

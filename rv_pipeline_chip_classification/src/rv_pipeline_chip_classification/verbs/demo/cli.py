@@ -39,8 +39,8 @@ def demo(
 
       rv demo out --data my-scenes --splits 4
     """
-    from rv_pipeline_chip_classification.demo import synthetic
-    from rv_pipeline_chip_classification.demo.experiment import read_data_set
+    from rv_pipeline_chip_classification.verbs.demo import synthetic
+    from rv_pipeline_chip_classification.verbs.demo.experiment import read_data_set
 
     folder = folder.absolute()
     _make_folder(folder)
@@ -74,7 +74,7 @@ def _make_folder(folder: Path) -> None:
 
 def _write_module(module: Path, data_set: Any, root: Path, num_epochs: int) -> None:
     """Write experiment.py, unless there is one already: what the user made of it is kept."""
-    from rv_pipeline_chip_classification.demo.experiment import render
+    from rv_pipeline_chip_classification.verbs.demo.experiment import render
 
     if module.exists():
         typer.echo(f"using {module} as it is (delete it to get a new one)")
@@ -144,8 +144,7 @@ def _write_pictures(root: Path, config: dict[str, Any], is_synthetic: bool) -> l
 def _write_picture(root: Path, config: dict[str, Any], scene_id: str, picture: Path, is_synthetic: bool) -> None:
     """Image, truth and prediction of one scene as a PNG."""
     from rv_core.config.saved import parse
-    from rv_pipeline_chip_classification.config import ChipClassificationConfig
-    from rv_pipeline_chip_classification.outputs.quicklook import write_quicklook
+    from rv_pipeline_chip_classification.verbs.quicklook import write_quicklook
 
     saved = root / "pipeline-config.json"
     loaded: Any = parse(saved.read_text(encoding="utf-8"), source=str(saved), expected=ChipClassificationConfig).config

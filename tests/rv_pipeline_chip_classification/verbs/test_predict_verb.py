@@ -16,7 +16,7 @@ from rv_core.errors import DataError, UsageError
 from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.commands.bundle import run_bundle
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassConfig, DatasetConfig
-from rv_pipeline_chip_classification.image_prediction import (
+from rv_pipeline_chip_classification.verbs.image_prediction import (
     choose_channels,
     expand_lists,
     parse_channel_order,

@@ -17,18 +17,18 @@ from rv_pipeline_chip_classification.config import (
     RasterSourceConfig,
     SceneConfig,
 )
-from rv_pipeline_chip_classification.outputs.quicklook import (
+from rv_pipeline_chip_classification.prediction.cell_scores import ScoredCells
+from rv_pipeline_chip_classification.prediction.geojson_file import GeoJsonWriter
+from rv_pipeline_chip_classification.scenes.grid import Grid
+from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.scenes.windows import Window
+from rv_pipeline_chip_classification.verbs.quicklook import (
     PANEL_PX,
     render_cells,
     render_image,
     rgb_channels,
     write_quicklook,
 )
-from rv_pipeline_chip_classification.prediction.cell_scores import ScoredCells
-from rv_pipeline_chip_classification.prediction.geojson_file import GeoJsonWriter
-from rv_pipeline_chip_classification.scenes.grid import Grid
-from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
-from rv_pipeline_chip_classification.scenes.windows import Window
 
 CLASSES = ClassConfig(names=["forest", "rock"], colors=["#1c6330", "#b2ada3"])
 CHIP = ChipConfig(chip_size_px=16)

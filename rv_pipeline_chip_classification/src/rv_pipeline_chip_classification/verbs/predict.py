@@ -36,7 +36,7 @@ def predict(
 
       rv predict model-bundle.zip @images.txt -o predicted --channel-order 2,1,0
     """
-    from rv_pipeline_chip_classification.image_prediction import PredictionRequest, predict_images
+    from rv_pipeline_chip_classification.verbs.image_prediction import PredictionRequest, predict_images
 
     request = PredictionRequest(
         bundle=bundle,
