@@ -16,7 +16,8 @@ from rasterio.enums import ColorInterp
 from rv_core.errors import DataError
 from rv_pipeline_chip_classification.config import RasterSourceConfig
 from rv_pipeline_chip_classification.scenes import row_reader
-from rv_pipeline_chip_classification.scenes.raster_reader import RasterFile, SourceFieldError, project
+from rv_pipeline_chip_classification.scenes.crs import project
+from rv_pipeline_chip_classification.scenes.raster_reader import RasterFile, SourceFieldError
 from rv_pipeline_chip_classification.scenes.row_reader import RowReader, strips_over
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.scenes.windows import Window, windows_over

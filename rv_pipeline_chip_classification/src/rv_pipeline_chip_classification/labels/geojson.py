@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from rv_core.errors import DataError
 from rv_core.files import storage
+from rv_pipeline_chip_classification.scenes.crs import project
 from rv_pipeline_chip_classification.scenes.grid import Affine6, Grid
-from rv_pipeline_chip_classification.scenes.raster_reader import project
 
 MAX_BYTES = 512 * 1024 * 1024
 MAX_DEPTH = 64

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from rv_core.errors import DataError
 from rv_pipeline_chip_classification.prediction.cell_scores import ScoredCells
+from rv_pipeline_chip_classification.scenes.crs import project
 from rv_pipeline_chip_classification.scenes.grid import Affine6, Grid
-from rv_pipeline_chip_classification.scenes.raster_reader import project
 from rv_pipeline_chip_classification.scenes.windows import WindowArray
 
 _WGS84 = "EPSG:4326"

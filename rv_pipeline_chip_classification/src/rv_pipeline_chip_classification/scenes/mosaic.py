@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rv_core.errors import DataError
+from rv_pipeline_chip_classification.scenes.crs import is_same_crs
 from rv_pipeline_chip_classification.scenes.grid import Grid, Pixels
-from rv_pipeline_chip_classification.scenes.raster_reader import RasterFile, is_same_crs
+from rv_pipeline_chip_classification.scenes.raster_reader import RasterFile
 from rv_pipeline_chip_classification.scenes.row_reader import RowReader, slices_of
 from rv_pipeline_chip_classification.scenes.windows import Window
 

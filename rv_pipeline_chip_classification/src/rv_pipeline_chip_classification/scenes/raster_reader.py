@@ -1,4 +1,4 @@
-"""Raster files read with GDAL: the only module that imports rasterio to read.
+"""Raster files read with GDAL.
 
 A file is read window by window, in place (`/vsis3`, `/vsicurl`), never downloaded. `scenes/scene_raster.py` makes
 scenes of files.
@@ -16,10 +16,8 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
-from rasterio.vrt import WarpedVRT
-from rasterio.warp import transform as warp_transform
 
 from rv_core.errors import DataError
 from rv_core.files import uris
@@ -51,7 +49,12 @@ def raster_env(file_uris: Sequence[str]) -> Iterator[None]:
         yield
 
 
-def _open_dataset(uri: str, scene_id: str, what: str) -> Any:
+def open_dataset(uri: str, scene_id: str, what: str) -> Any:
+    """A rasterio dataset, which the caller closes; `what` it is, for messages.
+
+    Raises:
+        DataError: if it is not there or GDAL cannot read it.
+    """
     path = gdal_path(uri)
     if uris.is_local(uri) and not path.startswith("/vsi") and not os.path.isfile(path):
         why = "it is a folder" if os.path.isdir(path) else "there is no such file"
@@ -104,7 +107,7 @@ class RasterFile:
         self, uri: str, scene_id: str, channels: Sequence[int] | None, nodata: float | None, *, what: str = "image"
     ) -> None:
         self.uri, self._scene_id = uri, scene_id
-        self._dataset = _open_dataset(uri, scene_id, what)
+        self._dataset = open_dataset(uri, scene_id, what)
         try:
             self._set_up(channels, nodata)
         except BaseException:
@@ -174,16 +177,16 @@ class RasterFile:
         """
         bands = self._bands if self._alpha is None else [*self._bands, self._alpha]
         values = np.empty((window.height, window.width, len(bands)), self.dtype)
-        box = _rasterio_window(window)
+        box = rasterio_window(window)
         try:
             # GDAL writes straight into the channels-last array through this view.
             self._dataset.read(bands, window=box, out=values.transpose(2, 0, 1))
             mask = self._dataset.read_masks(self._bands[0], window=box) if self._has_mask_band else None
         except GDAL_ERRORS as err:
-            raise _read_error(self._scene_id, self.uri, window, err) from err
+            raise read_error(self._scene_id, self.uri, window, err) from err
         if self._alpha is not None:
             values, mask = np.ascontiguousarray(values[..., :-1]), values[..., -1]
-        return Pixels(values, _valid_pixels(values, self._nodata, mask))
+        return Pixels(values, valid_pixels(values, self._nodata, mask))
 
     def covers_something(self) -> bool:
         """Always: a file lies on its own grid."""
@@ -194,7 +197,8 @@ class RasterFile:
         self._dataset.close()
 
 
-def _read_error(scene_id: str, uri: str, window: Window, err: Exception) -> DataError:
+def read_error(scene_id: str, uri: str, window: Window, err: Exception) -> DataError:
+    """What to raise where GDAL failed to read a window."""
     place = f"rows {window.row_off} to {window.row_end - 1}, columns {window.col_off} to {window.col_end - 1}"
     return DataError(
         f"pixels of scene {scene_id!r} cannot be read",
@@ -225,8 +229,14 @@ def _as_dtype(nodata: float | None, dtype: np.dtype[Any]) -> Any:
     return dtype.type(int(nodata)) if fits else None
 
 
-def _valid_pixels(values: NDArray[Any], nodata: Sequence[Any], mask: NDArray[Any] | None) -> NDArray[np.bool_] | None:
-    """Which pixels are valid in every channel; None if all are. Most strips are, so that is found out first."""
+def valid_pixels(values: NDArray[Any], nodata: Sequence[Any], mask: NDArray[Any] | None) -> NDArray[np.bool_] | None:
+    """Which pixels are valid in every channel; None if all are. Most strips are, so that is found out first.
+
+    Args:
+        values: (H, W, C), any dtype.
+        nodata: the scalar of each channel that means "no data", or None; empty where there is none.
+        mask: (H, W) uint8, 0 where a pixel is not valid; None where the file has no mask.
+    """
     parts: list[NDArray[np.bool_]] = []
     for value in set(nodata) - {None}:
         hits = values == value
@@ -241,120 +251,6 @@ def _valid_pixels(values: NDArray[Any], nodata: Sequence[Any], mask: NDArray[Any
     return ~invalid if invalid is not None and invalid.any() else None
 
 
-def _rasterio_window(window: Window) -> Any:
+def rasterio_window(window: Window) -> Any:
+    """The same window as rasterio takes it."""
     return rasterio.windows.Window(window.col_off, window.row_off, window.width, window.height)
-
-
-class WarpedRaster:
-    """The first band of a raster on another grid, nearest neighbour; what it does not cover is not valid.
-
-    Attributes: as of `RasterFile`.
-    """
-
-    num_channels = 1
-
-    def __init__(self, uri: str, scene_id: str, grid: Grid) -> None:
-        self.uri, self._scene_id, self.grid = uri, scene_id, grid
-        self._dataset = _open_dataset(uri, scene_id, "label raster")
-        self.dtype = np.dtype(self._dataset.dtypes[0])
-        self.block_shape = (128, grid.width)
-        self.file_pixel_bytes = self.dtype.itemsize
-        self.declared_nodata: float | None = self._dataset.nodata
-        # Without a nodata value only an alpha band can tell what lies outside of the raster.
-        self._vrt = WarpedVRT(
-            self._dataset,
-            crs=grid.crs,
-            transform=rasterio.Affine(*grid.transform),
-            height=grid.height,
-            width=grid.width,
-            resampling=Resampling.nearest,
-            add_alpha=self._dataset.nodata is None,
-        )
-
-    def read(self, window: Window) -> Pixels:
-        """The pixels of a window of the grid: values (H, W, 1).
-
-        Raises:
-            DataError: if GDAL cannot read it.
-        """
-        box = _rasterio_window(window)
-        try:
-            values = self._vrt.read(1, window=box)
-            mask = self._vrt.read_masks(1, window=box)
-        except GDAL_ERRORS as err:
-            raise _read_error(self._scene_id, self.uri, window, err) from err
-        return Pixels(values[..., None], _valid_pixels(values[..., None], (), mask))
-
-    def covers_something(self) -> bool:
-        """Whether the raster and the grid share an area, as far as a coarse look (64 x 64 samples) can tell."""
-        shape = (min(64, self.grid.height), min(64, self.grid.width))
-        return bool(self._vrt.read_masks(1, out_shape=shape).any())
-
-    def close(self) -> None:
-        """Close the file."""
-        self._vrt.close()
-        self._dataset.close()
-
-
-def open_class_raster(uri: str, scene_id: str, grid: Grid) -> RasterFile | WarpedRaster:
-    """A raster of class values on a scene's grid: as it is if it has that grid, else warped onto it.
-
-    Raises:
-        DataError: if it cannot be opened, does not hold whole numbers, or cannot be placed on the scene.
-    """
-    file = RasterFile(uri, scene_id, [0], None, what="label raster")
-    if file.dtype.kind in "iu" and is_same_grid(file.grid, grid):
-        return file
-    file.close()
-    if file.dtype.kind not in "iu":
-        why = f"its dtype is {file.dtype}; class values are whole numbers"
-        raise DataError(f"the label raster of scene {scene_id!r} cannot be used", where=uri, why=why)
-    if file.grid.crs is None or grid.crs is None:
-        why = f"without a CRS it must have the image's size, {grid.height} x {grid.width} px, and transform"
-        raise DataError(f"the label raster of scene {scene_id!r} does not lie on the image", where=uri, why=why)
-    return WarpedRaster(uri, scene_id, grid)
-
-
-def is_same_crs(one: str | None, other: str | None) -> bool:
-    """Whether two CRSs (WKT or names) are the same; None is only the same as None."""
-    if one is None or other is None or one == other:
-        return one == other
-    return bool(rasterio.crs.CRS.from_user_input(one) == rasterio.crs.CRS.from_user_input(other))
-
-
-def is_same_grid(one: Grid, other: Grid) -> bool:
-    """Whether two grids have the same size, CRS and transform (to a hundredth of a pixel at the far corner)."""
-    if (one.height, one.width) != (other.height, other.width) or not is_same_crs(one.crs, other.crs):
-        return False
-    a, b, c, d, e, f = (own - its for own, its in zip(one.transform, other.transform, strict=True))
-    pixel = max(abs(value) for value in (one.transform[0], one.transform[1], one.transform[3], one.transform[4]))
-    far = max(abs(a) * one.width + abs(b) * one.height + abs(c), abs(d) * one.width + abs(e) * one.height + abs(f))
-    return far <= 0.01 * pixel
-
-
-def project(points: NDArray[np.float64], from_crs: str, to_crs: str, *, where: str) -> NDArray[np.float64]:
-    """Points of one CRS in another one: (N, 2) float64, x then y (longitude then latitude for geographic CRSs).
-
-    Args:
-        points: (N, 2) float64, in the same order of axes.
-        from_crs: WKT or a name such as "EPSG:4326".
-        to_crs: likewise.
-        where: the file that the points come from, for messages.
-
-    Raises:
-        DataError: if a CRS is not known, or a point cannot be expressed in the other one.
-    """
-    try:
-        if is_same_crs(from_crs, to_crs) or not len(points):
-            return points
-        xs, ys = warp_transform(from_crs, to_crs, points[:, 0], points[:, 1])[:2]
-    except GDAL_ERRORS as err:
-        what, fix = "coordinates cannot be brought to another CRS", "GeoJSON is longitude, latitude: check the order"
-        raise DataError(what, where=where, why=reason_of(err), fix=fix) from err
-    projected = np.column_stack([xs, ys]).astype(np.float64)
-    lost = ~np.isfinite(projected).all(axis=1)
-    if lost.any():
-        x, y = points[int(lost.argmax())]
-        why = f"point ({x:g}, {y:g}) does not exist there; GeoJSON is longitude, latitude"
-        raise DataError("coordinates cannot be brought to another CRS", where=where, why=why)
-    return projected
