@@ -1,6 +1,6 @@
 """Checks that open images and labels, run in a child process before anything is started.
 
-What `preflight_cheap` reports already (local files that are missing) is not reported again.
+What `cheap.py` reports already (local files that are missing) is not reported again.
 """
 
 from __future__ import annotations

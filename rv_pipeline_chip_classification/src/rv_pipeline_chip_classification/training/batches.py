@@ -25,7 +25,7 @@ SMALLEST_BATCH = 2
 
 
 class ChipSource(Protocol):
-    """Chips by number; `data.chip_store.ChipStore` is one."""
+    """Chips by number; `chips.store.ChipStore` is one."""
 
     class_ids: NDArray[np.int64]
 

@@ -158,8 +158,6 @@ class Trainer:
         patience, position = self.recipe.early_stopping_patience, self.position
         return patience is not None and bool(position.best_epoch) and position.epoch - position.best_epoch >= patience
 
-    # --- one epoch --------------------------------------------------------------------------------------------------
-
     def _learn_epoch(self, control: Control, watch: Watch) -> None:
         self.model.train()
         set_backbone_frozen(self.model, self.position.epoch < self.recipe.freeze_backbone_epochs)
@@ -281,8 +279,6 @@ class Trainer:
         if self.best:
             self.averaged.module.load_state_dict(self.best)
         return self.averaged.module.state_dict()
-
-    # --- the state --------------------------------------------------------------------------------------------------
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """All that the rest of the training depends on: plain values, and tensors by name."""

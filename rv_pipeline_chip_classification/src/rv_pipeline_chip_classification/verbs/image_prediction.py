@@ -1,4 +1,4 @@
-"""Predicting images with a bundle: which channels, which files, one error block per bad image. See `predict_cli.py`."""
+"""Predicting images with a bundle: which channels, which files, one error block per bad image. See `predict.py`."""
 
 from __future__ import annotations
 
