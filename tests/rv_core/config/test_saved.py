@@ -16,7 +16,7 @@ from rv_core.config.saved import dump, parse, parse_plain, parse_trusted
 from rv_core.hello import HelloConfig
 from rv_core.plugins.installed import plugin_manager
 
-SAMPLES = Path(__file__).parent / "samples"
+SAMPLES = Path(__file__).parent.parent / "samples"
 
 CONFIGS = """
 from __future__ import annotations
