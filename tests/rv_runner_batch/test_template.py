@@ -301,7 +301,7 @@ def actions_of(statement: dict[str, Any]) -> set[str]:
 def test_who_submits_may_do_what_the_runner_calls_and_no_more() -> None:
     called = {
         action
-        for path in _SOURCES.glob("*.py")
+        for path in _SOURCES.rglob("*.py")
         for action in re.findall(r'"((?:batch|cloudformation|ec2|ecr|iam|logs):[A-Z]\w+)"', path.read_text())
     }
     assert len(called) > 15
