@@ -26,7 +26,7 @@ def rv_commands() -> list[CommandSpec]:
     return [
         CommandSpec(
             name="batch",
-            target="rv_runner_batch.cli:app",
+            target="rv_runner_batch.setup.cli:app",
             summary="Set AWS Batch up and check the set-up.",
             panel="Extend",
         )

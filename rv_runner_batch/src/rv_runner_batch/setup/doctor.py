@@ -16,7 +16,7 @@ from rv_core.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_USAGE, Finding, Usa
 if TYPE_CHECKING:
     from rv_runner_batch.client import AwsError
     from rv_runner_batch.settings import BatchSettings
-    from rv_runner_batch.setup_facts import Facts
+    from rv_runner_batch.setup.facts import Facts
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,9 @@ def examined(settings: BatchSettings, root_uri: str) -> list[Check]:
         root_uri: where a run's root would be; "" for the bucket of the role that jobs have.
     """
     from rv_core import __version__
-    from rv_runner_batch.account import AccountClient
     from rv_runner_batch.client import AwsError
-    from rv_runner_batch.setup_facts import gather
+    from rv_runner_batch.setup.account import AccountClient
+    from rv_runner_batch.setup.facts import gather
 
     try:
         return diagnosed(gather(AccountClient(settings.region), settings, root_uri, __version__))
@@ -100,18 +100,18 @@ def examined(settings: BatchSettings, root_uri: str) -> list[Check]:
 
 def diagnosed(facts: Facts) -> list[Check]:
     """Every check of a set-up. Pure."""
-    from rv_runner_batch import definition_checks, setup_checks
+    from rv_runner_batch.setup import definition_checks, queue_checks
 
     # title, the facts that it needs, what judges them
     parts: Sequence[tuple[str, str, Sequence[Callable[[Facts], Iterable[Finding]]]]] = [
-        ("settings", "", [setup_checks.settings_findings]),
-        ("job queues", "queues", [setup_checks.queue_findings]),
-        ("compute environments", "environments", [setup_checks.environment_findings]),
-        ("machines", "launch_templates security_groups", [setup_checks.machine_findings]),
+        ("settings", "", [queue_checks.settings_findings]),
+        ("job queues", "queues", [queue_checks.queue_findings]),
+        ("compute environments", "environments", [queue_checks.environment_findings]),
+        ("machines", "launch_templates security_groups", [queue_checks.machine_findings]),
         (
             "job definitions",
             "definitions shapes",
-            [definition_checks.definition_findings, setup_checks.placement_findings],
+            [definition_checks.definition_findings, queue_checks.placement_findings],
         ),
         ("images", "definitions images", [definition_checks.image_findings]),
         ("job roles", "definitions roles", [definition_checks.role_findings]),

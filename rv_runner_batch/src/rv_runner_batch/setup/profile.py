@@ -11,7 +11,7 @@ import typer
 from rv_core.cli.output import print_text
 from rv_core.cli.state import GlobalOptions
 from rv_core.errors import UsageError
-from rv_runner_batch.profile_file import (
+from rv_runner_batch.setup.profile_file import (
     Change,
     changes,
     profile_path,
@@ -20,7 +20,7 @@ from rv_runner_batch.profile_file import (
     updated,
     write_profile,
 )
-from rv_runner_batch.stack_setup import SHOWN_OUTPUTS, outputs_of, settings_of
+from rv_runner_batch.setup.stack import SHOWN_OUTPUTS, outputs_of, settings_of
 
 SECTION = "batch"
 
@@ -64,7 +64,7 @@ def command(
 
 
 def _stack(name: str, region: str) -> Mapping[str, Any]:
-    from rv_runner_batch.account import AccountClient
+    from rv_runner_batch.setup.account import AccountClient
 
     client = AccountClient(region)
     found = client.stack(name)

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.rv_runner_batch.cloudformation import REGION, Resolved, make_stack, parsed
+from tests.rv_runner_batch.setup.cloudformation import REGION, Resolved, make_stack, parsed
 
 from rv_core.__main__ import main
-from rv_runner_batch.role_policies import allows, trusts, written_buckets
-from rv_runner_batch.stack_setup import OUTPUT_OF_SETTING, SHOWN_OUTPUTS, settings_of
+from rv_runner_batch.setup.role_policies import allows, trusts, written_buckets
+from rv_runner_batch.setup.stack import OUTPUT_OF_SETTING, SHOWN_OUTPUTS, settings_of
+from rv_runner_batch.setup.template import MAX_TEMPLATE_BYTES, template_text
 from rv_runner_batch.submission import RETRY_RULES
-from rv_runner_batch.template import MAX_TEMPLATE_BYTES, template_text
 
 if TYPE_CHECKING:
     from tests.local_batch.server import LocalBatch
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 pytest_plugins = ("tests.local_batch.fixtures",)
 pytest.importorskip("yaml", reason="PyYAML is not installed")
 
-_SOURCES = Path(__file__).parents[2] / "rv_runner_batch" / "src" / "rv_runner_batch"
-_PAGE = Path(__file__).parents[2] / "docs" / "aws-batch.md"
+_SOURCES = Path(__file__).parents[3] / "rv_runner_batch" / "src" / "rv_runner_batch"
+_PAGE = Path(__file__).parents[3] / "docs" / "aws-batch.md"
 #: What stands in the page for the values of this stack.
 _PLACEHOLDERS = {
     "123456789012": "ACCOUNT",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from rv_runner_batch import doctor, setup, template
+from rv_runner_batch.setup import doctor, profile, template
 
 app = typer.Typer(name="batch", help="Set AWS Batch up and check the set-up.", rich_markup_mode=None)
-app.command("setup")(setup.command)
+app.command("setup")(profile.command)
 app.command("template")(template.command)
 app.command("doctor")(doctor.command)
 

@@ -12,7 +12,7 @@ MAX_TEMPLATE_BYTES = 51_200
 
 def template_text() -> str:
     """The template as YAML."""
-    return files("rv_runner_batch").joinpath("template.yaml").read_text(encoding="utf-8")
+    return files("rv_runner_batch.setup").joinpath("template.yaml").read_text(encoding="utf-8")
 
 
 def command() -> None:

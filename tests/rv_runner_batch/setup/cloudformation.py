@@ -31,7 +31,7 @@ def parsed() -> dict[str, Any]:
     """The template with its functions as JSON has them: `{"Ref": …}`, `{"Fn::Sub": …}`."""
     import yaml
 
-    from rv_runner_batch.template import template_text
+    from rv_runner_batch.setup.template import template_text
 
     class Loader(yaml.SafeLoader):
         """Knows the short forms of functions."""

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.rv_runner_batch.cloudformation import make_stack
+from tests.rv_runner_batch.setup.cloudformation import make_stack
 
 from rv_core.__main__ import main
 from rv_core.errors import ConfigError, UsageError
 from rv_core.settings.sections import load_settings
-from rv_runner_batch.profile_file import changes, profile_path, read_profile, section_of, updated, write_profile
 from rv_runner_batch.settings import BatchSettings
-from rv_runner_batch.stack_setup import OUTPUT_OF_SETTING, settings_of
+from rv_runner_batch.setup.profile_file import changes, profile_path, read_profile, section_of, updated, write_profile
+from rv_runner_batch.setup.stack import OUTPUT_OF_SETTING, settings_of
 
 if TYPE_CHECKING:
     from tests.local_batch.server import LocalBatch

@@ -1,4 +1,4 @@
-"""What AWS says of a set-up, asked once: the values that `setup_checks` judges."""
+"""What AWS says of a set-up, asked once: the values that `queue_checks` judges."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, Literal, TypeVar
 
 from rv_core.errors import Finding, StorageError
 from rv_core.files import storage, uris
-from rv_runner_batch.account import AccountClient, policy_document
 from rv_runner_batch.client import AwsError
 from rv_runner_batch.placement import Shape, environment_names, shape_of, type_patterns
-from rv_runner_batch.role_policies import written_buckets
 from rv_runner_batch.settings import BatchSettings
+from rv_runner_batch.setup.account import AccountClient, policy_document
+from rv_runner_batch.setup.role_policies import written_buckets
 
 T = TypeVar("T")
 Details = Mapping[str, Any]

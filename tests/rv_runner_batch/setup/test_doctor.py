@@ -12,16 +12,16 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.rv_runner_batch.cloudformation import REGION, Resolved, as_described, make_stack
+from tests.rv_runner_batch.setup.cloudformation import REGION, Resolved, as_described, make_stack
 
 from rv_core.__main__ import main
 from rv_core.errors import Finding
-from rv_runner_batch.doctor import diagnosed
 from rv_runner_batch.placement import Shape
-from rv_runner_batch.role_policies import allows, trusts, written_buckets
 from rv_runner_batch.settings import BatchSettings, CommandSettings
-from rv_runner_batch.setup_facts import Bucket, Facts, Role
-from rv_runner_batch.stack_setup import settings_of
+from rv_runner_batch.setup.doctor import diagnosed
+from rv_runner_batch.setup.facts import Bucket, Facts, Role
+from rv_runner_batch.setup.role_policies import allows, trusts, written_buckets
+from rv_runner_batch.setup.stack import settings_of
 
 if TYPE_CHECKING:
     from tests.local_batch.server import LocalBatch

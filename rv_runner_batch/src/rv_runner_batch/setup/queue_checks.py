@@ -13,7 +13,7 @@ from rv_runner_batch.placement import (
     queue_problem,
     wants_of,
 )
-from rv_runner_batch.setup_facts import Facts, Named, named
+from rv_runner_batch.setup.facts import Facts, Named, named
 
 #: Reasons why a job can never start; a queue can be told to cancel such jobs.
 HOPELESS_REASONS = ("MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE", "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT")

@@ -7,8 +7,8 @@ from typing import Any
 
 from rv_core.errors import Finding
 from rv_runner_batch.preflight import VERSION_TAG
-from rv_runner_batch.role_policies import WIDE_POLICIES, allows, trusts, written_buckets
-from rv_runner_batch.setup_facts import Bucket, Facts, Role, named
+from rv_runner_batch.setup.facts import Bucket, Facts, Role, named
+from rv_runner_batch.setup.role_policies import WIDE_POLICIES, allows, trusts, written_buckets
 from rv_runner_batch.submission import RETRY_RULES
 
 _TEMPLATE = "update the stack from `rv batch template`"
