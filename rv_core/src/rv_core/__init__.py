@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from rv_core.plugins.declarations import RunnerSpec as RunnerSpec
     from rv_core.plugins.hookspecs import HOOK_API_VERSION as HOOK_API_VERSION
     from rv_core.plugins.hookspecs import hookimpl as hookimpl
+    from rv_core.record.events import TaskState as TaskState
     from rv_core.record.run_record import RunRecord as RunRecord
     from rv_core.runner.capabilities import Capabilities as Capabilities
     from rv_core.runner.context import RunContext as RunContext
@@ -50,8 +51,12 @@ if TYPE_CHECKING:
     from rv_core.runner.observation import Observation as Observation
 
 _HOMES = {
-    "config.classes": ("Config", "Range", "Secret", "Uri"),
-    "plugins.declarations": ("CommandSpec", "ConfigSpec", "PipelineSpec", "RunnerSpec"),
+    "config.classes": (
+        "Config",
+        "Range",
+        "Secret",
+        "Uri",
+    ),
     "errors": (
         "CheckError",
         "ConfigError",
@@ -66,16 +71,35 @@ _HOMES = {
         "UsageError",
         "nearest",
     ),
-    "plugins.hookspecs": ("HOOK_API_VERSION", "hookimpl"),
+    "files.storage": ("Storage",),
     "pipeline.items": ("Items",),
-    "pipeline.pipeline": ("Pipeline", "PipelineConfig", "command"),
-    "plan.graph": ("Job", "Plan", "Resources", "Task"),
+    "pipeline.pipeline": (
+        "Pipeline",
+        "PipelineConfig",
+        "command",
+    ),
+    "plan.graph": (
+        "Job",
+        "Plan",
+        "Resources",
+        "Task",
+    ),
+    "plugins.declarations": (
+        "CommandSpec",
+        "ConfigSpec",
+        "PipelineSpec",
+        "RunnerSpec",
+    ),
+    "plugins.hookspecs": (
+        "HOOK_API_VERSION",
+        "hookimpl",
+    ),
+    "record.events": ("TaskState",),
     "record.run_record": ("RunRecord",),
     "runner.capabilities": ("Capabilities",),
     "runner.context": ("RunContext",),
     "runner.contract": ("Runner",),
     "runner.observation": ("Observation",),
-    "files.storage": ("Storage",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from typing import Any
 
-from rv_core.errors import RunnerError
+from rv_core import RunnerError
 from rv_runner_batch import limits
 
 #: Calls are repeated up to ten times: the limit of SubmitJob, 50 a second, holds for a whole account and region.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rv_core.plan.graph import Job
+from rv_core import Job
 from rv_runner_batch.settings import BatchSettings, CommandSettings
 
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rv_core.errors import Finding
+from rv_core import Finding
 
 MIN_ARRAY_SIZE = 2  # Q M
 MAX_ARRAY_SIZE = 10_000  # Q M

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rv_core import PipelineConfig
-from rv_core.errors import Finding, Severity, StorageError, nearest
+from rv_core import Finding, Job, PipelineConfig, Plan, Resources, RunContext, StorageError, nearest
+from rv_core.errors import Severity
 from rv_core.files import storage, uris
-from rv_core.plan.graph import Job, Plan, Resources, make_tasks
-from rv_core.runner.context import RunContext
+from rv_core.plan.graph import make_tasks
 from rv_runner_batch.client import AwsError, BatchClient
 from rv_runner_batch.job_settings import JobSettings, job_settings, unknown_tables
 from rv_runner_batch.limits import array_problem, request_findings

@@ -6,11 +6,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rv_core.errors import RunnerError
-from rv_core.plan.graph import Job
+from rv_core import Job, Observation, RunnerError, RunRecord
 from rv_core.record.events import seconds_of
-from rv_core.record.run_record import RunRecord
-from rv_core.runner.observation import Observation
 from rv_runner_batch import limits
 from rv_runner_batch.client import AwsError, BatchClient
 from rv_runner_batch.observation import CANCELLED, STATUSES, Surroundings, forgotten, never_submitted, observe

@@ -7,13 +7,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import ClassVar
 
-from rv_core.errors import EXIT_FAILED, Finding, RunnerError
-from rv_core.plan.graph import Job, Plan
-from rv_core.record.run_record import RunRecord
-from rv_core.runner.capabilities import Capabilities
-from rv_core.runner.context import RunContext
-from rv_core.runner.contract import Runner
-from rv_core.runner.observation import Observation
+from rv_core import Capabilities, Finding, Job, Observation, Plan, RunContext, Runner, RunnerError, RunRecord
+from rv_core.errors import EXIT_FAILED
 from rv_runner_batch.client import AwsError, BatchClient
 from rv_runner_batch.observation import WITHDRAWN
 from rv_runner_batch.run_jobs import RunJobs, named_jobs, terminate_all

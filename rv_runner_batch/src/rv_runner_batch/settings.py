@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from rv_core.config.classes import Config, Range
+from rv_core import Config, Range
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rv_core.plan.graph import Job, Plan
+from rv_core import Job, Plan
 from rv_runner_batch import limits
 from rv_runner_batch.job_settings import JobSettings, job_settings
 from rv_runner_batch.settings import BatchSettings

@@ -13,8 +13,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from rv_core.errors import RunnerError
-from rv_core.plan.graph import Job, Plan, Task
+from rv_core import Job, Plan, RunnerError, Task
 
 #: Variables by which a calling make, or the user's shell, would change what ours does (`MAKEFLAGS=-n` runs nothing).
 MAKE_VARIABLES = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "GNUMAKEFLAGS", "MAKEFILES")

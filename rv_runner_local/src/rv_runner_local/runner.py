@@ -10,11 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
-from rv_core.errors import Finding, RunnerError
-from rv_core.plan.graph import Plan
-from rv_core.runner.capabilities import Capabilities
-from rv_core.runner.context import RunContext
-from rv_core.runner.contract import Runner
+from rv_core import Capabilities, Finding, Plan, RunContext, Runner, RunnerError
 from rv_runner_local.makefile import (
     find_failures,
     has_line_break,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rv_core.errors import Finding
+from rv_core import Finding
 from rv_runner_batch.preflight import VERSION_TAG
 from rv_runner_batch.setup.facts import Bucket, Facts, Role, named
 from rv_runner_batch.setup.role_policies import WIDE_POLICIES, allows, trusts, written_buckets

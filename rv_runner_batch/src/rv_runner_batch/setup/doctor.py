@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rv_core import Finding, UsageError
 from rv_core.cli.output import print_json, print_text
 from rv_core.cli.state import GlobalOptions
-from rv_core.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_USAGE, Finding, UsageError
+from rv_core.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_USAGE
 
 if TYPE_CHECKING:
     from rv_runner_batch.client import AwsError

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from rv_core.errors import Finding, StorageError
+from rv_core import Finding, StorageError
 from rv_core.files import storage, uris
 from rv_runner_batch.client import AwsError
 from rv_runner_batch.placement import Shape, environment_names, shape_of, type_patterns

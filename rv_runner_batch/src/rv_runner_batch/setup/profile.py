@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from rv_core import UsageError
 from rv_core.cli.output import print_text
 from rv_core.cli.state import GlobalOptions
-from rv_core.errors import UsageError
 from rv_runner_batch.setup.profile_file import (
     Change,
     changes,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rv_core.errors import ConfigError, UsageError
+from rv_core import ConfigError, UsageError
 from rv_core.settings.files import DEFAULT_PROFILE, config_dir
 
 _PROFILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")

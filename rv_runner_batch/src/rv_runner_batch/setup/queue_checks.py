@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rv_core.errors import Finding, Severity
+from rv_core import Finding
+from rv_core.errors import Severity
 from rv_runner_batch.placement import (
     environment_problem,
     environments_of,

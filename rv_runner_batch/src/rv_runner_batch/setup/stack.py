@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rv_core.errors import ConfigError, Finding
+from rv_core import ConfigError, Finding
 from rv_core.redaction import redact
 
 #: Setting of section `batch` -> output of the stack that it comes from.
