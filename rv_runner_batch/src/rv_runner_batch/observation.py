@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rv_core import Observation
-from rv_core.record.events import TaskState
+from rv_core import Observation, TaskState
 from rv_core.wording import duration_text
 from rv_runner_batch import limits
 from rv_runner_batch.placement import environment_problem, environments_of, never_placed, queue_problem, wants_of

@@ -6,10 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rv_core import Finding, Job, PipelineConfig, Plan, Resources, RunContext, StorageError, nearest
-from rv_core.errors import Severity
-from rv_core.files import storage, uris
-from rv_core.plan.graph import make_tasks
+from rv_core import Finding, Job, PipelineConfig, Plan, Resources, RunContext, Storage, StorageError, Task, nearest
+from rv_core.files.uris import is_local
 from rv_runner_batch.client import AwsError, BatchClient
 from rv_runner_batch.job_settings import JobSettings, job_settings, unknown_tables
 from rv_runner_batch.limits import array_problem, request_findings
@@ -37,11 +35,15 @@ def plan_of_all(configs: Mapping[str, PipelineConfig]) -> Plan:
     """Every command of pipelines as one task: what can be looked at where the root cannot be read, so nothing is planned."""
     return Plan(
         tuple(
-            Job(f"{name}.{command}", name, command, make_tasks(f"{name}.{command}", 1), (), Resources.of(info))
+            Job(f"{name}.{command}", name, command, (_only_task(f"{name}.{command}"),), (), Resources.of(info))
             for name, config in configs.items()
             for command, info in type(config.build()).commands().items()
         )
     )
+
+
+def _only_task(job_id: str) -> Task:
+    return Task(job_id, job_id, 0, 1)
 
 
 def local_findings(
@@ -95,15 +97,15 @@ def _misspelt_tables(plan: Plan, settings: BatchSettings, commands: Sequence[str
 def root_findings(context: RunContext) -> Iterator[Finding]:
     """Roots that cannot be written to; a dry run only lists them."""
     for name, config in context.configs.items():
-        if uris.is_local(config.root_uri):
+        if is_local(config.root_uri):
             continue  # the core has said so
-        probe = uris.join(config.root_uri, ".rv", f"preflight-{context.run_id}")
+        root, probe = Storage(config.root_uri), f".rv/preflight-{context.run_id}"
         try:
             if context.is_dry_run:
-                storage.exists(probe)
+                root.exists(probe)
             else:
-                storage.write_bytes(probe, b"")
-                storage.delete(probe)
+                root.write_bytes(probe, b"")
+                root.delete(probe)
         except StorageError as error:
             why = error.block.why or error.block.what
             fix = error.block.fix or "choose another root, or let your credentials write there"
@@ -225,8 +227,7 @@ def _queue_findings(own: JobSettings, queue: Mapping[str, Any], account: _Accoun
             yield Finding(own.queue_setting, f"the job queue {own.job_queue} has no compute environment")
         elif any(problems):
             what = "; ".join(filter(None, problems))
-            severity: Severity = "error" if all(problems) else "warning"
-            yield Finding(own.queue_setting, what, "enable it, or mend it", severity)
+            yield Finding(own.queue_setting, what, "enable it, or mend it", "error" if all(problems) else "warning")
     is_fair_share = bool(queue.get("schedulingPolicyArn"))
     if is_fair_share and not own.share_identifier:
         what = f"the job queue {own.job_queue} is a fair-share queue, and no share identifier is set"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from rv_core import Job, Observation, RunnerError, RunRecord
-from rv_core.record.events import seconds_of
 from rv_runner_batch import limits
 from rv_runner_batch.client import AwsError, BatchClient
 from rv_runner_batch.observation import CANCELLED, STATUSES, Surroundings, forgotten, never_submitted, observe
@@ -100,7 +100,7 @@ class RunJobs:
         return named_jobs(self._client, queues_of(self._settings), self._run.run_id)
 
     def _unknown(self, job: Job, native_id: str) -> Iterator[tuple[str, Observation]]:
-        age_s = time.time() - seconds_of(self._run.created)
+        age_s = time.time() - datetime.fromisoformat(self._run.created).timestamp()
         seen = forgotten(native_id, age_s) if native_id else never_submitted(age_s)
         return ((task.id, seen) for task in job.tasks if seen is not None)
 

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from rv_core import Finding, StorageError
-from rv_core.files import storage, uris
+from rv_core import Finding, Storage, StorageError
 from rv_runner_batch.client import AwsError
 from rv_runner_batch.placement import Shape, environment_names, shape_of, type_patterns
 from rv_runner_batch.settings import BatchSettings
@@ -246,13 +245,14 @@ def _bucket(client: AccountClient, ask: _Asker, uri: str) -> Bucket | None:
     region = ask(lambda: client.bucket_region(name) or "missing")
     if region == "missing":
         return Bucket(uri, None)
-    return Bucket(uri, region or "", _write_problem(uris.join(uri, ".rv", f"doctor-{uuid.uuid4().hex[:12]}")))
+    return Bucket(uri, region or "", _write_problem(Storage(uri)))
 
 
-def _write_problem(probe_uri: str) -> str:
+def _write_problem(root: Storage) -> str:
+    probe = f".rv/doctor-{uuid.uuid4().hex[:12]}"
     try:
-        storage.write_bytes(probe_uri, b"")
-        storage.delete(probe_uri)
+        root.write_bytes(probe, b"")
+        root.delete(probe)
     except StorageError as error:
         return error.block.why or error.block.what
     return ""

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rv_core import Finding
-from rv_core.errors import Severity
 from rv_runner_batch.placement import (
     environment_problem,
     environments_of,
@@ -34,8 +33,9 @@ def settings_findings(facts: Facts) -> Iterator[Finding]:
         if not getattr(facts.settings, key):
             fix = f"`rv batch setup --stack NAME` writes it into the profile; or set RV_BATCH_{key.upper()}"
             # Without the GPU ones everything but commands with a GPU can run.
-            severity: Severity = "error" if key.startswith("cpu") else "warning"
-            yield Finding(f"batch.{key}", f"is not set: the {what}", fix, severity)
+            yield Finding(
+                f"batch.{key}", f"is not set: the {what}", fix, "error" if key.startswith("cpu") else "warning"
+            )
 
 
 def queue_findings(facts: Facts) -> Iterator[Finding]:
