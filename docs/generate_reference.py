@@ -90,7 +90,8 @@ def _signature(function: Callable[..., Any]) -> str:
             is_keyword_only = True
         default = "" if parameter.default is parameter.empty else f" = {json.dumps(parameter.default)}"
         annotation = "" if parameter.annotation is parameter.empty else f": {parameter.annotation}"
-        words.append(f"{parameter.name}{annotation}{default.replace('null', 'None')}")
+        star = "*" if parameter.kind is parameter.VAR_POSITIONAL else ""
+        words.append(f"{star}{parameter.name}{annotation}{default.replace('null', 'None')}")
     return f"({', '.join(words)}) -> {signature.return_annotation}"
 
 
@@ -129,7 +130,19 @@ def runners() -> str:
                 "",
             ]
     parts += ["## Observation", "", text_of(Observation), "", *_fields(Observation)]
-    return page("Runners", *parts)
+    return page("Runners", *parts, *_submission())
+
+
+def _submission() -> Iterator[str]:
+    """Every public name of the module for runners that hand jobs to an engine and leave."""
+    import rv_core
+
+    module = sys.modules[rv_core.submit_in_order.__module__]
+    yield from ("## Submission", "", text_of(module), "")
+    for name, function in vars(module).items():
+        if name in rv_core.__all__ and inspect.isfunction(function) and function.__module__ == module.__name__:
+            yield from (f"`{name}{_signature(function)}`", "", f": {' '.join(text_of(function).split())}", "")
+            yield from table(("argument", "meaning"), list(arguments_of(function).items()))
 
 
 def _public_methods(cls: type) -> Iterator[tuple[str, Any]]:

@@ -28,22 +28,34 @@ if TYPE_CHECKING:
     from rv_core.errors import TaskError as TaskError
     from rv_core.errors import UsageError as UsageError
     from rv_core.errors import nearest as nearest
-    from rv_core.events import TaskState as TaskState
-    from rv_core.hookspecs import HOOK_API_VERSION as HOOK_API_VERSION
-    from rv_core.hookspecs import hookimpl as hookimpl
-    from rv_core.pipeline import Items as Items
-    from rv_core.pipeline import Pipeline as Pipeline
-    from rv_core.pipeline import command as command
-    from rv_core.plan import Job as Job
-    from rv_core.plan import Plan as Plan
-    from rv_core.plan import Resources as Resources
-    from rv_core.plan import Task as Task
-    from rv_core.run_state import RunRecord as RunRecord
-    from rv_core.runner import Capabilities as Capabilities
-    from rv_core.runner import RunContext as RunContext
-    from rv_core.runner import Runner as Runner
-    from rv_core.status_values import Observation as Observation
-    from rv_core.storage import Storage as Storage
+    from rv_core.files.storage import Storage as Storage
+    from rv_core.pipeline.items import Items as Items
+    from rv_core.pipeline.pipeline import Pipeline as Pipeline
+    from rv_core.pipeline.pipeline import PipelineConfig as PipelineConfig
+    from rv_core.pipeline.pipeline import command as command
+    from rv_core.plan.graph import Job as Job
+    from rv_core.plan.graph import Plan as Plan
+    from rv_core.plan.graph import Resources as Resources
+    from rv_core.plan.graph import Task as Task
+    from rv_core.plugins.declarations import CommandSpec as CommandSpec
+    from rv_core.plugins.declarations import ConfigSpec as ConfigSpec
+    from rv_core.plugins.declarations import PipelineSpec as PipelineSpec
+    from rv_core.plugins.declarations import RunnerSpec as RunnerSpec
+    from rv_core.plugins.hookspecs import HOOK_API_VERSION as HOOK_API_VERSION
+    from rv_core.plugins.hookspecs import hookimpl as hookimpl
+    from rv_core.record.events import TaskState as TaskState
+    from rv_core.record.run_record import RunRecord as RunRecord
+    from rv_core.runner.capabilities import Capabilities as Capabilities
+    from rv_core.runner.context import RunContext as RunContext
+    from rv_core.runner.contract import Runner as Runner
+    from rv_core.runner.observation import Observation as Observation
+    from rv_core.runner.submission import SubmissionError as SubmissionError
+    from rv_core.runner.submission import command_table as command_table
+    from rv_core.runner.submission import command_table_name as command_table_name
+    from rv_core.runner.submission import exit_code_text as exit_code_text
+    from rv_core.runner.submission import first_given as first_given
+    from rv_core.runner.submission import misspelt_tables as misspelt_tables
+    from rv_core.runner.submission import submit_in_order as submit_in_order
 
 _HOMES = {
     "config.classes": (
@@ -66,14 +78,44 @@ _HOMES = {
         "UsageError",
         "nearest",
     ),
-    "events": ("TaskState",),
-    "hookspecs": ("HOOK_API_VERSION", "hookimpl"),
-    "pipeline": ("Items", "Pipeline", "command"),
-    "plan": ("Job", "Plan", "Resources", "Task"),
-    "run_state": ("RunRecord",),
-    "runner": ("Capabilities", "RunContext", "Runner"),
-    "status_values": ("Observation",),
-    "storage": ("Storage",),
+    "files.storage": ("Storage",),
+    "pipeline.items": ("Items",),
+    "pipeline.pipeline": (
+        "Pipeline",
+        "PipelineConfig",
+        "command",
+    ),
+    "plan.graph": (
+        "Job",
+        "Plan",
+        "Resources",
+        "Task",
+    ),
+    "plugins.declarations": (
+        "CommandSpec",
+        "ConfigSpec",
+        "PipelineSpec",
+        "RunnerSpec",
+    ),
+    "plugins.hookspecs": (
+        "HOOK_API_VERSION",
+        "hookimpl",
+    ),
+    "record.events": ("TaskState",),
+    "record.run_record": ("RunRecord",),
+    "runner.capabilities": ("Capabilities",),
+    "runner.context": ("RunContext",),
+    "runner.contract": ("Runner",),
+    "runner.observation": ("Observation",),
+    "runner.submission": (
+        "SubmissionError",
+        "command_table",
+        "command_table_name",
+        "exit_code_text",
+        "first_given",
+        "misspelt_tables",
+        "submit_in_order",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

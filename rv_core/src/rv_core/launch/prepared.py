@@ -141,6 +141,7 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
         is_dry_run=is_dry_run,
         environ={} if capabilities.is_remote else settings.environ(),
         configs=configs,
+        commands={name: pipeline.commands() for name, pipeline in pipelines.items()},
     )
     texts = {config.name: saved.dump(config, code=loaded.code) for config in loaded.configs}
     try:

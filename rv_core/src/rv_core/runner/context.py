@@ -14,7 +14,7 @@ from rv_core.plan.graph import Job, Task
 from rv_core.runner.capabilities import Capabilities
 
 if TYPE_CHECKING:
-    from rv_core.pipeline.pipeline import PipelineConfig
+    from rv_core.pipeline.pipeline import CommandInfo, PipelineConfig
 
 
 @dataclass
@@ -27,6 +27,7 @@ class RunContext:
         capabilities: the runner's.
         config_uris: pipeline name -> URI of the immutable config that its tasks read.
         configs: pipeline name -> that config.
+        commands: pipeline name -> command name -> what the command declares, done and unselected ones included.
         run_dir: a local folder for the runner's own files, logs and events.
         jobs: how many tasks may run at once (at least 1).
         keep_going: go on with what does not depend on a failed task.
@@ -54,6 +55,7 @@ class RunContext:
     run_in_process: Callable[[Task], int] | None = None
     attempts_by_job: Mapping[str, int] = field(default_factory=dict)
     configs: Mapping[str, PipelineConfig] = field(default_factory=dict)
+    commands: Mapping[str, Mapping[str, CommandInfo]] = field(default_factory=dict)
     requires_by_job: Mapping[str, Sequence[str]] = field(default_factory=dict)
     _failed_jobs: set[str] = field(default_factory=set)
 
