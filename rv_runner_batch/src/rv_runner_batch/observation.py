@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rv_core import Observation, TaskState
+from rv_core import Observation, TaskState, exit_code_text
 from rv_core.wording import duration_text
 from rv_runner_batch import limits
 from rv_runner_batch.placement import environment_problem, environments_of, never_placed, queue_problem, wants_of
@@ -36,6 +36,10 @@ _BLOCKED = {
     "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE": "asks for more vCPUs than the compute environment may have",
     "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT": "asks for more than any instance of the compute environment has",
     "MISCONFIGURATION:SERVICE_ROLE_PERMISSIONS": "the compute environment's service role lacks permissions",
+}
+_EXITS = {
+    126: "the program of the image cannot be run",
+    127: "the image has no such program; is it built from docker/Dockerfile?",
 }
 _SUBMITTED_LATELY_S = 300.0
 _SUBMITTED_LONG_AGO_S = float(limits.JOB_RETENTION_S)
@@ -219,7 +223,7 @@ def _why_attempt_failed(attempt: Mapping[str, Any], timeout_s: float) -> tuple[s
     if _has_timed_out(attempt, status_reason, timeout_s):
         limit = f" after {duration_text(timeout_s)}" if timeout_s else ""
         return f"timed out{limit}; the same command goes on from what is done", exit_code
-    return _by_exit_code(exit_code) or _by_words(exit_code, said, status_reason), exit_code
+    return exit_code_text(exit_code, _EXITS) or _by_words(exit_code, said, status_reason), exit_code
 
 
 def _has_timed_out(attempt: Mapping[str, Any], status_reason: str, timeout_s: float) -> bool:
@@ -227,17 +231,6 @@ def _has_timed_out(attempt: Mapping[str, Any], status_reason: str, timeout_s: fl
         return True
     ran_s = ((attempt.get("stoppedAt") or 0) - (attempt.get("startedAt") or 0)) / 1000
     return bool(timeout_s and attempt.get("startedAt") and ran_s >= timeout_s)
-
-
-def _by_exit_code(exit_code: int | None) -> str:
-    words = {
-        137: "killed, most often because memory ran out: raise memory_mib",
-        127: "the image has no such program; is it built from docker/Dockerfile?",
-        126: "the program of the image cannot be run",
-        75: "was stopped with its state saved",
-        143: "was stopped",
-    }
-    return words.get(exit_code or 0, "")
 
 
 def _by_words(exit_code: int | None, said: str, status_reason: str) -> str:

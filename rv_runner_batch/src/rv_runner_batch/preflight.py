@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rv_core import Finding, Job, PipelineConfig, Plan, Resources, RunContext, Storage, StorageError, Task, nearest
+from rv_core import Finding, Job, Plan, Resources, RunContext, Storage, StorageError, Task, misspelt_tables
 from rv_core.files.uris import is_local
 from rv_runner_batch.client import AwsError, BatchClient
-from rv_runner_batch.job_settings import JobSettings, job_settings, unknown_tables
+from rv_runner_batch.job_settings import JobSettings, job_settings
 from rv_runner_batch.limits import array_problem, request_findings
 from rv_runner_batch.placement import (
     Shape,
@@ -31,13 +31,13 @@ _SET_UP = "`rv batch setup --stack NAME` writes it into the profile; or set {var
 VERSION_TAG = "rv-core"
 
 
-def plan_of_all(configs: Mapping[str, PipelineConfig]) -> Plan:
+def plan_of_all(context: RunContext) -> Plan:
     """Every command of pipelines as one task: what can be looked at where the root cannot be read, so nothing is planned."""
     return Plan(
         tuple(
             Job(f"{name}.{command}", name, command, (_only_task(f"{name}.{command}"),), (), Resources.of(info))
-            for name, config in configs.items()
-            for command, info in type(config.build()).commands().items()
+            for name, commands in context.commands.items()
+            for command, info in commands.items()
         )
     )
 
@@ -47,7 +47,7 @@ def _only_task(job_id: str) -> Task:
 
 
 def local_findings(
-    plan: Plan, settings: BatchSettings, requests: Sequence[JobRequest], commands: Sequence[str]
+    plan: Plan, settings: BatchSettings, requests: Sequence[JobRequest], commands: Mapping[str, Iterable[str]]
 ) -> Iterator[Finding]:
     """What can be told without asking AWS.
 
@@ -55,10 +55,10 @@ def local_findings(
         plan: the plan.
         settings: the runner's settings.
         requests: what would be submitted.
-        commands: names of the commands of the plan's pipelines, done ones included.
+        commands: pipeline -> names of its commands, done ones included.
     """
     yield from _missing_settings(plan, settings)
-    yield from _misspelt_tables(plan, settings, commands)
+    yield from misspelt_tables("batch", settings.commands, commands)
     for job in plan.jobs:
         problem = array_problem(len(job.tasks))
         if problem:
@@ -81,17 +81,6 @@ def _missing_settings(plan: Plan, settings: BatchSettings) -> Iterator[Finding]:
         variable = f"RV_{setting.replace('.', '_')}".upper()
         names = ", ".join(dict.fromkeys(commands))
         yield Finding(setting, f"is not set; needed for {names}", _SET_UP.format(variable=variable))
-
-
-def _misspelt_tables(plan: Plan, settings: BatchSettings, commands: Sequence[str]) -> Iterator[Finding]:
-    jobs = {job.id for job in plan.jobs}
-    known = {*commands, *(job.command for job in plan.jobs)}
-    for name in unknown_tables(settings, known, jobs):
-        # It may be meant for another pipeline, so only a near miss is worth a word.
-        near = nearest(name, [*known, *jobs])
-        if near:
-            what = "fits no command of this run"
-            yield Finding(f"batch.commands.{name}", what, f"did you mean {near!r}?", "warning")
 
 
 def root_findings(context: RunContext) -> Iterator[Finding]:
@@ -140,10 +129,8 @@ def _access_findings(client: BatchClient) -> Iterator[Finding]:
 
 
 def _finding_of(error: AwsError) -> Finding:
-    block = error.block
-    why = f": {block.why}" if block.why else ""
     is_environment = error.kind in ("credentials", "region", "network", "throttled")
-    return Finding("AWS", f"{block.what}{why}", block.fix, kind="environment" if is_environment else "config")
+    return error.as_finding("AWS", kind="environment" if is_environment else "config")
 
 
 @dataclass(frozen=True)

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import ClassVar
 
-from rv_core import Capabilities, Finding, Job, Observation, Plan, RunContext, Runner, RunnerError, RunRecord
-from rv_core.errors import EXIT_FAILED
+from rv_core import (
+    Capabilities,
+    Finding,
+    Job,
+    Observation,
+    Plan,
+    RunContext,
+    Runner,
+    RunnerError,
+    RunRecord,
+    submit_in_order,
+)
 from rv_runner_batch.client import AwsError, BatchClient
 from rv_runner_batch.observation import WITHDRAWN
 from rv_runner_batch.run_jobs import RunJobs, named_jobs, terminate_all
 from rv_runner_batch.settings import BatchSettings
 from rv_runner_batch.submission import JobRequest, render, requests_of
-
-
-class SubmissionError(RunnerError):
-    """Not every job could be submitted; those that were are ended again."""
-
-    exit_code = EXIT_FAILED
-    headline = "submission failed"
 
 
 class BatchRunner(Runner):
@@ -49,10 +52,9 @@ class BatchRunner(Runner):
         from rv_core import __version__
         from rv_runner_batch.preflight import aws_findings, local_findings, plan_of_all, root_findings
 
-        plan = plan if plan.jobs else plan_of_all(context.configs)
-        commands = [name for config in context.configs.values() for name in type(config.build()).commands()]
+        plan = plan if plan.jobs else plan_of_all(context)
         requests = self._requests(plan, context)
-        found = [*local_findings(plan, self.settings, requests, commands)]
+        found = [*local_findings(plan, self.settings, requests, context.commands)]
         found += aws_findings(plan, self.settings, self._client, __version__)
         if not any(finding.kind == "environment" for finding in found):
             self._note_region()
@@ -75,16 +77,14 @@ class BatchRunner(Runner):
         requests = self._requests(plan, context)
         queues = list(dict.fromkeys(str(request.params["jobQueue"]) for request in requests))
         self._refuse_twice(queues, context.run_id)
-        ids: dict[str, str] = {}
-        try:
-            for request in requests:
-                ids[request.key] = self._client.submit(request.with_ids(ids))
-                context.report(request.job or request.key, event="submitted", native_id=ids[request.key])
-        except BaseException as error:
-            left = self._withdraw(list(ids.values()), queues, context.run_id)
-            if not isinstance(error, AwsError) and not left:
-                raise
-            raise _submission_error(error, len(ids), len(requests), left) from error
+        submit_in_order(
+            plan,
+            context,
+            {request.key: request for request in requests},
+            engine="AWS",
+            submit=lambda request, ids: self._client.submit(request.with_ids(ids)),
+            withdraw=lambda ids: self._withdraw(ids, queues, context.run_id),
+        )
 
     def _note_region(self) -> None:
         self.settings = replace(self.settings, region=self._client.region)
@@ -111,24 +111,20 @@ class BatchRunner(Runner):
                 fix="look at it with rv status; a new `rv run` has a new id",
             )
 
-    def _withdraw(self, ids: list[str], queues: Iterable[str], run_id: str) -> str:
-        """End what was submitted, dependants first, also what AWS Batch took although its answer was lost.
+    def _withdraw(self, ids: Sequence[str], queues: Iterable[str], run_id: str) -> None:
+        """End what was submitted, also what AWS Batch took although its answer was lost.
 
-        Returns:
-            What could not be ended, in words; "" if nothing is left.
+        Raises:
+            RunnerError: if something is left, or that could not be looked.
         """
-        problems = []
+        unseen = ""
         try:
-            ids = [*(id_ for id_ in named_jobs(self._client, queues, run_id) if id_ not in ids), *reversed(ids)]
+            ids = [*(id_ for id_ in named_jobs(self._client, queues, run_id) if id_ not in ids), *ids]
         except AwsError as error:
-            ids = list(reversed(ids))
-            if error.kind != "denied":  # who may not list may still submit
-                problems.append(error.block.what)
-        try:
-            terminate_all(self._client, ids, WITHDRAWN)
-        except RunnerError as error:
-            return error.block.what
-        return "" if ids or not problems else f"it could not be looked whether jobs are left ({problems[0]})"
+            unseen = "" if error.kind == "denied" else error.block.what  # who may not list may still submit
+        terminate_all(self._client, ids, WITHDRAWN)
+        if unseen and not ids:
+            raise RunnerError(f"it could not be looked whether jobs are left ({unseen})")
 
     # --- in the job -------------------------------------------------------------------------------------------------
 
@@ -172,17 +168,3 @@ class BatchRunner(Runner):
 
 def _whole(text: str | None) -> int | None:
     return int(text) if text and text.isdigit() else None
-
-
-def _submission_error(error: BaseException, num_submitted: int, num_jobs: int, left: str) -> SubmissionError:
-    undone = f"the {num_submitted} submitted before it are ended again" if num_submitted else "none was before it"
-    said = [error.block.what, error.block.why] if isinstance(error, RunnerError) else [type(error).__name__, str(error)]
-    own_fix = error.block.fix if isinstance(error, RunnerError) else ""
-    fix = own_fix or "mend what AWS refuses, and run the same command again"
-    found = SubmissionError(
-        f"job {num_submitted + 1} of {num_jobs} could not be submitted; {left or undone}",
-        why=": ".join(filter(None, said)),
-        fix=f"end what is left with rv cancel before it costs money; then: {fix}" if left else fix,
-    )
-    found.leaves_running = bool(left)
-    return found

@@ -15,7 +15,6 @@ from rv_core.cli.state import GlobalOptions
 from rv_core.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_USAGE
 
 if TYPE_CHECKING:
-    from rv_runner_batch.client import AwsError
     from rv_runner_batch.settings import BatchSettings
     from rv_runner_batch.setup.facts import Facts
 
@@ -96,7 +95,7 @@ def examined(settings: BatchSettings, root_uri: str) -> list[Check]:
     try:
         return diagnosed(gather(AccountClient(settings.region), settings, root_uri, __version__))
     except AwsError as error:
-        return [Check("credentials", (_finding_of(error),))]
+        return [Check("credentials", (error.as_finding("AWS", kind="environment"),))]
 
 
 def diagnosed(facts: Facts) -> list[Check]:
@@ -139,11 +138,6 @@ def _detail(title: str, facts: Facts) -> str:
         "bucket": [facts.bucket.uri] if facts.bucket else (),
     }
     return ", ".join(dict.fromkeys(names.get(title, ())))
-
-
-def _finding_of(error: AwsError) -> Finding:
-    block = error.block
-    return Finding("AWS", f"{block.what}{f': {block.why}' if block.why else ''}", block.fix, kind="environment")
 
 
 def _print(checks: Sequence[Check]) -> None:
