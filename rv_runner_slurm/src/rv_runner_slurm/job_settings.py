@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import dataclass
 
-from rv_core import Job
+from rv_core import Job, command_table, command_table_name, first_given
 from rv_runner_slurm.settings import CommandSettings, SlurmSettings
 
-T = TypeVar("T")
 #: What the attempts of a task need besides its own time: starting, saving, being noticed.
 _SPARE_S = 300
 
@@ -43,48 +41,29 @@ def job_settings(job: Job, settings: SlurmSettings) -> JobSettings:
     A table for the job counts before one for its command, then what the command declares, then the general settings.
     A command that wants a GPU goes to the GPU partition.
     """
-    own, wanted = _own_settings(job, settings), job.resources
+    own, wanted = command_table(job, settings.commands, CommandSettings), job.resources
     gpus = wanted.gpus if own.gpus is None else own.gpus
     general = "gpu_partition" if gpus and settings.gpu_partition else "partition"
-    table = f'slurm.commands."{job.id}"' if job.id in settings.commands else f"slurm.commands.{job.command}"
-    attempts = _first(own.attempts, wanted.attempts if wanted.attempts > 1 else None, settings.attempts) or 1
+    table = command_table_name("slurm", job, settings.commands)
+    attempts = first_given(own.attempts, wanted.attempts if wanted.attempts > 1 else None, settings.attempts) or 1
     return JobSettings(
         partition=own.partition or getattr(settings, general),
         partition_setting=f"{table}.partition" if own.partition else f"slurm.{general}",
         account=settings.account,
         qos=own.qos or settings.qos,
         constraint=own.constraint or settings.constraint,
-        cpus=_first(own.cpus, wanted.cpus, settings.cpus),
-        memory_mib=_first(own.memory_mib, wanted.memory_mib, settings.memory_mib),
+        cpus=first_given(own.cpus, wanted.cpus, settings.cpus),
+        memory_mib=first_given(own.memory_mib, wanted.memory_mib, settings.memory_mib),
         gpus=gpus,
         gpu_type=own.gpu_type or settings.gpu_type,
-        time_limit_s=_first(own.time_limit_s, _time_for(wanted.timeout_s, attempts), settings.time_limit_s),
+        time_limit_s=first_given(own.time_limit_s, _time_for(wanted.timeout_s, attempts), settings.time_limit_s),
         attempts=attempts,
-        max_running_tasks=_first(own.max_running_tasks, settings.max_running_tasks) or 0,
+        max_running_tasks=first_given(own.max_running_tasks, settings.max_running_tasks) or 0,
         environment={**settings.environment, **own.environment},
         sbatch_options=(*settings.sbatch_options, *own.sbatch_options),
     )
 
 
-def unknown_tables(settings: SlurmSettings, known: set[str]) -> list[str]:
-    """Names of tables `[slurm.commands.NAME]` that fit neither a command nor a job."""
-    return [name for name in settings.commands if name not in known]
-
-
 def _time_for(timeout_s: int | None, attempts: int) -> int | None:
     """A limit for the job of a command that says how long an attempt may take; the task ends such an attempt itself."""
     return None if timeout_s is None else timeout_s * attempts + _SPARE_S
-
-
-def _own_settings(job: Job, settings: SlurmSettings) -> CommandSettings:
-    """The table of the job, filled up from that of its command."""
-    of_command = settings.commands.get(job.command, CommandSettings())
-    of_job = settings.commands.get(job.id)
-    if of_job is None:
-        return of_command
-    given = {name: value for name, value in vars(of_job).items() if value not in (None, "", {}, [])}
-    return replace(of_command, **{**given, "environment": {**of_command.environment, **of_job.environment}})
-
-
-def _first(*values: T | None) -> T | None:
-    return next((value for value in values if value is not None), None)

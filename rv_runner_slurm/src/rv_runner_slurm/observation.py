@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from rv_core import Observation
+from rv_core import Observation, exit_code_text
 from rv_runner_slurm.job_records import JobRecord
 
 #: Slurm's words for why a job waits, in ours; what is not here is passed on as it is.
@@ -134,8 +134,5 @@ def _failed(record: JobRecord, run_dir: str) -> Observation:
         return Observation("failed", reason)
     code = 128 + record.signal if record.signal else record.exit_code
     if code == _STOPPED:
-        return Observation("stopped", "was stopped with its state saved", exit_code=code)
-    if code == 128 + 9:
-        reason = "killed, most often because memory ran out: raise memory_mib"
-        return Observation("failed", reason, exit_code=code)
-    return Observation("failed", _EXITS.get(code or 0, ""), exit_code=code)
+        return Observation("stopped", exit_code_text(code), exit_code=code)
+    return Observation("failed", exit_code_text(code, _EXITS), exit_code=code)

@@ -9,25 +9,9 @@ from pathlib import Path
 from rv_core import Finding, Plan, nearest
 from rv_runner_slurm import client
 from rv_runner_slurm.job_records import NodeShape, seconds_of_limit
-from rv_runner_slurm.job_settings import JobSettings, job_settings, unknown_tables
+from rv_runner_slurm.job_settings import JobSettings, job_settings
 from rv_runner_slurm.settings import SlurmSettings
 from rv_runner_slurm.submission import JobRequest
-
-
-def settings_findings(plan: Plan, settings: SlurmSettings, commands: Sequence[str]) -> Iterator[Finding]:
-    """Tables of commands that fit nothing in this run.
-
-    Args:
-        plan: the plan.
-        settings: the runner's settings.
-        commands: names of the commands of the plan's pipelines, done ones included.
-    """
-    known = {*commands, *(job.command for job in plan.jobs), *(job.id for job in plan.jobs)}
-    for name in unknown_tables(settings, known):
-        near = nearest(name, known)
-        if near:  # else it may be meant for another pipeline
-            what = "fits no command of this run"
-            yield Finding(f"slurm.commands.{name}", what, f"did you mean {near!r}?", "warning")
 
 
 def folder_findings(folder: Path) -> Iterator[Finding]:

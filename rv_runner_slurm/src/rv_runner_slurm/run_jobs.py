@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rv_core import Job, Observation, RunnerError, RunRecord
@@ -141,7 +141,7 @@ class RunJobs:
             SlurmError: if the cluster cannot be asked.
             RunnerError: if some do not end.
         """
-        ids = [*reversed(self._ids.values()), *unrecorded_jobs(self._run.run_id, self._ids)]
+        ids = [*reversed(self._ids.values()), *unrecorded_jobs(self._run.run_id, self._ids.values())]
         SubmittingFile(self._folder).remove()
         end_jobs(ids)
 
@@ -164,18 +164,18 @@ def end_jobs(ids: Iterable[str]) -> None:
         time.sleep(_POLL_S)
 
 
-def unrecorded_jobs(run_id: str, ids: Mapping[str, str]) -> list[str]:
+def unrecorded_jobs(run_id: str, recorded: Collection[str]) -> list[str]:
     """Ids of jobs that Slurm took although its answer was lost, found by their names.
 
     Args:
         run_id: the run.
-        ids: key of a request -> id, as far as they are recorded.
+        recorded: the ids that are known.
 
     Raises:
         SlurmError: if the cluster cannot be asked.
     """
     prefix = name_prefix(run_id)
-    return [r.job_id for r in client.own_jobs() if r.name.startswith(prefix) and r.job_id not in ids.values()]
+    return [r.job_id for r in client.own_jobs() if r.name.startswith(prefix) and r.job_id not in recorded]
 
 
 def _by_task(places: Mapping[str, TaskPlace], records: Iterable[JobRecord]) -> dict[str, JobRecord]:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import ClassVar
 
-from rv_core import Capabilities, Finding, Job, Observation, Plan, RunContext, Runner, RunnerError, RunRecord
+from rv_core import (
+    Capabilities,
+    Finding,
+    Job,
+    Observation,
+    Plan,
+    RunContext,
+    Runner,
+    RunnerError,
+    RunRecord,
+    misspelt_tables,
+    submit_in_order,
+)
 from rv_runner_slurm import client
-from rv_runner_slurm.client import SlurmError
 from rv_runner_slurm.run_jobs import FOLDER, RunJobs, end_jobs, unrecorded_jobs
 from rv_runner_slurm.settings import SlurmSettings
 from rv_runner_slurm.submission import DEFAULT_MAX_ARRAY_SIZE, JobRequest, RunFacts, comment_of, render, requests_of
 from rv_runner_slurm.submitting_file import SubmittingFile
-
-
-class SubmissionError(RunnerError):
-    """Not every job could be submitted; those that were are ended again."""
-
-    exit_code = 1
-    headline = "submission failed"
 
 
 class SlurmRunner(Runner):
@@ -48,10 +52,10 @@ class SlurmRunner(Runner):
         Raises:
             SlurmError: if the cluster cannot be asked.
         """
-        from rv_runner_slurm.preflight import cluster_findings, folder_findings, settings_findings
+        from rv_runner_slurm.preflight import cluster_findings, folder_findings
 
-        commands = [name for config in context.configs.values() for name in type(config.build()).commands()]
-        found = [*settings_findings(plan, self.settings, commands), *folder_findings(context.run_dir)]
+        found = [*misspelt_tables("slurm", self.settings.commands, context.commands)]
+        found += folder_findings(context.run_dir)
         if not context.is_dry_run:
             found += cluster_findings(plan, self.settings, self._requests(plan, context, self._max_array_size))
         return found
@@ -71,17 +75,16 @@ class SlurmRunner(Runner):
         _end_leftovers({comment_of(config.root_uri) for config in context.configs.values()})
         submitting = SubmittingFile(context.run_dir / FOLDER)
         submitting.write()
-        ids: dict[str, str] = {}
         try:
-            for request in requests:
-                ids[request.key] = client.submit(request.argv_options(ids), request.script, request.environ)
-                context.report(_reported(request), event="submitted", native_id=ids[request.key])
-            client.release(ids[request.key] for request in requests if request.is_held)
-        except BaseException as error:
-            left = _withdraw(context.run_id, ids)
-            if not isinstance(error, SlurmError) and not left:
-                raise
-            raise _submission_error(error, len(ids), len(requests), left) from error
+            submit_in_order(
+                plan,
+                context,
+                {request.key: request for request in requests},
+                engine="Slurm",
+                submit=lambda request, ids: client.submit(request.argv_options(ids), request.script, request.environ),
+                withdraw=lambda ids: _withdraw(context.run_id, ids),
+                release=lambda ids: client.release(ids[request.key] for request in requests if request.is_held),
+            )
         finally:
             submitting.remove()
 
@@ -126,10 +129,6 @@ class SlurmRunner(Runner):
         RunJobs(run).cancel()
 
 
-def _reported(request: JobRequest) -> Job | str:
-    return request.job if request.key == request.job.id else request.key
-
-
 def _end_leftovers(comments: set[str]) -> None:
     """End jobs that a submission to the same root left held when it was killed."""
     held = [record for record in client.own_jobs() if record.reason == "JobHeldUser" and record.comment in comments]
@@ -137,29 +136,13 @@ def _end_leftovers(comments: set[str]) -> None:
         end_jobs(record.job_id for record in held)
 
 
-def _withdraw(run_id: str, ids: Mapping[str, str]) -> str:
-    """End what was submitted, dependants first, also what Slurm took although its answer was lost.
+def _withdraw(run_id: str, ids: Sequence[str]) -> None:
+    """End what was submitted, also what Slurm took although its answer was lost.
 
-    Returns:
-        What could not be ended, in words; "" if nothing is left.
+    Raises:
+        RunnerError: if something is left.
     """
     try:
-        end_jobs([*unrecorded_jobs(run_id, ids), *reversed(list(ids.values()))])
+        end_jobs([*unrecorded_jobs(run_id, ids), *ids])
     except RunnerError as error:
-        return f"what is left could not be ended ({error.block.what})"
-    return ""
-
-
-def _submission_error(error: BaseException, num_submitted: int, num_jobs: int, left: str) -> SubmissionError:
-    undone = f"the {num_submitted} submitted before it are ended again" if num_submitted else "none was before it"
-    if num_submitted == num_jobs:
-        what = f"the jobs were submitted but could not be released; {left or 'they are ended again'}"
-    else:
-        what = f"job {num_submitted + 1} of {num_jobs} could not be submitted; {left or undone}"
-    said = [error.block.what, error.block.why] if isinstance(error, RunnerError) else [type(error).__name__, str(error)]
-    fix = (error.block.fix if isinstance(error, RunnerError) else "") or "mend what Slurm refuses, and run it again"
-    found = SubmissionError(
-        what, why=": ".join(filter(None, said)), fix=f"end what is left with rv cancel; then: {fix}" if left else fix
-    )
-    found.leaves_running = bool(left)
-    return found
+        raise RunnerError(f"what is left could not be ended ({error.block.what})") from error
