@@ -29,7 +29,7 @@ def first_circle(graph: ImportGraph) -> list[str]:
         [module, *chain]
         for module in sorted(graph.modules)
         for imported in sorted(graph.find_modules_directly_imported_by(module))
-        if (chain := graph.find_shortest_chain(importer=imported, imported=module))
+        if (chain := graph.find_shortest_chain(importer=imported, imported=module) if imported != module else (module,))
     ]
     return min(circles, key=len, default=[])
 

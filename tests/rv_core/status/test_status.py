@@ -19,6 +19,7 @@ from rv_core.machine.process_table import process_started
 from rv_core.record import logs as run_logs
 from rv_core.record.events import TaskStatus
 from rv_core.record.reading import absolute_root, find_run, tails
+from rv_core.runner import loading
 from rv_core.runner.observation import Observation
 from rv_core.status import look as status
 from rv_core.status import watching
@@ -405,7 +406,7 @@ def detached(run_folder: Make, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
         run.write()
         run.marker(detached=True, pid=1, started="x")
         run.engine = Engine(observed, **options)
-        for module in (status, watching):
+        for module in (status, watching, loading):
             monkeypatch.setattr(module, "runner_of", lambda record: run.engine)
         return run
 

@@ -262,7 +262,7 @@ class PipelineConfig(Config):
 
     is_abstract: ClassVar[bool] = True
     #: `"module:Class"` of the pipeline that is configured; imported when it is built, and no field of the config.
-    pipeline: ClassVar[str] = ""
+    pipeline: ClassVar[str]
 
     root_uri: Uri
     name: str = ""
@@ -278,7 +278,9 @@ class PipelineConfig(Config):
         """
         cls = type(self)
         declared_by = f"{cls.__module__}:{cls.__qualname__}"
-        if not cls.pipeline:
+        # Declared without a value: it would be the default of a field of this name.
+        target = getattr(cls, "pipeline", "")
+        if not target:
             raise ConfigError(
                 f"{cls.__name__} does not say which pipeline it configures",
                 where=declared_by,
@@ -287,7 +289,7 @@ class PipelineConfig(Config):
             )
         from rv_core.plugins.installed import resolve
 
-        pipeline: Pipeline = resolve(cls.pipeline, declared_by=declared_by)(self)
+        pipeline: Pipeline = resolve(target, declared_by=declared_by)(self)
         return pipeline
 
     def _rv_findings(self) -> Iterable[Finding]:

@@ -1,4 +1,4 @@
-"""What a run left about its submission: its plan, and the ids that its runner's engine gave. For `RunRecord`."""
+"""`run.json`, and what else a run left about itself: its plan, and the ids that its runner's engine gave."""
 
 from __future__ import annotations
 
@@ -16,50 +16,8 @@ from rv_core.record.layout import RunPaths, local_run_dir
 if TYPE_CHECKING:
     from pathlib import Path
 
-
-def read_plan(record: RunRecord) -> Plan:
-    """The plan that the runner was given.
-
-    Raises:
-        StorageError: if it cannot be read.
-    """
-    plain = json.loads(storage.read_bytes(RunPaths(record.pipelines[0]["root_uri"], record.run_id).plan))
-    return Plan(
-        tuple(
-            Job(
-                id=job["id"],
-                pipeline=job["pipeline"],
-                command=job["command"],
-                tasks=make_tasks(job["id"], job["num_splits"]),
-                requires=tuple(job["requires"]),
-                resources=Resources(**job["resources"]),
-            )
-            for job in plain["jobs"]
-        )
-    )
-
-
-def read_native_ids(record: RunRecord) -> dict[str, str]:
-    """Task or job -> the id that the runner reported last, in the order of submission.
-
-    Raises:
-        StorageError: if they cannot be read.
-    """
-    found: dict[str, str] = {}
-    for pipeline in record.pipelines:
-        paths = RunPaths(pipeline["root_uri"], record.run_id)
-        texts = storage.read_many([paths.submission])
-        # Where the store refused them, they are still on the machine that submitted.
-        here = [] if uris.is_local(paths.root_uri) else read_events(_local_copy(paths))
-        for event in (*here, *parse_lines(texts.get(paths.submission, b""))):
-            what = event.get("job") or event.get("task")
-            if event["event"] == "submitted" and what and event.get("native_id"):
-                found[str(what)] = str(event["native_id"])
-    return found
-
-
-def _local_copy(paths: RunPaths) -> str:
-    return os.path.join(local_run_dir(paths), "events", "submission.jsonl")
+#: The lifecycle hooks that tasks call.
+TASK_HOOKS = ("rv_task_started", "rv_task_finished", "rv_task_failed")
 
 
 @dataclass(frozen=True)
@@ -100,9 +58,20 @@ class RunRecord:
         Raises:
             StorageError: if it cannot be read.
         """
-        from rv_core.record.run_record import read_plan
-
-        return read_plan(self)
+        plain = json.loads(storage.read_bytes(RunPaths(self.pipelines[0]["root_uri"], self.run_id).plan))
+        return Plan(
+            tuple(
+                Job(
+                    id=job["id"],
+                    pipeline=job["pipeline"],
+                    command=job["command"],
+                    tasks=make_tasks(job["id"], job["num_splits"]),
+                    requires=tuple(job["requires"]),
+                    resources=Resources(**job["resources"]),
+                )
+                for job in plain["jobs"]
+            )
+        )
 
     def native_ids(self) -> dict[str, str]:
         """Job (or task) -> the engine's own id, as `RunContext.report` recorded it last, in the order of submission.
@@ -110,9 +79,17 @@ class RunRecord:
         Raises:
             StorageError: if they cannot be read.
         """
-        from rv_core.record.run_record import read_native_ids
-
-        return read_native_ids(self)
+        found: dict[str, str] = {}
+        for pipeline in self.pipelines:
+            paths = RunPaths(pipeline["root_uri"], self.run_id)
+            texts = storage.read_many([paths.submission])
+            # Where the store refused them, they are still on the machine that submitted.
+            here = [] if uris.is_local(paths.root_uri) else read_events(_local_copy(paths))
+            for event in (*here, *parse_lines(texts.get(paths.submission, b""))):
+                what = event.get("job") or event.get("task")
+                if event["event"] == "submitted" and what and event.get("native_id"):
+                    found[str(what)] = str(event["native_id"])
+        return found
 
     def to_text(self) -> str:
         """The record as JSON."""
@@ -126,4 +103,5 @@ class RunRecord:
         return cls(**{**known, "pipelines": tuple(plain["pipelines"]), "argv": tuple(plain.get("argv", ()))})
 
 
-TASK_HOOKS = ("rv_task_started", "rv_task_finished", "rv_task_failed")
+def _local_copy(paths: RunPaths) -> str:
+    return os.path.join(local_run_dir(paths), "events", "submission.jsonl")
