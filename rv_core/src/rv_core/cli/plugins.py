@@ -119,8 +119,8 @@ def check(as_json: AsJson = False) -> None:
     Example:
       rv plugins check --json
     """
+    from rv_core.cli.plugin_check import check_targets
     from rv_core.cli.verbs import command_problem
-    from rv_core.plugin_check import check_targets
     from rv_core.plugins.installed import plugin_manager
 
     found = plugin_manager()
