@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rv_core.config import schemas
+from rv_core.config.validation import schemas
 from rv_core.config.values import to_plain
 from rv_pipeline_chip_classification import (
     ChipClassificationConfig,

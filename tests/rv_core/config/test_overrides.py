@@ -9,7 +9,7 @@ import pytest
 
 from rv_core import Config, ConfigError, PipelineConfig, Uri
 from rv_core.config.overrides import apply_sets
-from rv_core.config.schemas import load
+from rv_core.config.validation.schemas import load
 from rv_core.config.values import to_plain, walk_to_plain
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from rv_core import Config, ConfigError, PipelineConfig, PluginError, Uri
 from rv_core.config.lookup import annotation_at, field_at
-from rv_core.config.schemas import load
+from rv_core.config.validation.schemas import load
 from rv_core.config.values import absolutise, normalised, to_plain, uris_at, uris_of, walk, walk_to_plain
 from rv_core.hello import HelloPipeline
 

@@ -96,8 +96,8 @@ def schema(
     if config_type is None:
         _list_types(as_json=as_json)
         return
-    from rv_core.config.json_schemas import json_schema
     from rv_core.config.type_hints import class_of
+    from rv_core.config.validation.json_schemas import json_schema
 
     print_json(json_schema(class_of(config_type)))
 

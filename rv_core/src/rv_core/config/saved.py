@@ -199,7 +199,7 @@ def parse(text: str, *, source: str, expected: type[C]) -> SavedConfig[C]:
         ConfigError: if it is no saved config, is newer than what is installed, names classes that are not installed
             (the message names the package), or is wrong in any other way; all problems at once.
     """
-    from rv_core.config import schemas
+    from rv_core.config.validation import schemas
 
     saved = parse_plain(text, source=source)
     try:

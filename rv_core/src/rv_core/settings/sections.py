@@ -185,7 +185,7 @@ def _made(cls: type[S], section: str, given: Mapping[str, _Given], findings: lis
 
 
 def _wrong_values(cls: type, section: str, given: Mapping[str, _Given]) -> Iterator[Finding]:
-    from rv_core.config.schemas import structural_findings
+    from rv_core.config.validation.schemas import structural_findings
 
     for finding in structural_findings(cls, {key: value.value for key, value in given.items()}):
         key = finding.where.partition(".")[0].partition("[")[0]

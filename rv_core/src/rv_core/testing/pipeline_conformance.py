@@ -42,7 +42,7 @@ class PipelineConformance:
 
     def test_the_config_is_valid(self, rv_pipeline: PipelineBench) -> None:
         """Nothing is found wrong with the config."""
-        from rv_core.config import schemas
+        from rv_core.config.validation import schemas
 
         errors = [str(f) for f in schemas.check(self.make_config("/rv/root")) if f.severity == "error"]
         rv_pipeline.cli.expect(not errors, f"the config is not valid: {errors}")

@@ -24,7 +24,7 @@ for name in ("rv_runners", "rv_pipelines", "rv_commands", "rv_configs"):
 print(json.dumps(sorted(set(sys.modules) - before)))
 """
 #: Parts of the core that only a few verbs need.
-_HEAVY_CORE = ("rv_core.cli", "rv_core.launch.execute", "rv_core.config.schemas", "rv_core.testing")
+_HEAVY_CORE = ("rv_core.cli", "rv_core.launch.execute", "rv_core.config.validation.schemas", "rv_core.testing")
 
 
 class DeclarationRules:

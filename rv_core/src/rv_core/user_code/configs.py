@@ -10,11 +10,11 @@ from types import ModuleType
 from typing import Any
 
 from rv_core.config import saved as config_file
-from rv_core.config import schemas
 from rv_core.config.classes import Config
 from rv_core.config.dotted_paths import join_paths
 from rv_core.config.fields import check_is_dataclass
 from rv_core.config.overrides import apply_sets
+from rv_core.config.validation import schemas
 from rv_core.config.values import absolutise, normalised, walk_to_plain
 from rv_core.errors import ConfigError, Finding, UsageError, nearest
 from rv_core.files import uris

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from marshmallow import RAISE, Schema, ValidationError, fields
 
-from rv_core.config.checks import built, findings_of_sound_parts, semantic_findings
 from rv_core.config.classes import Config
 from rv_core.config.dotted_paths import join
 from rv_core.config.field_types import (
@@ -26,6 +25,7 @@ from rv_core.config.field_types import (
 )
 from rv_core.config.fields import ConfigField, fields_of
 from rv_core.config.type_hints import TYPE_HINT, concrete_class
+from rv_core.config.validation.checks import built, findings_of_sound_parts, semantic_findings
 from rv_core.config.values import Walked, walk_to_plain
 from rv_core.errors import ConfigError, Finding, nearest
 

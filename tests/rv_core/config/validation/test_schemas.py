@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rv_core import Config, ConfigError, Finding, PipelineConfig, Range, Uri
-from rv_core.config.schemas import check, load
+from rv_core.config.validation.schemas import check, load
 from rv_core.config.values import normalised, to_plain
 
 

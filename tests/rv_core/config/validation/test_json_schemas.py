@@ -9,8 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal
 import pytest
 
 from rv_core import Config, ConfigError, PipelineConfig, Range, Uri
-from rv_core.config.json_schemas import json_schema
-from rv_core.config.schemas import load
+from rv_core.config.validation.json_schemas import json_schema
+from rv_core.config.validation.schemas import load
 from rv_core.config.values import to_plain
 
 jsonschema = pytest.importorskip("jsonschema")
