@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from rv_core.testing.rules_of_failure import FailureRules, RetryRules
-from rv_core.testing.rules_of_order import OrderRules
-from rv_core.testing.rules_of_plugins import DeclarationRules, LookingRules, SettingRules
-from rv_core.testing.rules_of_resume import ResumeRules
-from rv_core.testing.rules_of_stopping import CancelRules, SignalRules, WaitingRules
-from rv_core.testing.rules_of_tasks import ArgumentRules, ReportRules, ResourceRules
+from rv_core.testing.rules.failure import FailureRules, RetryRules
+from rv_core.testing.rules.order import OrderRules
+from rv_core.testing.rules.plugins import DeclarationRules, LookingRules, SettingRules
+from rv_core.testing.rules.resume import ResumeRules
+from rv_core.testing.rules.stopping import CancelRules, SignalRules, WaitingRules
+from rv_core.testing.rules.tasks import ArgumentRules, ReportRules, ResourceRules
 
 
 class RunnerConformance(

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rv_core.testing.probe_pipelines import (
-    AloneConfig,
-    FaultConfig,
-    HoldConfig,
-    MeetConfig,
-    ProbeConfig,
-    RetriedFaultConfig,
-    SlowConfig,
-    SurveyConfig,
-)
+from rv_core.testing.probe_pipelines.base import ProbeConfig
+from rv_core.testing.probe_pipelines.failing import FaultConfig, RetriedFaultConfig
+from rv_core.testing.probe_pipelines.lasting import HoldConfig, SlowConfig
+from rv_core.testing.probe_pipelines.meeting import AloneConfig, MeetConfig
+from rv_core.testing.probe_pipelines.seeing import SurveyConfig
 
 PROBES: Mapping[str, type[ProbeConfig]] = {
     "alone": AloneConfig,

@@ -1,0 +1,1 @@
+"""The rules that a runner is held to, by topic."""
