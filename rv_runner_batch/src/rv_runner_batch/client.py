@@ -221,8 +221,6 @@ class BatchClient:
             if not token:
                 return
 
-    # --- jobs -------------------------------------------------------------------------------------------------------
-
     def submit(self, request: Mapping[str, Any]) -> str:
         """Send a `SubmitJob` request; the job's id.
 
@@ -283,8 +281,6 @@ class BatchClient:
         """End a job in whatever state it is, with its children; one that has ended stays as it is."""
         self._call("batch:TerminateJob", jobId=job_id, reason=reason)
 
-    # --- where jobs run ---------------------------------------------------------------------------------------------
-
     def queues(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Name and ARN -> JobQueueDetail; queues that do not exist are left out."""
         wanted = sorted({name for name in names if name})
@@ -325,8 +321,6 @@ class BatchClient:
             token = answer.get("NextToken")
             if not token:
                 return found
-
-    # --- logs -------------------------------------------------------------------------------------------------------
 
     def log_lines(self, group: str, stream: str) -> Iterator[str]:
         """The lines of a log stream from its beginning, as far as they have arrived."""

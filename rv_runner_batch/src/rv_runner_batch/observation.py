@@ -119,9 +119,6 @@ def _attempt_number(detail: Mapping[str, Any], status: str, num_ended: int) -> i
     return num_ended + 1 if num_ended else 0
 
 
-# --- not running yet --------------------------------------------------------------------------------------------------
-
-
 def _why_not_running(detail: Mapping[str, Any], around: Surroundings) -> str:
     status = detail["status"]
     since = _since(detail, around)
@@ -167,9 +164,6 @@ def _in_words(said: str) -> str:
             never = "" if code.startswith("CAPACITY") else "can never start: it "
             return f"{never}{words} ({said})" if not words.startswith("the ") else f"cannot start: {words} ({said})"
     return ""
-
-
-# --- what went before, and what ended it ------------------------------------------------------------------------------
 
 
 def _before(attempts: Sequence[Mapping[str, Any]]) -> str:

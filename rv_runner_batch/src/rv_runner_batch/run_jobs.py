@@ -56,8 +56,6 @@ class RunJobs:
         self._client = client
         self._jobs = run.plan().jobs
 
-    # --- status -----------------------------------------------------------------------------------------------------
-
     def observe(self) -> dict[str, Observation]:
         """Task id -> what AWS Batch says of it: one call for a hundred jobs, and a few for each array.
 
@@ -160,8 +158,6 @@ class RunJobs:
                 raise
             return Surroundings(now_s=time.time())
 
-    # --- logs -------------------------------------------------------------------------------------------------------
-
     def logs(self, task_id: str) -> Iterator[str]:
         """The log lines of a task's last attempt, as CloudWatch has them.
 
@@ -190,8 +186,6 @@ class RunJobs:
         if own_id not in found:
             raise RunnerError(f"AWS Batch knows no job {own_id}", why="finished jobs are forgotten after some days")
         return found[own_id]
-
-    # --- cancel -----------------------------------------------------------------------------------------------------
 
     def cancel(self, reason: str = CANCELLED) -> int:
         """End every job that has not ended, dependants first; how many.

@@ -42,8 +42,6 @@ class BatchRunner(Runner):
         super().__init__(settings or BatchSettings())
         self._client = client or BatchClient(self.settings.region)
 
-    # --- before and at submission -----------------------------------------------------------------------------------
-
     def preflight(self, plan: Plan, context: RunContext) -> Iterable[Finding]:
         """Everything that would keep the plan from running, at once; nothing is submitted.
 
@@ -126,8 +124,6 @@ class BatchRunner(Runner):
         if unseen and not ids:
             raise RunnerError(f"it could not be looked whether jobs are left ({unseen})")
 
-    # --- in the job -------------------------------------------------------------------------------------------------
-
     def split_index(self, environ: Mapping[str, str]) -> int | None:
         """The index of a child of an array job."""
         return _whole(environ.get("AWS_BATCH_JOB_ARRAY_INDEX"))
@@ -135,8 +131,6 @@ class BatchRunner(Runner):
     def attempt(self, environ: Mapping[str, str]) -> int | None:
         """The number of the attempt, from 1."""
         return _whole(environ.get("AWS_BATCH_JOB_ATTEMPT"))
-
-    # --- afterwards -------------------------------------------------------------------------------------------------
 
     def observe(self, run: RunRecord) -> Mapping[str, Observation]:
         """Task id -> its state on AWS Batch, with the reason in words.

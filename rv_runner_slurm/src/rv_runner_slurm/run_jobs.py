@@ -61,8 +61,6 @@ class RunJobs:
         self._ids = run.native_ids()
         self._folder = run.run_dir / FOLDER
 
-    # --- status -----------------------------------------------------------------------------------------------------
-
     def observe(self) -> dict[str, Observation]:
         """Task id -> what Slurm says of it; where it has forgotten a task, what the script or the accounting left.
 
@@ -114,8 +112,6 @@ class RunJobs:
             yield self._ids[key]
             number += 1
 
-    # --- logs -------------------------------------------------------------------------------------------------------
-
     def logs(self, task_id: str) -> list[str]:
         """What the script of a task printed; what the task itself prints is in its own log.
 
@@ -131,8 +127,6 @@ class RunJobs:
         except OSError as error:
             why = "it was not started yet, or its node cannot write there"
             raise RunnerError(f"{task_id} has left no output", where=str(path), why=why) from error
-
-    # --- cancel -----------------------------------------------------------------------------------------------------
 
     def cancel(self) -> None:
         """End every job, dependants first, and wait until their processes are gone.

@@ -44,8 +44,6 @@ class SlurmRunner(Runner):
     def _max_array_size(self) -> int:
         return client.max_array_size() or DEFAULT_MAX_ARRAY_SIZE
 
-    # --- before and at submission -----------------------------------------------------------------------------------
-
     def preflight(self, plan: Plan, context: RunContext) -> Iterable[Finding]:
         """Everything that would keep the plan from running; a dry run asks no cluster.
 
@@ -101,8 +99,6 @@ class SlurmRunner(Runner):
             max_array_size=largest_array,
         )
         return requests_of(plan, self.settings, facts)
-
-    # --- afterwards -------------------------------------------------------------------------------------------------
 
     def observe(self, run: RunRecord) -> Mapping[str, Observation]:
         """Task id -> its state on the cluster, with the reason in words.

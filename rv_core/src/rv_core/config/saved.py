@@ -61,9 +61,6 @@ class PlainConfig:
     packages: dict[str, str]
 
 
-# --- writing ----------------------------------------------------------------------------------------------------------
-
-
 def dump(config: Config, *, code: Mapping[str, Any] | None = None) -> str:
     """The JSON text of a config that has been checked.
 
@@ -109,9 +106,6 @@ def _versions_of(types: Mapping[str, str]) -> dict[str, int]:
     saved = SavedTypes({}, types)
     specs = (spec for spec in config_specs() if any(owns(spec, hint, saved) for hint in types))
     return {spec.plugin: spec.version for spec in sorted(specs, key=lambda spec: spec.plugin)}
-
-
-# --- reading ----------------------------------------------------------------------------------------------------------
 
 
 def parse_plain(text: str, *, source: str) -> PlainConfig:

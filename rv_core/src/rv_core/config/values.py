@@ -48,9 +48,6 @@ def _walk(value: Any, path: str) -> Iterator[tuple[str, Config]]:
             yield from _walk(child, join(path, key))
 
 
-# --- plain values -----------------------------------------------------------------------------------------------------
-
-
 def to_plain(value: Any, *, all_hints: bool = False) -> Any:
     """The plain JSON form of a config, or of any value that a config may hold; for values that have been checked.
 
@@ -135,9 +132,6 @@ def _stray_attributes(config: Config) -> list[str]:
     ]
 
 
-# --- building ---------------------------------------------------------------------------------------------------------
-
-
 def _make_object(object_type: ObjectType, values: Any) -> Config:
     return build_object(concrete_class(object_type, values), values)
 
@@ -190,9 +184,6 @@ def normalised(config: C) -> C:
     one that was loaded.
     """
     return build_object(type(config), walk_to_plain(config))
-
-
-# --- URIs -------------------------------------------------------------------------------------------------------------
 
 
 def uris_of(value: Any, annotation: Any = None, path: str = "") -> Iterator[tuple[str, str]]:

@@ -248,9 +248,6 @@ class Pipeline:
         return annotation_at(type(self._config), f"{named[0]}[0]") if named else None
 
 
-# --- the view of the config that a command gets -----------------------------------------------------------------------
-
-
 @dataclass(kw_only=True)
 class PipelineConfig(Config):
     """Base of the config of every pipeline.

@@ -14,7 +14,7 @@ from rv_core.pipeline.pipeline import CommandInfo
 from rv_core.plan.graph import Job, Plan, Resources, make_tasks, split_shares
 from rv_core.plan.items import PipelineState, PlannedItem, command_parts, plan_items
 from rv_core.plan.keys import CommandParts, job_key, shared_digest
-from rv_core.plan.reasons import _reasons
+from rv_core.plan.reasons import reasons_for
 from rv_core.plan.selection import EVERYTHING, Selection, ordered_commands, select_commands
 
 Decision = Literal["run", "done", "not selected"]
@@ -153,7 +153,7 @@ def _plan_command(
     to_do = tuple(i for i in items if is_forced or problems[i.id] is not None)
     done = tuple(i for i in items if not (is_forced or problems[i.id] is not None))
     decision: Decision = "not selected" if not is_selected else "run" if to_do else "done"
-    reasons = _reasons(state, info, parts, to_do, len(items), problems, is_forced)
+    reasons = reasons_for(state, info, parts, to_do, len(items), problems, is_forced)
     return CommandPlan(
         pipeline=state.name,
         job=f"{state.name}.{info.name}",

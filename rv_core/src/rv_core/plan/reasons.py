@@ -11,7 +11,7 @@ from rv_core.plan.items import PipelineState, PlannedItem
 from rv_core.plan.keys import CommandParts
 
 
-def _reasons(
+def reasons_for(
     state: PipelineState,
     info: CommandInfo,
     parts: CommandParts,

@@ -209,9 +209,6 @@ def saved_settings(settings: Any) -> dict[str, Any]:
     }
 
 
-# --- showing ----------------------------------------------------------------------------------------------------------
-
-
 def known_sections() -> dict[str, type]:
     """Section -> dataclass, of the core and of every installed runner whose settings can be imported."""
     from rv_core.errors import RvError

@@ -100,9 +100,6 @@ def moment_text(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if seconds else ""
 
 
-# --- jobs -----------------------------------------------------------------------------------------------------------
-
-
 def _job_table(jobs: Sequence[JobStatus], now: float) -> list[Line]:
     rows = [("job", "state", "items", "time", "rate", ""), *(_job_row(job, now) for job in jobs)]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
@@ -164,9 +161,6 @@ def _slow_note(tasks: Sequence[TaskStatus]) -> str:
     return f"{split_text(slowest)} took {duration_text(took[slowest])}, the median is {duration_text(median)}"
 
 
-# --- failed tasks ---------------------------------------------------------------------------------------------------
-
-
 def _failed(status: RunStatus, root: str, excerpts: dict[str, list[str]]) -> list[Line]:
     failed = status.failed_tasks()
     if not failed:
@@ -202,9 +196,6 @@ def exit_explanation(exit_code: int | None, reason: str = "") -> str:
     return f"{text}, often because memory ran out" if is_killed and "memory" not in reason.lower() else text
 
 
-# --- what to do next ------------------------------------------------------------------------------------------------
-
-
 def next_step(status: RunStatus, root: str) -> str:
     """What a person would do now."""
     quoted = shlex.quote(root)
@@ -226,9 +217,6 @@ def command_text(record: RunRecord) -> str:
         words[0] = "rv"
     command = " ".join(shlex.quote(word) for word in words)
     return command if record.cwd in ("", os.getcwd()) else f"{command} (in {record.cwd})"
-
-
-# --- all runs -------------------------------------------------------------------------------------------------------
 
 
 def runs_lines(summaries: Sequence[RunSummary]) -> list[Line]:

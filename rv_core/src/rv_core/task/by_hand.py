@@ -15,7 +15,7 @@ from rv_core.task.reporting import reported
 from rv_core.task.running import StopSignal, execute, gpu_lease, set_thread_limits
 
 
-def _run_by_hand(invocation: Invocation, split_index: int, stop: StopSignal) -> int:
+def run_by_hand(invocation: Invocation, split_index: int, stop: StopSignal) -> int:
     """A task outside of a run: any saved config, planned here and now."""
     from rv_core.config import saved
     from rv_core.files import storage

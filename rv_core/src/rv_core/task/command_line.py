@@ -53,7 +53,7 @@ def parse(argv: list[str]) -> Invocation:
             words.append(word)
     if len(words) != 2:
         raise UsageError(f"expected CONFIG_URI and COMMAND, got {words}", fix=f"usage: {USAGE}")
-    return _checked(Invocation(config_uri=words[0], command=words[1], **_with_numbers(values)))
+    return checked(Invocation(config_uri=words[0], command=words[1], **_with_numbers(values)))
 
 
 _VALUE_OPTIONS = {
@@ -76,7 +76,12 @@ def _with_numbers(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _checked(invocation: Invocation) -> Invocation:
+def checked(invocation: Invocation) -> Invocation:
+    """The same invocation, if its split index is one of its splits.
+
+    Raises:
+        UsageError: if it is not.
+    """
     if invocation.num_splits < 1:
         raise UsageError(f"--num-splits {invocation.num_splits} is below 1")
     index = invocation.split_index

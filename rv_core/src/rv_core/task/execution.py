@@ -101,8 +101,6 @@ class TaskExecution:
         if not self._graceful:
             raise TaskStopped("stopped by TERM")
 
-    # --- what the pipeline's methods call -------------------------------------------------------------------------
-
     @contextmanager
     def stop_gracefully(self) -> Iterator[None]:
         """A context in which TERM only sets `stop_requested`; leaving it without having stopped stops the task."""
@@ -125,8 +123,6 @@ class TaskExecution:
     def record(self, counts: Mapping[str, float]) -> None:
         """Keep numbers for the manifest of the item in hand."""
         self._counts.update(counts)
-
-    # --- what Items calls -----------------------------------------------------------------------------------------
 
     def is_done(self, item: WorkItem[Any]) -> bool:
         """Whether the item's manifest is there under its key and its outputs have the recorded sizes."""
@@ -159,8 +155,6 @@ class TaskExecution:
         self._events.write("item", item=item.id, state="done")
         if self._info.items is not None:
             self._events.progress(self._items_done, self._num_items, {})
-
-    # --- inside -----------------------------------------------------------------------------------------------------
 
     @contextmanager
     def _as_command(self) -> Iterator[None]:

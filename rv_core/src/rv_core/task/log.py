@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from rv_core.files import uris
 from rv_core.record.event_writer import EventWriter
-from rv_core.record.layout import RunPaths
+from rv_core.record.layout import RunPaths, local_run_dir
 
 UPLOAD_INTERVAL_S = 60.0
 
@@ -155,7 +155,7 @@ def opened_record(paths: RunPaths, task: str, attempt: int) -> Iterator[tuple[Ev
     Yields:
         (events, attempt, local path of the log).
     """
-    run_dir = os.environ.get("RV_RUN_DIR") or _default_run_dir(paths)
+    run_dir = os.environ.get("RV_RUN_DIR") or local_run_dir(paths)
     events_dir, logs_dir = os.path.join(run_dir, "events"), os.path.join(run_dir, "logs")
     os.makedirs(events_dir, exist_ok=True)
     os.makedirs(logs_dir, exist_ok=True)
@@ -171,16 +171,8 @@ def opened_record(paths: RunPaths, task: str, attempt: int) -> Iterator[tuple[Ev
         yield events, attempt, os.path.join(logs_dir, f"{task}.{attempt}.log")
 
 
-def _default_run_dir(paths: RunPaths) -> str:
-    from rv_core.record.layout import local_run_dir
-
-    return local_run_dir(paths)
-
-
-def _output(paths: RunPaths, log_path: str, task: str, attempt: int) -> contextlib.AbstractContextManager[None]:
+def output_of_task(paths: RunPaths, log_path: str, task: str, attempt: int) -> contextlib.AbstractContextManager[None]:
     """Where the task's output goes: to its log, and for an engine on another machine also to that engine."""
-    from rv_core.task.log import copied_to, redirected_to
-
     if os.environ.get("RV_RUN_DIR"):
         if uris.is_local(paths.root_uri):
             return redirected_to(log_path)
@@ -191,8 +183,6 @@ def _output(paths: RunPaths, log_path: str, task: str, attempt: int) -> contextl
 
 @contextlib.contextmanager
 def _redirected_and_uploaded(path: str, uri: str) -> Iterator[None]:
-    from rv_core.task.log import redirected_to, upload
-
     try:
         with redirected_to(path):
             yield

@@ -23,12 +23,12 @@ from rv_core.files import uris
 from rv_core.pipeline.pipeline import TaskStopped
 from rv_core.record.event_writer import EventWriter
 from rv_core.record.layout import RunPaths
-from rv_core.task.by_hand import _run_by_hand
-from rv_core.task.command_line import USAGE, Invocation, _checked, parse
+from rv_core.task.by_hand import run_by_hand
+from rv_core.task.command_line import USAGE, Invocation, checked, parse
 from rv_core.task.execution import TaskRequest
 from rv_core.task.inputs import check_environment, check_requirements, load_pipeline, read_record
-from rv_core.task.log import _output, opened_record
-from rv_core.task.reporting import _redacted, reported
+from rv_core.task.log import opened_record, output_of_task
+from rv_core.task.reporting import redacted, reported
 from rv_core.task.running import StopSignal, execute, gpu_lease, set_thread_limits
 
 
@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
         _take_options(invocation)
         return _run(invocation, stop)
     except RvError as error:
-        print(_redacted(str(error)), file=sys.stderr)
+        print(redacted(str(error)), file=sys.stderr)
         return error.exit_code
     except TaskStopped:
         return EXIT_STOPPED
@@ -64,10 +64,10 @@ def _take_options(invocation: Invocation) -> None:
 def _run(invocation: Invocation, stop: StopSignal) -> int:
     runner = _runner_of(invocation)
     split_index = _split_index_of(invocation, runner)
-    _checked(Invocation("", "", split_index, invocation.num_splits))
+    checked(Invocation("", "", split_index, invocation.num_splits))
     paths = RunPaths.of_config(invocation.config_uri)
     if paths is None:
-        return _run_by_hand(invocation, split_index, stop)
+        return run_by_hand(invocation, split_index, stop)
     record = read_record(paths, invocation.command, invocation.config_uri)
     task = record["job"] + (f".{split_index + 1}-of-{invocation.num_splits}" if invocation.num_splits > 1 else "")
     attempt = int((runner.attempt(os.environ) if runner else None) or os.environ.get("RV_ATTEMPT") or 1)
@@ -75,7 +75,7 @@ def _run(invocation: Invocation, stop: StopSignal) -> int:
         request = TaskRequest(
             task, invocation.command, split_index, invocation.num_splits, attempt, paths.run_id, record
         )
-        with _output(paths, log_path, task, attempt):
+        with output_of_task(paths, log_path, task, attempt):
             return reported(
                 request,
                 events,

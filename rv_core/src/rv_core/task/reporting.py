@@ -70,8 +70,8 @@ def outcome_of(error: BaseException, *, show_traceback: bool = False) -> tuple[i
     if isinstance(error, RvError):
         if show_traceback:
             _say("".join(traceback.format_exception(error)))
-        _say(_redacted(str(error)))
-        return error.exit_code, "failed", _redacted(_reason_of(error))
+        _say(redacted(str(error)))
+        return error.exit_code, "failed", redacted(_reason_of(error))
     if isinstance(error, TaskTimedOut):
         _print_own_frames(error)
         return EXIT_FAILED, "failed", str(error)
@@ -80,7 +80,7 @@ def outcome_of(error: BaseException, *, show_traceback: bool = False) -> tuple[i
         _say(f"the command called sys.exit({error.code!r}) before it was done")
         return code or EXIT_FAILED, "failed", f"the command called sys.exit({error.code!r})"
     _print_own_frames(error)
-    return EXIT_FAILED, "failed", _redacted(f"{type(error).__name__}: {error}")
+    return EXIT_FAILED, "failed", redacted(f"{type(error).__name__}: {error}")
 
 
 def _say(text: str) -> None:
@@ -117,11 +117,12 @@ def _call_hooks(request: TaskRequest, hook: str, events: EventWriter, **argument
         hook, run_id=request.run_id, task=request.task, attempt=request.attempt, **arguments
     )
     for failure in failures:
-        print(f"rv: warning: {_redacted(str(failure))}; the task does not depend on it", file=sys.stderr)
+        print(f"rv: warning: {redacted(str(failure))}; the task does not depend on it", file=sys.stderr)
         events.write("hook_failed", hook=hook, reason=str(failure))
 
 
-def _redacted(text: str) -> str:
+def redacted(text: str) -> str:
+    """The text without secrets; the patterns are compiled when a task first has something to say."""
     from rv_core.redaction import redact
 
     return redact(text)

@@ -38,8 +38,6 @@ class PipelineConformance:
         """A config for a root: quick to run, with several items, the same at every call but for the root."""
         raise NotImplementedError
 
-    # --- the config -------------------------------------------------------------------------------------------------
-
     def test_the_config_is_valid(self, rv_pipeline: PipelineBench) -> None:
         """Nothing is found wrong with the config."""
         from rv_core.config.validation import schemas
@@ -72,8 +70,6 @@ class PipelineConformance:
         first, second = (_keys(rv_pipeline.plan(rv_pipeline.save()[0])) for _ in range(2))
         differing = [job for job, key in first.items() if second.get(job) != key]
         rv_pipeline.cli.expect(not differing, f"the keys of these depend on root_uri: {', '.join(differing)}")
-
-    # --- a run ------------------------------------------------------------------------------------------------------
 
     def test_every_command_declares_what_it_reads(self, rv_pipeline: PipelineBench) -> None:
         """All commands run to their end; one that reads a field which it does not declare fails."""
@@ -121,8 +117,6 @@ class PipelineConformance:
         rv_pipeline.expect_same(root, run.root, "other outputs after being ended and run again", *ended, finished)
         litter = rv_pipeline.temporary_files(root)
         rv_pipeline.cli.expect(not litter, f"temporary files are left: {litter}", *ended, finished)
-
-    # --- changes ----------------------------------------------------------------------------------------------------
 
     def test_a_changed_field_is_declared_by_some_command(self, rv_pipeline: PipelineBench) -> None:
         """Every field of `changed_fields` enters the key of a command: a change of it is seen."""

@@ -103,8 +103,6 @@ class Workbench:
             environ["RV_CONFIG_DIR"] = str(config_dir)
         return {**environ, **added}
 
-    # --- the runner -------------------------------------------------------------------------------------------------
-
     @property
     def facts(self) -> RunnerFacts:
         """What the runner says of itself; the rule fails if it cannot be loaded."""
@@ -117,8 +115,6 @@ class Workbench:
     def claims(self, capability: str) -> bool:
         """Whether the runner has a capability; `not NAME` asks for the opposite."""
         return self.facts.claims(capability)
-
-    # --- command lines ------------------------------------------------------------------------------------------------
 
     def python(self, *words: str, environ: Mapping[str, str] | None = None) -> Finished:
         """Run this interpreter in a fresh process to its end."""
@@ -201,8 +197,6 @@ class Workbench:
         """Environment of a command line that finds none of the files which rv keeps on this machine."""
         return {"RV_CACHE_DIR": str(self.folder / f"elsewhere-{secrets.token_hex(3)}")}
 
-    # --- roots --------------------------------------------------------------------------------------------------------
-
     def root(self, name: str = "root") -> str:
         """A root that nothing has been written to."""
         return f"{self.base_uri}/{name}-{secrets.token_hex(3)}"
@@ -221,8 +215,6 @@ class Workbench:
     def markers(self, root: str) -> dict[str, bytes]:
         """The markers under a root now."""
         return self.evidence(root).markers()
-
-    # --- rules --------------------------------------------------------------------------------------------------------
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """What several rules look at, made by the first of them; its failure is the failure of all."""

@@ -11,8 +11,6 @@ from rv_core.config.annotations import UnsupportedAnnotationError
 from rv_core.config.from_text import convert
 from rv_core.errors import ConfigError, Finding, UsageError, nearest
 
-# --- the arguments of get_config --------------------------------------------------------------------------------------
-
 
 @dataclass(frozen=True)
 class Signature:

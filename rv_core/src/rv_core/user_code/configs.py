@@ -95,9 +95,6 @@ def _placed(config: PipelineConfig, folder: str) -> PipelineConfig:
     return replace(config, root_uri=uris.absolute(root, folder)) if uris.is_local(root) else config
 
 
-# --- Python -----------------------------------------------------------------------------------------------------------
-
-
 def _from_python(
     module: str, runner: str, arguments: Pairs, sets: Pairs, cwd: str, ship_code: Sequence[str] | None
 ) -> LoadedModule:
@@ -195,9 +192,6 @@ def _raise_errors(findings: Sequence[Finding], label: str) -> None:
         raise ConfigError(schemas.wording_of(len(errors)), where=label, findings=findings)
 
 
-# --- saved configs ----------------------------------------------------------------------------------------------------
-
-
 def _from_json(module: str, arguments: Pairs, sets: Pairs, cwd: str) -> LoadedModule:
     from rv_core.files import storage
 
@@ -260,9 +254,6 @@ def _code_in_folder(code: Mapping[str, Any], uri: str) -> bytes:
         ) from err
     load_from_folder(path)
     return data
-
-
-# --- names ------------------------------------------------------------------------------------------------------------
 
 
 def _named(configs: list[PipelineConfig], run_name: str | None, label: str) -> list[PipelineConfig]:

@@ -65,9 +65,6 @@ def load_module(module: str, cwd: str) -> UserModule:
     return _load_dotted(module, cwd)
 
 
-# --- files ------------------------------------------------------------------------------------------------------------
-
-
 def _load_file(module: str, cwd: str) -> UserModule:
     path = os.path.normpath(os.path.join(cwd, os.path.expanduser(module)))
     if not os.path.isfile(path):
@@ -154,9 +151,6 @@ def _is_taken(name: str, path: str) -> bool:
     if spec is None:
         return False
     return spec.origin is None or os.path.realpath(spec.origin) != os.path.realpath(path)
-
-
-# --- dotted modules ---------------------------------------------------------------------------------------------------
 
 
 def _load_dotted(module: str, cwd: str) -> UserModule:

@@ -42,9 +42,6 @@ def refusal(what: str, fix: str = "") -> ValidationError:
     return ValidationError([Problem(what, fix)])
 
 
-# --- fields -----------------------------------------------------------------------------------------------------------
-
-
 class StrictField(fields.Field[Any]):
     """A field that takes what its field type accepts and changes nothing.
 
@@ -194,9 +191,6 @@ def shown(value: Any) -> str:
     return text if isinstance(value, str | int | float | list | dict) else f"{type(value).__name__} {text}"
 
 
-# --- schemas ----------------------------------------------------------------------------------------------------------
-
-
 class StrictSchema(Schema):
     """Base of every derived schema: unknown keys are refused with the near miss."""
 
@@ -269,9 +263,6 @@ def structural_findings(cls: type, values: Mapping[str, Any]) -> list[Finding]:
 
 def _first_word(path: str) -> str:
     return path.partition(".")[0].partition("[")[0]
-
-
-# --- configs ----------------------------------------------------------------------------------------------------------
 
 
 def check(config: Config) -> list[Finding]:

@@ -16,7 +16,7 @@ from rv_core.files import storage, uris
 #: How long a task goes on that a rule forgets to end.
 _LIMIT_S = 120.0
 _POLL_S = 0.1
-_log = logging.getLogger("rv_core.testing")
+log = logging.getLogger("rv_core.testing")
 
 
 @dataclass(kw_only=True)
@@ -49,15 +49,3 @@ class ProbePipeline(Pipeline):
 
     def _is_marked(self, name: str) -> bool:
         return storage.exists(self._marker(name))
-
-
-# --- what a task sees ---------------------------------------------------------------------------------------------------
-
-
-# --- what fails -----------------------------------------------------------------------------------------------------------
-
-
-# --- what takes long ------------------------------------------------------------------------------------------------------
-
-
-# --- what needs others, or must be alone ----------------------------------------------------------------------------------

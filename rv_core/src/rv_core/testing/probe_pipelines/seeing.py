@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rv_core import Items, command
-from rv_core.testing.probe_pipelines.base import ProbeConfig, ProbePipeline, _log, item_names
+from rv_core.testing.probe_pipelines.base import ProbeConfig, ProbePipeline, item_names, log
 
 
 @dataclass(kw_only=True)
@@ -61,7 +61,7 @@ class SurveyPipeline(ProbePipeline):
     def _note(self, command: str, item: str, **more: Any) -> None:
         print(f"stdout of {command} {item}")
         print(f"stderr of {command} {item}", file=sys.stderr)
-        _log.info("info of %s %s", command, item)
+        log.info("info of %s %s", command, item)
         sys.stdout.flush()
         subprocess.run(["/bin/sh", "-c", f"echo child of {command} {item}"], check=True)
         note = {
