@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rv_core.errors import ConfigError, StorageError
-from rv_core.files import fingerprints, local, storage
+from rv_core.files import by_uri, fingerprints, local
 from rv_core.files.fingerprints import ContentHashes, fingerprint_many
 
 if TYPE_CHECKING:
@@ -280,8 +280,8 @@ def test_a_store_that_cannot_be_asked_is_an_error_and_not_missing(
 
 def test_remote_folders_are_known_by_their_listing(tmp_path: Path) -> None:
     root = f"memory://{tmp_path.name}-fingerprints"
-    storage.write_bytes(f"{root}/a", b"1")
+    by_uri.write_bytes(f"{root}/a", b"1")
     before = fingerprint_many([root])[root]
     assert before.detail == {"kind": "folder", "files": 1, "bytes": 1}
-    storage.write_bytes(f"{root}/b", b"2")
+    by_uri.write_bytes(f"{root}/b", b"2")
     assert fingerprint_many([root])[root].token != before.token

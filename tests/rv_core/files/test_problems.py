@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from rv_core.errors import StorageError
-from rv_core.files import problems, storage
+from rv_core.files import by_uri, problems
+from rv_core.files.problems import MissingFileError
 
 
 def _run_on_small_disk(tmp_path: Path, code: str, mount_options: str = "size=1m") -> str:
@@ -93,7 +94,7 @@ serve = functools.partial(http.server.SimpleHTTPRequestHandler, directory={str(s
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 os.environ["RV_CACHE_DIR"] = sys.argv[1]
-from rv_core.files.storage import local_copy
+from rv_core.files.by_uri import local_copy
 start = time.monotonic()
 try:
     local_copy(f"http://127.0.0.1:{{server.server_address[1]}}/big.bin")
@@ -148,7 +149,8 @@ def test_a_read_only_root_is_explained(tmp_path: Path) -> None:
         tmp_path,
         """
 import sys
-from rv_core.files.storage import Storage, delete
+from rv_core.files.by_uri import delete
+from rv_core.files.storage import Storage
 s = Storage(sys.argv[1])
 for act in (lambda: s.write_text("a/b.txt", "x"), lambda: s.write_text("b.txt", "x"), s.output_file("c").__enter__):
     try:
@@ -179,15 +181,15 @@ def locked_folder(tmp_path: Path) -> Iterator[Path]:
 
 def test_missing_rights_are_an_error_and_never_a_missing_file(locked_folder: Path) -> None:
     uri = str(locked_folder / "a.txt")
-    for act in (storage.exists, storage.read_bytes, storage.delete, lambda uri: storage.write_bytes(uri, b"")):
+    for act in (by_uri.exists, by_uri.read_bytes, by_uri.delete, lambda uri: by_uri.write_bytes(uri, b"")):
         with pytest.raises(StorageError, match="permission denied") as raised:
             act(uri)
-        assert not isinstance(raised.value, storage.MissingFileError)
+        assert not isinstance(raised.value, MissingFileError)
         assert raised.value.block.where == uri
     with pytest.raises(StorageError, match="permission denied"):
-        storage.list_files(str(locked_folder))
+        by_uri.list_files(str(locked_folder))
     with pytest.raises(StorageError, match="2 files could not be asked for") as many:
-        storage.stat_many([uri, uri + "2"])
+        by_uri.stat_many([uri, uri + "2"])
     assert len(many.value.findings) == 2
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rv_core.errors import EXIT_ENVIRONMENT, ConfigError, StorageError
-from rv_core.files import storage, stores
-from rv_core.files.storage import MissingFileError, Storage
+from rv_core.files import by_uri, stores
+from rv_core.files.problems import MissingFileError
+from rv_core.files.storage import Storage
 from rv_core.redaction import redact
 
 if TYPE_CHECKING:
@@ -25,51 +26,51 @@ pytest_plugins = ("tests.file_servers",)
 def test_http_files_are_read_and_identified(web_server: WebServer) -> None:
     web_server.files = {"/a/b.json": b"content", "/a/with%20space.txt": b"x"}
     uri = f"{web_server.url}/a/b.json"
-    assert storage.read_bytes(uri) == b"content"
-    info = storage.stat(uri)
+    assert by_uri.read_bytes(uri) == b"content"
+    info = by_uri.stat(uri)
     assert info is not None
     assert info.size == 7
     assert info.etag is not None
     assert info.mtime_ns == 1_700_000_000_000_000_000
-    assert storage.read_text(f"{web_server.url}/a/with space.txt") == "x"
+    assert by_uri.read_text(f"{web_server.url}/a/with space.txt") == "x"
 
 
 def test_existence_is_asked_by_head_alone(web_server: WebServer) -> None:
     web_server.files = {"/a": b"x" * 1000}
-    assert storage.exists(f"{web_server.url}/a")
-    assert not storage.exists(f"{web_server.url}/b")
+    assert by_uri.exists(f"{web_server.url}/a")
+    assert not by_uri.exists(f"{web_server.url}/b")
     assert web_server.requests == [("HEAD", "/a"), ("HEAD", "/b")]
 
 
 def test_a_server_that_refuses_head_is_asked_for_one_byte(web_server: WebServer) -> None:
     web_server.files = {"/a": b"x" * 1000}
     web_server.refused_methods = {"HEAD"}
-    info = storage.stat(f"{web_server.url}/a")
+    info = by_uri.stat(f"{web_server.url}/a")
     assert info is not None
     assert info.size == 1000
-    assert storage.stat(f"{web_server.url}/no") is None
+    assert by_uri.stat(f"{web_server.url}/no") is None
 
 
 def test_a_missing_http_file_is_missing(web_server: WebServer) -> None:
     with pytest.raises(MissingFileError):
-        storage.read_bytes(f"{web_server.url}/no.json")
+        by_uri.read_bytes(f"{web_server.url}/no.json")
     with pytest.raises(MissingFileError):
-        storage.local_copy(f"{web_server.url}/no.json")
-    assert storage.read_many([f"{web_server.url}/no.json"]) == {}
+        by_uri.local_copy(f"{web_server.url}/no.json")
+    assert by_uri.read_many([f"{web_server.url}/no.json"]) == {}
 
 
 def test_http_is_read_only_and_has_no_listing(web_server: WebServer) -> None:
     uri = f"{web_server.url}/a"
     for act in (
-        lambda: storage.write_bytes(uri, b""),
-        lambda: storage.write_once(uri, b""),
-        lambda: storage.delete(uri),
+        lambda: by_uri.write_bytes(uri, b""),
+        lambda: by_uri.write_once(uri, b""),
+        lambda: by_uri.delete(uri),
         lambda: Storage(web_server.url).write_text("a", ""),
     ):
         with pytest.raises(StorageError, match="cannot write over http"):
             act()
     with pytest.raises(StorageError, match="cannot list"):
-        storage.list_files(uri)
+        by_uri.list_files(uri)
     assert web_server.requests == []
 
 
@@ -77,14 +78,14 @@ def test_http_is_read_only_and_has_no_listing(web_server: WebServer) -> None:
 def test_transient_failures_are_asked_again(web_server: WebServer, failure: int | str) -> None:
     web_server.files = {"/a": b"content" * 100}
     web_server.failures = [failure]
-    assert storage.read_bytes(f"{web_server.url}/a") == b"content" * 100
+    assert by_uri.read_bytes(f"{web_server.url}/a") == b"content" * 100
     assert web_server.count("GET") == 2
 
 
 def test_a_download_that_broke_off_starts_again(web_server: WebServer) -> None:
     web_server.files = {"/a.bin": bytes(3_000_000)}
     web_server.failures = [200, "cut"]  # the HEAD, then half a body
-    assert storage.local_copy(f"{web_server.url}/a.bin").read_bytes() == bytes(3_000_000)
+    assert by_uri.local_copy(f"{web_server.url}/a.bin").read_bytes() == bytes(3_000_000)
     assert web_server.count("GET") == 2
 
 
@@ -92,7 +93,7 @@ def test_a_store_that_keeps_failing_could_not_be_asked(web_server: WebServer, mo
     monkeypatch.setenv("RV_RETRY_S", "0.3")
     web_server.failures = [503] * 100
     uri = f"{web_server.url}/a"
-    for act in (storage.exists, storage.read_bytes):
+    for act in (by_uri.exists, by_uri.read_bytes):
         with pytest.raises(StorageError, match="503") as raised:
             act(uri)
         assert not isinstance(raised.value, MissingFileError)
@@ -104,7 +105,7 @@ def test_a_server_that_is_not_there_could_not_be_asked(monkeypatch: pytest.Monke
     monkeypatch.setenv("RV_RETRY_S", "0.2")
     start = time.monotonic()
     with pytest.raises(StorageError, match="[Rr]efused") as raised:
-        storage.exists("http://127.0.0.1:9/a")
+        by_uri.exists("http://127.0.0.1:9/a")
     assert "check the network" in raised.value.block.fix
     assert time.monotonic() - start < 5
 
@@ -113,7 +114,7 @@ def test_a_server_that_is_not_there_could_not_be_asked(monkeypatch: pytest.Monke
 def test_a_refusal_is_not_repeated_and_names_the_rights(web_server: WebServer, status: int) -> None:
     web_server.failures = [status] * 9
     with pytest.raises(StorageError, match=str(status)) as raised:
-        storage.read_bytes(f"{web_server.url}/a")
+        by_uri.read_bytes(f"{web_server.url}/a")
     assert "credentials" in raised.value.block.fix
     assert len(web_server.requests) == 1
 
@@ -124,14 +125,14 @@ def test_all_files_that_could_not_be_asked_for_are_named(web_server: WebServer) 
     urls = [f"{web_server.url}/{name}" for name in ("ok", "a", "b")]
     web_server.refused_methods = {"GET", "HEAD"}
     with pytest.raises(StorageError, match="3 files could not be asked for") as raised:
-        storage.read_many(urls)
+        by_uri.read_many(urls)
     assert {finding.where for finding in raised.value.findings} == set(urls)
 
 
 def test_many_failures_end_early_and_say_how_many_were_not_asked(web_server: WebServer) -> None:
     web_server.refused_methods = {"GET"}
     with pytest.raises(StorageError, match=r"more were not asked") as raised:
-        storage.read_many([f"{web_server.url}/{index}" for index in range(200)])
+        by_uri.read_many([f"{web_server.url}/{index}" for index in range(200)])
     assert len(raised.value.findings) == 8
     assert len(web_server.requests) < 200
 
@@ -141,9 +142,9 @@ def test_a_secret_in_a_variable_does_not_reach_the_message(
 ) -> None:
     monkeypatch.setenv("TEST_TOKEN", "s3cr3t-t0ken")
     web_server.files = {"/a?token=s3cr3t-t0ken": b"x"}
-    assert storage.read_bytes(f"{web_server.url}/a?token=${{TEST_TOKEN}}") == b"x"
+    assert by_uri.read_bytes(f"{web_server.url}/a?token=${{TEST_TOKEN}}") == b"x"
     with pytest.raises(StorageError) as raised:
-        storage.read_bytes(f"{web_server.url}/no?token=${{TEST_TOKEN}}")
+        by_uri.read_bytes(f"{web_server.url}/no?token=${{TEST_TOKEN}}")
     assert "s3cr3t" not in str(raised.value)
     assert "${TEST_TOKEN}" in str(raised.value)
 
@@ -157,18 +158,18 @@ def test_a_password_in_variables_goes_to_its_server_and_to_no_other(
     web_server.redirects = {"/moved": f"{web_server.url}/a"}
     address = web_server.url.replace("://", "://${TEST_USER}:${TEST_PASSWORD}@")
 
-    assert storage.read_bytes(f"{address}/a") == b"x"
+    assert by_uri.read_bytes(f"{address}/a") == b"x"
 
     basic = "Basic " + base64.b64encode(b"ada:p/ss word").decode()
     assert web_server.authorizations == [basic]
-    assert storage.read_bytes(f"{address}/moved") == b"x"
+    assert by_uri.read_bytes(f"{address}/moved") == b"x"
     assert web_server.authorizations == [basic, basic]  # not a third time, where it was sent on
 
 
 def test_a_password_is_not_in_the_message_of_an_address_that_cannot_be_read() -> None:
     for uri in ("http://ada:pass/wordX@h/x", "http://ada:a:wordX@h:y/x"):
         with pytest.raises(StorageError) as raised:
-            storage.read_bytes(uri)
+            by_uri.read_bytes(uri)
         assert "wordX" not in redact(str(raised.value))
 
 
@@ -178,16 +179,16 @@ def test_offline_every_uri_that_needs_a_network_is_refused_by_name(
     monkeypatch.setenv("RV_OFFLINE", "1")
     for uri in (f"{web_server.url}/a", "s3://bucket/a", "gs://bucket/a"):
         with pytest.raises(StorageError, match="RV_OFFLINE") as raised:
-            storage.exists(uri)
+            by_uri.exists(uri)
         assert raised.value.block.where == uri
     assert web_server.requests == []
-    storage.write_bytes("memory://offline/a", b"x")
-    storage.write_bytes(f"{tmp_path}/a", b"x")
+    by_uri.write_bytes("memory://offline/a", b"x")
+    by_uri.write_bytes(f"{tmp_path}/a", b"x")
 
 
 def test_an_unknown_scheme_names_what_to_install() -> None:
     with pytest.raises(StorageError, match="no installed library serves nosuch://") as raised:
-        storage.exists("nosuch://a/b")
+        by_uri.exists("nosuch://a/b")
     assert raised.value.exit_code == EXIT_ENVIRONMENT
     assert "pip install" in raised.value.block.fix
 
@@ -199,10 +200,11 @@ sys.modules["obstore"] = sys.modules["s3fs"] = None
 import importlib.util
 real = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *rest: None if name in ("obstore", "s3fs") else real(name, *rest)
-from rv_core.files import storage
+from rv_core.errors import StorageError
+from rv_core.files import by_uri
 try:
-    storage.exists("s3://bucket/a")
-except storage.StorageError as err:
+    by_uri.exists("s3://bucket/a")
+except StorageError as err:
     print(err)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -216,11 +218,11 @@ def test_a_store_that_is_no_object_store_is_written_aside_and_renamed(tmp_path: 
     bound.write_text("a/b.txt", "x")
     with bound.output_file("c/d.bin") as path:
         path.write_bytes(b"y")
-    assert storage.write_once(f"{root}/e/once", b"1")
-    assert not storage.write_once(f"{root}/e/once", b"2")
+    assert by_uri.write_once(f"{root}/e/once", b"1")
+    assert not by_uri.write_once(f"{root}/e/once", b"2")
     assert set(bound.list_files()) == {"a/b.txt", "c/d.bin", "e/once"}
     assert bound.input_file("c/d.bin").read_bytes() == b"y"
-    storage.delete(f"{root}/a/b.txt")
+    by_uri.delete(f"{root}/a/b.txt")
     assert not bound.exists("a/b.txt")
 
 

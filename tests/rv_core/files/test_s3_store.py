@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rv_core.errors import StorageError
-from rv_core.files import fingerprints, s3_store, storage
-from rv_core.files.storage import MissingFileError, Storage
+from rv_core.files import by_uri, fingerprints, s3_store
+from rv_core.files.problems import MissingFileError
+from rv_core.files.storage import FileOutput, Storage
 
 if TYPE_CHECKING:
     from tests.file_servers import WebServer
@@ -29,28 +30,28 @@ def test_objects_are_written_read_listed_and_deleted(s3_root: str) -> None:
     assert bound.read_text("a/t.txt") == "héllo"
     assert bound.read_bytes("a/b c/ü#1.bin") == b"x"
     assert {name: info.size for name, info in bound.list_files().items()} == {"a/t.txt": 6, "a/b c/ü#1.bin": 1}
-    assert set(storage.list_files(f"{s3_root}/a/")) == {"t.txt", "b c/ü#1.bin"}
-    assert set(storage.list_files("s3://rv-test")) == {"root/a/t.txt", "root/a/b c/ü#1.bin"}
-    assert storage.list_files(f"{s3_root}/no") == {}
+    assert set(by_uri.list_files(f"{s3_root}/a/")) == {"t.txt", "b c/ü#1.bin"}
+    assert set(by_uri.list_files("s3://rv-test")) == {"root/a/t.txt", "root/a/b c/ü#1.bin"}
+    assert by_uri.list_files(f"{s3_root}/no") == {}
     bound.delete("a/t.txt")
     bound.delete("a/t.txt")
     assert not bound.exists("a/t.txt")
 
 
 def test_a_missing_object_is_missing(s3_root: str) -> None:
-    assert storage.stat(f"{s3_root}/no") is None
+    assert by_uri.stat(f"{s3_root}/no") is None
     with pytest.raises(MissingFileError):
-        storage.read_bytes(f"{s3_root}/no")
-    storage.write_bytes(f"{s3_root}/yes", b"1")
-    assert storage.read_many([f"{s3_root}/no", f"{s3_root}/yes"]) == {f"{s3_root}/yes": b"1"}
+        by_uri.read_bytes(f"{s3_root}/no")
+    by_uri.write_bytes(f"{s3_root}/yes", b"1")
+    assert by_uri.read_many([f"{s3_root}/no", f"{s3_root}/yes"]) == {f"{s3_root}/yes": b"1"}
 
 
 def test_a_missing_bucket_is_named(s3_root: str) -> None:
     for act in (
-        lambda: storage.list_files("s3://no-such-bucket/a"),
-        lambda: storage.write_bytes("s3://no-such-bucket/a", b""),
-        lambda: storage.read_bytes("s3://no-such-bucket/a"),
-        lambda: storage.delete("s3://no-such-bucket/a"),
+        lambda: by_uri.list_files("s3://no-such-bucket/a"),
+        lambda: by_uri.write_bytes("s3://no-such-bucket/a", b""),
+        lambda: by_uri.read_bytes("s3://no-such-bucket/a"),
+        lambda: by_uri.delete("s3://no-such-bucket/a"),
     ):
         with pytest.raises(StorageError, match="no such bucket") as raised:
             act()
@@ -59,18 +60,18 @@ def test_a_missing_bucket_is_named(s3_root: str) -> None:
 
 def test_of_many_writers_at_once_one_creates(s3_root: str) -> None:
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        won = list(pool.map(lambda n: storage.write_once(f"{s3_root}/marker", b"%d" % n), range(8)))
+        won = list(pool.map(lambda n: by_uri.write_once(f"{s3_root}/marker", b"%d" % n), range(8)))
     assert sum(won) == 1
-    assert storage.read_bytes(f"{s3_root}/marker") == b"%d" % won.index(True)
+    assert by_uri.read_bytes(f"{s3_root}/marker") == b"%d" % won.index(True)
 
 
 def test_large_outputs_are_uploaded_in_parts_and_come_back_whole(s3_root: str) -> None:
     data = os.urandom(1 << 20) * 17
-    seen: list[storage.FileOutput] = []
+    seen: list[FileOutput] = []
     bound = Storage(s3_root, on_written=lambda _, output: seen.append(output))
     with bound.output_file("big.bin") as path:
         path.write_bytes(data)
-    assert seen == [storage.FileOutput("big.bin", len(data), hashlib.sha256(data).hexdigest())]
+    assert seen == [FileOutput("big.bin", len(data), hashlib.sha256(data).hexdigest())]
     copy = bound.input_file("big.bin")
     assert copy.read_bytes() == data
     assert bound.input_file("big.bin") == copy
@@ -87,23 +88,23 @@ def test_an_output_that_fails_is_not_uploaded(s3_root: str) -> None:
 
 def test_an_overwritten_object_is_noticed_by_copy_and_fingerprint(s3_root: str) -> None:
     uri = f"{s3_root}/a.bin"
-    storage.write_bytes(uri, b"one")
+    by_uri.write_bytes(uri, b"one")
     first = fingerprints.fingerprint_many([uri])[uri]
-    assert storage.local_copy(uri).read_bytes() == b"one"
-    storage.write_bytes(uri, b"two")
+    assert by_uri.local_copy(uri).read_bytes() == b"one"
+    by_uri.write_bytes(uri, b"two")
     second = fingerprints.fingerprint_many([uri])[uri]
-    assert storage.local_copy(uri).read_bytes() == b"two"
+    assert by_uri.local_copy(uri).read_bytes() == b"two"
     assert first.token != second.token
     assert first.token.startswith("etag:")
 
 
 def test_folders_and_missing_inputs_have_fingerprints(s3_root: str) -> None:
-    storage.write_bytes(f"{s3_root}/f/a", b"1")
+    by_uri.write_bytes(f"{s3_root}/f/a", b"1")
     wanted = [f"{s3_root}/f", f"{s3_root}/no"]
     before = fingerprints.fingerprint_many(wanted)
     assert before[wanted[0]].detail == {"kind": "folder", "files": 1, "bytes": 1}
     assert before[wanted[1]].is_missing
-    storage.write_bytes(f"{s3_root}/f/b", b"1")
+    by_uri.write_bytes(f"{s3_root}/f/b", b"1")
     assert fingerprints.fingerprint_many(wanted)[wanted[0]].token != before[wanted[0]].token
 
 
@@ -113,7 +114,7 @@ def test_a_server_that_is_busy_for_a_moment_is_asked_again(
     _point_to(web_server, monkeypatch)
     web_server.files = {"/bucket/a": b"content"}
     web_server.failures = [503, 503]
-    assert storage.read_bytes("s3://bucket/a") == b"content"
+    assert by_uri.read_bytes("s3://bucket/a") == b"content"
     assert len(web_server.requests) == 3
 
 
@@ -121,14 +122,14 @@ def test_a_body_that_breaks_off_is_asked_for_again(web_server: WebServer, monkey
     _point_to(web_server, monkeypatch)
     web_server.files = {"/bucket/a.bin": bytes(3_000_000)}
     web_server.failures = [200, "cut", "cut"]
-    assert storage.local_copy("s3://bucket/a.bin").read_bytes() == bytes(3_000_000)
+    assert by_uri.local_copy("s3://bucket/a.bin").read_bytes() == bytes(3_000_000)
 
 
 def test_a_store_that_keeps_failing_could_not_be_asked(web_server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
     _point_to(web_server, monkeypatch)
     monkeypatch.setenv("RV_RETRY_S", "0.3")
     web_server.failures = [503] * 100
-    for act in (storage.exists, storage.read_bytes, storage.list_files):
+    for act in (by_uri.exists, by_uri.read_bytes, by_uri.list_files):
         with pytest.raises(StorageError, match="503") as raised:
             act("s3://bucket/a")
         assert not isinstance(raised.value, MissingFileError)
@@ -141,7 +142,7 @@ def test_refused_rights_are_an_error_and_never_a_missing_file(
     _point_to(web_server, monkeypatch)
     web_server.failures = [403]
     with pytest.raises(StorageError, match="403") as raised:
-        storage.exists("s3://bucket/a")
+        by_uri.exists("s3://bucket/a")
     assert "credentials" in raised.value.block.fix
 
 
@@ -157,12 +158,12 @@ def test_profiles_are_read_by_boto3(s3_root: str, monkeypatch: pytest.MonkeyPatc
     )
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
     monkeypatch.setenv("AWS_PROFILE", "team")
-    storage.write_bytes(f"{s3_root}/a", b"x")
-    assert storage.read_bytes(f"{s3_root}/a") == b"x"
+    by_uri.write_bytes(f"{s3_root}/a", b"x")
+    assert by_uri.read_bytes(f"{s3_root}/a") == b"x"
     for profile, message in (("nobody", "nobody"), ("empty", "no AWS credentials")):
         monkeypatch.setenv("AWS_PROFILE", profile)
         with pytest.raises(StorageError, match=message):
-            storage.exists(f"{s3_root}/a")
+            by_uri.exists(f"{s3_root}/a")
 
 
 def test_public_buckets_are_read_without_credentials(web_server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +171,7 @@ def test_public_buckets_are_read_without_credentials(web_server: WebServer, monk
     monkeypatch.setenv("AWS_NO_SIGN_REQUEST", "YES")
     monkeypatch.setenv("AWS_REQUEST_PAYER", "requester")
     web_server.files = {"/bucket/a": b"x"}
-    assert storage.read_bytes("s3://bucket/a") == b"x"
+    assert by_uri.read_bytes("s3://bucket/a") == b"x"
 
 
 def test_the_region_of_a_bucket_is_what_the_server_names(web_server: WebServer, s3_root: str) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from rv_core.errors import ConfigError, StorageError
-from rv_core.files import storage
+from rv_core.files import by_uri
 from rv_core.files.local import FileInfo
-from rv_core.files.storage import FileOutput, MissingFileError, Storage
+from rv_core.files.problems import MissingFileError
+from rv_core.files.storage import FileOutput, Storage
 
 
 @pytest.fixture(params=["local", "file", "memory"])
@@ -27,35 +28,35 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def test_what_is_written_is_read_back(root: str) -> None:
-    storage.write_bytes(f"{root}/a/b.bin", b"\x00\xff")
-    storage.write_bytes(f"{root}/a/t.txt", "Zürich\n".encode())
-    assert storage.read_bytes(f"{root}/a/b.bin") == b"\x00\xff"
-    assert storage.read_text(f"{root}/a/t.txt") == "Zürich\n"
-    storage.write_bytes(f"{root}/a/b.bin", b"new")
-    assert storage.read_bytes(f"{root}/a/b.bin") == b"new"
+    by_uri.write_bytes(f"{root}/a/b.bin", b"\x00\xff")
+    by_uri.write_bytes(f"{root}/a/t.txt", "Zürich\n".encode())
+    assert by_uri.read_bytes(f"{root}/a/b.bin") == b"\x00\xff"
+    assert by_uri.read_text(f"{root}/a/t.txt") == "Zürich\n"
+    by_uri.write_bytes(f"{root}/a/b.bin", b"new")
+    assert by_uri.read_bytes(f"{root}/a/b.bin") == b"new"
 
 
 def test_a_missing_file_is_missing_and_no_other_error(root: str) -> None:
-    assert storage.stat(f"{root}/no") is None
-    assert not storage.exists(f"{root}/no")
+    assert by_uri.stat(f"{root}/no") is None
+    assert not by_uri.exists(f"{root}/no")
     with pytest.raises(MissingFileError, match="'no' does not exist") as raised:
-        storage.read_bytes(f"{root}/no")
+        by_uri.read_bytes(f"{root}/no")
     assert isinstance(raised.value, FileNotFoundError)
     assert isinstance(raised.value, StorageError)
     with pytest.raises(MissingFileError):
-        storage.local_copy(f"{root}/no")
-    storage.delete(f"{root}/no")
+        by_uri.local_copy(f"{root}/no")
+    by_uri.delete(f"{root}/no")
 
 
 def test_a_folder_is_no_file(root: str) -> None:
-    storage.write_bytes(f"{root}/a/b.txt", b"x")
-    assert storage.stat(f"{root}/a") is None
-    assert not storage.exists(root)
+    by_uri.write_bytes(f"{root}/a/b.txt", b"x")
+    assert by_uri.stat(f"{root}/a") is None
+    assert not by_uri.exists(root)
 
 
 def test_stat_says_the_size(root: str) -> None:
-    storage.write_bytes(f"{root}/a.txt", b"four")
-    info = storage.stat(f"{root}/a.txt")
+    by_uri.write_bytes(f"{root}/a.txt", b"four")
+    info = by_uri.stat(f"{root}/a.txt")
     assert info is not None
     assert info.size == 4
     assert info.mtime_ns is not None
@@ -63,39 +64,39 @@ def test_stat_says_the_size(root: str) -> None:
 
 def test_list_files_is_recursive_and_relative(root: str) -> None:
     for name in ("x/a.txt", "x/y/b.txt", "z.txt", "xa.txt"):
-        storage.write_bytes(f"{root}/{name}", name.encode())
-    assert {name: info.size for name, info in storage.list_files(root).items()} == {
+        by_uri.write_bytes(f"{root}/{name}", name.encode())
+    assert {name: info.size for name, info in by_uri.list_files(root).items()} == {
         "x/a.txt": 7,
         "x/y/b.txt": 9,
         "z.txt": 5,
         "xa.txt": 6,
     }
-    assert set(storage.list_files(f"{root}/x")) == {"a.txt", "y/b.txt"}
-    assert set(storage.list_files(f"{root}/x/")) == {"a.txt", "y/b.txt"}
-    assert storage.list_files(f"{root}/nothing") == {}
-    assert storage.list_files(f"{root}/z.txt") == {}
+    assert set(by_uri.list_files(f"{root}/x")) == {"a.txt", "y/b.txt"}
+    assert set(by_uri.list_files(f"{root}/x/")) == {"a.txt", "y/b.txt"}
+    assert by_uri.list_files(f"{root}/nothing") == {}
+    assert by_uri.list_files(f"{root}/z.txt") == {}
 
 
 def test_a_deleted_file_is_gone(root: str) -> None:
-    storage.write_bytes(f"{root}/a.txt", b"x")
-    storage.delete(f"{root}/a.txt")
-    assert not storage.exists(f"{root}/a.txt")
+    by_uri.write_bytes(f"{root}/a.txt", b"x")
+    by_uri.delete(f"{root}/a.txt")
+    assert not by_uri.exists(f"{root}/a.txt")
 
 
 def test_read_many_and_stat_many_leave_missing_files_out(root: str) -> None:
-    storage.write_bytes(f"{root}/a", b"1")
-    storage.write_bytes(f"{root}/b", b"22")
+    by_uri.write_bytes(f"{root}/a", b"1")
+    by_uri.write_bytes(f"{root}/b", b"22")
     wanted = [f"{root}/{name}" for name in "abca"]
-    assert storage.read_many(wanted) == {f"{root}/a": b"1", f"{root}/b": b"22"}
-    assert {uri: info.size for uri, info in storage.stat_many(wanted).items()} == {f"{root}/a": 1, f"{root}/b": 2}
-    assert storage.read_many([]) == {}
+    assert by_uri.read_many(wanted) == {f"{root}/a": b"1", f"{root}/b": b"22"}
+    assert {uri: info.size for uri, info in by_uri.stat_many(wanted).items()} == {f"{root}/a": 1, f"{root}/b": 2}
+    assert by_uri.read_many([]) == {}
 
 
 def test_write_once_creates_once_and_leaves_the_first(root: str) -> None:
-    assert storage.write_once(f"{root}/m/marker", b"first")
-    assert not storage.write_once(f"{root}/m/marker", b"second")
-    assert storage.read_bytes(f"{root}/m/marker") == b"first"
-    assert set(storage.list_files(root)) == {"m/marker"}
+    assert by_uri.write_once(f"{root}/m/marker", b"first")
+    assert not by_uri.write_once(f"{root}/m/marker", b"second")
+    assert by_uri.read_bytes(f"{root}/m/marker") == b"first"
+    assert set(by_uri.list_files(root)) == {"m/marker"}
 
 
 def test_of_many_writers_at_once_one_creates(root: str) -> None:
@@ -104,7 +105,7 @@ def test_of_many_writers_at_once_one_creates(root: str) -> None:
 
     def write(index: int) -> None:
         start.wait()
-        if storage.write_once(f"{root}/marker", b"%d" % index):
+        if by_uri.write_once(f"{root}/marker", b"%d" % index):
             won.append(index)
 
     threads = [threading.Thread(target=write, args=(index,)) for index in range(8)]
@@ -113,7 +114,7 @@ def test_of_many_writers_at_once_one_creates(root: str) -> None:
     for thread in threads:
         thread.join()
     assert len(won) == 1
-    assert storage.read_bytes(f"{root}/marker") == b"%d" % won[0]
+    assert by_uri.read_bytes(f"{root}/marker") == b"%d" % won[0]
 
 
 @pytest.mark.parametrize("is_full", [False, True])
@@ -131,36 +132,36 @@ def test_without_hard_links_a_file_is_still_created_once(
     monkeypatch.setattr(os, "link", no_links)
     if is_full:
         with pytest.raises(StorageError, match="disk is full"):
-            storage.write_once(f"{tmp_path}/marker", b"1")
+            by_uri.write_once(f"{tmp_path}/marker", b"1")
         assert _names_below(tmp_path) == set()
         return
-    assert storage.write_once(f"{tmp_path}/marker", b"1")
-    assert not storage.write_once(f"{tmp_path}/marker", b"2")
+    assert by_uri.write_once(f"{tmp_path}/marker", b"1")
+    assert not by_uri.write_once(f"{tmp_path}/marker", b"2")
     assert (tmp_path / "marker").read_bytes() == b"1"
     assert _names_below(tmp_path) == {"marker"}
 
 
 def test_text_that_is_not_utf8_is_an_error_with_the_place(root: str) -> None:
-    storage.write_bytes(f"{root}/a.txt", b"\xff\xfe")
+    by_uri.write_bytes(f"{root}/a.txt", b"\xff\xfe")
     with pytest.raises(StorageError, match="not UTF-8") as raised:
-        storage.read_text(f"{root}/a.txt")
+        by_uri.read_text(f"{root}/a.txt")
     assert raised.value.block.where == f"{root}/a.txt"
 
 
 def test_variables_are_filled_in_when_opened_and_not_shown(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEST_PLACE", root)
-    storage.write_bytes("${TEST_PLACE}/a.txt", b"x")
-    assert storage.read_bytes(f"{root}/a.txt") == b"x"
-    assert set(storage.read_many(["${TEST_PLACE}/a.txt", "${TEST_PLACE}/no"])) == {"${TEST_PLACE}/a.txt"}
+    by_uri.write_bytes("${TEST_PLACE}/a.txt", b"x")
+    assert by_uri.read_bytes(f"{root}/a.txt") == b"x"
+    assert set(by_uri.read_many(["${TEST_PLACE}/a.txt", "${TEST_PLACE}/no"])) == {"${TEST_PLACE}/a.txt"}
     with pytest.raises(MissingFileError) as raised:
-        storage.read_bytes("${TEST_PLACE}/no.txt")
+        by_uri.read_bytes("${TEST_PLACE}/no.txt")
     assert raised.value.block.where == "${TEST_PLACE}/no.txt"
     assert raised.value.__cause__ is None
 
 
 def test_a_variable_that_is_not_set_is_named() -> None:
     with pytest.raises(ConfigError, match="NOT_SET_HERE"):
-        storage.exists("${NOT_SET_HERE}/a")
+        by_uri.exists("${NOT_SET_HERE}/a")
 
 
 def test_storage_writes_reads_and_records_outputs(root: str) -> None:
@@ -183,12 +184,12 @@ def test_storage_writes_reads_and_records_outputs(root: str) -> None:
     assert set(bound.list_files()) == {"a/t.txt", "b/f.bin"}
     assert set(bound.list_files("a")) == {"t.txt"}
     bound.delete("a/t.txt")
-    assert set(storage.list_files(root)) == {"b/f.bin"}
+    assert set(by_uri.list_files(root)) == {"b/f.bin"}
 
 
 def test_an_output_is_announced_before_its_first_byte(root: str) -> None:
     states: list[bool] = []
-    bound = Storage(root, on_output=lambda name: states.append(storage.exists(f"{root}/{name}")))
+    bound = Storage(root, on_output=lambda name: states.append(by_uri.exists(f"{root}/{name}")))
     bound.write_bytes("a", b"1")
     with bound.output_file("b") as path:
         assert states == [False, False]
@@ -297,7 +298,7 @@ def test_list_files_leaves_half_written_files_out_and_survives_loops(tmp_path: P
     (tmp_path / "a" / "nowhere").symlink_to("missing")
     (tmp_path / "b").symlink_to("a")
     os.mkfifo(tmp_path / "pipe")
-    listed = set(storage.list_files(str(tmp_path)))
+    listed = set(by_uri.list_files(str(tmp_path)))
     assert {"a/x.txt", "a/.hidden"} <= listed
     assert "b/x.txt" in listed
     assert not any("tmp" in name or "nowhere" in name or "pipe" in name for name in listed)
@@ -312,7 +313,7 @@ def test_ten_thousand_files_are_listed_in_about_a_tenth_of_a_second(tmp_path: Pa
     times_s: list[float] = []
     for _ in range(5):
         start = time.process_time()
-        assert len(storage.list_files(str(tmp_path))) == 2_000
+        assert len(by_uri.list_files(str(tmp_path))) == 2_000
         times_s.append(time.process_time() - start)
     assert 5 * min(times_s) < 0.2  # 0.035 s where this was written; room for slow machines
 
@@ -355,38 +356,39 @@ with Storage(sys.argv[1], attempt_tag="t").output_file("x/a.bin") as path:
 """
     process = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert process.returncode == -9
-    assert storage.list_files(str(tmp_path)) == {}
+    assert by_uri.list_files(str(tmp_path)) == {}
     assert len(_names_below(tmp_path)) == 1
     with Storage(str(tmp_path)).output_file("y.bin") as path:
         path.write_bytes(b"being written by a living process")
-        assert storage.sweep_temporary(str(tmp_path), older_than_s=3600) == 0
-        assert storage.sweep_temporary(str(tmp_path), older_than_s=0) == 1
+        assert by_uri.sweep_temporary(str(tmp_path), older_than_s=3600) == 0
+        assert by_uri.sweep_temporary(str(tmp_path), older_than_s=0) == 1
     assert _names_below(tmp_path) == {"y.bin"}
-    assert storage.sweep_temporary("memory://nothing", older_than_s=0) == 0
+    assert by_uri.sweep_temporary("memory://nothing", older_than_s=0) == 0
 
 
 def test_a_file_in_the_place_of_a_folder_is_explained(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("file")
     with pytest.raises(StorageError, match="cannot write 'b.txt'") as raised:
-        storage.write_bytes(f"{tmp_path}/a/b.txt", b"")
+        by_uri.write_bytes(f"{tmp_path}/a/b.txt", b"")
     assert raised.value.block.why
     (tmp_path / "d").mkdir()
     with pytest.raises(StorageError, match="cannot write 'd'"):
-        storage.write_bytes(f"{tmp_path}/d", b"")
+        by_uri.write_bytes(f"{tmp_path}/d", b"")
     with pytest.raises(StorageError, match="cannot read 'd'"):
-        storage.read_bytes(f"{tmp_path}/d")
+        by_uri.read_bytes(f"{tmp_path}/d")
     assert _names_below(tmp_path) == {"a"}
 
 
 def test_a_file_uri_of_another_machine_is_refused() -> None:
     with pytest.raises(StorageError, match="not a file on this machine"):
-        storage.read_bytes("file://server/share/a")
+        by_uri.read_bytes("file://server/share/a")
 
 
 def test_local_files_import_no_fsspec_and_no_network(tmp_path: Path) -> None:
     code = """
 import sys
-from rv_core.files.storage import Storage, list_files
+from rv_core.files.by_uri import list_files
+from rv_core.files.storage import Storage
 s = Storage(sys.argv[1])
 s.write_text("a", "x"); s.read_text("a"); list_files(sys.argv[1])
 with s.output_file("b") as p: p.write_text("y")

@@ -5,7 +5,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rv_core.files import storage
+from rv_core.files import by_uri
 from rv_core.plan.manifests import Manifest, done_names, item_file_name, manifest_name, read_done
 
 
@@ -17,7 +17,7 @@ def manifest(
 
 
 def put(root: Path, entry: Manifest) -> None:
-    storage.write_bytes(f"{root}/{entry.name}", entry.to_text().encode())
+    by_uri.write_bytes(f"{root}/{entry.name}", entry.to_text().encode())
 
 
 @given(st.text(min_size=1, max_size=150), st.text(min_size=1, max_size=150))
@@ -38,12 +38,12 @@ def test_a_manifest_comes_back_as_it_was_written() -> None:
 def test_an_item_is_done_when_manifest_and_outputs_are_there(tmp_path: Path) -> None:
     put(tmp_path, manifest())
     assert read_done(str(tmp_path), ["copy"]).problem("copy", "a", "0123456789abcdef") == "copy/a.txt is missing"
-    storage.write_bytes(f"{tmp_path}/copy/a.txt", b"abc")
+    by_uri.write_bytes(f"{tmp_path}/copy/a.txt", b"abc")
     state = read_done(str(tmp_path), ["copy"])
     assert state.problem("copy", "a", "0123456789abcdef") is None
     assert state.problem("copy", "a", "another key") == "not done yet"
     assert state.problem("copy", "b", "0123456789abcdef") == "not done yet"
-    storage.write_bytes(f"{tmp_path}/copy/a.txt", b"abcd")
+    by_uri.write_bytes(f"{tmp_path}/copy/a.txt", b"abcd")
     assert "has 4 bytes instead of 3" in str(
         read_done(str(tmp_path), ["copy"]).problem("copy", "a", "0123456789abcdef")
     )

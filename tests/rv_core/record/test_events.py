@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rv_core.files import storage
+from rv_core.files import by_uri
 from rv_core.record.event_tail import EventTail, RemoteEventTail, TaskBoard
 from rv_core.record.event_writer import EventWriter, file_name, timestamp
 from rv_core.record.events import TaskStatus, fold, parse_lines, read_events, seconds_of, task_and_attempt
@@ -159,7 +159,7 @@ def test_a_remote_copy_is_put_at_a_change_of_state_and_else_every_30_s(tmp_path:
     with EventWriter(tmp_path / "a.1.jsonl", remote_uri=uri, clock=clock) as events:
 
         def num_remote() -> int:
-            return len(read_events(storage.read_bytes(uri)))
+            return len(read_events(by_uri.read_bytes(uri)))
 
         events.write("started")
         assert num_remote() == 1
@@ -175,14 +175,14 @@ def test_a_remote_copy_is_put_at_a_change_of_state_and_else_every_30_s(tmp_path:
         assert num_remote() == 5
         events.write("finished")
         assert num_remote() == 6
-    assert storage.read_bytes(uri) == (tmp_path / "a.1.jsonl").read_bytes()
+    assert by_uri.read_bytes(uri) == (tmp_path / "a.1.jsonl").read_bytes()
 
 
 def test_a_remote_uri_alone_needs_no_local_file() -> None:
     uri = f"memory://events-alone-{os.getpid()}/a.1.jsonl"
     with EventWriter(uri) as events:
         events.write("item", item="x", state="done")
-    assert [event["item"] for event in read_events(storage.read_bytes(uri))] == ["x"]
+    assert [event["item"] for event in read_events(by_uri.read_bytes(uri))] == ["x"]
 
 
 def test_a_store_that_refuses_never_raises_and_is_tried_again(
@@ -195,7 +195,7 @@ def test_a_store_that_refuses_never_raises_and_is_tried_again(
         if len(puts) == 1:
             raise ConnectionError("reset by https://ada:hunter22@host/")
 
-    monkeypatch.setattr(storage, "write_bytes", refuse_once)
+    monkeypatch.setattr(by_uri, "write_bytes", refuse_once)
     with EventWriter(tmp_path / "a.1.jsonl", remote_uri="s3://bucket/a.1.jsonl", clock=Clock()) as events:
         events.write("started")
         events.write("failed", reason="x")
@@ -368,19 +368,19 @@ def test_following_ten_thousand_ended_tasks_costs_next_to_nothing(tmp_path: Path
 
 def test_a_remote_tail_reads_only_what_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     root = f"memory://tail-{os.getpid()}/run"
-    storage.write_bytes(f"{root}/events/a.1.jsonl", b'{"event": "started"}\n')
-    storage.write_bytes(f"{root}/events/submission.jsonl", b'{"event": "submitted", "task": "a"}\n')
+    by_uri.write_bytes(f"{root}/events/a.1.jsonl", b'{"event": "started"}\n')
+    by_uri.write_bytes(f"{root}/events/submission.jsonl", b'{"event": "submitted", "task": "a"}\n')
     read: list[list[str]] = []
-    original = storage.read_many
+    original = by_uri.read_many
 
     def counted(uris: Any) -> dict[str, bytes]:
         read.append(sorted(uris))
         return original(read[-1])
 
-    monkeypatch.setattr(storage, "read_many", counted)
+    monkeypatch.setattr(by_uri, "read_many", counted)
     tail = RemoteEventTail(root)
     assert {stem: len(events) for stem, events in tail.poll().items()} == {"a.1": 1, "submission": 1}
-    storage.write_bytes(f"{root}/events/a.1.jsonl", b'{"event": "started"}\n{"event": "finished"}\n')
+    by_uri.write_bytes(f"{root}/events/a.1.jsonl", b'{"event": "started"}\n{"event": "finished"}\n')
     assert {stem: [e["event"] for e in events] for stem, events in tail.poll().items()} == {"a.1": ["finished"]}
     assert read[1] == [f"{root}/events/a.1.jsonl"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from rv_core.errors import RvError, StorageError, UsageError
-from rv_core.files import storage
+from rv_core.files import by_uri
 from rv_core.launch import cancel as cancellation
 from rv_core.machine.process_table import process_started
 from rv_core.record import logs as run_logs
@@ -805,7 +805,7 @@ def upload(run: Any, uri: str) -> None:
     for path in sorted(run.root.rglob("*")):
         if path.is_file():
             text = path.read_text().replace(json.dumps(str(run.root)), json.dumps(uri))
-            storage.write_bytes(f"{uri}/{path.relative_to(run.root)}", text.encode())
+            by_uri.write_bytes(f"{uri}/{path.relative_to(run.root)}", text.encode())
 
 
 def test_a_remote_root_is_read_from_its_store(run_folder: Make) -> None:

@@ -53,14 +53,14 @@ def _read(root_or_file: str) -> tuple[str, str]:
     """(URI, text) of a saved config, given itself or by the root that it is under."""
     import os
 
-    from rv_core.files import storage, uris
+    from rv_core.files import by_uri, uris
 
     given = uris.absolute(root_or_file, os.getcwd())
     uri = given if given.endswith(".json") else uris.join(given, CONFIG_NAME)
-    if not storage.exists(uri):
+    if not by_uri.exists(uri):
         what = f"there is no {CONFIG_NAME} under {given}" if uri != given else f"there is no file {given}"
         raise UsageError(what, fix="give the root_uri of a pipeline that was run, or a saved config")
-    return uri, storage.read_text(uri)
+    return uri, by_uri.read_text(uri)
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

@@ -1,4 +1,9 @@
-"""Reading, writing and listing files by URI, local or remote. `storage` is where others import this from."""
+"""Bytes and files by URI: the one way in which rv reads, writes and lists small files, local or remote.
+
+The functions take any URI; `${NAME}` in it is filled in from the environment when it is opened, and never shown in a
+message. Local files never import fsspec. Every write is whole or not at all. "It is not there" (None, False,
+`MissingFileError`) and "could not ask" (`StorageError`) are never mixed up.
+"""
 
 from __future__ import annotations
 

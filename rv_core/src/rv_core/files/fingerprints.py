@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rv_core.errors import StorageError
+from rv_core.files import by_uri, problems, uris
 from rv_core.files import local as local_files
-from rv_core.files import problems, storage, uris
 from rv_core.files import remote as remote_files
 from rv_core.files.local import FileInfo
 from rv_core.files.problems import MissingFileError
@@ -262,12 +262,12 @@ def _of_listing(tokens: dict[str, str], num_bytes: int) -> Fingerprint:
 
 
 def _remote_fingerprint(uri: str) -> Fingerprint:
-    info = storage.stat(uri)
+    info = by_uri.stat(uri)
     if info is not None:
         return _of_remote(uri, info)
     if uris.scheme_of(uris.expand(uri)) in ("http", "https"):
         return MISSING_FINGERPRINT
-    listing = storage.list_files(uri)
+    listing = by_uri.list_files(uri)
     if not listing:
         return MISSING_FINGERPRINT
     tokens = {name: _identity(info) for name, info in listing.items()}
@@ -280,7 +280,7 @@ def _of_remote(uri: str, info: FileInfo) -> Fingerprint:
         return Fingerprint(_identity(info), detail)
     # A server that gives no mark of the content: small files are read; of large ones only the size is known.
     if 0 <= info.size <= _MAX_HASHED_BYTES:
-        sha256 = hashlib.sha256(storage.read_bytes(uri)).hexdigest()
+        sha256 = hashlib.sha256(by_uri.read_bytes(uri)).hexdigest()
         return Fingerprint(f"sha256:{sha256}", {**detail, "sha256": sha256})
     return Fingerprint(_identity(info), {**detail, "note": "no ETag and no time: a change of equal size is not seen"})
 

@@ -1,7 +1,7 @@
 """Files on this machine's file systems: whole or not at all, listed fast, with errors that say what to do.
 
 Writing goes to a temporary file beside the target, `.<name>.<tag>.tmp`, which is synced and then renamed. The tag
-carries the attempt, this machine, the process and a counter, so no two writers share one. `storage` is the only
+carries the attempt, this machine, the process and a counter, so no two writers share one. `by_uri` is the usual
 caller; everybody else names files by URI.
 """
 

@@ -1,10 +1,4 @@
-"""Bytes and files by URI: the one way in which rv reads, writes and lists small files, local or remote.
-
-The functions take any URI; `${NAME}` in it is filled in from the environment when it is opened, and never shown in a
-message. `Storage` is bound to a root and takes names relative to it. Local files never import fsspec. Every write is
-whole or not at all. "It is not there" (None, False, `MissingFileError`) and "could not ask" (`StorageError`) are
-never mixed up.
-"""
+"""`Storage`: the files below one root, by name relative to it. Files of any URI are in `by_uri`."""
 
 from __future__ import annotations
 
@@ -15,48 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rv_core.errors import StorageError
-from rv_core.files import local, remote, uris
-from rv_core.files.by_uri import (
-    at,
-    delete,
-    exists,
-    list_files,
-    local_copy,
-    opened_uri,
-    path_of,
-    read_bytes,
-    read_many,
-    read_text,
-    stat,
-    stat_many,
-    sweep_temporary,
-    write_bytes,
-    write_once,
-)
+from rv_core.files import by_uri, local, remote, uris
 from rv_core.files.local import FileInfo
-from rv_core.files.problems import MissingFileError
-from rv_core.files.uris import is_local
 from rv_core.machine.folders import scratch_folder
-
-__all__ = [
-    "FileInfo",
-    "FileOutput",
-    "MissingFileError",
-    "Storage",
-    "delete",
-    "exists",
-    "is_local",
-    "list_files",
-    "local_copy",
-    "read_bytes",
-    "read_many",
-    "read_text",
-    "stat",
-    "stat_many",
-    "sweep_temporary",
-    "write_bytes",
-    "write_once",
-]
 
 
 class FileOutput(NamedTuple):
@@ -111,7 +66,7 @@ class Storage:
 
     def exists(self, name: str) -> bool:
         """Whether there is a file of this name."""
-        return exists(self._readable(name))
+        return by_uri.exists(self._readable(name))
 
     def read_bytes(self, name: str) -> bytes:
         """The whole file.
@@ -120,11 +75,11 @@ class Storage:
             MissingFileError: if it is not there.
             StorageError: if it cannot be read, or is a link that leaves the root.
         """
-        return read_bytes(self._readable(name))
+        return by_uri.read_bytes(self._readable(name))
 
     def read_text(self, name: str) -> str:
         """The whole file as UTF-8 text; errors as for `read_bytes`, and if it is not UTF-8."""
-        return read_text(self._readable(name))
+        return by_uri.read_text(self._readable(name))
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Puts an output in place, whole.
@@ -134,7 +89,7 @@ class Storage:
         """
         uri = self._writable(name)
         self._announce(name)
-        at(
+        by_uri.at(
             uri,
             lambda path: local.write(path, data, attempt_tag=self.attempt_tag),
             lambda opened: remote.write(opened, data),
@@ -147,11 +102,11 @@ class Storage:
 
     def delete(self, name: str) -> None:
         """Removes a file; one that is not there is fine."""
-        delete(self._writable(name))
+        by_uri.delete(self._writable(name))
 
     def list_files(self, name: str = "") -> dict[str, FileInfo]:
         """Every file below a folder of the root ("" for the root), by its path relative to that folder."""
-        return list_files(self._readable(name) if name else self.root_uri)
+        return by_uri.list_files(self._readable(name) if name else self.root_uri)
 
     def input_file(self, name: str) -> Path:
         """A local path to read a file from: its own, or for a remote root a checked copy in the cache.
@@ -160,7 +115,7 @@ class Storage:
             MissingFileError: if it is not there.
             StorageError: if it cannot be read, or is a link that leaves the root.
         """
-        return local_copy(self._readable(name))
+        return by_uri.local_copy(self._readable(name))
 
     @contextmanager
     def output_file(self, name: str) -> Iterator[Path]:
@@ -175,9 +130,9 @@ class Storage:
 
         uri = self._writable(name)
         self._announce(name)
-        with opened_uri(uri) as opened:
+        with by_uri.opened_uri(uri) as opened:
             if uris.is_local(opened):
-                pending = outputs.local_output(path_of(opened), self.attempt_tag)
+                pending = outputs.local_output(by_uri.path_of(opened), self.attempt_tag)
             else:
                 pending = outputs.remote_output(opened)
             with pending as output:
@@ -208,7 +163,7 @@ class Storage:
 
     def _refuse_leaving(self, name: str, num_parts: int) -> None:
         root = uris.expand(self.root_uri)
-        if uris.is_local(root) and local.leaves_folder(path_of(root), name.split("/")[:num_parts]):
+        if uris.is_local(root) and local.leaves_folder(by_uri.path_of(root), name.split("/")[:num_parts]):
             raise StorageError(
                 f"refused {name!r}: a link on the way leaves the root",
                 where=self.root_uri,

@@ -114,12 +114,12 @@ def _append_remote(paths: RunPaths, reason: str) -> None:
     """A store cannot append: what is there is put again with one line more. Its writer is gone by now."""
     import json
 
-    from rv_core.files import storage
+    from rv_core.files import by_uri
     from rv_core.record.event_writer import timestamp
 
-    before = storage.read_bytes(paths.submission) if storage.exists(paths.submission) else b""
+    before = by_uri.read_bytes(paths.submission) if by_uri.exists(paths.submission) else b""
     line = json.dumps({"time": timestamp(time.time()), "event": "cancelled", "reason": reason})
-    storage.write_bytes(paths.submission, before[: before.rfind(b"\n") + 1] + line.encode() + b"\n")
+    by_uri.write_bytes(paths.submission, before[: before.rfind(b"\n") + 1] + line.encode() + b"\n")
 
 
 def _cancel_detached(files: RunFiles) -> None:

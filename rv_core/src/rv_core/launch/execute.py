@@ -19,7 +19,7 @@ from rv_core.errors import (
     EXIT_INTERRUPTED,
     RunnerError,
 )
-from rv_core.files import storage, uris
+from rv_core.files import by_uri, uris
 from rv_core.launch.outcome import RunOutcome, outcome_of_run, outcome_of_status
 from rv_core.launch.prepared import PreparedRun
 from rv_core.launch.write_record import write_record
@@ -177,7 +177,7 @@ def is_detached_running(root_uri: str, marker: marker.Marker) -> bool:
     from rv_core.record.events import seconds_of
     from rv_core.status.look import run_is_over
 
-    if time.time() - seconds_of(marker.created) < _SUBMITTING_S and not storage.exists(
+    if time.time() - seconds_of(marker.created) < _SUBMITTING_S and not by_uri.exists(
         RunPaths(root_uri, marker.run_id).run
     ):
         return True  # its record is just being written

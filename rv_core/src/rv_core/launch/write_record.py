@@ -13,7 +13,7 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING, Any
 
-from rv_core.files import storage, uris
+from rv_core.files import by_uri, uris
 from rv_core.plan.decisions import RunPlan
 from rv_core.plugins.installed import plugin_manager
 from rv_core.record import layout
@@ -32,11 +32,11 @@ def write_record(prepared: PreparedRun) -> None:
     record = make_record(prepared)
     plan_json = {"run_id": prepared.run_id, **prepared.run_plan.to_json()}
     for root_uri in prepared.run_plan.roots.values():
-        storage.sweep_temporary(root_uri, older_than_s=0)
+        by_uri.sweep_temporary(root_uri, older_than_s=0)
     for name, paths in prepared.paths.items():
         code = prepared.loaded.code
         if code.get("archive"):
-            storage.write_once(uris.join(paths.root_uri, code["archive"]), prepared.loaded.code_archive)
+            by_uri.write_once(uris.join(paths.root_uri, code["archive"]), prepared.loaded.code_archive)
         _write(paths.config, prepared.config_texts[name])
         _write(paths.plan, _json(plan_json))
         for entry in prepared.run_plan.commands:
@@ -51,7 +51,7 @@ def write_record(prepared: PreparedRun) -> None:
 
 
 def _write(uri: str, text: str) -> None:
-    storage.write_bytes(uri, text.encode())
+    by_uri.write_bytes(uri, text.encode())
 
 
 def _forget(run_plan: RunPlan, pipeline: str, root_uri: str) -> None:
@@ -65,7 +65,7 @@ def _forget(run_plan: RunPlan, pipeline: str, root_uri: str) -> None:
         for item in entry.to_do:
             name = f"{item_file_name(item.id)}.{item.key}.json"
             if name in there:
-                storage.delete(uris.join(root_uri, ".rv/done", entry.command, name))
+                by_uri.delete(uris.join(root_uri, ".rv/done", entry.command, name))
 
 
 def make_record(prepared: PreparedRun) -> RunRecord:

@@ -123,11 +123,11 @@ def output_problem(manifest: Manifest, sizes: Mapping[str, int]) -> str | None:
 
 def read_done(root_uri: str, commands: Iterable[str]) -> DoneState:
     """Look at what is done under a root: one listing of the manifests, and one per folder of outputs."""
-    from rv_core.files import storage, uris
+    from rv_core.files import by_uri, uris
 
     wanted = set(commands)
-    names = [name for name in storage.list_files(uris.join(root_uri, DONE_FOLDER)) if name.split("/")[0] in wanted]
-    texts = storage.read_many([uris.join(root_uri, DONE_FOLDER, name) for name in names if name.endswith(".json")])
+    names = [name for name in by_uri.list_files(uris.join(root_uri, DONE_FOLDER)) if name.split("/")[0] in wanted]
+    texts = by_uri.read_many([uris.join(root_uri, DONE_FOLDER, name) for name in names if name.endswith(".json")])
     manifests: dict[str, dict[str, dict[str, Manifest]]] = {}
     for text in texts.values():
         try:
@@ -140,18 +140,18 @@ def read_done(root_uri: str, commands: Iterable[str]) -> DoneState:
 
 
 def _output_sizes(root_uri: str, manifests: Mapping[str, Any]) -> dict[str, int]:
-    from rv_core.files import storage, uris
+    from rv_core.files import by_uri, uris
 
     outputs = [
         o["path"] for items in manifests.values() for keys in items.values() for m in keys.values() for o in m.outputs
     ]
     sizes: dict[str, int] = {}
     for folder in {path.split("/")[0] for path in outputs}:
-        found = storage.list_files(uris.join(root_uri, folder))
+        found = by_uri.list_files(uris.join(root_uri, folder))
         sizes.update({f"{folder}/{name}": info.size for name, info in found.items()})
     for path in outputs:
         if "/" not in path:
-            info = storage.stat(uris.join(root_uri, path))
+            info = by_uri.stat(uris.join(root_uri, path))
             if info is not None:
                 sizes[path] = info.size
     return sizes
@@ -159,9 +159,9 @@ def _output_sizes(root_uri: str, manifests: Mapping[str, Any]) -> dict[str, int]
 
 def done_names(root_uri: str, command: str) -> set[str]:
     """The file names of all manifests of a command: one listing, no reads."""
-    from rv_core.files import storage, uris
+    from rv_core.files import by_uri, uris
 
-    return set(storage.list_files(uris.join(root_uri, DONE_FOLDER, command)))
+    return set(by_uri.list_files(uris.join(root_uri, DONE_FOLDER, command)))
 
 
 def unmet_requirements(

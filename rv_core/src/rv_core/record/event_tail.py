@@ -109,11 +109,11 @@ class RemoteEventTail:
         Raises:
             StorageError: if the store cannot be asked.
         """
-        from rv_core.files import storage
+        from rv_core.files import by_uri
 
-        listed = {name: info for name, info in storage.list_files(self._prefix).items() if name.endswith(SUFFIX)}
+        listed = {name: info for name, info in by_uri.list_files(self._prefix).items() if name.endswith(SUFFIX)}
         changed = [name for name, info in listed.items() if self._versions.get(name) != info]
-        contents = storage.read_many([self._prefix + name for name in changed])
+        contents = by_uri.read_many([self._prefix + name for name in changed])
         self._versions.update({name: listed[name] for name in changed})
         found = ((name, self._new_events(name, contents.get(self._prefix + name, b""))) for name in changed)
         return {name.removesuffix(SUFFIX): events for name, events in found if events}

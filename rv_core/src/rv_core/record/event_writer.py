@@ -162,10 +162,10 @@ class EventWriter:
         return descriptor
 
     def _put(self, data: bytes) -> bool:
-        from rv_core.files import storage
+        from rv_core.files import by_uri
 
         try:
-            storage.write_bytes(self.remote_uri, data)
+            by_uri.write_bytes(self.remote_uri, data)
         except Exception as error:  # noqa: BLE001 - stores raise errors of their own; none of them may fail a task
             self._say_once(f"cannot put events to {self.remote_uri}: {error}")
             return False

@@ -70,13 +70,13 @@ def _logs_in(run_dir: str) -> Iterator[TaskLog]:
 
 
 def _remote_logs(files: RunFiles) -> Iterator[TaskLog]:
-    from rv_core.files import storage
+    from rv_core.files import by_uri
 
     for paths in files.all_paths():
         if uris.is_local(paths.root_uri):
             continue
         folder = uris.join(paths.folder, "logs")
-        for name, info in storage.list_files(folder).items():
+        for name, info in by_uri.list_files(folder).items():
             named = task_and_attempt(name) if name.endswith(SUFFIX) else None
             if named:
                 yield TaskLog(*named, uris.join(folder, name), info.size)
@@ -115,9 +115,9 @@ def _end_of(uri: str) -> tuple[int, bytes]:
             start = max(0, file.seek(0, os.SEEK_END) - _EXCERPT_BYTES)
             file.seek(start)
             return start, file.read()
-    from rv_core.files import storage
+    from rv_core.files import by_uri
 
-    data = storage.read_bytes(uri)
+    data = by_uri.read_bytes(uri)
     return max(0, len(data) - _EXCERPT_BYTES), data[-_EXCERPT_BYTES:]
 
 
@@ -189,9 +189,9 @@ def read_lines(log: TaskLog) -> Iterator[str]:
         with open(uris.local_path(log.uri), encoding="utf-8", errors="replace", newline="\n") as file:
             yield from map(clean_line, file)
         return
-    from rv_core.files import storage
+    from rv_core.files import by_uri
 
-    text = storage.read_bytes(log.uri).decode("utf-8", "replace")
+    text = by_uri.read_bytes(log.uri).decode("utf-8", "replace")
     yield from map(clean_line, text.removesuffix("\n").split("\n") if text else [])
 
 
@@ -271,8 +271,8 @@ class _LogReader:
                 file.seek(self._offset)
                 data = file.read()
         else:
-            from rv_core.files import storage
+            from rv_core.files import by_uri
 
-            data = storage.read_bytes(self._uri)[self._offset :]
+            data = by_uri.read_bytes(self._uri)[self._offset :]
         self._offset += len(data)
         return data

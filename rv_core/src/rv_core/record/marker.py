@@ -33,13 +33,13 @@ class Marker:
 
 def read_marker(root_uri: str) -> Marker | None:
     """The marker of a root, or None if there is none (a damaged one counts as none)."""
-    from rv_core.files import storage
+    from rv_core.files import by_uri
 
     uri = uris.join(root_uri, MARKER)
-    if not storage.exists(uri):
+    if not by_uri.exists(uri):
         return None
     try:
-        plain = json.loads(storage.read_bytes(uri))
+        plain = json.loads(by_uri.read_bytes(uri))
         return Marker(**{name: plain[name] for name in Marker.__dataclass_fields__ if name in plain})
     except (ValueError, TypeError):
         return None
@@ -88,11 +88,11 @@ def acquire_marker(
     Raises:
         UsageError: if another run is unfinished and still going on.
     """
-    from rv_core.files import storage
+    from rv_core.files import by_uri
 
     uri = uris.join(root_uri, MARKER)
     for _ in range(3):
-        if storage.write_once(uri, mine.to_text().encode()):
+        if by_uri.write_once(uri, mine.to_text().encode()):
             return
         other = read_marker(root_uri)
         if other is not None and not is_stale(other, is_detached_running):
@@ -101,7 +101,7 @@ def acquire_marker(
             take_over(other)
         elif other is not None and not other.detached:
             _end_leftovers(other)
-        storage.delete(uri)
+        by_uri.delete(uri)
     raise UsageError("another run took this root at the same moment", where=root_uri, fix="run the command again")
 
 
@@ -126,11 +126,11 @@ def _already_running(root_uri: str, other: Marker) -> UsageError:
 
 def release_marker(root_uri: str, run_id: str) -> None:
     """Remove the marker if it is this run's."""
-    from rv_core.files import storage
+    from rv_core.files import by_uri
 
     marker = read_marker(root_uri)
     if marker is not None and marker.run_id == run_id:
-        storage.delete(uris.join(root_uri, MARKER))
+        by_uri.delete(uris.join(root_uri, MARKER))
 
 
 def is_marker_stale(marker: Marker) -> bool:

@@ -121,9 +121,9 @@ def _named(run_id: str, ids: list[str], root_uri: str) -> str:
 
 
 def _has_record(paths: RunPaths) -> bool:
-    from rv_core.files import storage
+    from rv_core.files import by_uri
 
-    return storage.exists(paths.run)
+    return by_uri.exists(paths.run)
 
 
 def read_run(paths: RunPaths) -> RunFiles:
@@ -132,9 +132,9 @@ def read_run(paths: RunPaths) -> RunFiles:
     Raises:
         StorageError: if one is missing or damaged.
     """
-    from rv_core.files import storage
+    from rv_core.files import by_uri
 
-    texts = storage.read_many([paths.run, paths.plan])
+    texts = by_uri.read_many([paths.run, paths.plan])
     for uri in (paths.run, paths.plan):
         if uri not in texts:
             raise StorageError(
@@ -168,11 +168,11 @@ def _roots_near(root_uri: str) -> list[str]:
 
 def read_items(files: RunFiles) -> dict[str, Mapping[str, Any]]:
     """Job id -> `items/<job>.json`, for every command of the plan; those that are not there are left out."""
-    from rv_core.files import storage
+    from rv_core.files import by_uri
 
     roots = files.roots
     places = {entry["job"]: RunPaths(roots[name], files.run_id).items(entry["job"]) for name, entry in files.commands()}
-    texts = storage.read_many(list(places.values()))
+    texts = by_uri.read_many(list(places.values()))
     return {job: json.loads(texts[uri]) for job, uri in places.items() if uri in texts}
 
 
@@ -205,7 +205,7 @@ def read_board(files: RunFiles) -> TaskBoard:
 
 def run_ids(root_uri: str) -> list[str]:
     """The ids of all runs of a root, newest first."""
-    from rv_core.files import storage
+    from rv_core.files import by_uri
 
-    names = storage.list_files(uris.join(root_uri, RUNS_FOLDER))
+    names = by_uri.list_files(uris.join(root_uri, RUNS_FOLDER))
     return sorted({name.split("/")[0] for name in names if name.endswith("/run.json")}, reverse=True)

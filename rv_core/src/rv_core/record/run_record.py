@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rv_core.files import storage, uris
+from rv_core.files import by_uri, uris
 from rv_core.plan.graph import Job, Plan, Resources, make_tasks
 from rv_core.record.events import parse_lines, read_events
 from rv_core.record.layout import RunPaths, local_run_dir
@@ -58,7 +58,7 @@ class RunRecord:
         Raises:
             StorageError: if it cannot be read.
         """
-        plain = json.loads(storage.read_bytes(RunPaths(self.pipelines[0]["root_uri"], self.run_id).plan))
+        plain = json.loads(by_uri.read_bytes(RunPaths(self.pipelines[0]["root_uri"], self.run_id).plan))
         return Plan(
             tuple(
                 Job(
@@ -82,7 +82,7 @@ class RunRecord:
         found: dict[str, str] = {}
         for pipeline in self.pipelines:
             paths = RunPaths(pipeline["root_uri"], self.run_id)
-            texts = storage.read_many([paths.submission])
+            texts = by_uri.read_many([paths.submission])
             # Where the store refused them, they are still on the machine that submitted.
             here = [] if uris.is_local(paths.root_uri) else read_events(_local_copy(paths))
             for event in (*here, *parse_lines(texts.get(paths.submission, b""))):

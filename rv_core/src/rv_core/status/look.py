@@ -44,13 +44,13 @@ def job_statuses(run_record: RunFiles) -> list[JobStatus]:
 
 
 def _look(files: RunFiles) -> Sighting:
-    from rv_core.files import storage
+    from rv_core.files import by_uri
 
     observed, problem = _observe(files.record)
     board, items = read_board(files), read_items(files)
     # Last, as a task writes them before it says that it is done: seen the other way round it is done without them.
     root_uris = dict.fromkeys(files.roots.values())
-    listed = {root: frozenset(storage.list_files(uris.join(root, DONE_FOLDER))) for root in root_uris}
+    listed = {root: frozenset(by_uri.list_files(uris.join(root, DONE_FOLDER))) for root in root_uris}
     marker = _marker_of(files)
     newest = [files.run_id] if marker is not None else known_run_ids(files.paths.root_uri)[:1]
     return Sighting(
@@ -125,10 +125,10 @@ def runs(root_uri: str) -> list[RunSummary]:
     Raises:
         StorageError: if the root cannot be read.
     """
-    from rv_core.files import storage
+    from rv_core.files import by_uri
 
     paths = [RunPaths(root_uri, run_id) for run_id in known_run_ids(root_uri)]
-    texts = storage.read_many([uri for path in paths for uri in (path.run, path.submission)])
+    texts = by_uri.read_many([uri for path in paths for uri in (path.run, path.submission)])
     marker = read_marker(root_uri)
     return [_summary(path, texts, marker) for path in paths]
 

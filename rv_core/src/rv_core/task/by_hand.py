@@ -18,14 +18,15 @@ from rv_core.task.running import StopSignal, execute, gpu_lease, set_thread_limi
 def run_by_hand(invocation: Invocation, split_index: int, stop: StopSignal) -> int:
     """A task outside of a run: any saved config, planned here and now."""
     from rv_core.config import saved
-    from rv_core.files import storage
+    from rv_core.files import by_uri
+    from rv_core.files.problems import MissingFileError
     from rv_core.pipeline.pipeline import PipelineConfig
     from rv_core.plan.planning import plan_one_command
 
     uri = uris.absolute(invocation.config_uri, os.getcwd())
     try:
-        text = storage.read_text(uri)
-    except storage.MissingFileError as err:
+        text = by_uri.read_text(uri)
+    except MissingFileError as err:
         raise UsageError(f"there is no saved config {uris.name_of(uri)!r}", where=uri) from err
     root_uri = str(saved.parse_plain(text, source=uri).plain.get("root_uri", ""))
     activate_code_of(text, root_uri)

@@ -147,9 +147,9 @@ class TaskExecution:
         for stale in self._stale_outputs - set(self._outputs):
             self._delete(stale)
         manifest = self._manifest(item)
-        from rv_core.files import storage
+        from rv_core.files import by_uri
 
-        storage.write_bytes(uris.join(self._root, manifest.name), manifest.to_text().encode())
+        by_uri.write_bytes(uris.join(self._root, manifest.name), manifest.to_text().encode())
         self._manifest_names().add(manifest.name.rsplit("/", 1)[1])
         self._items_done += 1
         self._events.write("item", item=item.id, state="done")
@@ -242,24 +242,24 @@ class TaskExecution:
         return self._there
 
     def _read_manifest(self, name: str) -> Manifest | None:
-        from rv_core.files import storage
+        from rv_core.files import by_uri
 
         uri = uris.join(self._root, DONE_FOLDER, self._request.command, name)
         try:
-            return Manifest.from_text(storage.read_bytes(uri)) if storage.exists(uri) else None
+            return Manifest.from_text(by_uri.read_bytes(uri)) if by_uri.exists(uri) else None
         except (ValueError, KeyError, TypeError):
             return None
 
     def _sizes_of(self, manifest: Manifest) -> dict[str, int]:
-        from rv_core.files import storage
+        from rv_core.files import by_uri
 
-        infos = {o["path"]: storage.stat(uris.join(self._root, o["path"])) for o in manifest.outputs}
+        infos = {o["path"]: by_uri.stat(uris.join(self._root, o["path"])) for o in manifest.outputs}
         return {path: info.size for path, info in infos.items() if info is not None}
 
     def _delete(self, name: str) -> None:
-        from rv_core.files import storage
+        from rv_core.files import by_uri
 
-        storage.delete(uris.join(self._root, name))
+        by_uri.delete(uris.join(self._root, name))
 
     def _manifest(self, item: WorkItem[Any]) -> Manifest:
         from rv_core.config.values import to_plain

@@ -31,7 +31,7 @@ def when_written(uri: str, read: Callable[[], _Answer]) -> _Answer:
     Raises:
         MissingFileError: if it is not there after some seconds either.
     """
-    from rv_core.files.storage import MissingFileError
+    from rv_core.files.problems import MissingFileError
 
     for pause_s in () if uris.is_local(uri) else PATIENCE_S:
         try:
@@ -43,9 +43,9 @@ def when_written(uri: str, read: Callable[[], _Answer]) -> _Answer:
 
 def read_written(uri: str) -> bytes:
     """A file that was written before this task was started; errors as for `when_written`."""
-    from rv_core.files import storage
+    from rv_core.files import by_uri
 
-    return when_written(uri, lambda: storage.read_bytes(uri))
+    return when_written(uri, lambda: by_uri.read_bytes(uri))
 
 
 def read_record(paths: RunPaths, command: str, config_uri: str) -> dict[str, Any]:

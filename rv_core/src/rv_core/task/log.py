@@ -89,11 +89,11 @@ def _copy(reading: int, original: int, path: str, upload_uri: str) -> None:
 def upload(path: str, uri: str) -> None:
     """Put a log to a URI; a log that cannot be put never fails its task, and stays in its file."""
     from rv_core.errors import StorageError
-    from rv_core.files import storage
+    from rv_core.files import by_uri
 
     try:
         with open(path, "rb") as file:
-            storage.write_bytes(uri, file.read())
+            by_uri.write_bytes(uri, file.read())
     except (OSError, StorageError) as error:
         print(f"the log could not be written to {uri}: {error}", file=sys.__stderr__)
 

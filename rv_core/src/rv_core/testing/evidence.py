@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import Any
 from unittest import mock
 
-from rv_core.files import storage, uris
+from rv_core.files import by_uri, uris
+from rv_core.files.local import FileInfo
 from rv_core.record.event_writer import Event
 from rv_core.record.events import parse_lines, task_and_attempt
 
@@ -29,16 +30,16 @@ class Evidence:
         self._environ = dict(os.environ if environ is None else environ)
         with mock.patch.dict(os.environ, self._environ, clear=True):
             #: Every file under the root by its relative name.
-            self.files: Mapping[str, storage.FileInfo] = storage.list_files(root_uri)
+            self.files: Mapping[str, FileInfo] = by_uri.list_files(root_uri)
 
     def read_json(self, name: str) -> Any:
         """A JSON file under the root, for instance a note of a probe."""
         return json.loads(self._read([name])[name])
 
     def _read(self, names: Iterable[str]) -> dict[str, bytes]:
-        by_uri = {uris.join(self.root_uri, name): name for name in names}
+        wanted = {uris.join(self.root_uri, name): name for name in names}
         with mock.patch.dict(os.environ, self._environ, clear=True):
-            return {by_uri[uri]: data for uri, data in storage.read_many(list(by_uri)).items()}
+            return {wanted[uri]: data for uri, data in by_uri.read_many(list(wanted)).items()}
 
     def outputs(self) -> dict[str, bytes]:
         """Everything that tasks wrote, by relative name."""

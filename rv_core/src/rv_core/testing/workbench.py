@@ -207,10 +207,10 @@ class Workbench:
 
     def mark(self, root: str, name: str) -> None:
         """Set a marker that the probes look for."""
-        from rv_core.files import storage
+        from rv_core.files import by_uri
 
         with mock.patch.dict(os.environ, self.environ, clear=True):  # a store may be configured there
-            storage.write_bytes(f"{root}/markers/{name}", b"")
+            by_uri.write_bytes(f"{root}/markers/{name}", b"")
 
     def markers(self, root: str) -> dict[str, bytes]:
         """The markers under a root now."""

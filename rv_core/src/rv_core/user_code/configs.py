@@ -193,7 +193,8 @@ def _raise_errors(findings: Sequence[Finding], label: str) -> None:
 
 
 def _from_json(module: str, arguments: Pairs, sets: Pairs, cwd: str) -> LoadedModule:
-    from rv_core.files import storage
+    from rv_core.files import by_uri
+    from rv_core.files.problems import MissingFileError
 
     if arguments:
         raise UsageError(
@@ -203,8 +204,8 @@ def _from_json(module: str, arguments: Pairs, sets: Pairs, cwd: str) -> LoadedMo
         )
     uri = uris.absolute(module, cwd)
     try:
-        text = storage.read_text(uri)
-    except storage.MissingFileError as err:
+        text = by_uri.read_text(uri)
+    except MissingFileError as err:
         raise UsageError(f"there is no saved config {module!r}", where=uri) from err
     saved = config_file.parse_plain(text, source=module)
     archive = _code_of(saved.code, saved.plain, uri)
@@ -220,7 +221,8 @@ def _from_json(module: str, arguments: Pairs, sets: Pairs, cwd: str) -> LoadedMo
 
 def _code_of(code: Mapping[str, Any], plain: Mapping[str, Any], uri: str) -> bytes:
     """The zip of the code that a saved config names, made importable; b"" if it names none."""
-    from rv_core.files import storage
+    from rv_core.files import by_uri
+    from rv_core.files.problems import MissingFileError
 
     if not code.get("archive"):
         activate_code(code, "", code.get("folder"))
@@ -229,8 +231,8 @@ def _code_of(code: Mapping[str, Any], plain: Mapping[str, Any], uri: str) -> byt
         raise ConfigError("the code that the saved config names is not where rv puts it", where=uri)
     for root in (str(plain.get("root_uri", "")), uri.rpartition("/")[0]):
         try:
-            path = storage.local_copy(uris.join(root, code["archive"]))
-        except storage.MissingFileError:
+            path = by_uri.local_copy(uris.join(root, code["archive"]))
+        except MissingFileError:
             continue
         activate_code(code, path, code.get("folder"))
         return path.read_bytes()

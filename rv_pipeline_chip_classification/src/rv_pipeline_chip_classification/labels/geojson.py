@@ -18,7 +18,7 @@ import shapely
 from numpy.typing import NDArray
 
 from rv_core.errors import DataError
-from rv_core.files import storage
+from rv_core.files import by_uri
 from rv_pipeline_chip_classification.scenes.crs import project
 from rv_pipeline_chip_classification.scenes.grid import Affine6, Grid
 
@@ -71,8 +71,8 @@ def read_geojson(uri: str) -> FeatureCollection:
         DataError: if it is too large, nested too deep or no GeoJSON.
         StorageError: if it cannot be read.
     """
-    info = storage.stat(uri)
-    data = b"" if info is not None and info.size > MAX_BYTES else storage.read_bytes(uri)
+    info = by_uri.stat(uri)
+    data = b"" if info is not None and info.size > MAX_BYTES else by_uri.read_bytes(uri)
     if (not data and info is not None and info.size) or len(data) > MAX_BYTES:
         size = info.size if info is not None else len(data)
         raise _refused(uri, f"it has {size:,} bytes; at most {MAX_BYTES:,} are read")

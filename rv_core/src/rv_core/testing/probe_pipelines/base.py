@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from rv_core import Pipeline, PipelineConfig, Range
-from rv_core.files import storage, uris
+from rv_core.files import by_uri, uris
 
 #: How long a task goes on that a rule forgets to end.
 _LIMIT_S = 120.0
@@ -42,10 +42,10 @@ class ProbePipeline(Pipeline):
         return uris.join(self._config.root_uri, "markers", name)
 
     def _mark(self, name: str, text: str = "") -> None:
-        storage.write_bytes(self._marker(name), text.encode())
+        by_uri.write_bytes(self._marker(name), text.encode())
 
     def _mark_once(self, name: str) -> bool:
-        return storage.write_once(self._marker(name), b"")
+        return by_uri.write_once(self._marker(name), b"")
 
     def _is_marked(self, name: str) -> bool:
-        return storage.exists(self._marker(name))
+        return by_uri.exists(self._marker(name))

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rv_core import Items, command
-from rv_core.files import storage
+from rv_core.files import by_uri
 from rv_core.testing.probe_pipelines.base import _POLL_S, ProbeConfig, ProbePipeline, item_names
 
 
@@ -84,4 +84,4 @@ class AlonePipeline(ProbePipeline):
         try:
             yield
         finally:
-            storage.delete(self._marker(name))
+            by_uri.delete(self._marker(name))
