@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from rv_core.errors import StorageError
-from rv_core.files import local, problems, uris
-from rv_core.files import remote as remote_files
+from rv_core.files import asking, local, problems, uris
 from rv_core.files.local import FileInfo
 from rv_core.files.problems import MissingFileError
 
@@ -27,7 +26,7 @@ def stat(uri: str) -> FileInfo | None:
     Raises:
         StorageError: if the store cannot be asked.
     """
-    return at(uri, local.stat, remote_files.stat)
+    return at(uri, local.stat, asking.stat)
 
 
 def exists(uri: str) -> bool:
@@ -46,7 +45,7 @@ def read_bytes(uri: str) -> bytes:
         MissingFileError: if it is not there.
         StorageError: if it cannot be read.
     """
-    return at(uri, local.read, remote_files.read)
+    return at(uri, local.read, asking.read)
 
 
 def read_text(uri: str) -> str:
@@ -74,7 +73,7 @@ def write_bytes(uri: str, data: bytes, *, is_synced: bool = True) -> None:
     at(
         uri,
         lambda path: local.write(path, data, is_synced=is_synced),
-        lambda opened: remote_files.write(opened, data),
+        lambda opened: asking.write(opened, data),
     )
 
 
@@ -88,7 +87,7 @@ def write_once(uri: str, data: bytes) -> bool:
     Raises:
         StorageError: if it cannot be written.
     """
-    return at(uri, lambda path: local.write_once(path, data), lambda opened: remote_files.write_once(opened, data))
+    return at(uri, lambda path: local.write_once(path, data), lambda opened: asking.write_once(opened, data))
 
 
 def delete(uri: str) -> None:
@@ -97,7 +96,7 @@ def delete(uri: str) -> None:
     Raises:
         StorageError: if it cannot be removed.
     """
-    at(uri, local.delete, remote_files.delete)
+    at(uri, local.delete, asking.delete)
 
 
 def list_files(uri_prefix: str) -> dict[str, FileInfo]:
@@ -108,7 +107,7 @@ def list_files(uri_prefix: str) -> dict[str, FileInfo]:
     Raises:
         StorageError: if the store cannot be asked, or cannot list (http).
     """
-    return at(uri_prefix, local.list_files, remote_files.list_files)
+    return at(uri_prefix, local.list_files, asking.list_files)
 
 
 def read_many(uris_to_read: Iterable[str]) -> dict[str, bytes]:
@@ -233,7 +232,7 @@ def _many(wanted: Iterable[str], question: Callable[[str], _Answer]) -> dict[str
         except StorageError as err:
             errors[uri] = err
     if errors:
-        raise remote_files.all_of(errors)
+        raise asking.all_of(errors)
     if remote:
-        answers.update(remote_files.ask_many(question, remote))
+        answers.update(asking.ask_many(question, remote))
     return answers

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rv_core.errors import ConfigError
-from rv_core.files import local, problems, remote, uris
+from rv_core.files import asking, local, problems, uris
 from rv_core.files.local import FileInfo
 from rv_core.machine.folders import cache_subfolder, host_name, scratch_folder, text_digest
 
@@ -38,7 +38,7 @@ def fetch(uri: str) -> Path:
         MissingFileError: if the file is not there.
         StorageError: if it cannot be read or there is no room for it.
     """
-    info = remote.stat(uri)
+    info = asking.stat(uri)
     if info is None:
         raise problems.missing(uri)
     limit_bytes = max_bytes()
@@ -102,7 +102,7 @@ class _Entry:
         with suppress(FileNotFoundError):
             self._record.unlink()
         with local.temporary_file(path) as temporary:
-            info = remote.download(uri, temporary)
+            info = asking.download(uri, temporary)
             with problems.explained("write", path):
                 os.chmod(temporary, 0o444)
                 status = os.stat(temporary)

@@ -17,9 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rv_core.errors import StorageError
-from rv_core.files import by_uri, problems, uris
+from rv_core.files import asking, by_uri, problems, uris
 from rv_core.files import local as local_files
-from rv_core.files import remote as remote_files
 from rv_core.files.local import FileInfo
 from rv_core.files.problems import MissingFileError
 from rv_core.machine.folders import cache_folder, text_digest
@@ -130,7 +129,7 @@ def fingerprint_many(wanted: Iterable[str], cache: ContentHashes | None = None) 
     found = _local_fingerprints(local, hashes)
     hashes.save()
     if remote:
-        found.update(remote_files.ask_many(lambda uri: _remote_fingerprint(places[uri]), remote))
+        found.update(asking.ask_many(lambda uri: _remote_fingerprint(places[uri]), remote))
     return {uri: found[uri] for uri in places}
 
 
@@ -170,7 +169,7 @@ def _local_fingerprints(paths: dict[str, str], hashes: ContentHashes) -> dict[st
         else:
             found[uri] = answer
     if errors:
-        raise remote_files.all_of(errors)
+        raise asking.all_of(errors)
     return found
 
 

@@ -61,14 +61,14 @@ def remote_output(uri: str) -> Iterator[PendingOutput]:
     Raises:
         StorageError: if nothing was written, or it cannot be uploaded, or the local disk is full.
     """
-    from rv_core.files import remote
+    from rv_core.files import asking
 
     target = str(scratch_folder() / uri.rpartition("/")[2])
     with local.temporary_file(target, "upload") as temporary:
         output = PendingOutput(Path(temporary))
         with _watched(output, uri):
             yield output
-        remote.upload(temporary, uri)
+        asking.upload(temporary, uri)
 
 
 def _check_writable(folder: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rv_core.errors import StorageError
-from rv_core.files import by_uri, local, remote, uris
+from rv_core.files import asking, by_uri, local, uris
 from rv_core.files.local import FileInfo
 from rv_core.machine.folders import scratch_folder
 
@@ -92,7 +92,7 @@ class Storage:
         by_uri.at(
             uri,
             lambda path: local.write(path, data, attempt_tag=self.attempt_tag),
-            lambda opened: remote.write(opened, data),
+            lambda opened: asking.write(opened, data),
         )
         self._record(name, len(data), hashlib.sha256(data).hexdigest())
 
