@@ -84,11 +84,11 @@ def test_a_download_that_was_killed_leaves_nothing_that_is_trusted(web_server: W
     uri = f"{web_server.url}/a"
     code = f"""
 import os, signal
-from rv_core.files import asking
-def download(uri, path):
+from rv_core.files.http_store import HttpStore
+def download(store, uri, path):
     open(path, "wb").write(b"half")
     os.kill(os.getpid(), signal.SIGKILL)
-asking.download = download
+HttpStore.download = download
 from rv_core.files.by_uri import local_copy
 local_copy({uri!r})
 """

@@ -1,4 +1,4 @@
-"""Files in remote stores: which store serves a URI, retries with a bound, and errors that say what to do.
+"""Asks the store of a URI: which one that is, again where that may help, and what to say where it refuses.
 
 `s3://` is served by obstore (else s3fs), `http(s)://` by the standard library, everything else by its fsspec plugin.
 None of them is imported before a URI asks for it. With `RV_OFFLINE=1` every URI that would need a network is refused.
@@ -13,10 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from rv_core.errors import Finding, StorageError
-from rv_core.files.local import FileInfo
-from rv_core.files.problems import FULL, MissingFileError, missing
-from rv_core.files.problems import explain as explain_file
-from rv_core.files.stores import RemoteStore, StoreAccessError, retry_delays
+from rv_core.files.problems import MissingFileError, missing
+from rv_core.files.stores import LocalStore, Store, StoreAccessError, retry_delays
 from rv_core.files.uris import name_of, scheme_of
 
 _Answer = TypeVar("_Answer")
@@ -25,73 +23,10 @@ _MAX_WORKERS = 32
 _MAX_ERRORS = 8
 _NO_NETWORK = frozenset({"memory"})
 _NO_ACCESS = re.compile(r"\b40[13]\b|AccessDenied|Forbidden|[Uu]nauthor|[Cc]redential")
-_stores: dict[str, RemoteStore] = {}
+_stores: dict[str, Store] = {"file": LocalStore()}
 
 
-def stat(uri: str) -> FileInfo | None:
-    """Size and identity of a file; None if there is none."""
-    return ask("look at", uri, lambda store: store.stat(uri))
-
-
-def read(uri: str) -> bytes:
-    """The whole file."""
-    return ask("read", uri, lambda store: store.read(uri))
-
-
-def write(uri: str, data: bytes) -> None:
-    """Puts a whole file."""
-    ask("write", uri, lambda store: store.write(uri, data))
-
-
-def write_once(uri: str, data: bytes) -> bool:
-    """Puts a whole file if there is none; False if there is one."""
-    return ask("write", uri, lambda store: store.write_once(uri, data))
-
-
-def delete(uri: str) -> None:
-    """Removes a file; one that is not there is fine."""
-
-    def remove(store: RemoteStore) -> None:
-        try:
-            store.delete(uri)
-        except FileNotFoundError as err:
-            if "NoSuchBucket" in str(err):
-                raise
-
-    ask("delete", uri, remove)
-
-
-def list_files(uri: str) -> dict[str, FileInfo]:
-    """Every file below the URI by relative path; {} if there is none."""
-    return ask("list", uri, lambda store: store.list_files(uri))
-
-
-def upload(path: str, uri: str) -> None:
-    """Puts a local file."""
-    ask("write", uri, lambda store: store.upload(path, uri))
-
-
-def download(uri: str, path: str) -> FileInfo:
-    """Streams a file to a new local path; what exactly was downloaded."""
-
-    def stream(store: RemoteStore) -> FileInfo:
-        try:
-            return store.download(uri, path)
-        except OSError as err:
-            if err.errno in FULL:
-                raise _no_room_for_copy(err, uri, path) from err
-            raise
-
-    return ask("read", uri, stream)
-
-
-def _no_room_for_copy(err: OSError, uri: str, path: str) -> StorageError:
-    why = explain_file(err, "write", path).block.why
-    fix = "free some space, or set RV_CACHE_DIR (and TMPDIR) to a folder on a larger disk"
-    return StorageError(f"no room for a local copy of {name_of(uri)!r}", where=uri, why=why, fix=fix)
-
-
-def ask(action: str, uri: str, question: Callable[[RemoteStore], _Answer]) -> _Answer:
+def ask(action: str, uri: str, question: Callable[[Store], _Answer]) -> _Answer:
     """The store's answer; transient failures are asked again with growing pauses, for `RV_RETRY_S` seconds in all.
 
     Raises:
@@ -103,7 +38,7 @@ def ask(action: str, uri: str, question: Callable[[RemoteStore], _Answer]) -> _A
     while True:
         try:
             return question(store)
-        except StorageError:
+        except (StorageError, TypeError):  # explained already, or a mistake in the question
             raise
         except Exception as err:  # each plugin has its own errors
             delay = next(delays, None) if store.is_transient(err) else None
@@ -168,41 +103,42 @@ def require_online(uri: str) -> None:
         )
 
 
-def store_for(uri: str) -> RemoteStore:
-    """The store that serves a remote URI.
+def store_for(uri: str) -> Store:
+    """The store that serves a URI, variables filled in.
 
     Raises:
         StorageError: if no installed library serves its scheme, or `RV_OFFLINE` forbids it.
     """
-    require_online(uri)
-    scheme = scheme_of(uri)
+    scheme = scheme_of(uri) or "file"
+    if scheme != "file":
+        require_online(uri)
     if scheme not in _stores:
         _stores[scheme] = _new_store(scheme, uri)
     return _stores[scheme]
 
 
-def _new_store(scheme: str, uri: str) -> RemoteStore:
+def _new_store(scheme: str, uri: str) -> Store:
     if scheme in ("http", "https"):
-        from rv_core.files.http_store import HttpFiles
+        from rv_core.files.http_store import HttpStore
 
-        return HttpFiles()
+        return HttpStore()
     if scheme in ("s3", "s3a"):
         from importlib.util import find_spec
 
         if find_spec("obstore") is not None:
-            from rv_core.files.s3_store import S3Files
+            from rv_core.files.s3_store import S3Store
 
-            return S3Files()
+            return S3Store()
         if find_spec("s3fs") is None:
             raise StoreAccessError(
                 "s3:// needs a library that is not installed",
                 where=uri,
                 fix="pip install obstore boto3  (or: pip install s3fs)",
             )
-    from rv_core.files.fsspec_store import FsspecFiles
+    from rv_core.files.fsspec_store import FsspecStore
 
     try:
-        return FsspecFiles(scheme)
+        return FsspecStore(scheme)
     except (ImportError, ValueError) as err:
         raise StoreAccessError(
             f"no installed library serves {scheme}://",

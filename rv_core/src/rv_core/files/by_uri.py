@@ -16,6 +16,7 @@ from rv_core.errors import StorageError
 from rv_core.files import asking, local, problems, uris
 from rv_core.files.local import FileInfo
 from rv_core.files.problems import MissingFileError
+from rv_core.files.stores import Store, path_of
 
 _Answer = TypeVar("_Answer")
 
@@ -26,7 +27,7 @@ def stat(uri: str) -> FileInfo | None:
     Raises:
         StorageError: if the store cannot be asked.
     """
-    return at(uri, local.stat, asking.stat)
+    return _ask("look at", uri, lambda store, opened: store.stat(opened))
 
 
 def exists(uri: str) -> bool:
@@ -45,7 +46,7 @@ def read_bytes(uri: str) -> bytes:
         MissingFileError: if it is not there.
         StorageError: if it cannot be read.
     """
-    return at(uri, local.read, asking.read)
+    return _ask("read", uri, lambda store, opened: store.read(opened))
 
 
 def read_text(uri: str) -> str:
@@ -58,23 +59,24 @@ def read_text(uri: str) -> str:
     return _decode(read_bytes(uri), uri)
 
 
-def write_bytes(uri: str, data: bytes, *, is_synced: bool = True) -> None:
+def write_bytes(uri: str, data: bytes, *, attempt_tag: str = "", is_synced: bool = True) -> None:
     """Puts a file in place, whole; folders are created.
 
     Args:
         uri: the target; what is there is replaced.
         data: its content.
+        attempt_tag: enters the name of the temporary file beside a local one.
         is_synced: wait until a local file is on the disk. Only for what may be lost in a power cut can this be left
             out.
 
     Raises:
         StorageError: if it cannot be written. The target is then what it was before.
     """
-    at(
-        uri,
-        lambda path: local.write(path, data, is_synced=is_synced),
-        lambda opened: asking.write(opened, data),
-    )
+    with opened_uri(uri) as opened:
+        if uris.is_local(opened):
+            local.write(path_of(opened), data, attempt_tag=attempt_tag, is_synced=is_synced)
+        else:
+            asking.ask("write", opened, lambda store: store.write(opened, data))
 
 
 def write_once(uri: str, data: bytes) -> bool:
@@ -87,7 +89,7 @@ def write_once(uri: str, data: bytes) -> bool:
     Raises:
         StorageError: if it cannot be written.
     """
-    return at(uri, lambda path: local.write_once(path, data), lambda opened: asking.write_once(opened, data))
+    return _ask("write", uri, lambda store, opened: store.write_once(opened, data))
 
 
 def delete(uri: str) -> None:
@@ -96,7 +98,7 @@ def delete(uri: str) -> None:
     Raises:
         StorageError: if it cannot be removed.
     """
-    at(uri, local.delete, asking.delete)
+    _ask("delete", uri, lambda store, opened: store.delete(opened))
 
 
 def list_files(uri_prefix: str) -> dict[str, FileInfo]:
@@ -107,7 +109,7 @@ def list_files(uri_prefix: str) -> dict[str, FileInfo]:
     Raises:
         StorageError: if the store cannot be asked, or cannot list (http).
     """
-    return at(uri_prefix, local.list_files, asking.list_files)
+    return _ask("list", uri_prefix, lambda store, opened: store.list_files(opened))
 
 
 def read_many(uris_to_read: Iterable[str]) -> dict[str, bytes]:
@@ -138,7 +140,12 @@ def local_copy(uri: str) -> Path:
         MissingFileError: if the file is not there.
         StorageError: if it cannot be read.
     """
-    return at(uri, lambda path: _existing_path(path, uri), _fetched)
+    with opened_uri(uri) as opened:
+        if uris.is_local(opened):
+            return _existing_path(path_of(opened), uri)
+        from rv_core.files import download_cache
+
+        return download_cache.fetch(opened)
 
 
 def sweep_temporary(root_uri: str, older_than_s: float) -> int:
@@ -146,19 +153,14 @@ def sweep_temporary(root_uri: str, older_than_s: float) -> int:
 
     Remote stores keep no half-written files (a bucket should have a rule that aborts old multipart uploads).
     """
-    return at(root_uri, lambda path: local.sweep_temporary(path, older_than_s), lambda _: 0)
+    with opened_uri(root_uri) as opened:
+        return local.sweep_temporary(path_of(opened), older_than_s) if uris.is_local(opened) else 0
 
 
-def _fetched(opened: str) -> Path:
-    from rv_core.files import download_cache
-
-    return download_cache.fetch(opened)
-
-
-def at(uri: str, locally: Callable[[str], _Answer], remotely: Callable[[str], _Answer]) -> _Answer:
-    """What one of two functions says: of the path of a local URI, or of a remote URI; variables filled in."""
+def _ask(action: str, uri: str, question: Callable[[Store, str], _Answer]) -> _Answer:
+    """What the store of a URI answers when it is asked about it, variables filled in."""
     with opened_uri(uri) as opened:
-        return locally(path_of(opened)) if uris.is_local(opened) else remotely(opened)
+        return asking.ask(action, opened, lambda store: question(store, opened))
 
 
 @contextmanager
@@ -190,18 +192,6 @@ def _concealed(err: StorageError, uri: str) -> StorageError | None:
     if (what, where, why, fix) == texts:
         return None
     return type(err)(what, where=where, why=why, fix=fix, findings=block.findings)
-
-
-def path_of(opened: str) -> str:
-    """The path of a local URI.
-
-    Raises:
-        StorageError: if it is that of another machine.
-    """
-    try:
-        return uris.local_path(opened)
-    except ValueError as err:
-        raise StorageError("not a file on this machine", where=opened, fix="write file:///folder/name") from err
 
 
 def _existing_path(path: str, uri: str) -> Path:

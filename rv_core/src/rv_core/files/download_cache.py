@@ -18,9 +18,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rv_core.errors import ConfigError
+from rv_core.errors import ConfigError, StorageError
 from rv_core.files import asking, local, problems, uris
 from rv_core.files.local import FileInfo
+from rv_core.files.stores import Store
 from rv_core.machine.folders import cache_subfolder, host_name, scratch_folder, text_digest
 
 _DEFAULT_MAX_GIB = 20.0
@@ -38,7 +39,7 @@ def fetch(uri: str) -> Path:
         MissingFileError: if the file is not there.
         StorageError: if it cannot be read or there is no room for it.
     """
-    info = asking.stat(uri)
+    info = asking.ask("look at", uri, lambda store: store.stat(uri))
     if info is None:
         raise problems.missing(uri)
     limit_bytes = max_bytes()
@@ -102,7 +103,7 @@ class _Entry:
         with suppress(FileNotFoundError):
             self._record.unlink()
         with local.temporary_file(path) as temporary:
-            info = asking.download(uri, temporary)
+            info = _download(uri, temporary)
             with problems.explained("write", path):
                 os.chmod(temporary, 0o444)
                 status = os.stat(temporary)
@@ -115,6 +116,21 @@ class _Entry:
         """Makes this entry the last to be evicted."""
         with suppress(OSError):
             os.utime(self._record)
+
+
+def _download(uri: str, path: str) -> FileInfo:
+    def stream(store: Store) -> FileInfo:
+        try:
+            return store.download(uri, path)
+        except OSError as err:
+            if err.errno not in problems.FULL:
+                raise
+            why = problems.explain(err, "write", path).block.why
+            fix = "free some space, or set RV_CACHE_DIR (and TMPDIR) to a folder on a larger disk"
+            what = f"no room for a local copy of {uris.name_of(uri)!r}"
+            raise StorageError(what, where=uri, why=why, fix=fix) from err
+
+    return asking.ask("read", uri, stream)
 
 
 def _make_room(folder: Path, limit_bytes: int) -> None:

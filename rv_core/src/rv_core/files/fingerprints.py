@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rv_core.errors import StorageError
-from rv_core.files import asking, by_uri, problems, uris
-from rv_core.files import local as local_files
+from rv_core.files import asking, by_uri, local, problems, uris
 from rv_core.files.local import FileInfo
 from rv_core.files.problems import MissingFileError
 from rv_core.machine.folders import cache_folder, text_digest
@@ -96,7 +95,7 @@ class ContentHashes:
         files = self._known if len(self._known) <= _MAX_ENTRIES else self._used
         text = json.dumps({"format": _FORMAT, "files": files}, separators=(",", ":"))
         try:
-            local_files.write(self.path, text.encode("utf-8", "surrogateescape"), is_synced=False)
+            local.write(self.path, text.encode("utf-8", "surrogateescape"), is_synced=False)
         except StorageError:
             return False
         self._has_changed = False
@@ -125,8 +124,8 @@ def fingerprint_many(wanted: Iterable[str], cache: ContentHashes | None = None) 
     """
     hashes = ContentHashes() if cache is None else cache
     places = {uri: uris.container_of(uri) for uri in dict.fromkeys(wanted)}
-    local, remote = _by_place(places)
-    found = _local_fingerprints(local, hashes)
+    paths, remote = _by_place(places)
+    found = _local_fingerprints(paths, hashes)
     hashes.save()
     if remote:
         found.update(asking.ask_many(lambda uri: _remote_fingerprint(places[uri]), remote))
@@ -134,15 +133,15 @@ def fingerprint_many(wanted: Iterable[str], cache: ContentHashes | None = None) 
 
 
 def _by_place(places: dict[str, str]) -> tuple[dict[str, str], list[str]]:
-    local: dict[str, str] = {}
+    paths: dict[str, str] = {}
     remote: list[str] = []
     for uri, place in places.items():
         opened = uris.expand(place)
         if uris.is_local(opened):
-            local[uri] = uris.local_path(opened)
+            paths[uri] = uris.local_path(opened)
         else:
             remote.append(uri)
-    return local, remote
+    return paths, remote
 
 
 def _local_fingerprints(paths: dict[str, str], hashes: ContentHashes) -> dict[str, Fingerprint]:
@@ -225,7 +224,7 @@ def _hashed(path: str, hashes: ContentHashes) -> Fingerprint:
         for _ in range(_MAX_PASSES):
             before = os.stat(path)
             hashed_at_ns = time.time_ns()
-            _, sha256 = local_files.digest(path)
+            _, sha256 = local.digest(path)
             if _times(before) == _times(os.stat(path)):
                 hashes.put(path, before, sha256, hashed_at_ns)
                 break
@@ -245,7 +244,7 @@ def _of_content(status: os.stat_result, sha256: str) -> Fingerprint:
 def _of_local_folder(path: str, hashes: ContentHashes) -> Fingerprint:
     tokens: dict[str, str] = {}
     num_bytes = 0
-    for name, info in local_files.list_files(path).items():
+    for name, info in local.list_files(path).items():
         file = f"{path.rstrip('/')}/{name}"
         status = _status(file)
         known = None if status is None else _known(file, status, hashes)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from rv_core.files.local import FileInfo, temporary_name
+from rv_core.files.local import FileInfo, is_temporary, temporary_name
+from rv_core.files.stores import Store
 
 _ETAG_KEYS = ("ETag", "etag", "e_tag", "md5Hash", "crc32c", "generation")
 _TIME_KEYS = ("LastModified", "last_modified", "mtime", "updated", "modified", "created")
@@ -17,7 +19,7 @@ _PUTS_WHOLE = frozenset({"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfs
 _MAX_DOWNLOADS = 3
 
 
-class FsspecFiles:
+class FsspecStore(Store):
     """Reads and writes through one fsspec file system.
 
     Args:
@@ -71,7 +73,8 @@ class FsspecFiles:
 
     def delete(self, uri: str) -> None:
         """Removes a file."""
-        self._files.rm_file(uri)
+        with suppress(FileNotFoundError):
+            self._files.rm_file(uri)
 
     def list_files(self, uri: str) -> dict[str, FileInfo]:
         """Every file below the URI by relative path."""
@@ -81,7 +84,8 @@ class FsspecFiles:
             found = self._files.find(uri, detail=True)
         except (FileNotFoundError, NotADirectoryError):
             return {}
-        return {path[len(root) :]: _info_of(info) for path, info in found.items() if path.startswith(root)}
+        files = {path[len(root) :]: _info_of(info) for path, info in found.items() if path.startswith(root)}
+        return {name: info for name, info in files.items() if not is_temporary(name.rpartition("/")[2])}
 
     def upload(self, path: str, uri: str) -> None:
         """Puts a local file."""

@@ -18,6 +18,7 @@ from urllib.request import Request, urlopen
 
 from rv_core.errors import StorageError
 from rv_core.files.local import FileInfo
+from rv_core.files.stores import Store
 
 _TIMEOUT_S = 30
 _CHUNK_BYTES = 1 << 20
@@ -26,7 +27,7 @@ _HEAD_IS_REFUSED = (403, 405, 501)  # links that are signed for GET alone answer
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
-class HttpFiles:
+class HttpStore(Store):
     """Reads files from web servers."""
 
     def stat(self, uri: str) -> FileInfo | None:

@@ -118,6 +118,25 @@ def _create_exclusively(path: str, data: bytes) -> bool:
     return True
 
 
+def copy(source: str, path: str) -> FileInfo:
+    """Puts a copy of a file in place, whole; what was copied.
+
+    Raises:
+        MissingFileError: if there is no such file.
+        StorageError: if it cannot be copied.
+    """
+    import shutil
+
+    with explained("read", source), open(source, "rb") as file, temporary_file(path) as temporary:
+        status = os.fstat(file.fileno())
+        with explained("write", path):
+            with open(temporary, "xb") as target:
+                shutil.copyfileobj(file, target, _READ_BYTES)
+            sync(temporary)
+            publish(temporary, path)
+    return FileInfo(status.st_size, status.st_mtime_ns)
+
+
 def delete(path: str) -> None:
     """Removes a file; one that is not there is fine.
 

@@ -68,7 +68,7 @@ def remote_output(uri: str) -> Iterator[PendingOutput]:
         output = PendingOutput(Path(temporary))
         with _watched(output, uri):
             yield output
-        asking.upload(temporary, uri)
+        asking.ask("write", uri, lambda store: store.upload(temporary, uri))
 
 
 def _check_writable(folder: str) -> None:

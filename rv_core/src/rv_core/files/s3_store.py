@@ -14,14 +14,14 @@ from importlib.util import find_spec
 from typing import Any
 
 from rv_core.files.local import FileInfo
-from rv_core.files.stores import StoreAccessError, retry_time_s
+from rv_core.files.stores import Store, StoreAccessError, retry_time_s
 
 _MIN_CHUNK_BYTES = 8 << 20
 _REGION_TIMEOUT_S = 5.0
 _ON = ("1", "true", "yes", "on")
 
 
-class S3Files:
+class S3Store(Store):
     """Reads and writes `s3://bucket/key`."""
 
     def __init__(self) -> None:
@@ -69,7 +69,11 @@ class S3Files:
         import obstore
 
         bucket, key = self._open(uri)
-        obstore.delete(bucket, key)
+        try:
+            obstore.delete(bucket, key)
+        except FileNotFoundError as err:
+            if "NoSuchBucket" in str(err):
+                raise
 
     def list_files(self, uri: str) -> dict[str, FileInfo]:
         """Every object below the prefix, 1,000 a request."""
@@ -127,7 +131,7 @@ def _info_of(meta: Any) -> FileInfo:
 
 
 def _new_bucket(name: str, uri: str) -> Any:
-    from obstore.store import S3Store
+    from obstore.store import S3Store as Bucket
 
     options = _from_boto3(uri) if _has_aws_files() else _from_environment()
     endpoint = options.get("endpoint")
@@ -139,7 +143,7 @@ def _new_bucket(name: str, uri: str) -> Any:
         options.update(skip_signature=True, credential_provider=None)
     if os.environ.get("AWS_REQUEST_PAYER", "").lower() == "requester":
         options["request_payer"] = True
-    return S3Store(
+    return Bucket(
         name,
         client_options={
             "allow_http": str(endpoint).startswith("http://"),

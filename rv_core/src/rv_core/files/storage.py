@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rv_core.errors import StorageError
-from rv_core.files import asking, by_uri, local, uris
+from rv_core.files import by_uri, local, uris
 from rv_core.files.local import FileInfo
+from rv_core.files.stores import path_of
 from rv_core.machine.folders import scratch_folder
 
 
@@ -89,11 +90,7 @@ class Storage:
         """
         uri = self._writable(name)
         self._announce(name)
-        by_uri.at(
-            uri,
-            lambda path: local.write(path, data, attempt_tag=self.attempt_tag),
-            lambda opened: asking.write(opened, data),
-        )
+        by_uri.write_bytes(uri, data, attempt_tag=self.attempt_tag)
         self._record(name, len(data), hashlib.sha256(data).hexdigest())
 
     def write_text(self, name: str, text: str) -> None:
@@ -132,7 +129,7 @@ class Storage:
         self._announce(name)
         with by_uri.opened_uri(uri) as opened:
             if uris.is_local(opened):
-                pending = outputs.local_output(by_uri.path_of(opened), self.attempt_tag)
+                pending = outputs.local_output(path_of(opened), self.attempt_tag)
             else:
                 pending = outputs.remote_output(opened)
             with pending as output:
@@ -163,7 +160,7 @@ class Storage:
 
     def _refuse_leaving(self, name: str, num_parts: int) -> None:
         root = uris.expand(self.root_uri)
-        if uris.is_local(root) and local.leaves_folder(by_uri.path_of(root), name.split("/")[:num_parts]):
+        if uris.is_local(root) and local.leaves_folder(path_of(root), name.split("/")[:num_parts]):
             raise StorageError(
                 f"refused {name!r}: a link on the way leaves the root",
                 where=self.root_uri,

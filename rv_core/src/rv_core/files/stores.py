@@ -1,14 +1,16 @@
-"""What a store of a scheme can do, and how long one is asked again."""
+"""What a store of a scheme can do, the store of local files, and how long one is asked again."""
 
 from __future__ import annotations
 
 import os
 import re
 import time
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Protocol
 
 from rv_core.errors import EXIT_ENVIRONMENT, ConfigError, StorageError
+from rv_core.files import local, uris
 from rv_core.files.local import FileInfo
 
 _MAX_DELAY_S = 8.0
@@ -21,35 +23,107 @@ class StoreAccessError(StorageError):
     exit_code = EXIT_ENVIRONMENT
 
 
-class RemoteStore(Protocol):
-    """What a store of one scheme can do. Errors are the library's own; a missing file is `FileNotFoundError`."""
+class Store(Protocol):
+    """What serves the files of a scheme. Inherit it and implement all but `is_transient`.
 
+    It is made once for a process and scheme, by calling the class with the scheme, and asked by several threads at
+    once. Every method gets whole URIs, their variables filled in.
+
+    Errors are the library's own, told apart by their types: `FileNotFoundError` where a file that is to be read is not
+    there, `PermissionError` where the store refuses, `ConnectionError` or `TimeoutError` where it cannot be reached. A
+    `StorageError` is shown as it is. What could not be asked is never answered with None, False or {}.
+    """
+
+    @abstractmethod
     def stat(self, uri: str) -> FileInfo | None:
-        """Size and identity of a file without reading it; None if there is none."""
+        """Size and identity of a file without reading it; None if there is none (a folder is none)."""
 
+    @abstractmethod
     def read(self, uri: str) -> bytes:
         """The whole file."""
 
+    @abstractmethod
     def write(self, uri: str, data: bytes) -> None:
-        """Puts a whole file."""
+        """Puts a whole file, replacing what is there: whoever reads meanwhile gets the old one or the new one."""
 
+    @abstractmethod
     def write_once(self, uri: str, data: bytes) -> bool:
-        """Puts a whole file if there is none; False if there is one."""
+        """Puts a whole file if there is none, else changes nothing; of several writers at once one alone gets True."""
 
+    @abstractmethod
     def delete(self, uri: str) -> None:
-        """Removes a file; `FileNotFoundError` if it is not there is fine."""
+        """Removes a file; one that is not there is fine."""
 
+    @abstractmethod
     def list_files(self, uri: str) -> dict[str, FileInfo]:
-        """Every file below the URI by relative path."""
+        """Every file below a folder by its path relative to it, `/` between the parts; {} if there is none.
 
+        `a/b` lies below `a`, `ab` does not. What is being written is left out.
+        """
+
+    @abstractmethod
     def upload(self, path: str, uri: str) -> None:
-        """Puts a local file."""
+        """Puts a local file, as `write` does."""
 
+    @abstractmethod
     def download(self, uri: str, path: str) -> FileInfo:
-        """Streams a file to a new local path; what exactly was downloaded."""
+        """Streams a file to a new local path; the size and identity of exactly what was written there."""
 
     def is_transient(self, error: Exception) -> bool:
         """Whether asking again may help (and the library has not done so itself)."""
+        return isinstance(error, (ConnectionError, TimeoutError))
+
+
+class LocalStore(Store):
+    """The file systems of this machine: paths and `file://`. Its errors are `StorageError`s already."""
+
+    def stat(self, uri: str) -> FileInfo | None:
+        """Size and time, following links."""
+        return local.stat(path_of(uri))
+
+    def read(self, uri: str) -> bytes:
+        """The whole file."""
+        return local.read(path_of(uri))
+
+    def write(self, uri: str, data: bytes) -> None:
+        """Written aside, synced and renamed."""
+        local.write(path_of(uri), data)
+
+    def write_once(self, uri: str, data: bytes) -> bool:
+        """Written aside, synced and linked."""
+        return local.write_once(path_of(uri), data)
+
+    def delete(self, uri: str) -> None:
+        """Removes a file."""
+        local.delete(path_of(uri))
+
+    def list_files(self, uri: str) -> dict[str, FileInfo]:
+        """Every file below a folder, following links."""
+        return local.list_files(path_of(uri))
+
+    def upload(self, path: str, uri: str) -> None:
+        """Copies a file."""
+        local.copy(path, path_of(uri))
+
+    def download(self, uri: str, path: str) -> FileInfo:
+        """Copies a file."""
+        return local.copy(path_of(uri), path)
+
+    def is_transient(self, error: Exception) -> bool:
+        """Never."""
+        return False
+
+
+def path_of(uri: str) -> str:
+    """The path of a local URI.
+
+    Raises:
+        StorageError: if it is that of another machine.
+    """
+    try:
+        return uris.local_path(uri)
+    except ValueError as err:
+        raise StorageError("not a file on this machine", where=uri, fix="write file:///folder/name") from err
 
 
 def retry_delays() -> Iterator[float]:
