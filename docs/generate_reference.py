@@ -76,6 +76,7 @@ def hooks() -> str:
         declarations.PipelineSpec,
         declarations.CommandSpec,
         declarations.ConfigSpec,
+        declarations.StoreSpec,
     ):
         parts += [f"### {cls.__name__}", "", text_of(cls), "", *_fields(cls)]
     return page("Hooks", *parts)

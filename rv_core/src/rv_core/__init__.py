@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from rv_core.plugins.declarations import ConfigSpec as ConfigSpec
     from rv_core.plugins.declarations import PipelineSpec as PipelineSpec
     from rv_core.plugins.declarations import RunnerSpec as RunnerSpec
+    from rv_core.plugins.declarations import StoreSpec as StoreSpec
     from rv_core.plugins.hookspecs import HOOK_API_VERSION as HOOK_API_VERSION
     from rv_core.plugins.hookspecs import hookimpl as hookimpl
     from rv_core.record.events import TaskState as TaskState
@@ -96,6 +97,7 @@ _HOMES = {
         "ConfigSpec",
         "PipelineSpec",
         "RunnerSpec",
+        "StoreSpec",
     ),
     "plugins.hookspecs": (
         "HOOK_API_VERSION",

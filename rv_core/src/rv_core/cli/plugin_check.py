@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from rv_core.errors import RvError
-from rv_core.plugins.declarations import CommandSpec, ConfigSpec, PipelineSpec, RunnerSpec
+from rv_core.plugins.declarations import CommandSpec, ConfigSpec, PipelineSpec, RunnerSpec, StoreSpec
 from rv_core.plugins.installed import Plugins, resolve
 
 
@@ -69,6 +69,8 @@ def _targets_of(spec: object) -> Iterator[tuple[str, str, str]]:
             yield f"settings of runner {spec.name}", spec.settings, "settings"
     elif isinstance(spec, PipelineSpec):
         yield f"pipeline {spec.name}", spec.target, "pipeline"
+    elif isinstance(spec, StoreSpec):
+        yield f"store {spec.scheme}", spec.target, "store"
     elif isinstance(spec, CommandSpec):
         yield f"verb {spec.name}", spec.target, "command"
     elif isinstance(spec, ConfigSpec):
@@ -88,12 +90,12 @@ def _problem_of(target: str, kind: str, declaration: str) -> str:
 
 def _mismatch(value: object, kind: str) -> str:
     """Why a resolved value cannot be what it is declared as, or ""."""
-    from rv_core import Config, PipelineConfig, Runner
+    from rv_core import Config, PipelineConfig, Runner, Store
 
-    bases = {"runner": Runner, "pipeline": PipelineConfig, "type": Config}
+    bases: dict[str, type] = {"runner": Runner, "pipeline": PipelineConfig, "type": Config, "store": Store}
     if kind in bases:
         base = bases[kind]
-        is_one = isinstance(value, type) and issubclass(value, base)
+        is_one = isinstance(value, type) and base in value.__mro__
         return "" if is_one else f"is not a subclass of rv_core.{base.__name__}"
     if kind == "settings":
         return "" if isinstance(value, type) and dataclasses.is_dataclass(value) else "is not a dataclass"

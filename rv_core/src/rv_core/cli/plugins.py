@@ -54,7 +54,7 @@ def list_plugins(as_json: AsJson = False) -> None:
 
 
 def _row(record: PluginRecord) -> tuple[str, ...]:
-    kinds: tuple[Kind, ...] = ("runner", "pipeline", "command")
+    kinds: tuple[Kind, ...] = ("runner", "pipeline", "command", "store")
     names = {word_of(kind): [p.name for p in record.provides if p.kind == kind] for kind in kinds}
     parts = [f"{word}{'s' if len(found) > 1 else ''}: {', '.join(found)}" for word, found in names.items() if found]
     return record.name, record.distribution, record.version, record.status, "; ".join(parts)

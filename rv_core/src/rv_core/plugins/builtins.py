@@ -1,8 +1,8 @@
-"""The core's own plugin: it declares runners, pipelines, verbs and configs through the same hooks as any other."""
+"""The core's own plugin: it declares runners, pipelines, verbs, configs and stores through the same hooks as any other."""
 
 from __future__ import annotations
 
-from rv_core.plugins.declarations import CommandSpec, ConfigSpec, PipelineSpec, RunnerSpec
+from rv_core.plugins.declarations import CommandSpec, ConfigSpec, PipelineSpec, RunnerSpec, StoreSpec
 from rv_core.plugins.hookspecs import hookimpl
 
 _RUN, _LOOK, _EXTEND = "Run", "Look", "Extend"
@@ -39,3 +39,18 @@ def rv_commands() -> list[CommandSpec]:
 def rv_configs() -> list[ConfigSpec]:
     """The config of the hello pipeline."""
     return [ConfigSpec("rv-core", {"hello": "rv_core.hello:HelloConfig"})]
+
+
+@hookimpl
+def rv_stores() -> list[StoreSpec]:
+    """Files of this machine, of web servers, and of whatever else fsspec has a plugin for."""
+    http = "rv_core.files.http_store:HttpStore"
+    s3 = "rv_core.files.s3_store:S3Store"
+    return [
+        StoreSpec("file", "rv_core.files.stores:LocalStore", "files of this machine"),
+        StoreSpec("http", http, "files of web servers, read-only"),
+        StoreSpec("https", http, "files of web servers, read-only"),
+        StoreSpec("s3", s3, "Amazon S3 and what speaks its protocol"),
+        StoreSpec("s3a", s3, "the same as s3"),
+        StoreSpec("*", "rv_core.files.fsspec_store:FsspecStore", "every other scheme that fsspec has a plugin for"),
+    ]

@@ -59,6 +59,28 @@ class CommandSpec:
 
 
 @dataclass(frozen=True)
+class StoreSpec:
+    """Declares what serves the files of a scheme.
+
+    Args:
+        scheme: the part of a URI before `://`, in lower case, for instance `s3`. A store of several has a declaration
+            for each. `*` is the core's own: every scheme that nobody declares.
+        target: `"module:Class"` of a `Store`, imported only when a URI of this scheme is opened and called with the
+            scheme; one is used for a process and scheme.
+        summary: one line for `rv plugins`.
+    """
+
+    scheme: str
+    target: str
+    summary: str = ""
+
+    @property
+    def name(self) -> str:
+        """The scheme: what must be unique among stores."""
+        return self.scheme
+
+
+@dataclass(frozen=True)
 class ConfigSpec:
     """Declares the config classes of one plugin, their version and how older ones are brought up to date.
 

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from rv_core.errors import Finding, PluginError, RvError, UsageError, unknown_name
-from rv_core.plugins.declarations import CommandSpec, ConfigSpec, PipelineSpec, RunnerSpec
+from rv_core.plugins.declarations import CommandSpec, ConfigSpec, PipelineSpec, RunnerSpec, StoreSpec
 from rv_core.plugins.discovery import candidates, is_strict, normalised, unknown_disabled_names
 from rv_core.plugins.lifecycle import LifecycleHooks
 from rv_core.plugins.loading import (
@@ -29,7 +29,7 @@ from rv_core.plugins.loading import (
 from rv_core.plugins.records import HookFailure, Kind, PluginRecord, word_of
 from rv_core.version import __version__
 
-Spec = TypeVar("Spec", RunnerSpec, PipelineSpec, CommandSpec, ConfigSpec)
+Spec = TypeVar("Spec", RunnerSpec, PipelineSpec, CommandSpec, ConfigSpec, StoreSpec)
 
 #: Runners of this project that are installed separately.
 _PACKAGE_OF_RUNNER = {"local": "rv-runner-local", "batch": "rv-runner-batch"}
@@ -75,6 +75,10 @@ class Plugins:
         """The usable config declarations by the plugin's name in saved configs."""
         return {spec.plugin: spec for spec in self._specs(ConfigSpec)}
 
+    def store_specs(self) -> dict[str, StoreSpec]:
+        """The usable stores by scheme; `*` serves every other one."""
+        return {spec.scheme: spec for spec in self._specs(StoreSpec)}
+
     def _specs(self, cls: type[Spec]) -> Iterator[Spec]:
         return (spec for plugin in self._loaded for spec in plugin.specs if isinstance(spec, cls))
 
@@ -93,6 +97,17 @@ class Plugins:
         if name not in specs:
             raise self.missing("runner", name, specs)
         return specs[name]
+
+    def store_spec(self, scheme: str) -> StoreSpec:
+        """The store of a scheme, which is that of every other one (`*`) where nobody declares it.
+
+        Raises:
+            PluginError: if the plugin that should declare it is broken, or two do.
+        """
+        specs = self.store_specs()
+        if scheme not in specs and isinstance(error := self.missing("store", scheme, specs), PluginError):
+            raise error
+        return specs.get(scheme) or specs["*"]
 
     def missing(self, kind: Kind, name: str, known: Mapping[str, Any]) -> RvError:
         """The error for a name that no working plugin declares: a clash, a broken or disabled plugin, or a mistake."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Status = Literal["ok", "broken", "disabled"]
-Kind = Literal["runner", "pipeline", "command", "config", "type"]
+Kind = Literal["runner", "pipeline", "command", "store", "config", "type"]
 
 
 def word_of(kind: Kind) -> str:
@@ -19,7 +19,7 @@ class Provided:
     """One thing that a plugin declares.
 
     Args:
-        kind: `runner`, `pipeline`, `command`, `config` (the plugin's config version) or `type` (a config type).
+        kind: `runner`, `pipeline`, `command`, `store`, `config` (the plugin's config version) or `type` (a config type).
         name: what users type or what a saved config holds.
         target: `"module:attribute"`, or "" for a `config`.
         summary: one line.

@@ -10,7 +10,7 @@ from typing import Any
 
 from rv_core.errors import nearest
 from rv_core.plugins import hookspecs
-from rv_core.plugins.declarations import CommandSpec, ConfigSpec, PipelineSpec, RunnerSpec
+from rv_core.plugins.declarations import CommandSpec, ConfigSpec, PipelineSpec, RunnerSpec, StoreSpec
 from rv_core.plugins.records import Kind, Provided
 
 DECLARING_HOOKS: Mapping[str, type] = {
@@ -18,6 +18,7 @@ DECLARING_HOOKS: Mapping[str, type] = {
     "rv_pipelines": PipelineSpec,
     "rv_commands": CommandSpec,
     "rv_configs": ConfigSpec,
+    "rv_stores": StoreSpec,
 }
 KNOWN_HOOKS: Mapping[str, tuple[str, ...]] = {
     name: tuple(inspect.signature(function).parameters)
@@ -26,6 +27,7 @@ KNOWN_HOOKS: Mapping[str, tuple[str, ...]] = {
 }
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_SCHEME = re.compile(r"\*|[a-z][a-z0-9+.-]*")
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
@@ -156,7 +158,10 @@ def _a(value: object) -> str:
 
 
 def _check_named_spec(hook: str, spec: Any) -> None:
-    _check_name(hook, spec.name)
+    if isinstance(spec, StoreSpec):
+        _check_scheme(hook, spec.scheme)
+    else:
+        _check_name(hook, spec.name)
     _check_target(hook, spec.name, spec.target)
     if isinstance(spec, RunnerSpec) and spec.settings:
         _check_target(hook, spec.name, spec.settings)
@@ -189,6 +194,11 @@ def _check_name(hook: str, name: object) -> None:
         raise InvalidPluginError(f"{hook}: {name!r} cannot be a name; use letters, digits, '-', '_' and '.'")
 
 
+def _check_scheme(hook: str, scheme: object) -> None:
+    if not isinstance(scheme, str) or not _SCHEME.fullmatch(scheme):
+        raise InvalidPluginError(f"{hook}: {scheme!r} cannot be a scheme; write what stands before ://, in lower case")
+
+
 def _check_target(hook: str, name: str, target: object) -> None:
     if not isinstance(target, str) or not _TARGET.fullmatch(target):
         raise InvalidPluginError(f'{hook}: the target of {name!r} is {target!r}; write "module:attribute"')
@@ -203,4 +213,9 @@ def provided_by(spec: Any) -> list[Provided]:
     return [Provided(kind, spec.name, spec.target, spec.summary)]
 
 
-_KINDS: Mapping[type, Kind] = {RunnerSpec: "runner", PipelineSpec: "pipeline", CommandSpec: "command"}
+_KINDS: Mapping[type, Kind] = {
+    RunnerSpec: "runner",
+    PipelineSpec: "pipeline",
+    CommandSpec: "command",
+    StoreSpec: "store",
+}
