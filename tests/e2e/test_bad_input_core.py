@@ -80,7 +80,7 @@ COMMAND_LINES = {
     "a root in a store that nothing serves": (
         "run inprocess {hello} -a root_uri=nosuch://x/y",
         3,
-        ["no installed library serves nosuch://"],
+        ["no installed package serves nosuch://"],
     ),
     "a root in the memory of one process": (
         "run local {hello} -a root_uri=memory://x",

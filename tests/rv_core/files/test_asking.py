@@ -6,21 +6,43 @@ import base64
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from rv_core.errors import EXIT_ENVIRONMENT, ConfigError, StorageError
-from rv_core.files import by_uri, stores
+from rv_core.files import asking, by_uri, stores
 from rv_core.files.problems import MissingFileError
 from rv_core.files.storage import Storage
+from rv_core.files.stores import StoreAccessError
+from rv_core.plugins.installed import plugin_manager
 from rv_core.redaction import redact
 
 if TYPE_CHECKING:
     from tests.file_servers import WebServer
+    from tests.plugin_fixtures import Site
 
-pytest_plugins = ("tests.file_servers",)
+pytest_plugins = ("tests.file_servers", "tests.plugin_fixtures")
+
+_MINE = "@hookimpl\ndef rv_stores(): return [StoreSpec('mine', 'rv_mine.store:Mine', 'a store')]\n"
+_STORE = """
+from rv_core import StorageError
+from rv_core.files.stores import LocalStore
+class Mine(LocalStore):
+    def stat(self, uri): raise StorageError(f"{self.scheme} here")
+    def __init__(self, scheme):
+        """
+
+
+@pytest.fixture
+def fresh_site(own_site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A site whose plugins are the first that this process sees."""
+    monkeypatch.setattr(asking, "_stores", dict(asking._stores))
+    plugin_manager.cache_clear()
+    yield own_site
+    plugin_manager.cache_clear()
 
 
 def test_http_files_are_read_and_identified(web_server: WebServer) -> None:
@@ -187,28 +209,40 @@ def test_offline_every_uri_that_needs_a_network_is_refused_by_name(
 
 
 def test_an_unknown_scheme_names_what_to_install() -> None:
-    with pytest.raises(StorageError, match="no installed library serves nosuch://") as raised:
+    with pytest.raises(StorageError, match="no installed package serves nosuch://") as raised:
         by_uri.exists("nosuch://a/b")
     assert raised.value.exit_code == EXIT_ENVIRONMENT
     assert "pip install" in raised.value.block.fix
 
 
-def test_s3_without_a_library_names_what_to_install() -> None:
-    code = """
+def test_a_store_whose_library_is_missing_names_its_plugin(fresh_site: Site) -> None:
+    fresh_site.install("rv-mine", _MINE, files={"store.py": _STORE + "import no_such_library\n"})
+    with pytest.raises(StoreAccessError, match="mine:// cannot be used: plugin 'rv_mine'") as raised:
+        by_uri.exists("mine://a/b")
+    assert "no_such_library" in str(raised.value)
+
+
+def test_a_plugin_serves_its_scheme(fresh_site: Site) -> None:
+    fresh_site.install("rv-mine", _MINE, files={"store.py": _STORE + "self.scheme = scheme\n"})
+    with pytest.raises(StorageError, match="mine here"):
+        by_uri.exists("mine://a/b")
+
+
+def test_a_target_that_cannot_be_imported_is_an_error_of_access(fresh_site: Site) -> None:
+    fresh_site.install("rv-mine", _MINE, files={"store.py": "import no_such_library\n"})
+    with pytest.raises(StoreAccessError, match="declared by plugin 'rv_mine'"):
+        by_uri.exists("mine://a/b")
+
+
+def test_built_in_schemes_load_no_plugin(web_server: WebServer) -> None:
+    code = f"""
 import sys
-sys.modules["obstore"] = sys.modules["s3fs"] = None
-import importlib.util
-real = importlib.util.find_spec
-importlib.util.find_spec = lambda name, *rest: None if name in ("obstore", "s3fs") else real(name, *rest)
-from rv_core.errors import StorageError
 from rv_core.files import by_uri
-try:
-    by_uri.exists("s3://bucket/a")
-except StorageError as err:
-    print(err)
+by_uri.exists({web_server.url!r} + "/a")
+assert "rv_core.files.http_store" in sys.modules
+assert "rv_core.plugins.installed" not in sys.modules or sys.modules["rv_core.plugins.installed"].plugin_manager.cache_info().misses == 0
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "pip install obstore boto3" in done.stdout
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_store_that_is_no_object_store_is_written_aside_and_renamed(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Asks the store of a URI: which one that is, again where that may help, and what to say where it refuses.
 
-`s3://` is served by obstore (else s3fs), `http(s)://` by the standard library, everything else by its fsspec plugin.
-None of them is imported before a URI asks for it. With `RV_OFFLINE=1` every URI that would need a network is refused.
+Stores are declared by plugins (`rv_stores`), the core's own by `plugins.builtins`. None is imported before a URI asks for
+it, and for a built-in scheme no other plugin is looked at. With `RV_OFFLINE=1` every URI that would need a network is refused.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from rv_core.errors import Finding, StorageError
+from rv_core.errors import Finding, PluginError, StorageError
 from rv_core.files.problems import MissingFileError, missing
 from rv_core.files.stores import LocalStore, Store, StoreAccessError, retry_delays
 from rv_core.files.uris import name_of, scheme_of
+
+if TYPE_CHECKING:
+    from rv_core.plugins.declarations import StoreSpec
 
 _Answer = TypeVar("_Answer")
 
@@ -107,45 +110,52 @@ def store_for(uri: str) -> Store:
     """The store that serves a URI, variables filled in.
 
     Raises:
-        StorageError: if no installed library serves its scheme, or `RV_OFFLINE` forbids it.
+        StorageError: if no installed package serves its scheme, its plugin does not work, or `RV_OFFLINE` forbids it.
     """
     scheme = scheme_of(uri) or "file"
     if scheme != "file":
         require_online(uri)
     if scheme not in _stores:
-        _stores[scheme] = _new_store(scheme, uri)
+        # Of two threads that make one at once, both use that of the first.
+        _stores.setdefault(scheme, _new_store(scheme, uri))
     return _stores[scheme]
 
 
 def _new_store(scheme: str, uri: str) -> Store:
-    if scheme in ("http", "https"):
-        from rv_core.files.http_store import HttpStore
-
-        return HttpStore()
-    if scheme in ("s3", "s3a"):
-        from importlib.util import find_spec
-
-        if find_spec("obstore") is not None:
-            from rv_core.files.s3_store import S3Store
-
-            return S3Store()
-        if find_spec("s3fs") is None:
-            raise StoreAccessError(
-                "s3:// needs a library that is not installed",
-                where=uri,
-                fix="pip install obstore boto3  (or: pip install s3fs)",
-            )
-    from rv_core.files.fsspec_store import FsspecStore
+    from rv_core.plugins.installed import resolve
 
     try:
-        return FsspecStore(scheme)
+        spec = _declared(scheme)
+        cls = resolve(spec.target, declared_by=f"the store of {scheme}://")
+    except PluginError as err:
+        raise StoreAccessError(err.block.what, where=uri, why=err.block.why, fix=err.block.fix) from err
+    try:
+        store: Store = cls(scheme)
     except (ImportError, ValueError) as err:
-        raise StoreAccessError(
-            f"no installed library serves {scheme}://",
-            where=uri,
-            why=str(err),
-            fix="install the fsspec plugin of this store (pip install gcsfs, adlfs, …) or correct the URI",
-        ) from err
+        raise _unserved(scheme, uri, err) from err
+    return store
+
+
+def _declared(scheme: str) -> StoreSpec:
+    from rv_core.plugins import builtins, installed
+
+    # Without a look at the plugins: a task that reads a web server need not load them.
+    own = {spec.scheme: spec for spec in builtins.rv_stores()}
+    return own.get(scheme) or installed.plugin_manager().store_spec(scheme)
+
+
+def _unserved(scheme: str, uri: str, err: Exception) -> StoreAccessError:
+    from rv_core.plugins.installed import plugin_manager
+
+    plugins = plugin_manager()
+    if scheme in plugins.store_specs():
+        owner = plugins.owner_of("store", scheme)
+        what = f"the store of {scheme}:// cannot be used: {owner.label}"
+        return StoreAccessError(what, where=uri, why=str(err), fix=f"rv plugins show {owner.name}")
+    block = plugins.missing("store", scheme, plugins.store_specs()).block
+    fix = block.fix or "correct the URI, or pip install what serves it: a plugin of rv or of fsspec (gcsfs, adlfs, …)"
+    why = "; ".join(filter(None, (block.why, str(err))))
+    return StoreAccessError(f"no installed package serves {scheme}://", where=uri, why=why, fix=fix)
 
 
 def explain(err: Exception, action: str, uri: str) -> StorageError:

@@ -30,6 +30,9 @@ _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 class HttpStore(Store):
     """Reads files from web servers."""
 
+    def __init__(self, scheme: str = "https") -> None:
+        """`http` or `https`: the URIs say it themselves."""
+
     def stat(self, uri: str) -> FileInfo | None:
         """Size, ETag and Last-Modified by HEAD, or by a GET of one byte where HEAD is refused; None for 404."""
         try:

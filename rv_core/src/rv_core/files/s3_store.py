@@ -24,7 +24,9 @@ _ON = ("1", "true", "yes", "on")
 class S3Store(Store):
     """Reads and writes `s3://bucket/key`."""
 
-    def __init__(self) -> None:
+    def __init__(self, scheme: str = "s3") -> None:
+        import obstore  # noqa: F401 - without it this store cannot be made
+
         self._buckets: dict[tuple[object, ...], Any] = {}
         self._lock = threading.Lock()
 

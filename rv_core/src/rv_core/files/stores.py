@@ -26,8 +26,9 @@ class StoreAccessError(StorageError):
 class Store(Protocol):
     """What serves the files of a scheme. Inherit it and implement all but `is_transient`.
 
-    It is made once for a process and scheme, by calling the class with the scheme, and asked by several threads at
-    once. Every method gets whole URIs, their variables filled in.
+    The class is called with the scheme when the first URI of it is opened; an `ImportError` or a `ValueError` of that
+    says why it cannot be used here. One store is used for a process and scheme, by several threads at once. Its methods
+    get whole URIs, their variables filled in.
 
     Errors are the library's own, told apart by their types: `FileNotFoundError` where a file that is to be read is not
     there, `PermissionError` where the store refuses, `ConnectionError` or `TimeoutError` where it cannot be reached. A
@@ -76,6 +77,9 @@ class Store(Protocol):
 
 class LocalStore(Store):
     """The file systems of this machine: paths and `file://`. Its errors are `StorageError`s already."""
+
+    def __init__(self, scheme: str = "file") -> None:
+        """Any scheme will do."""
 
     def stat(self, uri: str) -> FileInfo | None:
         """Size and time, following links."""

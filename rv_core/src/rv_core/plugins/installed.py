@@ -31,8 +31,13 @@ from rv_core.version import __version__
 
 Spec = TypeVar("Spec", RunnerSpec, PipelineSpec, CommandSpec, ConfigSpec, StoreSpec)
 
-#: Runners of this project that are installed separately.
-_PACKAGE_OF_RUNNER = {"local": "rv-runner-local", "batch": "rv-runner-batch"}
+#: What plugins of this project declare, by the package that is installed for it.
+_PACKAGES: Mapping[str, Mapping[Kind, Sequence[str]]] = {
+    "rv-runner-batch": {"runner": ("batch",)},
+    "rv-runner-local": {"runner": ("local",)},
+    "rv-runner-slurm": {"runner": ("slurm",)},
+    "rv-store-s3": {"store": ("s3", "s3a")},
+}
 
 
 class Plugins:
@@ -124,9 +129,8 @@ class Plugins:
             return UsageError(what, why=f"{suspect.label} is disabled by RV_DISABLE_PLUGINS")
         broken = [record.label for record in self.records if record.status == "broken"]
         why = f"not loaded: {', '.join(broken)}; see rv plugins list" if broken else ""
-        if kind == "runner" and name in _PACKAGE_OF_RUNNER:
-            fix = f"pip install {_PACKAGE_OF_RUNNER[name]}"
-        return UsageError(what, why=why, fix=fix)
+        own = [package for package, offers in _PACKAGES.items() if name in offers.get(kind, ())]
+        return UsageError(what, why=why, fix=f"pip install {own[0]}" if own else fix)
 
     def _likely_provider(self, name: str) -> PluginRecord | None:
         """The plugin that is broken or disabled and by its name should have declared this one."""
