@@ -46,7 +46,7 @@ def ask(action: str, uri: str, question: Callable[[Store], _Answer]) -> _Answer:
         except Exception as err:  # each plugin has its own errors
             delay = next(delays, None) if store.is_transient(err) else None
             if delay is None:
-                raise explain(err, action, uri) from err
+                raise explain(store, err, action, uri) from err
         time.sleep(delay)
 
 
@@ -158,37 +158,16 @@ def _unserved(scheme: str, uri: str, err: Exception) -> StoreAccessError:
     return StoreAccessError(f"no installed package serves {scheme}://", where=uri, why=why, fix=fix)
 
 
-def explain(err: Exception, action: str, uri: str) -> StorageError:
-    """The `StorageError` for an error of a store's library."""
-    text = _first_lines(str(err)) or type(err).__name__
-    if re.search(r"NoSuchBucket|bucket does not exist", text):
-        return StorageError(
-            f"cannot {action} {name_of(uri)!r}",
-            where=uri,
-            why="there is no such bucket",
-            fix="create the bucket or correct its name",
-        )
+def explain(store: Store, err: Exception, action: str, uri: str) -> StorageError:
+    """The `StorageError` for an error of a store's library: in the store's words, else in those of its type."""
+    what = f"cannot {action} {name_of(uri) or uri!r}"
+    if own := store.explain(err, what, uri):
+        return own
     if isinstance(err, FileNotFoundError) and action == "read":
         return missing(uri)
-    what = f"cannot {action} {name_of(uri) or uri!r}"
-    if isinstance(err, PermissionError) or _NO_ACCESS.search(text):
-        fix = "check the credentials (for S3: AWS_PROFILE or the role of the job) and the rights on this path"
-        return StoreAccessError(what, where=uri, why=text, fix=fix)
-    return StorageError(what, where=uri, why=text, fix=_fix_for(err, text))
-
-
-def _first_lines(text: str) -> str:
-    # obstore adds a dump of its own state; S3 answers in XML.
-    text = text.partition("\n\nDebug source")[0]
-    xml = re.search(r"<Code>([^<]*)</Code>\s*<Message>([^<]*)</Message>", text)
-    if xml:
-        text = f"{text[: text.find('<')].strip()} {xml[1]}: {xml[2]}"
-    return " ".join(text.split())[:500]
-
-
-def _fix_for(err: Exception, text: str) -> str:
-    if re.search(r"\b301\b|PermanentRedirect|AuthorizationHeaderMalformed", text):
-        return "set AWS_REGION to the region of the bucket"
-    if isinstance(err, OSError) or "error sending request" in text:
-        return "check the network and the address (AWS_ENDPOINT_URL for S3), then run the same command again"
-    return ""
+    why = " ".join(str(err).split())[:500] or type(err).__name__
+    if isinstance(err, PermissionError) or _NO_ACCESS.search(why):
+        return StoreAccessError(what, where=uri, why=why, fix="check the credentials and the rights on this path")
+    is_unreachable = isinstance(err, OSError) and not isinstance(err, FileNotFoundError)
+    fix = "check the network and the address, then run the same command again" if is_unreachable else ""
+    return StorageError(what, where=uri, why=why, fix=fix)

@@ -13,11 +13,14 @@ from datetime import timedelta
 from importlib.util import find_spec
 from typing import Any
 
+from rv_core.errors import StorageError
 from rv_core.files.local import FileInfo
 from rv_core.files.stores import Store, StoreAccessError, retry_time_s
 
 _MIN_CHUNK_BYTES = 8 << 20
 _REGION_TIMEOUT_S = 5.0
+_NO_ACCESS = re.compile(r"\b40[13]\b|AccessDenied|Forbidden|[Uu]nauthor|[Cc]redential")
+_WRONG_REGION = re.compile(r"\b301\b|PermanentRedirect|AuthorizationHeaderMalformed")
 _ON = ("1", "true", "yes", "on")
 
 
@@ -117,6 +120,24 @@ class S3Store(Store):
         """Whether asking again may help: obstore repeats requests, but not a body that broke off."""
         return isinstance(error, ConnectionError) or "response body" in str(error)
 
+    def explain(self, error: Exception, what: str, uri: str) -> StorageError | None:
+        """What AWS answers, shortened, and what to set."""
+        text = _first_lines(str(error)) or type(error).__name__
+        if re.search(r"NoSuchBucket|bucket does not exist", text):
+            fix = "create the bucket or correct its name"
+            return StorageError(what, where=uri, why="there is no such bucket", fix=fix)
+        if isinstance(error, FileNotFoundError):
+            return None
+        if _NO_ACCESS.search(text):
+            fix = "check the credentials (AWS_PROFILE or the role of the job) and the rights on this path"
+            return StoreAccessError(what, where=uri, why=text, fix=fix)
+        fix = ""
+        if _WRONG_REGION.search(text):
+            fix = "set AWS_REGION to the region of the bucket"
+        elif isinstance(error, OSError) or "error sending request" in text:
+            fix = "check the network and the address (AWS_ENDPOINT_URL), then run the same command again"
+        return StorageError(what, where=uri, why=text, fix=fix)
+
     def _open(self, uri: str) -> tuple[Any, str]:
         name, _, key = uri.partition("://")[2].partition("/")
         # Settings may change within a process (tests, notebooks); a store is bound to those it was made with.
@@ -130,6 +151,15 @@ class S3Store(Store):
 
 def _info_of(meta: Any) -> FileInfo:
     return FileInfo(int(meta["size"]), int(meta["last_modified"].timestamp() * 1000) * 1_000_000, meta["e_tag"])
+
+
+def _first_lines(text: str) -> str:
+    # obstore adds a dump of its own state; S3 answers in XML.
+    text = text.partition("\n\nDebug source")[0]
+    xml = re.search(r"<Code>([^<]*)</Code>\s*<Message>([^<]*)</Message>", text)
+    if xml:
+        text = f"{text[: text.find('<')].strip()} {xml[1]}: {xml[2]}"
+    return " ".join(text.split())[:500]
 
 
 def _new_bucket(name: str, uri: str) -> Any:

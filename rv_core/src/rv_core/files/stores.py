@@ -24,7 +24,7 @@ class StoreAccessError(StorageError):
 
 
 class Store(Protocol):
-    """What serves the files of a scheme. Inherit it and implement all but `is_transient`.
+    """What serves the files of a scheme. Inherit it; all but `is_transient` and `explain` has to be implemented.
 
     The class is called with the scheme when the first URI of it is opened; an `ImportError` or a `ValueError` of that
     says why it cannot be used here. One store is used for a process and scheme, by several threads at once. Its methods
@@ -73,6 +73,16 @@ class Store(Protocol):
     def is_transient(self, error: Exception) -> bool:
         """Whether asking again may help (and the library has not done so itself)."""
         return isinstance(error, (ConnectionError, TimeoutError))
+
+    def explain(self, error: Exception, what: str, uri: str) -> StorageError | None:
+        """A final error in your own words; None for those of its type.
+
+        Args:
+            error: what was raised.
+            what: what could not be done, for instance `cannot read 'a.json'`.
+            uri: the file or folder.
+        """
+        return None
 
 
 class LocalStore(Store):
