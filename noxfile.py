@@ -27,7 +27,14 @@ nox.options.error_on_external_run = True
 ROOT = Path(__file__).parent
 DIST = ROOT / "build" / "dist"
 RESULTS = ROOT / "build" / "results"
-PACKAGES = ("rv_core", "rv_runner_local", "rv_runner_batch", "rv_runner_slurm", "rv_pipeline_chip_classification")
+PACKAGES = (
+    "rv_core",
+    "rv_runner_local",
+    "rv_runner_batch",
+    "rv_runner_slurm",
+    "rv_store_s3",
+    "rv_pipeline_chip_classification",
+)
 PLUGINS = PACKAGES[1:]
 SOURCES = [str(Path(package) / "src") for package in PACKAGES]
 TEST_TOOLS = ["pytest", "pytest-timeout", "hypothesis", "jsonschema"]
@@ -107,6 +114,11 @@ def assert_absent(session: nox.Session, *modules: str) -> None:
     session.run("python", "-I", "-c", code, silent=True)
 
 
+def plugins_but(*wanted: str) -> list[str]:
+    """Every plugin of this project but those that a session installs."""
+    return [package for package in PLUGINS if package not in wanted]
+
+
 @check(reuse_venv=True)
 def lint(session: nox.Session) -> None:
     """Style and likely mistakes, by ruff."""
@@ -153,7 +165,7 @@ def tests_core(session: nox.Session) -> None:
 def tests_runner_local(session: nox.Session) -> None:
     """The core and the local runner, nothing else."""
     install(session, wheel("rv_core"), wheel("rv_runner_local"), *TEST_TOOLS)
-    assert_absent(session, "boto3", "numpy", "obstore", "rasterio", "torch", *PLUGINS[1:])
+    assert_absent(session, "boto3", "numpy", "obstore", "rasterio", "torch", *plugins_but("rv_runner_local"))
     pytest(session, "tests/rv_runner_local", marks=f"{QUICK} and not s3")
 
 
@@ -161,7 +173,7 @@ def tests_runner_local(session: nox.Session) -> None:
 def tests_runner_batch(session: nox.Session) -> None:
     """The core, both runners and a local AWS Batch; neither arrays nor rasters nor models."""
     install(session, wheel("rv_core", "s3"), wheel("rv_runner_local"), wheel("rv_runner_batch"), *TEST_TOOLS, *S3_TOOLS)
-    assert_absent(session, "numpy", "rasterio", "torch", *PLUGINS[2:])
+    assert_absent(session, "numpy", "rasterio", "torch", *plugins_but("rv_runner_local", "rv_runner_batch"))
     pytest(session, "tests/rv_runner_batch", "tests/local_batch")
 
 
@@ -169,7 +181,7 @@ def tests_runner_batch(session: nox.Session) -> None:
 def tests_runner_slurm(session: nox.Session) -> None:
     """The core, the Slurm runner and a real Slurm where its programs are installed; nothing else."""
     install(session, wheel("rv_core", "testing"), wheel("rv_runner_slurm"), *TEST_TOOLS)
-    assert_absent(session, "boto3", "numpy", "obstore", "rasterio", "torch", *PLUGINS[:2], PLUGINS[3])
+    assert_absent(session, "boto3", "numpy", "obstore", "rasterio", "torch", *plugins_but("rv_runner_slurm"))
     pytest(session, "tests/rv_runner_slurm", "tests/slurm_cluster", marks=f"{QUICK} and not s3")
 
 
@@ -177,7 +189,7 @@ def tests_runner_slurm(session: nox.Session) -> None:
 def tests_chip_classification(session: nox.Session) -> None:
     """The core and the chip-classification pipeline, nothing else."""
     install(session, wheel("rv_core"), wheel("rv_pipeline_chip_classification"), TORCH, *TEST_TOOLS)
-    assert_absent(session, "boto3", "obstore", *PLUGINS[:3])
+    assert_absent(session, "boto3", "obstore", *plugins_but("rv_pipeline_chip_classification"))
     pytest(session, "tests/rv_pipeline_chip_classification", marks=f"{QUICK} and not s3")
 
 
@@ -185,7 +197,7 @@ def tests_chip_classification(session: nox.Session) -> None:
 def tests_s3(session: nox.Session) -> None:
     """The core with its extra `s3` and the local runner against a local S3 server."""
     install(session, wheel("rv_core", "s3"), wheel("rv_runner_local"), *TEST_TOOLS, *S3_TOOLS)
-    assert_absent(session, "numpy", "rasterio", "torch", *PLUGINS[1:])
+    assert_absent(session, "numpy", "rasterio", "torch", *plugins_but("rv_runner_local"))
     pytest(session, "tests/rv_core", "tests/rv_runner_local", marks=f"{QUICK} and s3")
 
 
@@ -233,7 +245,7 @@ def pass_the_kit(session: nox.Session, runner: str, *requirements: str) -> None:
     """Every rule of the conformance kit on one runner, beside the core alone."""
     package = f"rv_runner_{runner}"
     install(session, wheel("rv_core", "testing"), wheel(package), *requirements, *TEST_TOOLS)
-    assert_absent(session, "numpy", "rasterio", "torch", *(other for other in PLUGINS if other != package))
+    assert_absent(session, "numpy", "rasterio", "torch", *plugins_but(package))
     pytest(session, f"tests/{package}/test_{runner}_conformance.py", marks="slow or not slow")
 
 
