@@ -11,7 +11,7 @@ import json
 import re
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -50,7 +50,7 @@ QUICK_TESTS = [
     "tests_runner_local",
     "tests_runner_batch",
     "tests_runner_slurm",
-    "tests_s3",
+    "tests_store_s3",
     "tests_chip_classification",
     "e2e",
 ]
@@ -171,9 +171,10 @@ def tests_runner_local(session: nox.Session) -> None:
 
 @check(requires=["wheels"])
 def tests_runner_batch(session: nox.Session) -> None:
-    """The core, both runners and a local AWS Batch; neither arrays nor rasters nor models."""
-    install(session, wheel("rv_core", "s3"), wheel("rv_runner_local"), wheel("rv_runner_batch"), *TEST_TOOLS, *S3_TOOLS)
-    assert_absent(session, "numpy", "rasterio", "torch", *plugins_but("rv_runner_local", "rv_runner_batch"))
+    """The core, both runners, the store of S3 and a local AWS Batch; neither arrays nor rasters nor models."""
+    wanted = ("rv_runner_local", "rv_runner_batch", "rv_store_s3")
+    install(session, wheel("rv_core"), *map(wheel, wanted), *TEST_TOOLS, *S3_TOOLS)
+    assert_absent(session, "numpy", "rasterio", "torch", *plugins_but(*wanted))
     pytest(session, "tests/rv_runner_batch", "tests/local_batch")
 
 
@@ -194,11 +195,11 @@ def tests_chip_classification(session: nox.Session) -> None:
 
 
 @check(requires=["wheels"])
-def tests_s3(session: nox.Session) -> None:
-    """The core with its extra `s3` and the local runner against a local S3 server."""
-    install(session, wheel("rv_core", "s3"), wheel("rv_runner_local"), *TEST_TOOLS, *S3_TOOLS)
-    assert_absent(session, "numpy", "rasterio", "torch", *plugins_but("rv_runner_local"))
-    pytest(session, "tests/rv_core", "tests/rv_runner_local", marks=f"{QUICK} and s3")
+def tests_store_s3(session: nox.Session) -> None:
+    """The core with its extra `s3`, which is the store of S3, against a local S3 server."""
+    install(session, wheel("rv_core", "s3"), wheel("rv_store_s3"), *TEST_TOOLS, *S3_TOOLS)
+    assert_absent(session, "numpy", "rasterio", "torch", *plugins_but("rv_store_s3"))
+    pytest(session, "tests/rv_store_s3")
 
 
 @check(requires=["wheels"])
@@ -232,7 +233,7 @@ def conformance_local(session: nox.Session) -> None:
 @check(requires=["wheels"])
 def conformance_batch(session: nox.Session) -> None:
     """Every rule of the conformance kit on the runner `batch` and a local AWS Batch."""
-    pass_the_kit(session, "batch", wheel("rv_core", "s3"), *S3_TOOLS)
+    pass_the_kit(session, "batch", "rv_store_s3", tools=S3_TOOLS)
 
 
 @check(requires=["wheels"])
@@ -241,11 +242,12 @@ def conformance_slurm(session: nox.Session) -> None:
     pass_the_kit(session, "slurm")
 
 
-def pass_the_kit(session: nox.Session, runner: str, *requirements: str) -> None:
-    """Every rule of the conformance kit on one runner, beside the core alone."""
+def pass_the_kit(session: nox.Session, runner: str, *needed: str, tools: Sequence[str] = ()) -> None:
+    """Every rule of the conformance kit on one runner, beside the core and the plugins that it needs."""
     package = f"rv_runner_{runner}"
-    install(session, wheel("rv_core", "testing"), wheel(package), *requirements, *TEST_TOOLS)
-    assert_absent(session, "numpy", "rasterio", "torch", *plugins_but(package))
+    wanted = (package, *needed)
+    install(session, wheel("rv_core", "testing"), *map(wheel, wanted), *TEST_TOOLS, *tools)
+    assert_absent(session, "numpy", "rasterio", "torch", *plugins_but(*wanted))
     pytest(session, f"tests/{package}/test_{runner}_conformance.py", marks="slow or not slow")
 
 
@@ -319,8 +321,8 @@ def coverage(session: nox.Session) -> None:
 
 
 def install_everything(session: nox.Session, **options: Any) -> None:
-    """The wheels of every package with the S3 store, and the tools of the tests."""
-    install(session, wheel("rv_core", "s3"), *map(wheel, PLUGINS), TORCH, *TEST_TOOLS, *S3_TOOLS, **options)
+    """The wheels of every package, and the tools of the tests."""
+    install(session, *map(wheel, PACKAGES), TORCH, *TEST_TOOLS, *S3_TOOLS, **options)
 
 
 def project_of(package: str) -> dict[str, Any]:
@@ -341,12 +343,10 @@ def extra_requirements(package: str, extra: str) -> list[str]:
 
 def lowest_versions() -> list[str]:
     """`name==lowest` for every direct requirement but torch; the tools of the tests as they are elsewhere."""
-    required = [
-        *extra_requirements("rv_core", "s3"),
-        *(r for package in PACKAGES for r in direct_requirements(package)),
-    ]
+    required = [r for package in PACKAGES for r in direct_requirements(package)]
     bounds = [match.groups() for match in (re.match(r"([\w.-]+)>=([\w.]+)", r) for r in required) if match]
-    lowest = [f"{name}=={version}" for name, version in bounds if name not in ("torch", "rv-core")]
+    own = [package.replace("_", "-") for package in PACKAGES]
+    lowest = [f"{name}=={version}" for name, version in bounds if name not in ("torch", *own)]
     tested = (ROOT / "constraints.txt").read_text().splitlines()
     tools = {re.sub(r"\[.*\]", "", tool) for tool in (*TEST_TOOLS, *S3_TOOLS)}
     return [TORCH, *sorted(lowest), *(line for line in tested if line.split("==")[0] in tools)]

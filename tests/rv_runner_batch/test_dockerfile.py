@@ -19,7 +19,7 @@ import pytest
 
 _ROOT = Path(__file__).parents[2]
 _DOCKERFILE = _ROOT / "docker" / "Dockerfile"
-_PACKAGES = ("rv_core", "rv_runner_local", "rv_runner_batch", "rv_pipeline_chip_classification")
+_PACKAGES = ("rv_core", "rv_runner_local", "rv_runner_batch", "rv_store_s3", "rv_pipeline_chip_classification")
 _MOUNT = re.compile(r"--mount=type=bind,source=(?P<source>[^,\s]+),target=(?P<target>\S+)\s+")
 
 
@@ -108,9 +108,7 @@ def test_its_own_instructions_build_every_package_that_a_job_can_use() -> None:
     header = _DOCKERFILE.read_text().partition("FROM")[0]
     assert set(re.findall(r"\./(rv_\w+)", header)) == set(_PACKAGES)
     # A job of AWS Batch hands nothing to Slurm.
-    assert {*_PACKAGES, "rv_runner_slurm", "rv_store_s3"} == {
-        path.parent.name for path in _ROOT.glob("rv_*/pyproject.toml")
-    }
+    assert {*_PACKAGES, "rv_runner_slurm"} == {path.parent.name for path in _ROOT.glob("rv_*/pyproject.toml")}
 
 
 def _run(words: list[str | Path], **environ: str) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 
 import pytest
 
-_PLUGINS = ["rv_pipeline_chip_classification", "rv_runner_batch", "rv_runner_local", "rv_runner_slurm"]
+_PLUGINS = ["rv_pipeline_chip_classification", "rv_runner_batch", "rv_runner_local", "rv_runner_slurm", "rv_store_s3"]
 _ADDED = """
 import importlib, json, sys
 import pluggy
@@ -26,7 +26,7 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 """
 
 
-def test_both_plugins_declare_their_hooks_in_the_group_rv() -> None:
+def test_every_plugin_declares_its_hooks_in_the_group_rv() -> None:
     modules = {point.module for point in entry_points(group="rv")}
     assert {f"{plugin}.hooks" for plugin in _PLUGINS} <= modules
 

@@ -17,6 +17,7 @@ from rv_core.files import asking, by_uri, stores
 from rv_core.files.problems import MissingFileError
 from rv_core.files.storage import Storage
 from rv_core.files.stores import StoreAccessError
+from rv_core.plugins import installed
 from rv_core.plugins.installed import plugin_manager
 from rv_core.redaction import redact
 
@@ -39,7 +40,7 @@ class Mine(LocalStore):
 @pytest.fixture
 def fresh_site(own_site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """A site whose plugins are the first that this process sees."""
-    monkeypatch.setattr(asking, "_stores", dict(asking._stores))
+    monkeypatch.setattr(asking, "_stores", {"file": asking.store_for("a")})
     plugin_manager.cache_clear()
     yield own_site
     plugin_manager.cache_clear()
@@ -213,6 +214,21 @@ def test_an_unknown_scheme_names_what_to_install() -> None:
         by_uri.exists("nosuch://a/b")
     assert raised.value.exit_code == EXIT_ENVIRONMENT
     assert "pip install" in raised.value.block.fix
+
+
+def test_a_scheme_of_this_project_names_its_package(fresh_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installed, "candidates", lambda environ: [])
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(StoreAccessError, match="no installed package serves s3://") as raised:
+        by_uri.exists("s3://bucket/a")
+    assert raised.value.block.fix == "pip install rv-store-s3"
+
+
+def test_a_store_that_is_switched_off_says_so(fresh_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh_site.install("rv-store-mine", _MINE)
+    monkeypatch.setenv("RV_DISABLE_PLUGINS", "rv-store-mine")
+    with pytest.raises(StoreAccessError, match="disabled by RV_DISABLE_PLUGINS"):
+        by_uri.exists("mine://a/b")
 
 
 def test_a_store_whose_library_is_missing_names_its_plugin(fresh_site: Site) -> None:

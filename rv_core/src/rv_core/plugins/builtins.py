@@ -45,12 +45,9 @@ def rv_configs() -> list[ConfigSpec]:
 def rv_stores() -> list[StoreSpec]:
     """Files of this machine, of web servers, and of whatever else fsspec has a plugin for."""
     http = "rv_core.files.http_store:HttpStore"
-    s3 = "rv_core.files.s3_store:S3Store"
     return [
         StoreSpec("file", "rv_core.files.stores:LocalStore", "files of this machine"),
         StoreSpec("http", http, "files of web servers, read-only"),
         StoreSpec("https", http, "files of web servers, read-only"),
-        StoreSpec("s3", s3, "Amazon S3 and what speaks its protocol"),
-        StoreSpec("s3a", s3, "the same as s3"),
         StoreSpec("*", "rv_core.files.fsspec_store:FsspecStore", "every other scheme that fsspec has a plugin for"),
     ]
