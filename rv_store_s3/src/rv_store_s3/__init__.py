@@ -1,3 +1,3 @@
-"""The store of `s3://`: objects of Amazon S3, and of what speaks its protocol, through obstore."""
+"""The stores of `s3://`, `gs://` and `az://`: objects of Amazon, Google and Azure, through obstore."""
 
 __version__ = "0.1.0"

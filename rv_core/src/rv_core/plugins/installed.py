@@ -36,7 +36,7 @@ _PACKAGES: Mapping[str, Mapping[Kind, Sequence[str]]] = {
     "rv-runner-batch": {"runner": ("batch",)},
     "rv-runner-local": {"runner": ("local",)},
     "rv-runner-slurm": {"runner": ("slurm",)},
-    "rv-store-s3": {"store": ("s3", "s3a")},
+    "rv-store-s3": {"store": ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")},
 }
 
 
