@@ -6,7 +6,7 @@ import json
 import sys
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,9 @@ from rv_core.errors import EXIT_DONE, Finding, UsageError
 from rv_core.launch.outcome import RunOutcome
 from rv_core.plan.decisions import RunPlan
 from rv_core.plan.selection import Selection
+
+if TYPE_CHECKING:
+    from rv_core.launch.prepared import PreparedRun
 
 Arguments = Annotated[
     list[str] | None,
@@ -209,7 +212,7 @@ def _size_text(num_items: int, num_to_do: int, num_tasks: int, items: Any) -> st
     return f"{num_to_do} of {num_items} items{tasks} · "
 
 
-def _print_dry_run(prepared: Any, *, as_json: bool) -> None:
+def _print_dry_run(prepared: PreparedRun, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(prepared.run_plan.to_json(with_items=True), indent=1, ensure_ascii=False))
         return
@@ -238,7 +241,7 @@ class Show:
     def __init__(self, *, is_quiet: bool) -> None:
         self._is_quiet = is_quiet
 
-    def display(self, prepared: Any, run_dir: Path) -> AbstractContextManager[Any]:
+    def display(self, prepared: PreparedRun, run_dir: Path) -> AbstractContextManager[Any]:
         """The display of the running tasks; plain for a runner whose tasks print to this terminal themselves."""
         from rv_core.status.display import Display
 
@@ -253,14 +256,14 @@ class Show:
             return nullcontext()  # nothing runs while jobs are submitted
         return Display(rows, [run_dir], quiet=self._is_quiet, live=False if in_process else None)
 
-    def wait(self, prepared: Any) -> None:
+    def wait(self, prepared: PreparedRun) -> None:
         """Follow a run that goes on elsewhere, as `rv status --watch` does, until nothing more happens in it."""
         from rv_core.record.reading import read_run
         from rv_core.status.watching import wait_until_over
 
         wait_until_over(read_run(next(iter(prepared.paths.values()))), quiet=self._is_quiet)
 
-    def outcome(self, prepared: Any, outcome: RunOutcome) -> None:
+    def outcome(self, prepared: PreparedRun, outcome: RunOutcome) -> None:
         """The end of a run: what is done, and for every failed task its exit code, its reason and its last lines."""
         if outcome.succeeded:
             if not self._is_quiet:
@@ -284,7 +287,7 @@ class Show:
         left = outcome.num_items - outcome.num_done
         print(f"{left} of {outcome.num_items} items are not done; the same command goes on from here", file=out)
 
-    def submitted(self, prepared: Any) -> None:
+    def submitted(self, prepared: PreparedRun) -> None:
         """A detaching runner has submitted everything."""
         root = next(iter(prepared.run_plan.roots.values()))
         if not (prepared.options.wait and self._is_quiet):
@@ -297,7 +300,7 @@ class Show:
         if not self._is_quiet:
             warn(f"{text}; the run does not depend on it")
 
-    def interrupted(self, prepared: Any, *, goes_on: bool) -> None:
+    def interrupted(self, prepared: PreparedRun, *, goes_on: bool) -> None:
         """INT or TERM ended the run, or only the waiting for it."""
         if goes_on:
             root = next(iter(prepared.run_plan.roots.values()))

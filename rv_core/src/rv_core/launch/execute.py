@@ -8,21 +8,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from rv_core.errors import (
-    EXIT_DONE,
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    RunnerError,
-)
+from rv_core.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, RunnerError
 from rv_core.files import by_uri, uris
 from rv_core.launch.outcome import RunOutcome, outcome_of_run, outcome_of_status
 from rv_core.launch.prepared import PreparedRun
 from rv_core.launch.write_record import write_record
+from rv_core.plan.graph import Task
 from rv_core.plugins.installed import plugin_manager
 from rv_core.record import marker
 from rv_core.record.event_writer import EventWriter
@@ -30,17 +27,41 @@ from rv_core.record.layout import RunPaths
 from rv_core.record.run_record import TASK_HOOKS
 from rv_core.task.log import print_library_logs
 
+if TYPE_CHECKING:
+    from rv_core.plugins.installed import Plugins
+
 #: A run whose marker is younger than this may not have written its record yet.
 _SUBMITTING_S = 60.0
 
 
-def execute(prepared: PreparedRun, show: Any) -> int:
+class Show(Protocol):
+    """What tells people of a run that is on."""
+
+    def display(self, prepared: PreparedRun, run_dir: Path) -> AbstractContextManager[Any]:
+        """A context that shows the tasks while the runner works."""
+
+    def wait(self, prepared: PreparedRun) -> None:
+        """Follow a run that was submitted until nothing more happens in it."""
+
+    def outcome(self, prepared: PreparedRun, outcome: RunOutcome) -> None:
+        """The run has ended."""
+
+    def submitted(self, prepared: PreparedRun) -> None:
+        """A runner that detaches has submitted everything."""
+
+    def hook_failed(self, text: str) -> None:
+        """A lifecycle hook of a plugin raised or took too long."""
+
+    def interrupted(self, prepared: PreparedRun, *, goes_on: bool) -> None:
+        """INT or TERM ended the run, or only the waiting for it."""
+
+
+def execute(prepared: PreparedRun, show: Show) -> int:
     """Take the roots, write the record of the run, let the runner work, and tell how it ended.
 
     Args:
         prepared: the run.
-        show: what prints: has `display(prepared, run_dir)`, `wait(prepared)`, `outcome(prepared, outcome)`,
-            `submitted(prepared)`, `hook_failed(text)` and `interrupted(prepared, goes_on=…)`.
+        show: what prints.
 
     Returns:
         The exit code of `rv run`.
@@ -57,7 +78,7 @@ def execute(prepared: PreparedRun, show: Any) -> int:
                 paths.root_uri,
                 mine,
                 take_over=_take_over(paths.root_uri) if prepared.options.take_over else None,
-                is_detached_running=lambda marker, root=paths.root_uri: is_detached_running(root, marker),  # type: ignore[misc]
+                is_detached_running=partial(is_detached_running, paths.root_uri),
             )
             taken.append(paths.root_uri)
         write_record(prepared)
@@ -76,7 +97,7 @@ def execute(prepared: PreparedRun, show: Any) -> int:
                 marker.release_marker(root_uri, prepared.run_id)
 
 
-def _run(prepared: PreparedRun, show: Any) -> tuple[int, bool]:
+def _run(prepared: PreparedRun, show: Show) -> tuple[int, bool]:
     """Let the runner work.
 
     Returns:
@@ -88,10 +109,10 @@ def _run(prepared: PreparedRun, show: Any) -> tuple[int, bool]:
     context = prepared.context
     with ExitStack() as stack:
         writers = [_submission_events(stack, paths, context.run_dir) for paths in prepared.paths.values()]
-        context.on_report = _reporter(writers)
+        context = replace(context, on_report=_reporter(writers))
         if context.capabilities.in_process:
             print_library_logs(context.verbosity)
-            context.run_in_process = _in_process_tasks(prepared)
+            context = replace(context, run_in_process=_in_process_tasks(prepared))
         else:
             # The tasks of a detached run are its engine's, also where the engine runs them on this machine.
             of_run = "" if context.capabilities.detaches else prepared.run_id
@@ -149,7 +170,7 @@ def _submission_events(stack: ExitStack, paths: RunPaths, run_dir: Path) -> Even
     return stack.enter_context(EventWriter(local, remote_uri=paths.submission))
 
 
-def _in_process_tasks(prepared: PreparedRun) -> Any:
+def _in_process_tasks(prepared: PreparedRun) -> Callable[[Task], int]:
     from rv_core.task.in_process import InProcessTasks
 
     return InProcessTasks(
@@ -165,7 +186,7 @@ def _in_process_tasks(prepared: PreparedRun) -> Any:
     )
 
 
-def _tell(plugins: Any, writers: Sequence[EventWriter], show: Any, hook: str, **arguments: Any) -> None:
+def _tell(plugins: Plugins, writers: Sequence[EventWriter], show: Show, hook: str, **arguments: Any) -> None:
     for failure in plugins.call(hook, **arguments):
         show.hook_failed(str(failure))
         for writer in writers:
@@ -184,7 +205,7 @@ def is_detached_running(root_uri: str, marker: marker.Marker) -> bool:
     return not run_is_over(root_uri, marker.run_id)
 
 
-def _take_over(root_uri: str) -> Any:
+def _take_over(root_uri: str) -> Callable[[marker.Marker], None]:
     def take_over(marker: marker.Marker) -> None:
         from rv_core.launch.cancel import cancel_run
 

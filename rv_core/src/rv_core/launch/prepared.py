@@ -6,14 +6,16 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rv_core.config import saved
 from rv_core.errors import Finding, StorageError, UsageError
 from rv_core.launch import preflight
-from rv_core.pipeline.pipeline import Pipeline
+from rv_core.pipeline.pipeline import Pipeline, PipelineConfig
 from rv_core.plan.decisions import RunPlan
+from rv_core.plan.graph import Plan
 from rv_core.plan.planning import plan_pipelines
 from rv_core.plan.selection import Selection
 from rv_core.record import layout
@@ -88,7 +90,7 @@ class PreparedRun:
     @property
     def paths(self) -> dict[str, RunPaths]:
         """Where the run's record is, by pipeline."""
-        return {name: RunPaths(p._config.root_uri, self.run_id) for name, p in self.pipelines.items()}
+        return {name: RunPaths(p.config.root_uri, self.run_id) for name, p in self.pipelines.items()}
 
 
 def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
@@ -97,7 +99,6 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
     Raises:
         RvError: whatever is wrong, all of a kind at once.
     """
-    from rv_core.machine.cores import available_cores
     from rv_core.settings.sections import run_settings
 
     if options.splits < 1:
@@ -123,25 +124,8 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
     wrong_roots = preflight.root_findings(roots, in_process=capabilities.in_process, is_remote=capabilities.is_remote)
     if wrong_roots:
         preflight.raise_if_wrong([*unreachable, *wrong_roots])
-    run_id = layout.new_run_id()
-    paths = {name: RunPaths(root, run_id) for name, root in roots.items()}
-    cores = available_cores()
-    context = RunContext(
-        run_id=run_id,
-        runner=options.runner,
-        capabilities=capabilities,
-        config_uris={name: p.config for name, p in paths.items()},
-        run_dir=Path(layout.local_run_dir(next(iter(paths.values())))),
-        jobs=settings.jobs or getattr(runner.settings, "jobs", None) or cores,
-        keep_going=options.keep_going,
-        verbosity=options.verbosity,
-        profile=options.profile or "",
-        cores=cores,
-        grace_s=settings.grace_s if settings.grace_s is not None else 25.0 if capabilities.is_remote else 5.0,
-        is_dry_run=is_dry_run,
-        environ={} if capabilities.is_remote else settings.environ(),
-        configs=configs,
-        commands={name: pipeline.commands() for name, pipeline in pipelines.items()},
+    context = partial(
+        _context, options, runner, settings, layout.new_run_id(), configs, pipelines, is_dry_run=is_dry_run
     )
     texts = {config.name: saved.dump(config, code=loaded.code) for config in loaded.configs}
     try:
@@ -150,11 +134,48 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
         if not capabilities.is_remote:
             raise
         # Without a look at the root there is no plan; what else is wrong can be told all the same.
-        preflight.raise_if_wrong([*unreachable, *preflight.findings_without_plan(runner, context, error)])
+        preflight.raise_if_wrong([*unreachable, *preflight.findings_without_plan(runner, context(Plan(())), error)])
         raise
-    context.attempts_by_job = {job.id: job.resources.attempts for job in run_plan.plan.jobs}
-    context.requires_by_job = {job.id: job.requires for job in run_plan.plan.jobs}
-    return PreparedRun(options, runner, loaded, pipelines, run_plan, context, texts, settings, tuple(unreachable))
+    made = context(run_plan.plan)
+    return PreparedRun(options, runner, loaded, pipelines, run_plan, made, texts, settings, tuple(unreachable))
+
+
+def _context(
+    options: RunOptions,
+    runner: Runner,
+    settings: RunSettings,
+    run_id: str,
+    configs: Mapping[str, PipelineConfig],
+    pipelines: Mapping[str, Pipeline],
+    plan: Plan,
+    *,
+    is_dry_run: bool,
+) -> RunContext:
+    """What the runner may know of the run, but for what only a run that is on has (see `execute`)."""
+    from rv_core.machine.cores import available_cores
+
+    cores = available_cores()
+    is_remote = runner.capabilities.is_remote
+    paths = {name: RunPaths(config.root_uri, run_id) for name, config in configs.items()}
+    return RunContext(
+        run_id=run_id,
+        runner=options.runner,
+        capabilities=runner.capabilities,
+        config_uris={name: p.config for name, p in paths.items()},
+        run_dir=Path(layout.local_run_dir(next(iter(paths.values())))),
+        jobs=settings.jobs or getattr(runner.settings, "jobs", None) or cores,
+        keep_going=options.keep_going,
+        verbosity=options.verbosity,
+        profile=options.profile or "",
+        cores=cores,
+        grace_s=settings.grace_s if settings.grace_s is not None else 25.0 if is_remote else 5.0,
+        is_dry_run=is_dry_run,
+        environ={} if is_remote else settings.environ(),
+        configs=configs,
+        commands={name: pipeline.commands() for name, pipeline in pipelines.items()},
+        attempts_by_job={job.id: job.resources.attempts for job in plan.jobs},
+        requires_by_job={job.id: job.requires for job in plan.jobs},
+    )
 
 
 def findings_of(prepared: PreparedRun, *, everything: bool = False) -> list[Finding]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MethodType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rv_core.errors import ConfigError, nearest
-from rv_core.pipeline.pipeline import CommandInfo, PipelineConfig
+from rv_core.pipeline.pipeline import CommandInfo, Pipeline, PipelineConfig, TaskControl
+
+if TYPE_CHECKING:
+    from rv_core.files.storage import Storage
 
 _EVERYTHING: dict[str, Any] = {}
 
@@ -89,3 +93,14 @@ def _undeclared(command: str, full: str, allowed: Mapping[str, Any]) -> ConfigEr
 def guarded(config: PipelineConfig, info: CommandInfo) -> GuardedConfig:
     """The view of `config` that the command `info` gets."""
     return GuardedConfig(config, _tree(declared_fields(info)), info.name)
+
+
+@contextmanager
+def as_command(pipeline: Pipeline, info: CommandInfo, storage: Storage, task: TaskControl) -> Iterator[None]:
+    """Inside it a pipeline is what the command `info` gets: its view of the config, its storage, its task."""
+    before = pipeline._view, pipeline._storage, pipeline._task
+    pipeline._view, pipeline._storage, pipeline._task = guarded(pipeline._config, info), storage, task
+    try:
+        yield
+    finally:
+        pipeline._view, pipeline._storage, pipeline._task = before

@@ -97,6 +97,8 @@ def command(
 class TaskControl(Protocol):
     """What a running task offers to the pipeline's methods."""
 
+    #: The key of the job, or of the item in hand.
+    key: str
     stop_requested: bool
 
     def progress(self, done: int, total: int, numbers: Mapping[str, float]) -> None:
@@ -113,6 +115,7 @@ class TaskControl(Protocol):
 class _NoTask:
     """Stands in for a task while a command is called directly, for instance in a test."""
 
+    key: str = ""
     stop_requested: bool = False
     counts: dict[str, float] = field(default_factory=dict)
 
@@ -144,7 +147,6 @@ class Pipeline:
         self._view: Any = config
         self._storage: Storage | None = None
         self._task: TaskControl = _NoTask()
-        self._key = ""
 
     @classmethod
     def commands(cls) -> dict[str, CommandInfo]:
@@ -174,7 +176,7 @@ class Pipeline:
     @property
     def key(self) -> str:
         """The key of the job (or of the item in hand): state that is kept between attempts belongs to one key."""
-        return self._key
+        return self._task.key
 
     @property
     def stop_requested(self) -> bool:

@@ -128,7 +128,7 @@ def plan_run(states: Sequence[PipelineState], *, splits: int = 1, selection: Sel
             findings=problems,
             fix="leave out the selection to run what is needed, or start further up with --from",
         )
-    roots = {state.name: state.pipeline._config.root_uri for state in states}
+    roots = {state.name: state.pipeline.config.root_uri for state in states}
     return RunPlan(Plan(tuple(_jobs(decided, splits))), tuple(decided), roots)
 
 

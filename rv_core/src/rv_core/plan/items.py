@@ -54,7 +54,7 @@ def command_parts(
     from rv_core.config.lookup import field_at
     from rv_core.config.values import to_plain
 
-    config = pipeline._config
+    config = pipeline.config
     reads = {name: to_plain(field_at(config, name)) for name in info.reads}
     for path in info.ignores:
         field_at(config, path)  # a field that is not there is told with its near miss

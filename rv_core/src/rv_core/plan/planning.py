@@ -23,7 +23,7 @@ def look_at(pipeline: Pipeline, name: str, *, needed: Iterable[str] | None = Non
         needed: the commands to look at, or None for all.
     """
     commands = type(pipeline).commands()
-    root_uri = pipeline._config.root_uri
+    root_uri = pipeline.config.root_uri
     infos = [commands[command] for command in needed] if needed is not None else list(commands.values())
     hashes = ContentHashes.of_root(root_uri)
     found = fingerprint_many(input_uris(pipeline, infos), hashes)
@@ -53,6 +53,6 @@ def plan_one_command(pipeline: Pipeline, command: str) -> dict[str, dict[str, An
     if command not in order:
         what, fix = unknown_name("command", command, order)
         raise UsageError(what, fix=fix)
-    state = look_at(pipeline, pipeline._config.name or "pipeline")
+    state = look_at(pipeline, pipeline.config.name or "pipeline")
     planned = plan_run([PipelineState(state.pipeline, state.name, type(state.done)(), state.fingerprints)])
     return {entry.command: entry.record() for entry in planned.commands}

@@ -36,6 +36,11 @@ class RunContext:
         cores: cores of this machine that may be used.
         grace_s: how long a stopped task has before it is killed.
         is_dry_run: nothing may be started or written.
+        environ: what every task's process gets in its environment besides.
+        attempts_by_job: job id -> how often a task of it is started at most.
+        requires_by_job: job id -> ids of the jobs of the plan that it requires.
+        on_report: takes what `report` was told.
+        run_in_process: runs a task here and now instead of in a process of its own; gives its exit code.
     """
 
     run_id: str
@@ -57,7 +62,7 @@ class RunContext:
     configs: Mapping[str, PipelineConfig] = field(default_factory=dict)
     commands: Mapping[str, Mapping[str, CommandInfo]] = field(default_factory=dict)
     requires_by_job: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    _failed_jobs: set[str] = field(default_factory=set)
+    _failed_jobs: set[str] = field(default_factory=set, init=False)
 
     def argv(self, what: Task | Job) -> list[str]:
         """The command line of a task's process; of a job, the one that all tasks of an array share."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from rv_core.errors import TaskError
 from rv_core.files import uris
-from rv_core.pipeline.guard import guarded
+from rv_core.pipeline.guard import as_command
 from rv_core.pipeline.items import Items, WorkItem, items_by_id
 from rv_core.pipeline.pipeline import Pipeline, TaskStopped
 from rv_core.plan.graph import WHOLE, split_shares
@@ -32,7 +32,7 @@ from rv_core.record.layout import utc_now
 from rv_core.version import __version__
 
 if TYPE_CHECKING:
-    from rv_core.files.storage import FileOutput
+    from rv_core.files.storage import FileOutput, Storage
     from rv_core.record.event_writer import EventWriter
 
 
@@ -68,12 +68,13 @@ class TaskExecution:
     """
 
     def __init__(self, pipeline: Pipeline, request: TaskRequest, events: EventWriter) -> None:
+        self.key = ""
         self.stop_requested = False
         self._pipeline = pipeline
         self._request = request
         self._events = events
         self._info = type(pipeline).commands()[request.command]
-        self._root = pipeline._config.root_uri
+        self._root: str = pipeline.config.root_uri
         self._graceful = 0
         self._there: set[str] | None = None
         self._items_done = 0
@@ -88,7 +89,7 @@ class TaskExecution:
             TaskError: if the command returns before all its items are worked through.
             TaskStopped: if TERM arrived; what was finished before stays done.
         """
-        with self._as_command():
+        with as_command(self._pipeline, self._info, self._storage(), self):
             method = getattr(self._pipeline, self._info.name)
             if self._info.items is None:
                 self._run_whole(method)
@@ -139,7 +140,7 @@ class TaskExecution:
     def begin(self, item: WorkItem[Any]) -> None:
         """Start the record of an item; its manifests under other keys go when its first output is touched."""
         self._start_item(item)
-        self._pipeline._key = item.key
+        self.key = item.key
 
     def finish(self, item: WorkItem[Any]) -> None:
         """Write the item's manifest: from here on it is done."""
@@ -156,22 +157,12 @@ class TaskExecution:
         if self._info.items is not None:
             self._events.progress(self._items_done, self._num_items, {})
 
-    @contextmanager
-    def _as_command(self) -> Iterator[None]:
-        """Give the pipeline this task's view of the config, its storage and its control, and take them back after."""
+    def _storage(self) -> Storage:
+        """The files of the root, for this attempt; what is written through it are outputs of the item in hand."""
         from rv_core.files.storage import Storage
 
-        pipeline, before = self._pipeline, (self._pipeline._view, self._pipeline._storage, self._pipeline._task)
         tag = f"{self._request.task}.{self._request.attempt}.{os.getpid()}"
-        pipeline._storage = Storage(
-            self._root, attempt_tag=tag, on_output=self._before_output, on_written=self._after_output
-        )
-        pipeline._view, pipeline._task = guarded(pipeline._config, self._info), self
-        try:
-            yield
-        finally:
-            pipeline._view, pipeline._storage, pipeline._task = before
-            pipeline._key = ""
+        return Storage(self._root, attempt_tag=tag, on_output=self._before_output, on_written=self._after_output)
 
     def _run_whole(self, method: Callable[[], None]) -> None:
         entries = [*self._request.record["items"], *self._request.record["done"]]

@@ -1,4 +1,4 @@
-"""The `inprocess` runner: every task in order, in the process of `rv run` itself, so that a debugger works."""
+"""Tasks in the process of `rv run` itself, for the runner `inprocess`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from rv_core.errors import EXIT_INTERRUPTED, EXIT_STOPPED
+from rv_core.machine.shutdown import Interrupted
 from rv_core.plan.graph import Task
+from rv_core.plan.manifests import requirement_error, unmet_requirements
+from rv_core.task.execution import TaskRequest
+from rv_core.task.log import opened_record, teed_to
+from rv_core.task.reporting import reported
+from rv_core.task.running import StopSignal, execute, gpu_lease
 
 if TYPE_CHECKING:
     from rv_core.pipeline.pipeline import Pipeline
     from rv_core.plan.decisions import RunPlan
+    from rv_core.record.event_writer import EventWriter
     from rv_core.record.layout import RunPaths
 
 
@@ -48,26 +56,20 @@ class InProcessTasks:
         Raises:
             Interrupted: if INT or TERM arrived; what was done stays done.
         """
-        from rv_core.errors import EXIT_INTERRUPTED, EXIT_STOPPED
-        from rv_core.machine.shutdown import Interrupted
-        from rv_core.task import log, reporting, running
-        from rv_core.task.execution import TaskRequest
-        from rv_core.task.log import teed_to
-
         pipeline_name, command = task.job.rsplit(".", 1)
         paths = self._paths[pipeline_name]
-        stop = running.StopSignal()
+        stop = StopSignal()
         before = signal.signal(signal.SIGTERM, stop.arrived)
         try:
             with (
                 environment(self._environ),
-                log.opened_record(paths, task.id, 1) as (events, attempt, log_path),
+                opened_record(paths, task.id, 1) as (events, attempt, log_path),
                 teed_to(log_path),
             ):
                 request = TaskRequest(
                     task.id, command, task.split_index, task.num_splits, attempt, paths.run_id, self._records[task.job]
                 )
-                code = reporting.reported(request, events, lambda: self._execute(request, pipeline_name, events, stop))
+                code = reported(request, events, lambda: self._execute(request, pipeline_name, events, stop))
         finally:
             signal.signal(signal.SIGTERM, before)
         if code == EXIT_STOPPED:
@@ -76,20 +78,17 @@ class InProcessTasks:
             raise Interrupted(signal.SIGINT)
         return code
 
-    def _execute(self, request: object, pipeline_name: str, events: object, stop: object) -> None:
-        from rv_core.plan.manifests import requirement_error, unmet_requirements
-        from rv_core.task import running
-
-        record = request.record  # type: ignore[attr-defined]
+    def _execute(self, request: TaskRequest, pipeline_name: str, events: EventWriter, stop: StopSignal) -> None:
+        record = request.record
         problems = unmet_requirements(self._paths[pipeline_name].root_uri, record, lambda job: self._records[job])
         if problems:
             raise requirement_error(record["command"], problems)
-        with running.gpu_lease(record["resources"]["gpus"]):
-            running.execute(
+        with gpu_lease(record["resources"]["gpus"]):
+            execute(
                 self._pipelines[pipeline_name],
-                request,  # type: ignore[arg-type]
-                events,  # type: ignore[arg-type]
-                stop,  # type: ignore[arg-type]
+                request,
+                events,
+                stop,
                 timeout_s=record["resources"]["timeout_s"],
             )
 

@@ -39,7 +39,7 @@ class ProbePipeline(Pipeline):
     """What the probes share: markers under the root."""
 
     def _marker(self, name: str) -> str:
-        return uris.join(self._config.root_uri, "markers", name)
+        return uris.join(self.config.root_uri, "markers", name)
 
     def _mark(self, name: str, text: str = "") -> None:
         by_uri.write_bytes(self._marker(name), text.encode())
