@@ -140,7 +140,7 @@ def contracts(session: nox.Session) -> None:
     install(session, "import-linter", "pytest", "pytest-timeout")
     session.run("lint-imports", "--no-logo", env={"PYTHONPATH": ":".join(SOURCES)}, external=False)
     # Where grimp were missing, all would be skipped, and pytest would end with 5: only 0 passes.
-    session.run("pytest", "-q", "tests/contracts/test_import_circles.py")
+    session.run("pytest", "-q", "tests/contracts/test_import_circles.py", "tests/contracts/test_public_modules.py")
 
 
 @check(reuse_venv=True)

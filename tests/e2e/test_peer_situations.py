@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.e2e.blocks import block_of, findings_of
 
-from rv_core.machine.folders import host_name
+from rv_core.machine.folders import host_label
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import TinyRun
@@ -263,7 +263,7 @@ def test_a_run_that_was_killed_leaves_no_temporary_files_behind_after_the_next_o
     process.kill()
     process.wait()
     # What a moment later would have been left for certain.
-    (root / "chip" / f".train-9.npy.{host_name()}-{process.pid}-7.tmp").write_bytes(b"half")
+    (root / "chip" / f".train-9.npy.{host_label()}-{process.pid}-7.tmp").write_bytes(b"half")
 
     done = rv(*words, env=env)
 

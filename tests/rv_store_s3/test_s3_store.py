@@ -15,6 +15,7 @@ from rv_core.errors import StorageError
 from rv_core.files import by_uri, fingerprints
 from rv_core.files.problems import MissingFileError
 from rv_core.files.storage import FileOutput, Storage
+from rv_core.machine.folders import scratch_folder
 
 if TYPE_CHECKING:
     from tests.file_servers import WebServer
@@ -77,7 +78,7 @@ def test_large_outputs_are_uploaded_in_parts_and_come_back_whole(s3_root: str) -
     copy = bound.input_file("big.bin")
     assert copy.read_bytes() == data
     assert bound.input_file("big.bin") == copy
-    assert not list(bound.scratch_dir.glob(".*.tmp"))
+    assert not list(scratch_folder().glob(".*.tmp"))
 
 
 def test_an_output_that_fails_is_not_uploaded(s3_root: str) -> None:

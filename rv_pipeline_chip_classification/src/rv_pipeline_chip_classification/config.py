@@ -11,9 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-from rv_core.config.classes import Config, Range, Uri
+from rv_core import Config, PipelineConfig, Range, Uri
 from rv_core.errors import Finding
-from rv_core.pipeline.pipeline import PipelineConfig
 from rv_pipeline_chip_classification import config_checks as checks
 from rv_pipeline_chip_classification.config_parts import Fraction, LabelsConfig, NotNegative, Positive, Subset
 

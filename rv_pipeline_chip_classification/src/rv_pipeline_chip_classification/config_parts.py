@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from rv_core.config.classes import Config, Range
+from rv_core import Config, Range
 
 Subset = Literal["train", "validation", "test"]
 Positive = Annotated[int, Range(min=1)]

@@ -16,6 +16,7 @@ from rv_core.files import by_uri
 from rv_core.files.local import FileInfo
 from rv_core.files.problems import MissingFileError
 from rv_core.files.storage import FileOutput, Storage
+from rv_core.machine.folders import scratch_folder
 
 
 @pytest.fixture(params=["local", "file", "memory"])
@@ -208,7 +209,7 @@ def test_an_output_file_that_fails_leaves_the_old_one_and_nothing_else(root: str
     assert bound.read_bytes("a.tif") == b"old"
     assert written == []
     assert _names_below(tmp_path / "root") <= {"a.tif"}
-    assert not [name for name in _names_below(bound.scratch_dir) if ".tmp" in name]
+    assert not [name for name in _names_below(scratch_folder()) if ".tmp" in name]
 
 
 def test_an_interrupted_output_file_is_removed(root: str, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ SCRATCH = "from rv_core.machine.folders import scratch_folder; f = scratch_folde
 def test_the_cache_is_where_the_setting_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RV_CACHE_DIR", str(tmp_path / "c"))
     assert folders.cache_folder() == tmp_path / "c"
-    assert folders.remote_run_folder("r1") == tmp_path / "c" / "runs" / "r1"
+    assert folders.cache_subfolder("runs", "r1") == tmp_path / "c" / "runs" / "r1"
     assert (tmp_path / "c" / "runs" / "r1").is_dir()
 
 
@@ -64,7 +64,7 @@ print((f / "a").exists())
 
 def test_a_process_is_alive_until_it_has_ended() -> None:
     process = subprocess.Popen([sys.executable, "-c", "pass"])
-    assert folders.is_alive(process.pid)
+    assert folders.pid_exists(process.pid)
     process.wait()
-    assert not folders.is_alive(process.pid)
-    assert folders.is_alive(1)
+    assert not folders.pid_exists(process.pid)
+    assert folders.pid_exists(1)

@@ -423,15 +423,13 @@ def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> None:
 def test_the_display_follows_the_event_files_of_a_run(run_folder: Callable[..., Any]) -> None:
     run = run_folder()
     stream = io.StringIO()
-    with Display([("hello.greet", 1, 2, 0)], run.dir, stream=stream, interval_s=0.02) as display:
+    with Display([("hello.greet", 1, 2, 0)], run.dir, stream=stream, interval_s=0.02):
         run.started("hello.greet")
         wait_for(lambda: "hello.greet started" in stream.getvalue())
         run.event("hello.greet", "item", 1, item="a", state="done")
         run.event("hello.greet", "item", 1, item="b", state="done")
         run.event("hello.greet", "finished", 2)
     assert "hello.greet is done: 2 items in 0:02" in stream.getvalue()
-    assert display.summary_lines() == ["hello.greet  done       2/2 items  0:02  1.0/s"]
-    assert display.failed_tasks() == []
 
 
 def test_the_last_look_finds_killed_tasks(run_folder: Callable[..., Any]) -> None:
@@ -439,9 +437,8 @@ def test_the_last_look_finds_killed_tasks(run_folder: Callable[..., Any]) -> Non
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     stream = io.StringIO()
-    with Display([("hello.greet", 1, 1, 0)], [run.dir], stream=stream) as display:
+    with Display([("hello.greet", 1, 1, 0)], [run.dir], stream=stream):
         run.started("hello.greet", pid=process.pid)
-    assert [task.state for task in display.failed_tasks()] == ["lost"]
     assert "hello.greet is LOST: its process ended without a word (killed?)" in stream.getvalue()
 
 

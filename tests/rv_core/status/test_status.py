@@ -657,18 +657,19 @@ def test_a_task_that_is_not_meant_clearly_is_refused_with_what_there_is(run_fold
     assert said in str(caught.value)
 
 
-def test_the_excerpt_of_a_failure_is_the_end_of_the_last_attempt_safe_to_print(run_folder: Make) -> None:
+def test_the_last_lines_of_a_log_are_safe_to_print(run_folder: Make) -> None:
     run = with_logs(run_folder)
     lines = [f"line {n}" for n in range(100)]
     lines += ["\x1b[31mred\x1b[0m [bold]", " 10%|#   \r 90%|### ", "at https://ada:hunter22@host/x"]
     run.log("hello.train", "\n".join(lines), 2)
-    excerpt = run_logs.failure_excerpt(run.dir, "hello.train", 5)
+    log = str(run.dir / "logs" / "hello.train.2.log")
+    excerpt = run_logs.last_lines(log, 5)
     assert excerpt[:4] == ["line 98", "line 99", "red [bold]", " 90%|### "]
     assert "hunter22" not in excerpt[4]
-    assert run_logs.failure_excerpt(run.dir, "hello.unknown") == []
+    assert run_logs.last_lines(str(run.dir / "logs" / "hello.unknown.1.log")) == []
     run.log("hello.empty", "")
-    assert run_logs.failure_excerpt(run.dir, "hello.empty") == []
-    assert len(run_logs.failure_excerpt(run.dir, "hello.train")) == 20
+    assert run_logs.last_lines(str(run.dir / "logs" / "hello.empty.1.log")) == []
+    assert len(run_logs.last_lines(log)) == 20
 
 
 @pytest.mark.parametrize(

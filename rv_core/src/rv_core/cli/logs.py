@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rv_core.cli.status import Root, RunId, print_lines
-from rv_core.errors import UsageError
+from rv_core.errors import RvError, UsageError
 
 if TYPE_CHECKING:
     from rv_core.record.events import TaskStatus
@@ -128,8 +128,7 @@ def _print_engine_log(files: RunFiles, task: str) -> None:
 
 
 def _in_one_line(error: Exception) -> str:
-    block = getattr(error, "block", None)
-    return ": ".join(filter(None, [block.what, block.why])) if block else str(error) or type(error).__name__
+    return error.one_line() if isinstance(error, RvError) else str(error) or type(error).__name__
 
 
 def _print_reason(files: RunFiles, task: str) -> None:

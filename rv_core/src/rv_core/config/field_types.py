@@ -25,6 +25,8 @@ class FieldType:
 
     #: Whether a value may hold a URI; False lets walks skip the field.
     may_hold_uris: bool = False
+    #: Whether a value must never be shown or saved.
+    is_secret: bool = False
 
     def __init__(self, annotation: Any) -> None:
         self.annotation = annotation
@@ -228,6 +230,7 @@ class UnionType(FieldType):
         super().__init__(annotation)
         self.options = options
         self.may_hold_uris = any(option.may_hold_uris for option in options)
+        self.is_secret = any(option.is_secret for option in options)
 
     def option_for(self, value: Any) -> FieldType | None:
         """The first option that takes this kind of value; an integer is an `int` before it is a `float`."""

@@ -136,7 +136,7 @@ def _type_of(cls: type, field: dataclasses.Field[Any], annotation: Any) -> Field
         found = field_type_of(annotation)
     except UnsupportedAnnotationError as err:
         raise _unusable(cls, field.name, str(err)) from err
-    if issubclass(cls, Config) and "Secret()" in repr(annotation):
+    if issubclass(cls, Config) and found.is_secret:
         raise _unusable(cls, field.name, "a secret must not be in a config, which is saved; make it a setting")
     return found
 

@@ -22,7 +22,7 @@ from rv_core.config.fields import fields_of
 from rv_core.config.lookup import no_such_field
 from rv_core.config.type_hints import concrete_class
 from rv_core.config.values import walk_to_plain
-from rv_core.errors import ConfigError, Finding
+from rv_core.errors import ConfigError
 
 
 def apply_sets(values: dict[str, Any], sets: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -40,10 +40,7 @@ def apply_sets(values: dict[str, Any], sets: Sequence[tuple[str, str]]) -> dict[
         try:
             _set(values, path, text)
         except ConfigError as err:
-            block = err.block
-            findings.append(
-                Finding(f"--set {path}", f"{block.what}{f' ({block.why})' if block.why else ''}", block.fix)
-            )
+            findings.append(err.as_finding(f"--set {path}"))
     if findings:
         raise ConfigError("--set cannot be applied", findings=findings)
     return values

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from rv_core.config.classes import Config
-from rv_core.config.fields import class_label, is_importable
-from rv_core.config.type_hints import config_specs, hint_of, package_version
-from rv_core.config.values import to_plain, walk
-from rv_core.config_trusted import NotTrustedError, build_trusted
+from rv_core.config.field_types import ObjectType
+from rv_core.config.fields import class_label, fields_of, is_importable
+from rv_core.config.type_hints import TYPE_HINT, class_at, config_specs, hint_of, package_version, remember_class
+from rv_core.config.values import build, to_plain, walk
 from rv_core.errors import ConfigError, Finding
 
 C = TypeVar("C", bound=Config)
@@ -243,7 +243,53 @@ def parse_trusted(text: str, *, source: str, expected: type[C]) -> SavedConfig[C
         header, plain = data["rv"], data["config"]
         if header["format"] != FORMAT:
             return parse(text, source=source, expected=expected)
-        config = build_trusted(plain, header["types"], header["packages"], expected)
-    except (NotTrustedError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        config = _build_trusted(plain, header["types"], header["packages"], expected)
+    except (_NotTrustedError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return parse(text, source=source, expected=expected)
     return SavedConfig(config, header.get("code", {}), header.get("versions", {}))
+
+
+class _NotTrustedError(Exception):
+    """The file was not written by these versions of everything."""
+
+
+def _build_trusted(
+    plain: Mapping[str, Any], types: Mapping[str, str], packages: Mapping[str, str], expected: type[C]
+) -> C:
+    """The config of plain values that carry every field and every `type_hint`.
+
+    Args:
+        plain: the values.
+        types: type hint -> `"module:Class"`, of every class in them.
+        packages: top-level package -> its version when the file was written.
+        expected: the class that the config is declared as.
+
+    Raises:
+        _NotTrustedError: if a class, a version or a field is not what the file says.
+    """
+    classes = _classes_of(types)
+    if any(package_version(name) != version for name, version in packages.items()):
+        raise _NotTrustedError("another version of a package is installed")
+
+    def make(object_type: ObjectType, values: Any) -> Config:
+        cls = classes.get(values.get(TYPE_HINT, "")) if isinstance(values, dict) else None
+        if cls is None or not issubclass(cls, object_type.classes):
+            raise _NotTrustedError(f"the class of an object is not in the file: {values!r:.60}")
+        fields = fields_of(cls)
+        if len(values) != len(fields) + 1 or not all(name in values for name in fields):
+            raise _NotTrustedError(f"{cls.__name__} has other fields than the file")
+        return cls(**{name: build(field.type, values[name], make) for name, field in fields.items()})
+
+    config = make(ObjectType(expected, (expected,)), plain)
+    assert isinstance(config, expected)
+    return config
+
+
+def _classes_of(types: Mapping[str, str]) -> dict[str, type[Config]]:
+    try:
+        classes = {hint: class_at(target, hint) for hint, target in types.items()}
+    except ConfigError as err:
+        raise _NotTrustedError(str(err)) from err
+    for hint, cls in classes.items():
+        remember_class(cls, hint)
+    return classes

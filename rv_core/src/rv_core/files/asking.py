@@ -87,7 +87,7 @@ def all_of(errors: Mapping[str, StorageError], *, num_not_asked: int = 0) -> Sto
         return first
     shown = list(errors.items())[:_MAX_ERRORS]
     num_not_asked += len(errors) - len(shown)
-    findings = [Finding(uri, err.block.what + (f": {err.block.why}" if err.block.why else "")) for uri, err in shown]
+    findings = [Finding(uri, err.one_line()) for uri, err in shown]
     rest = f"; {num_not_asked} more were not asked or not found" if num_not_asked else ""
     return StorageError(f"{len(errors)} files could not be asked for{rest}", fix=first.block.fix, findings=findings)
 

@@ -22,7 +22,7 @@ from rv_core.errors import ConfigError, StorageError
 from rv_core.files import asking, local, problems, uris
 from rv_core.files.local import FileInfo
 from rv_core.files.stores import Store
-from rv_core.machine.folders import cache_subfolder, host_name, scratch_folder, text_digest
+from rv_core.machine.folders import cache_subfolder, host_label, scratch_folder, text_digest
 
 _DEFAULT_MAX_GIB = 20.0
 _GIB = 1 << 30
@@ -183,7 +183,7 @@ def _lease(folder: Path, key: str) -> None:
 def _new_lease(leases: Path) -> int:
     leases.mkdir(mode=0o700, exist_ok=True)
     while True:
-        path = leases / f"{host_name()}-{os.getpid()}-{os.urandom(4).hex()}.txt"
+        path = leases / f"{host_label()}-{os.getpid()}-{os.urandom(4).hex()}.txt"
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         # Before it was locked it may have been taken for that of a dead process.

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from rv_core.files.problems import explained
-from rv_core.machine.folders import host_name, is_alive, text_digest
+from rv_core.machine.folders import host_label, pid_exists, text_digest
 
 _MAX_NAME_BYTES = 255
 _READ_BYTES = 1 << 20
@@ -211,7 +211,7 @@ def is_temporary(name: str) -> bool:
 def temporary_name(name: str, attempt_tag: str = "") -> str:
     """A name for a temporary file that nobody else uses; long names are shortened to what file systems take."""
     tag = re.sub(r"[^A-Za-z0-9_-]", "_", attempt_tag)[:60]
-    suffix = f"{'.' if tag else ''}{tag}.{host_name()}-{os.getpid()}-{next(_counter)}.tmp"
+    suffix = f"{'.' if tag else ''}{tag}.{host_label()}-{os.getpid()}-{next(_counter)}.tmp"
     if len(os.fsencode(name)) + len(suffix) + 1 > _MAX_NAME_BYTES:
         name = text_digest(name)
     return f".{name}{suffix}"
@@ -319,7 +319,7 @@ def sweep_temporary(folder: str, older_than_s: float) -> int:
 
 def _is_in_use(name: str) -> bool:
     match = _TEMPORARY.search(name)
-    return match is not None and match["host"] == host_name() and is_alive(int(match["pid"]))
+    return match is not None and match["host"] == host_label() and pid_exists(int(match["pid"]))
 
 
 def leaves_folder(root: str, parts: Sequence[str]) -> bool:

@@ -12,7 +12,6 @@ from rv_core.errors import StorageError
 from rv_core.files import by_uri, local, uris
 from rv_core.files.local import FileInfo
 from rv_core.files.stores import path_of
-from rv_core.machine.folders import scratch_folder
 
 
 class FileOutput(NamedTuple):
@@ -51,11 +50,6 @@ class Storage:
         self.attempt_tag = attempt_tag
         self.on_output = on_output
         self.on_written = on_written
-
-    @property
-    def scratch_dir(self) -> Path:
-        """A local folder for temporary files of this process, removed when it ends."""
-        return scratch_folder()
 
     def uri(self, name: str) -> str:
         """The URI of a name.

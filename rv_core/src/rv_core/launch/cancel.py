@@ -10,7 +10,7 @@ from rv_core.errors import RunnerError, UsageError
 from rv_core.files import uris
 from rv_core.record.event_writer import EventWriter
 from rv_core.record.layout import RunPaths
-from rv_core.record.marker import Marker, is_stale, read_marker, release_marker
+from rv_core.record.marker import Marker, end_leftovers, is_stale, read_marker, release_marker
 from rv_core.record.reading import RunFiles, find_run, local_dirs, read_run
 
 #: What an `rv run` gets beyond the grace of its tasks, to end them and to write down how they ended.
@@ -48,7 +48,7 @@ def cancel(root_uri: str, run_id: str | None = None) -> Cancellation:
     if marker is None or marker.run_id != files.run_id:
         return Cancellation(files.run_id, False, f"nothing to cancel: run {files.run_id} has ended")
     if not marker.detached and is_stale(marker, lambda _: True):
-        _end_leftovers(marker)
+        end_leftovers(marker)
         release_marker(root_uri, marker.run_id)
         gone = f"its process ({marker.pid} on {marker.host}) is gone"
         return Cancellation(files.run_id, False, f"nothing to cancel: run {files.run_id} is over, {gone}")
@@ -83,31 +83,22 @@ def cancel_run(root_uri: str, marker: Marker) -> None:
         own_grace_s = files.record.settings.get("run", {}).get("grace_s")
         grace_s = read_grace_s() if own_grace_s is None else float(own_grace_s)
         end_process(marker.pid, marker.process_started, grace_s=grace_s + _EXTRA_GRACE_S)
-        _end_leftovers(marker)
+        end_leftovers(marker)
     note_cancelled(files)
     _release(files)
 
 
 def note_cancelled(files: RunFiles) -> None:
     """Append `cancelled` to the events of the run's submission, under every root and in its folders on this machine."""
-    from rv_core.machine.process_table import host_name
+    from rv_core.machine.process_table import host_name, user_name
 
-    reason = f"cancelled by {_user()} on {host_name()}"
+    reason = f"cancelled by {user_name()} on {host_name()}"
     remote = [paths for paths in files.all_paths() if not uris.is_local(paths.root_uri)]
     for folder in local_dirs(files):
         with EventWriter(os.path.join(folder, "events", "submission.jsonl")) as events:
             events.write("cancelled", reason=reason)
     for paths in remote:
         _append_remote(paths, reason)
-
-
-def _user() -> str:
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"user {os.getuid()}"  # a container's user need not have a name
 
 
 def _append_remote(paths: RunPaths, reason: str) -> None:
@@ -131,15 +122,6 @@ def _cancel_detached(files: RunFiles) -> None:
             f"the runner {files.record.runner} cannot cancel a run", fix="end it with the tools of its engine"
         )
     runner.cancel(files.record)
-
-
-def _end_leftovers(marker: Marker) -> None:
-    """Processes of a run whose `rv run` was killed end by themselves; this waits for it and helps where need be."""
-    from rv_core.machine.process_table import host_name
-    from rv_core.machine.processes import end_processes_of_run
-
-    if marker.host == host_name():
-        end_processes_of_run(marker.run_id)
 
 
 def _is_over(root_uri: str, marker: Marker) -> bool:

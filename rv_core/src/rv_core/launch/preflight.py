@@ -173,13 +173,10 @@ def findings_without_plan(runner: Runner, context: RunContext, error: RvError) -
         context: its context.
         error: what kept the run from being planned.
     """
-    block = error.block
     own = _runner_findings(runner, RunPlan(Plan(()), (), {}), context)
-    why = f": {block.why}" if block.why else ""
-    unplanned = Finding(block.where, f"{block.what}{why}", block.fix)
     # Who has no credentials, or no such bucket, is told so by the runner in fewer words.
     is_told = any(finding.kind == "environment" or finding.where.endswith("root_uri") for finding in own)
-    return own if is_told else [*own, unplanned]
+    return own if is_told else [*own, error.as_finding()]
 
 
 def _placed(finding: Finding, name: str) -> Finding:

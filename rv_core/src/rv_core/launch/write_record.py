@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import re
@@ -56,21 +55,20 @@ def _write(uri: str, text: str) -> None:
 
 def _forget(run_plan: RunPlan, pipeline: str, root_uri: str) -> None:
     """Delete the manifests of what `--rerun` asks for, so that an interrupted re-run goes on where it stopped."""
-    from rv_core.plan.manifests import done_names, item_file_name
+    from rv_core.plan.manifests import done_names, manifest_file_name, manifest_name
 
     for entry in run_plan.commands:
         if entry.pipeline != pipeline or entry.decision != "run":
             continue
         there = done_names(root_uri, entry.command)
         for item in entry.to_do:
-            name = f"{item_file_name(item.id)}.{item.key}.json"
-            if name in there:
-                by_uri.delete(uris.join(root_uri, ".rv/done", entry.command, name))
+            if manifest_file_name(item.id, item.key) in there:
+                by_uri.delete(uris.join(root_uri, manifest_name(entry.command, item.id, item.key)))
 
 
 def make_record(prepared: PreparedRun) -> RunRecord:
     """`run.json` of a run."""
-    from rv_core.machine.process_table import host_name
+    from rv_core.machine.process_table import host_name, user_name
     from rv_core.redaction import redact
 
     options = prepared.options
@@ -79,7 +77,7 @@ def make_record(prepared: PreparedRun) -> RunRecord:
         runner=options.runner,
         created=layout.utc_now(),
         pipelines=tuple({"name": name, "root_uri": root} for name, root in prepared.run_plan.roots.items()),
-        user=_user(),
+        user=user_name(),
         host=host_name(),
         pid=os.getpid(),
         argv=tuple(redact(word) for word in sys.argv),
@@ -109,13 +107,6 @@ def _required(prepared: PreparedRun) -> dict[str, dict[str, str]]:
     return environment.required_here(
         list(prepared.config_texts.values()), loaded.source, prepared.options.runner, loaded.code
     )
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())  # a container's user need not have a name
 
 
 def versions_here() -> dict[str, str]:

@@ -41,22 +41,17 @@ def cache_subfolder(*names: str) -> Path:
     return folder
 
 
-def remote_run_folder(run_id: str) -> Path:
-    """The local folder of a run whose root is remote (Makefile, live events, logs), created."""
-    return cache_subfolder("runs", run_id)
-
-
 def text_digest(text: str, num_digits: int = 20) -> str:
     """A name for any text (a root, a URI) that is safe in a file name: the first digits of its SHA-256."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:num_digits]
 
 
-def host_name() -> str:
+def host_label() -> str:
     """This machine's name as it enters names of temporary files: letters, digits, `_`, at most 24 characters."""
     return re.sub(r"[^A-Za-z0-9]", "_", os.uname().nodename)[:24] or "host"
 
 
-def is_alive(pid: int) -> bool:
+def pid_exists(pid: int) -> bool:
     """Whether a process with this id exists on this machine."""
     try:
         os.kill(pid, 0)
@@ -85,7 +80,7 @@ def _new_scratch_folder() -> Path:
     parent = Path(tempfile.gettempdir())
     _remove_dead_scratch(parent)
     try:
-        folder = Path(tempfile.mkdtemp(prefix=f"rv-scratch-{host_name()}-{os.getpid()}-", dir=parent))
+        folder = Path(tempfile.mkdtemp(prefix=f"rv-scratch-{host_label()}-{os.getpid()}-", dir=parent))
     except OSError as err:
         raise StorageError(
             "cannot create a folder for temporary files",
@@ -108,9 +103,11 @@ def _remove_scratch(pid: int, folder: Path) -> None:
 def _remove_dead_scratch(parent: Path) -> None:
     import shutil
 
-    pattern = re.compile(rf"rv-scratch-{host_name()}-(\d+)-")
+    pattern = re.compile(rf"rv-scratch-{host_label()}-(\d+)-")
     with os.scandir(parent) as entries:
-        dead = [entry.path for entry in entries if (match := pattern.match(entry.name)) and not is_alive(int(match[1]))]
+        dead = [
+            entry.path for entry in entries if (match := pattern.match(entry.name)) and not pid_exists(int(match[1]))
+        ]
     for path in dead:
         # Another process may be removing it too, and in a shared /tmp it may be another user's.
         shutil.rmtree(path, ignore_errors=True)

@@ -70,6 +70,16 @@ def host_name() -> str:
     return os.uname().nodename
 
 
+def user_name() -> str:
+    """The name of this process's user; a container's user need not have one and is then called by its number."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
+
+
 def process_started(pid: int) -> str | None:
     """When a process was started, as text that differs for another process of the same id; None if there is none.
 
@@ -92,6 +102,22 @@ def is_alive(pid: int, started: str | None = None) -> bool:
     """
     now = process_started(pid)
     return now is not None and (not started or started == now)
+
+
+def started_later(pid: int, moment: float) -> bool:
+    """Whether a process was started after a moment: then it only got the id of the one that is meant.
+
+    Args:
+        pid: its id.
+        moment: seconds since 1970; two seconds are allowed for, as times of boot are whole seconds.
+    """
+    fields = _stat_fields(pid)
+    try:
+        with open(f"{PROC}/stat", "rb") as file:
+            boot = next(int(line.split()[1]) for line in file if line.startswith(b"btime"))
+    except (OSError, ValueError, IndexError, StopIteration):
+        return False
+    return fields is not None and boot + int(fields[19]) / os.sysconf("SC_CLK_TCK") > moment + 2.0
 
 
 def _pids() -> Iterator[int]:

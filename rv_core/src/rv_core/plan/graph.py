@@ -112,11 +112,14 @@ def split_shares(items: Sequence[Any], num_splits: int, group_of: Callable[[Any]
     return shares
 
 
+def task_id(job_id: str, split_index: int, num_splits: int) -> str:
+    """The id of a task: `pipe1.chip.3-of-5`, or the job's own where the job is a single task."""
+    return job_id if num_splits == 1 else f"{job_id}.{split_index + 1}-of-{num_splits}"
+
+
 def make_tasks(job_id: str, num_splits: int) -> tuple[Task, ...]:
     """The tasks of a job; a single one has the job's own id."""
-    if num_splits == 1:
-        return (Task(job_id, job_id, 0, 1),)
-    return tuple(Task(f"{job_id}.{i + 1}-of-{num_splits}", job_id, i, num_splits) for i in range(num_splits))
+    return tuple(Task(task_id(job_id, index, num_splits), job_id, index, num_splits) for index in range(num_splits))
 
 
 _SPLIT = re.compile(r"\.(\d+)-of-(\d+)\Z")

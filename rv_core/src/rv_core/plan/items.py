@@ -9,7 +9,7 @@ from operator import getitem
 from typing import TYPE_CHECKING, Any
 
 from rv_core.errors import PlanError
-from rv_core.pipeline.items import item_id
+from rv_core.pipeline.items import items_by_id
 from rv_core.pipeline.pipeline import CommandInfo
 from rv_core.plan.graph import WHOLE
 from rv_core.plan.keys import CommandParts, item_key, shared_digest
@@ -94,21 +94,13 @@ def plan_items(
     from rv_core.config.values import to_plain
 
     shared = shared_digest(parts)
-    groups = pipeline.items_of(info.name)
-    if groups is None:
+    if info.items is None:
         return [PlannedItem(WHOLE, shared, "", {}, None)]
-    found: dict[str, PlannedItem] = {}
-    for group, items in groups.items():
-        for item in items:
-            name = item_id(item)
-            if name in found:
-                raise PlanError(
-                    f"two items of {info.name} have the id {name!r}", fix="give every item an id of its own"
-                )
-            inputs = {uri: fingerprints.get(uri, "missing") for uri in pipeline.inputs(info.name, item)}
-            plain = [group, to_plain(item)]
-            found[name] = PlannedItem(name, item_key(shared, plain, inputs), group, inputs, item)
-    return list(found.values())
+    found = []
+    for name, (group, item) in items_by_id(pipeline, info.name).items():
+        inputs = {uri: fingerprints.get(uri, "missing") for uri in pipeline.inputs(info.name, item)}
+        found.append(PlannedItem(name, item_key(shared, [group, to_plain(item)], inputs), group, inputs, item))
+    return found
 
 
 def input_uris(pipeline: Pipeline, commands: Iterable[CommandInfo]) -> list[str]:

@@ -30,9 +30,14 @@ def item_file_name(item: str) -> str:
     return f"{slug}~{hashlib.sha256(item.encode()).hexdigest()[:12]}"
 
 
+def manifest_file_name(item: str, key: str) -> str:
+    """The name of a manifest's file, in the folder of its command."""
+    return f"{item_file_name(item)}.{key}.json"
+
+
 def manifest_name(command: str, item: str, key: str) -> str:
     """The manifest's name relative to the root."""
-    return f"{DONE_FOLDER}/{command}/{item_file_name(item)}.{key}.json"
+    return f"{DONE_FOLDER}/{command}/{manifest_file_name(item, key)}"
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-Upgrader = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True)

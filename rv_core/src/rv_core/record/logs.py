@@ -82,14 +82,6 @@ def _remote_logs(files: RunFiles) -> Iterator[TaskLog]:
                 yield TaskLog(*named, uris.join(folder, name), info.size)
 
 
-def failure_excerpt(run_dir: str | os.PathLike[str], task: str, lines: int = 20) -> list[str]:
-    """The last lines of the log of a task's last attempt, safe to print; none if there is no log."""
-    logs = [log for log in _logs_in(os.fspath(run_dir)) if log.task == task]
-    if not logs:
-        return []
-    return last_lines(max(logs, key=lambda log: log.attempt).uri, lines)
-
-
 def last_lines(uri: str, count: int = 20) -> list[str]:
     """The last lines of a log, safe to print; none if there is no log, or it cannot be read.
 

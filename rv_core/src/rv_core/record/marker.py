@@ -100,12 +100,12 @@ def acquire_marker(
                 raise _already_running(root_uri, other)
             take_over(other)
         elif other is not None and not other.detached:
-            _end_leftovers(other)
+            end_leftovers(other)
         by_uri.delete(uri)
     raise UsageError("another run took this root at the same moment", where=root_uri, fix="run the command again")
 
 
-def _end_leftovers(other: Marker) -> None:
+def end_leftovers(other: Marker) -> None:
     """End what a run whose own process is gone may have left: dying tasks must not race those of the next run."""
     from rv_core.machine.process_table import host_name
     from rv_core.machine.processes import end_processes_of_run

@@ -103,13 +103,13 @@ class RunContext:
         return code
 
     def _run_attempts(self, task: Task) -> int:
-        from rv_core.machine.processes import run_task_process
+        from rv_core.machine.processes import may_restart, run_task_process
 
         code = EXIT_FAILED
         for attempt in range(1, self.attempts_of(task) + 1):
             environ = {**os.environ, **self.task_environ(task), "RV_ATTEMPT": str(attempt)}
             code = run_task_process(self.argv(task), environ=environ, run_id=self.run_id, grace_s=self.grace_s)
-            if not (code == EXIT_STOPPED or code < 0 or code > 128):
+            if not may_restart(code):
                 break
         if code not in (0, EXIT_STOPPED):
             self.report(task, exit_code=code, reason=ended_by(code))

@@ -196,7 +196,7 @@ def _wrong_values(cls: type, section: str, given: Mapping[str, _Given]) -> Itera
 
 
 def _is_secret(setting: ConfigField) -> bool:
-    return "Secret()" in repr(setting.type.annotation)
+    return setting.type.is_secret
 
 
 def saved_settings(settings: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Protocol, Self, TextIO
 from rv_core.record.event_tail import EventTail, Tail
 from rv_core.record.events import TaskStatus
 from rv_core.record.progress import Change, JobPlan, RunProgress
-from rv_core.status.plain_lines import PlainDisplay, summary_line
+from rv_core.status.plain_lines import PlainDisplay
 from rv_core.wording import is_plain
 
 POLL_INTERVAL_S = 0.25
@@ -121,16 +121,6 @@ class Display:
                     return
                 ask_at = time.monotonic() + 2.0
             self._stop.wait(min(self._interval_s, 0.5))
-
-    def summary_lines(self) -> list[str]:
-        """One line per job: name, state, items done of all, time, rate, last numbers."""
-        jobs = list(self.progress.jobs.values())
-        width = max((len(job.plan.job) for job in jobs), default=0)
-        return [summary_line(job, self._clock(), name_width=width) for job in jobs]
-
-    def failed_tasks(self) -> list[TaskStatus]:
-        """The tasks that failed or were lost, as far as events tell."""
-        return [task for job in self.progress.jobs.values() for task in job.bad_tasks()]
 
     def _follow(self) -> None:
         pause_s = self._interval_s

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from rv_core.errors import UsageError
+from rv_core.errors import RvError, UsageError
 from rv_core.files import uris
 from rv_core.plan.manifests import DONE_FOLDER
 from rv_core.record.events import TaskStatus, parse_lines
@@ -20,7 +20,7 @@ from rv_core.record.run_record import RunRecord
 from rv_core.runner.loading import runner_of
 from rv_core.runner.observation import Observation
 from rv_core.status.rules import work_out
-from rv_core.status.values import JobStatus, RunStatus, RunSummary, Sighting
+from rv_core.status.values import RunStatus, RunSummary, Sighting
 
 
 def run_status(root_uri: str, run_id: str | None = None) -> RunStatus:
@@ -36,11 +36,6 @@ def run_status(root_uri: str, run_id: str | None = None) -> RunStatus:
 def status_of(files: RunFiles) -> RunStatus:
     """The state of a run whose record was read."""
     return work_out(files, _look(files))
-
-
-def job_statuses(run_record: RunFiles) -> list[JobStatus]:
-    """The state of every job of a run."""
-    return list(status_of(run_record).jobs)
 
 
 def _look(files: RunFiles) -> Sighting:
@@ -81,29 +76,17 @@ def _observe(record: RunRecord) -> tuple[Mapping[str, Observation], str]:
     try:
         return runner_of(record).observe(record), ""
     except Exception as error:  # noqa: BLE001 - no plugin, no credentials, no network: all the same answer
-        what = getattr(getattr(error, "block", None), "what", "") or str(error) or type(error).__name__
+        what = error.block.what if isinstance(error, RvError) else str(error) or type(error).__name__
         return {}, f"could not ask {record.runner}: {what}"
 
 
 def is_gone(status: TaskStatus) -> bool:
     """Whether the process of a task that says it runs on this machine is gone; False for other machines."""
-    from rv_core.machine.process_table import host_name, is_alive
+    from rv_core.machine.process_table import host_name, is_alive, started_later
 
     if status.host != host_name() or status.pid <= 0 or status.pid == os.getpid():
         return False
-    return not is_alive(status.pid) or _started_later(status.pid, status.started)
-
-
-def _started_later(pid: int, moment: float) -> bool:
-    """Whether a process was started after a moment: then it only got the id of the one that is meant."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            ticks = int(file.read().rpartition(b")")[2].split()[19])
-        with open("/proc/stat", "rb") as file:
-            boot = next(int(line.split()[1]) for line in file if line.startswith(b"btime"))
-    except (OSError, ValueError, IndexError, StopIteration):
-        return False
-    return boot + ticks / os.sysconf("SC_CLK_TCK") > moment + 2.0
+    return not is_alive(status.pid) or started_later(status.pid, status.started)
 
 
 def run_is_over(root_uri: str, run_id: str) -> bool:

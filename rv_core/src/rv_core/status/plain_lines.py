@@ -168,15 +168,3 @@ def _without_times(job: JobProgress) -> str:
     step = f"{done:g} of {total:g}" if total > 1 else _items_text(job)
     num_bad = sum(job.counts[bad] for bad in BAD_STATES)
     return ", ".join(filter(None, [step, numbers_text(job.numbers), f"{num_bad} failed" if num_bad else ""]))
-
-
-def summary_line(job: JobProgress, now: float, *, name_width: int = 0) -> str:
-    """One line about a job at the end of a run: name, state, items, time, rate."""
-    plan = job.plan
-    parts = [
-        f"{printable(plan.job):<{name_width}}  {job.state:<9}  {job.items_done}/{count_text(plan.items_total, 'item')}",
-        duration_text(job.elapsed_s(now)),
-        rate_text(job.rate(now)) if plan.items_total > 1 else "",
-        numbers_text(job.numbers),
-    ]
-    return "  ".join(filter(None, parts))

@@ -6,6 +6,7 @@ import os
 
 from rv_core.errors import UsageError
 from rv_core.files import uris
+from rv_core.plan.graph import task_id
 from rv_core.plan.manifests import requirement_error, unmet_requirements
 from rv_core.record.event_writer import EventWriter
 from rv_core.task.command_line import Invocation
@@ -37,7 +38,7 @@ def run_by_hand(invocation: Invocation, split_index: int, stop: StopSignal) -> i
     if problems:
         raise requirement_error(invocation.command, problems)
     num_splits = invocation.num_splits
-    task = record["job"] + (f".{split_index + 1}-of-{num_splits}" if num_splits > 1 else "")
+    task = task_id(record["job"], split_index, num_splits)
     request = TaskRequest(task, invocation.command, split_index, num_splits, 1, "", record)
     set_thread_limits(os.environ)
     resources = record["resources"]

@@ -25,6 +25,7 @@ from rv_core.plan.manifests import (
     Manifest,
     done_names,
     item_file_name,
+    manifest_file_name,
     output_json,
     output_problem,
 )
@@ -127,7 +128,7 @@ class TaskExecution:
 
     def is_done(self, item: WorkItem[Any]) -> bool:
         """Whether the item's manifest is there under its key and its outputs have the recorded sizes."""
-        name = f"{item_file_name(item.id)}.{item.key}.json"
+        name = manifest_file_name(item.id, item.key)
         if name not in self._manifest_names():
             return False
         manifest = self._read_manifest(name)

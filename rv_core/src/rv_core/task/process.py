@@ -21,6 +21,7 @@ from rv_core.errors import (
 )
 from rv_core.files import uris
 from rv_core.pipeline.pipeline import TaskStopped
+from rv_core.plan.graph import task_id
 from rv_core.record.event_writer import EventWriter
 from rv_core.record.layout import RunPaths
 from rv_core.task.by_hand import run_by_hand
@@ -69,7 +70,7 @@ def _run(invocation: Invocation, stop: StopSignal) -> int:
     if paths is None:
         return run_by_hand(invocation, split_index, stop)
     record = read_record(paths, invocation.command, invocation.config_uri)
-    task = record["job"] + (f".{split_index + 1}-of-{invocation.num_splits}" if invocation.num_splits > 1 else "")
+    task = task_id(record["job"], split_index, invocation.num_splits)
     attempt = int((runner.attempt(os.environ) if runner else None) or os.environ.get("RV_ATTEMPT") or 1)
     with opened_record(paths, task, attempt) as (events, attempt, log_path):
         request = TaskRequest(

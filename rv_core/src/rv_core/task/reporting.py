@@ -71,7 +71,7 @@ def outcome_of(error: BaseException, *, show_traceback: bool = False) -> tuple[i
         if show_traceback:
             _say("".join(traceback.format_exception(error)))
         _say(redacted(str(error)))
-        return error.exit_code, "failed", redacted(_reason_of(error))
+        return error.exit_code, "failed", redacted(error.one_line())
     if isinstance(error, TaskTimedOut):
         _print_own_frames(error)
         return EXIT_FAILED, "failed", str(error)
@@ -87,12 +87,6 @@ def _say(text: str) -> None:
     """Print for the log. One that cannot be written, on a full disk, must not hide why the task ended."""
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr, flush=True)
-
-
-def _reason_of(error: RvError) -> str:
-    """What and why of an error, on one line."""
-    why = " ".join(error.block.why.split())
-    return f"{error.block.what}: {why}" if why else error.block.what
 
 
 #: The way from the start of a task to the command says nothing about the command.

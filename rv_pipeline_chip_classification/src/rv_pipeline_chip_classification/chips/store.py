@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rv_core import Storage
 from rv_core.errors import DataError
-from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.scenes.windows import WindowArray
 
 _LINES_AT_ONCE = 4096

@@ -7,8 +7,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from rv_core import Storage
 from rv_core.errors import DataError
-from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.config import AnalyzeConfig, SceneConfig
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.scenes.statistics import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from importlib.metadata import PackageNotFoundError, version
 
+from rv_core import Storage
 from rv_core.errors import DataError
-from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.config import ChipClassificationConfig
 from rv_pipeline_chip_classification.model.bundle_file import write_bundle
 from rv_pipeline_chip_classification.model.trained import read_trained

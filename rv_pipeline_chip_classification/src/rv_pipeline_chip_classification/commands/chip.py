@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rv_core.files.storage import Storage
+from rv_core import Storage
 from rv_pipeline_chip_classification.chips.layout import ChipLayout, layout_of
 from rv_pipeline_chip_classification.chips.store import index_name, mask_name, pixels_name
 from rv_pipeline_chip_classification.chips.writer import ChipRecords, NpyWriter, index_lines

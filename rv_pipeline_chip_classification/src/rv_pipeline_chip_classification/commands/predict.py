@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from rv_core.files.storage import Storage
+from rv_core import Storage
 from rv_pipeline_chip_classification.config import (
     ChipClassificationConfig,
     ChipConfig,

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rv_core import Storage
 from rv_core.files.by_uri import local_copy
-from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.chips.store import ChipStore
 from rv_pipeline_chip_classification.commands.training_data import TrainingData, open_training_data
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, TrainConfig

@@ -7,8 +7,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rv_core import Storage
 from rv_core.errors import DataError
-from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.chips.store import ChipStore
 from rv_pipeline_chip_classification.commands.analyze import merge_statistics, statistics_name
 from rv_pipeline_chip_classification.config import ChipClassificationConfig

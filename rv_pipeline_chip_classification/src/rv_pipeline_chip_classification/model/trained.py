@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rv_core.files.storage import Storage
+from rv_core import Storage
 from rv_pipeline_chip_classification.config import ClassConfig
 from rv_pipeline_chip_classification.model.contract import ModelContract
 

@@ -16,9 +16,9 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from rv_core import Storage
 from rv_core.errors import StorageError
 from rv_core.files.by_uri import local_copy
-from rv_core.files.storage import Storage
 
 CHECKPOINT = "train/checkpoint.safetensors"
 _FORMAT = 1

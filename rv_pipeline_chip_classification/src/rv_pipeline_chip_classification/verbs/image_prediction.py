@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
 
+from rv_core import Storage
 from rv_core.cli.output import print_error, print_text
 from rv_core.errors import EXIT_DONE, EXIT_FAILED, DataError, Finding, RvError, UsageError
 from rv_core.files import uris
 from rv_core.files.by_uri import local_copy
-from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.config import RasterSourceConfig
 from rv_pipeline_chip_classification.model.bundle_file import Bundle, open_bundle
 from rv_pipeline_chip_classification.model.contract import ModelContract, check_image, match_channels

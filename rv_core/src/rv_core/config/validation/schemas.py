@@ -123,7 +123,7 @@ class ObjectField(StrictField):
         try:
             cls = concrete_class(self.field_type, value)
         except ConfigError as err:
-            raise ValidationError({TYPE_HINT: [Problem(_message_of(err), err.block.fix)]}) from err
+            raise ValidationError({TYPE_HINT: [Problem(err.one_line(), err.block.fix)]}) from err
         if errors := structural_errors(cls, value):
             raise ValidationError(errors)
 
@@ -137,10 +137,6 @@ class UnionField(StrictField):
         option = self.field_type.option_for(value)
         if option is not None:
             field_for(option).deserialize(value)
-
-
-def _message_of(err: ConfigError) -> str:
-    return f"{err.block.what} ({err.block.why})" if err.block.why else err.block.what
 
 
 def _check_children(field_type: FieldType, value: Any, errors: dict[Any, Any] | None = None) -> None:
@@ -307,7 +303,7 @@ def load_with_findings(plain: Any, expected: type[Config] | None = None) -> tupl
     try:
         cls = concrete_class(wanted, plain)
     except ConfigError as err:
-        return None, [Finding(TYPE_HINT, _message_of(err), err.block.fix)]
+        return None, [Finding(TYPE_HINT, err.one_line(), err.block.fix)]
     structural = structural_findings(cls, plain)
     if structural:
         return None, [*structural, *findings_of_sound_parts(cls, plain, structural)]
