@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from rv_core.errors import TaskError as TaskError
     from rv_core.errors import UsageError as UsageError
     from rv_core.errors import nearest as nearest
+    from rv_core.files.local import FileInfo as FileInfo
     from rv_core.files.storage import Storage as Storage
+    from rv_core.files.stores import Store as Store
     from rv_core.pipeline.items import Items as Items
     from rv_core.pipeline.pipeline import Pipeline as Pipeline
     from rv_core.pipeline.pipeline import PipelineConfig as PipelineConfig
@@ -79,7 +81,9 @@ _HOMES = {
         "UsageError",
         "nearest",
     ),
+    "files.local": ("FileInfo",),
     "files.storage": ("Storage",),
+    "files.stores": ("Store",),
     "pipeline.items": ("Items",),
     "pipeline.pipeline": (
         "Pipeline",

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, ClassVar
 
+from rv_core import FileInfo
 from rv_core.errors import StorageError
-from rv_core.files.local import FileInfo
 from rv_core.files.stores import Store, StoreAccessError, retry_time_s
 
 _MIN_CHUNK_BYTES = 8 << 20
