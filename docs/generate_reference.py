@@ -146,6 +146,19 @@ def _submission() -> Iterator[str]:
             yield from table(("argument", "meaning"), list(arguments_of(function).items()))
 
 
+def stores() -> str:
+    """What a store has to do."""
+    from rv_core import FileInfo, Store
+
+    parts = [text_of(Store), ""]
+    for name, method in _public_methods(Store):
+        parts += [f"`{name}`", "", f": {' '.join(text_of(method).split())}", ""]
+        parts += table(("argument", "meaning"), list(arguments_of(method).items()))
+    parts += ["## FileInfo", "", text_of(FileInfo), ""]
+    parts += table(("field", "meaning"), [(f"`{name}`", text) for name, text in arguments_of(FileInfo).items()])
+    return page("Stores", *parts)
+
+
 def _public_methods(cls: type) -> Iterator[tuple[str, Any]]:
     for name, member in vars(cls).items():
         if name.startswith("_") or isinstance(member, classmethod):
@@ -158,13 +171,14 @@ def _public_methods(cls: type) -> Iterator[tuple[str, Any]]:
 
 def rules() -> str:
     """Every rule of the conformance kits."""
-    from rv_core.testing import PipelineConformance, RunnerConformance
+    from rv_core.testing import PipelineConformance, RunnerConformance, StoreConformance
 
     parts = [
-        "Every rule is a test of its name; `pytest --rv-runner NAME -k WORD` runs those with a word in theirs.",
+        "Every rule is a test of its name; `pytest --rv-runner NAME -k WORD` (or `--rv-store SCHEME`) runs those with a word",
+        "in theirs.",
         "",
     ]
-    for cls in (RunnerConformance, PipelineConformance):
+    for cls in (RunnerConformance, PipelineConformance, StoreConformance):
         parts += [f"## {cls.__name__}", "", text_of(cls), ""]
         rows = [(f"`{name}`", text_of(rule), _needs(rule)) for name, rule in _rules_of(cls)]
         parts += table(("rule", "what has to hold", "for runners with"), rows)
@@ -339,6 +353,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "hooks.md": hooks,
     "runners.md": runners,
     "settings.md": settings,
+    "stores.md": stores,
 }
 
 

@@ -28,6 +28,8 @@ QUICK = {
 def mark_long_rules(items: list[pytest.Item]) -> None:
     """Mark the others as slow."""
     for item in items:
-        is_rule = getattr(item, "function", mark_long_rules).__module__.startswith("rv_core.testing.")
+        module = getattr(item, "function", mark_long_rules).__module__
+        # The rules for stores start no run: all of them are quick.
+        is_rule = module.startswith("rv_core.testing.") and module != "rv_core.testing.store_conformance"
         if is_rule and getattr(item, "originalname", item.name) not in QUICK:
             item.add_marker(pytest.mark.slow)

@@ -1,4 +1,4 @@
-"""Runs rules of the kits in a pytest of its own, where the wrong runners and pipelines of the tests are installed."""
+"""Runs rules of the kits in a pytest of its own, where the wrong runners, pipelines and stores of the tests are installed."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ def run_kit(
     install_sources(site, "rv-runner-background", _EXAMPLES / "rv_runner_background" / "src", hooks)
     hooks = {"wrong": "wrong_plugins.hooks", "heavy": "wrong_plugins.heavy_hooks"}
     install_sources(site, "wrong-plugins", _HERE / "wrong_runners", hooks)
+    install_sources(site, "wrong-stores", _HERE / "wrong_stores", {"stores": "wrong_stores.hooks"})
     module, results = folder / "test_kit.py", folder / "results.xml"
     module.write_text(text)
     (folder / "pytest.ini").write_text("[pytest]\n")

@@ -125,3 +125,27 @@ def test_a_rule_that_waits_in_vain_says_for_what_and_leaves_no_process(folder: P
     assert code == 1
     assert "this did not happen within 0.3 s: the moon falls" in out
     assert "(exit code -9)" in out
+
+
+def test_the_rules_of_a_store_run_alone_and_clean_up(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    code, out = run_pytest(folder, "-q", "--rv-store", "file", "-k", "listing")
+    assert code == 0, out
+    assert "3 passed" in out
+    scratch = tmp_path_factory.mktemp("scratch")
+    code, out = run_pytest(folder, "-q", "--rv-store", "file", "--rv-store-uri", f"file://{scratch}", "-k", "listing")
+    assert code == 0, out
+    assert not [path for path in scratch.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--rv-store", "memory"], "use pytest --rv-store-uri URI"),
+        (["--rv-store", "memory", "--rv-store-uri", "file:///a"], "file:///a is no URI of the store memory"),
+        (["--rv-store", "nosuch", "--rv-store-uri", "nosuch://a"], "no installed package serves nosuch://"),
+    ],
+)
+def test_a_store_that_cannot_be_tried_is_explained(folder: Path, words: list[str], says: str) -> None:
+    code, out = run_pytest(folder, "-q", *words, "-k", "empty_file")
+    assert code == 1
+    assert says in out

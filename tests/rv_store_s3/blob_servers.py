@@ -22,6 +22,7 @@ _MOMENT = 1_700_000_000
 
 class _Handler(BaseHTTPRequestHandler):
     objects: dict[str, bytes]
+    parts: dict[tuple[str, str], bytes]
     lock: threading.Lock
     buckets: tuple[str, ...]
 
@@ -36,7 +37,9 @@ class _Handler(BaseHTTPRequestHandler):
     def route(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path = unquote(urlsplit(self.path).path)
-        query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+        query = {
+            name: values[0] for name, values in parse_qs(urlsplit(self.path).query, keep_blank_values=True).items()
+        }
         bucket = path.strip("/").partition("/")[0]
         with self.lock:
             if bucket not in self.buckets:
@@ -47,6 +50,14 @@ class _Handler(BaseHTTPRequestHandler):
                 self.answer(200, self.azure_listing(bucket, query.get("prefix", "")))
             elif query.get("comp") == "batch":
                 self.batch(body)
+            elif "uploads" in query:
+                self.start_upload(path)
+            elif "partNumber" in query or query.get("comp") == "block":
+                self.put_part(path, query.get("partNumber") or query["blockid"], body)
+            elif "uploadId" in query and self.command == "POST":
+                self.end_upload(path, re.findall(r"<PartNumber>(\d+)<", body.decode()))
+            elif query.get("comp") == "blocklist":
+                self.end_upload(path, re.findall(r"<(?:Uncommitted|Latest)>([^<]+)<", body.decode()))
             else:
                 getattr(self, self.command.lower())(path, body)
 
@@ -64,6 +75,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.route()
+
+    def start_upload(self, path: str) -> None:
+        upload = (
+            f"<InitiateMultipartUploadResult><UploadId>{len(self.parts)}</UploadId></InitiateMultipartUploadResult>"
+        )
+        self.answer(200, upload.encode())
+
+    def put_part(self, path: str, number: str, body: bytes) -> None:
+        self.parts[path, number] = body
+        self.answer(201, ETag=_etag(body))
+
+    def end_upload(self, path: str, numbers: list[str]) -> None:
+        data = b"".join(self.parts.pop((path, number)) for number in numbers)
+        self.objects[path] = data
+        etag = f"<CompleteMultipartUploadResult><ETag>{_etag(data)}</ETag></CompleteMultipartUploadResult>"
+        self.answer(201 if self.command == "PUT" else 200, etag.encode(), ETag=_etag(data))
 
     def put(self, path: str, body: bytes) -> None:
         if path in self.objects and self.headers.get("x-goog-if-generation-match") == "0":
@@ -130,7 +157,7 @@ def _etag(data: bytes) -> str:
 @contextmanager
 def blob_server(*buckets: str) -> Iterator[str]:
     """A server with these buckets, which are empty; its address."""
-    own = {"objects": {}, "lock": threading.Lock(), "buckets": buckets}
+    own = {"objects": {}, "parts": {}, "lock": threading.Lock(), "buckets": buckets}
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), own))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

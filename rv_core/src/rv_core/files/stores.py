@@ -24,7 +24,7 @@ class StoreAccessError(StorageError):
 
 
 class Store(Protocol):
-    """What serves the files of a scheme. Inherit it; all but `is_transient` and `explain` has to be implemented.
+    """What serves the files of a scheme. Inherit it; all but `is_transient` and `explain` have to be implemented.
 
     The class is called with the scheme when the first URI of it is opened; an `ImportError` or a `ValueError` of that
     says why it cannot be used here. One store is used for a process and scheme, by several threads at once. Its methods

@@ -1,4 +1,4 @@
-"""Conformance kits for those who write a runner or a pipeline; installed with `rv-core[testing]`.
+"""Conformance kits for those who write a runner, a pipeline or a store; installed with `rv-core[testing]`.
 
 A runner: `pytest --rv-runner NAME`, or a test class of your own that inherits every rule:
 
@@ -8,6 +8,8 @@ A runner: `pytest --rv-runner NAME`, or a test class of your own that inherits e
         runner_name = "mine"
 
 A pipeline: inherit `PipelineConformance` and say how a small config is made.
+
+A store: `pytest --rv-store SCHEME --rv-store-uri URI`, or inherit `StoreConformance` and name a folder of it.
 """
 
 from __future__ import annotations
@@ -17,15 +19,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rv_core.testing.conformance import RunnerConformance as RunnerConformance
     from rv_core.testing.pipeline_conformance import PipelineConformance as PipelineConformance
+    from rv_core.testing.store_conformance import StoreConformance as StoreConformance
     from rv_core.testing.workbench import Workbench as Workbench
 
 _HOME_OF = {
     "PipelineConformance": "pipeline_conformance",
     "RunnerConformance": "conformance",
+    "StoreConformance": "store_conformance",
     "Workbench": "workbench",
 }
 
-__all__ = ["PipelineConformance", "RunnerConformance", "Workbench"]
+__all__ = ["PipelineConformance", "RunnerConformance", "StoreConformance", "Workbench"]
 
 
 def __getattr__(name: str) -> Any:

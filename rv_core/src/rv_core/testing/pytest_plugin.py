@@ -1,4 +1,4 @@
-"""The pytest plugin of rv-core: `pytest --rv-runner NAME`, and the fixtures of the conformance kits.
+"""The pytest plugin of rv-core: `pytest --rv-runner NAME`, `pytest --rv-store SCHEME`, and the fixtures of the conformance kits.
 
 pytest loads it wherever rv-core is installed, so it imports nothing but pytest until a kit is used.
 """
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from rv_core.testing.pipeline_bench import PipelineBench
     from rv_core.testing.workbench import Workbench
 
-_KIT = Path(__file__).with_name("chosen_runner.py")
+_KITS = {"--rv-runner": "chosen_runner.py", "--rv-store": "chosen_store.py"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The options of the kit."""
-    group = parser.getgroup("rv", "conformance of rv runners")
+    group = parser.getgroup("rv", "conformance of rv runners and stores")
     group.addoption("--rv-runner", metavar="NAME", default="", help="Run the conformance kit on an installed runner.")
     group.addoption(
         "--rv-root-uri", metavar="URI", default="", help="Where the kit makes its roots (default: a temporary folder)."
@@ -32,6 +32,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--rv-timeout", metavar="SECONDS", type=float, default=0.0, help="How long one command line may take."
     )
+    group.addoption("--rv-store", metavar="SCHEME", default="", help="Run the conformance kit on a store.")
+    group.addoption("--rv-store-uri", metavar="URI", default="", help="A folder of that store that the kit may use.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,9 +42,10 @@ def pytest_configure(config: pytest.Config) -> None:
     Paths that were typed are collected besides; without any it is the kit alone, not what lies around.
     """
     config.addinivalue_line("markers", "rv_needs(capability, ...): a rule for runners that claim these capabilities")
-    if config.getoption("--rv-runner"):
+    chosen = [str(Path(__file__).with_name(kit)) for option, kit in _KITS.items() if config.getoption(option)]
+    if chosen:
         typed = list(config.args) if config.args_source is config.ArgsSource.ARGS else []
-        config.args = [*typed, str(_KIT)]
+        config.args = [*typed, *chosen]
 
 
 @pytest.fixture(scope="class")
@@ -103,6 +106,45 @@ def rv_pipeline(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     )
     yield bench
     bench.cli.close()
+
+
+@pytest.fixture
+def rv_store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A folder of the store: the class's `store_uri`, else `--rv-store-uri`; for local files a temporary one."""
+    uri = _of_class(request, "store_uri", "") or str(request.config.getoption("--rv-store-uri"))
+    scheme = str(request.config.getoption("--rv-store"))
+    if not uri and scheme == "file":
+        return str(tmp_path / "store")
+    if not uri:
+        pytest.fail("no folder is named: set store_uri in the test class, or use pytest --rv-store-uri URI", False)
+    if scheme and uri.partition("://")[0] != scheme:
+        pytest.fail(f"{uri} is no URI of the store {scheme}", False)
+    return uri.rstrip("/")
+
+
+@pytest.fixture
+def rv_scratch(request: pytest.FixtureRequest, rv_store_uri: str) -> Iterator[str]:
+    """A new folder for one rule; what it holds in the end is removed."""
+    import os
+
+    from rv_core.files import by_uri
+
+    folder = f"{rv_store_uri}/rv-{os.urandom(6).hex()}"
+    yield folder
+    for name in by_uri.list_files(folder):
+        by_uri.delete(f"{folder}/{name}")
+
+
+@pytest.fixture
+def rv_refused_uri(request: pytest.FixtureRequest) -> str:
+    """A file that the store refuses: the class's `refused_uri`."""
+    return str(_of_class(request, "refused_uri", "")) or pytest.skip("no refused_uri is named")
+
+
+@pytest.fixture
+def rv_unreachable_uri(request: pytest.FixtureRequest) -> str:
+    """A file that cannot be asked for: the class's `unreachable_uri`."""
+    return str(_of_class(request, "unreachable_uri", "")) or pytest.skip("no unreachable_uri is named")
 
 
 @pytest.fixture(autouse=True)
