@@ -16,7 +16,9 @@ from tests.docs.package_index import package_index
 
 _ROOT = Path(__file__).parent.parent.parent
 _DOCS = _ROOT / "docs"
-_GUIDES = ("write-a-runner.md", "write-a-pipeline.md")
+#: From an empty folder to a package index.
+_WHOLE_GUIDES = ("write-a-runner.md", "write-a-pipeline.md")
+_GUIDES = (*_WHOLE_GUIDES, "write-a-store.md")
 _WHEELS = _ROOT / "build" / "dist"
 
 
@@ -80,7 +82,7 @@ def test_every_block_runs_and_prints_what_the_guide_says(guide: str, wheels: Pat
     assert {text: lines for text, lines in wrong.items() if lines} == {}, done.stdout[-5000:]
 
 
-@pytest.mark.parametrize("guide", _GUIDES)
+@pytest.mark.parametrize("guide", _WHOLE_GUIDES)
 def test_a_guide_holds_nothing_that_is_not_tried(guide: str) -> None:
     steps = steps_of(guide)
     assert sum(isinstance(step, Command) for step in steps) > 10
