@@ -35,7 +35,7 @@ def test_without_its_option_nothing_of_the_kit_is_imported(folder: Path) -> None
         "import sys\n"
         "def test_imports():\n"
         "    assert {n for n in sys.modules if n.partition('.')[0] == 'rv_core'} ==\\\n"
-        "        {'rv_core', 'rv_core.testing', 'rv_core.testing.pytest_plugin'}\n"
+        "        {'rv_core', 'rv_core.testing', 'rv_core.testing.pytest_plugin', 'rv_core.version'}\n"
     )
     code, out = run_pytest(folder, "-q")
     assert code == 0, out

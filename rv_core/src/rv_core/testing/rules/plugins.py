@@ -19,7 +19,7 @@ from rv_core.plugins import hookspecs
 manager = pluggy.PluginManager("rv")
 manager.add_hookspecs(hookspecs)
 manager.register(hooks)
-for name in ("rv_runners", "rv_pipelines", "rv_commands", "rv_configs"):
+for name in ("rv_runners", "rv_pipelines", "rv_commands", "rv_configs", "rv_stores"):
     getattr(manager.hook, name)()
 print(json.dumps(sorted(set(sys.modules) - before)))
 """
