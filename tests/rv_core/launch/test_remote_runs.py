@@ -157,8 +157,7 @@ def test_hello_has_no_local_uri_beyond_its_root() -> None:
 def test_an_unknown_runner_is_an_error_of_the_image_only_where_it_tells_the_split(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from rv_core.task.command_line import Invocation
-    from rv_core.task.process import _runner_of
+    from rv_core.task.process import Invocation, _runner_of
 
     monkeypatch.delenv("RV_RUN_DIR", raising=False)
     with pytest.raises(PluginError, match="the runner 'far' is not installed here"):

@@ -10,7 +10,7 @@ import pytest
 
 from rv_core.errors import StorageError, UsageError
 from rv_core.record.layout import RunPaths, new_run_id
-from rv_core.task.command_line import Invocation, parse
+from rv_core.task.process import Invocation, parse
 from rv_core.task.reporting import outcome_of
 
 

@@ -24,7 +24,6 @@ from rv_core.config.field_types import (
     UnionType,
 )
 from rv_core.config.fields import fields_of, uri_fields_of
-from rv_core.config.lookup import descend
 from rv_core.config.type_hints import TYPE_HINT, concrete_class, hint_of
 
 C = TypeVar("C", bound=Config)
@@ -230,6 +229,8 @@ def uris_at(config: Config, dotted: str) -> Iterator[tuple[str, str]]:
     Raises:
         ConfigError: if there is no such field.
     """
+    from rv_core.config.lookup import descend
+
     value, field_type = descend(config, dotted)
     found: list[tuple[str, str]] = []
     _collect_uris(field_type, value, dotted, found)

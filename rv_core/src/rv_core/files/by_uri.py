@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from rv_core.errors import StorageError
-from rv_core.files import asking, local, problems, uris
+from rv_core.files import local, problems, uris
 from rv_core.files.local import FileInfo
 from rv_core.files.problems import MissingFileError
-from rv_core.files.stores import Store, path_of
+from rv_core.files.stores import LocalStore, Store, path_of
 
 _Answer = TypeVar("_Answer")
+
+#: Local files are asked at once: what they raise is explained already.
+_LOCAL = LocalStore()
 
 
 def stat(uri: str) -> FileInfo | None:
@@ -76,6 +79,8 @@ def write_bytes(uri: str, data: bytes, *, attempt_tag: str = "", is_synced: bool
         if uris.is_local(opened):
             local.write(path_of(opened), data, attempt_tag=attempt_tag, is_synced=is_synced)
         else:
+            from rv_core.files import asking
+
             asking.ask("write", opened, lambda store: store.write(opened, data))
 
 
@@ -160,6 +165,10 @@ def sweep_temporary(root_uri: str, older_than_s: float) -> int:
 def _ask(action: str, uri: str, question: Callable[[Store, str], _Answer]) -> _Answer:
     """What the store of a URI answers when it is asked about it, variables filled in."""
     with opened_uri(uri) as opened:
+        if uris.is_local(opened):
+            return question(_LOCAL, opened)
+        from rv_core.files import asking
+
         return asking.ask(action, opened, lambda store: question(store, opened))
 
 
@@ -221,6 +230,8 @@ def _many(wanted: Iterable[str], question: Callable[[str], _Answer]) -> dict[str
             continue
         except StorageError as err:
             errors[uri] = err
+    if errors or remote:
+        from rv_core.files import asking
     if errors:
         raise asking.all_of(errors)
     if remote:
