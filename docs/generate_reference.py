@@ -1,4 +1,6 @@
-"""Writes docs/reference/*.md from the code: `python docs/generate_reference.py`, with every package installed.
+"""Writes docs/reference/*.md, the drawing and the table of docs/architecture.md from the code.
+
+`python docs/generate_reference.py`, with every package installed. What is about folders and modules is in `house.py`.
 
 `--check` writes nothing and ends with 1 if a page is not what it would write; tests/docs does the same.
 """
@@ -8,56 +10,15 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-REFERENCE = Path(__file__).parent / "reference"
-_NOTE = "<!-- Written by docs/generate_reference.py from the code; do not edit. -->"
+import house
+from page_parts import arguments_of, page, table, text_of
 
-
-# --- docstrings -----------------------------------------------------------------------------------------------------------
-
-
-def text_of(documented: Any) -> str:
-    """A docstring without its sections (`Args:` and so on), and without Sphinx' and Click's marks."""
-    doc = inspect.cleandoc(documented if isinstance(documented, str) else documented.__doc__ or "").replace("\b\n", "")
-    return re.split(r"^(?:Args|Returns|Raises|Yields):\s*$", doc, maxsplit=1, flags=re.MULTILINE)[0].strip()
-
-
-def arguments_of(documented: Any) -> dict[str, str]:
-    """Name -> text of the section `Args:`; several names before one colon share their text."""
-    doc = inspect.cleandoc(documented.__doc__ or "")
-    match = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", doc, flags=re.MULTILINE)
-    found: dict[str, str] = {}
-    for entry in re.findall(
-        r"^    (\w[\w, ]*): ((?:.*\n?)(?:        .*\n?)*)", match[1] if match else "", re.MULTILINE
-    ):
-        found |= dict.fromkeys(entry[0].split(", "), " ".join(entry[1].split()))
-    return found
-
-
-def anchor_free(text: str) -> str:
-    """Text for a cell of a table."""
-    return " ".join(text.split()).replace("|", "\\|")
-
-
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
-    """A table, or nothing if it has no rows."""
-    if not rows:
-        return []
-    lines = [head, tuple("---" for _ in head), *(tuple(map(anchor_free, row)) for row in rows)]
-    return ["| " + " | ".join(line) + " |" for line in lines] + [""]
-
-
-def page(title: str, *parts: str) -> str:
-    """A page from its parts."""
-    return "\n".join([_NOTE, "", f"# {title}", "", *parts]).rstrip() + "\n"
-
-
-# --- hooks ----------------------------------------------------------------------------------------------------------------
+DOCS = Path(__file__).parent
 
 
 def hooks() -> str:
@@ -108,9 +69,6 @@ def _default(field: dataclasses.Field[Any]) -> str:
     if field.default_factory is not dataclasses.MISSING:
         return f"`{field.default_factory()!r}`"
     return "required"
-
-
-# --- runners --------------------------------------------------------------------------------------------------------------
 
 
 def runners() -> str:
@@ -195,9 +153,6 @@ def _needs(rule: Any) -> str:
     return ", ".join(f"`{name}`" for mark in marks for name in mark.args)
 
 
-# --- errors ---------------------------------------------------------------------------------------------------------------
-
-
 def errors() -> str:
     """Exit codes, and every class of expected errors."""
     from rv_core import errors
@@ -226,9 +181,6 @@ def errors() -> str:
 
 def _last(pair: tuple[str, int]) -> int:
     return pair[1]
-
-
-# --- settings -------------------------------------------------------------------------------------------------------------
 
 
 def settings() -> str:
@@ -283,9 +235,6 @@ def _nested(cls: type) -> list[type]:
         inner = getattr(setting.type, "value", None)
         found += [c for c in getattr(inner, "classes", ()) if isinstance(c, type) and issubclass(c, Config)]
     return found
-
-
-# --- command line ---------------------------------------------------------------------------------------------------------
 
 
 def cli() -> str:
@@ -344,39 +293,56 @@ def _options(command: Any) -> list[str]:
     return table(("option", "meaning"), rows)
 
 
-# --- pages ----------------------------------------------------------------------------------------------------------------
+def modules() -> str:
+    """Every folder and every module of every package with the first line of its docstring."""
+    lead = "Every module with the first line of its docstring; [how they fit](../architecture.md)."
+    return page("Modules", lead, "", *house.modules_page())
+
+
+def drawing() -> str:
+    """The folders of the core and which of them uses which, as an SVG."""
+    return house.drawing()
+
+
+def architecture() -> str:
+    """The page about the house with its table of folders brought up to date; the rest of it is written by hand."""
+    return house.with_block((DOCS / "architecture.md").read_text(encoding="utf-8"), house.folders_table())
+
 
 PAGES: Mapping[str, Callable[[], str]] = {
-    "cli.md": cli,
-    "conformance.md": rules,
-    "errors.md": errors,
-    "hooks.md": hooks,
-    "runners.md": runners,
-    "settings.md": settings,
-    "stores.md": stores,
+    "architecture.md": architecture,
+    "images/folders.svg": drawing,
+    "reference/cli.md": cli,
+    "reference/conformance.md": rules,
+    "reference/errors.md": errors,
+    "reference/hooks.md": hooks,
+    "reference/modules.md": modules,
+    "reference/runners.md": runners,
+    "reference/settings.md": settings,
+    "reference/stores.md": stores,
 }
 
 
 def outdated() -> list[str]:
-    """The names of the pages that are not what they should be."""
+    """The names of the files below docs/ that are not what they should be."""
     wrong = []
     for name, render in PAGES.items():
-        path = REFERENCE / name
+        path = DOCS / name
         if not path.exists() or path.read_text(encoding="utf-8") != render():
             wrong.append(name)
     return wrong
 
 
 def main(words: list[str]) -> int:
-    """Write the pages, or with `--check` tell which would change."""
+    """Write the files, or with `--check` tell which would change."""
     wrong = outdated()
     if "--check" in words:
         print("\n".join(wrong) or "up to date")
         return 1 if wrong else 0
-    REFERENCE.mkdir(exist_ok=True)
     for name in wrong:
-        (REFERENCE / name).write_text(PAGES[name](), encoding="utf-8")
-        print(f"wrote {REFERENCE / name}")
+        (DOCS / name).parent.mkdir(exist_ok=True)
+        (DOCS / name).write_text(PAGES[name](), encoding="utf-8")
+        print(f"wrote {DOCS / name}")
     return 0
 
 

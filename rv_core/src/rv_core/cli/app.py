@@ -50,7 +50,7 @@ def root(
     traceback: Annotated[bool, typer.Option("--traceback", help="Show where an expected error was raised.")] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    """Run geospatial deep-learning pipelines in one process, on all cores of this machine, or on AWS Batch.
+    """Run geospatial deep-learning pipelines in one process, on all cores of this machine, on AWS Batch or on Slurm.
 
     These options stand before or after the verb.
     """

@@ -1,4 +1,4 @@
-"""Planning with a look at the world: reads manifests and fingerprints, then calls the pure `plan.plan_run`."""
+"""Planning with a look at the world: reads manifests and fingerprints, then calls the pure `decisions.plan_run`."""
 
 from __future__ import annotations
 

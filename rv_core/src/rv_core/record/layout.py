@@ -1,4 +1,4 @@
-"""The record of a run under its root: ids, layout, what is written once, and the marker of the one unfinished run."""
+"""The record of a run under its root: its id, and what lies where in it."""
 
 from __future__ import annotations
 
