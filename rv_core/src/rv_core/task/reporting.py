@@ -90,13 +90,13 @@ def _say(text: str) -> None:
 
 
 #: The way from the start of a task to the command says nothing about the command.
-_WAY_TO_THE_COMMAND = ("run_command.py", "task_execution.py", "inprocess.py")
+_WAY_TO_THE_COMMAND = "rv_core.task."
 
 
 def _print_own_frames(error: BaseException) -> None:
     """The traceback of a command, from the command on."""
     first = error.__traceback__
-    while first is not None and first.tb_frame.f_code.co_filename.endswith(_WAY_TO_THE_COMMAND):
+    while first is not None and first.tb_frame.f_globals.get("__name__", "").startswith(_WAY_TO_THE_COMMAND):
         first = first.tb_next
     _say("".join(traceback.format_exception(type(error), error, first or error.__traceback__)).rstrip())
 
