@@ -66,7 +66,7 @@ def dump(config: Config, *, code: Mapping[str, Any] | None = None) -> str:
 
     Args:
         config: the config; equal ones give equal texts.
-        code: what `code_archive.describe_code` says of the module that it came from.
+        code: what `archive.describe_code` says of the module that it came from.
 
     Raises:
         ConfigError: if a fresh process could not find a class of it.

@@ -24,7 +24,7 @@ TASK_HOOKS = ("rv_task_started", "rv_task_finished", "rv_task_failed")
 class RunRecord:
     """`run.json`: who started what, when, how, with which versions. Written once, before anything starts.
 
-    `required` is what tasks on other machines must find there (see `task_environment`); empty for other runners.
+    `required` is what tasks on other machines must find there (see `task.environment`); empty for other runners.
     """
 
     run_id: str

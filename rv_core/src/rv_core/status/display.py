@@ -1,6 +1,6 @@
 """What a person sees while a run is on, drawn from the event files alone, so that it is the same for every runner.
 
-On a terminal a table that is redrawn in place (`display_live`), anywhere else dated lines (`display_plain`).
+On a terminal a table that is redrawn in place (`live_table`), anywhere else dated lines (`plain_lines`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What state a run, its jobs and its tasks are in: looks at the root, the events and the runner's engine.
 
-How states follow from what was seen is in `status_rules`.
+How states follow from what was seen is in `rules`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is known of a run, its jobs and its tasks, as values; `status` finds them out."""
+"""What is known of a run, its jobs and its tasks, as values; `look` finds them out."""
 
 from __future__ import annotations
 

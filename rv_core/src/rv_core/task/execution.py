@@ -1,6 +1,6 @@
 """One task from its first item to its last: what is done is skipped, what gets done is recorded in manifests.
 
-The same code serves a process of its own (`run_command`) and the `inprocess` runner.
+The same code serves a process of its own (`process`) and the `inprocess` runner (`in_process`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Code that travels, as a deterministic zip that tasks import from.
 
-It holds the config module that was given by path, and more where the user asks for it (`shipped_code`).
+It holds the config module that was given by path, and more where the user asks for it (`shipping`).
 """
 
 from __future__ import annotations
