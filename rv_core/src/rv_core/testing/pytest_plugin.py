@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rv_core.testing.pipeline_bench import PipelineBench
     from rv_core.testing.workbench import Workbench
 
-_KITS = {"--rv-runner": "chosen_runner.py", "--rv-store": "chosen_store.py"}
+_KITS = {"--rv-runner": "chosen/runner.py", "--rv-store": "chosen/store.py"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     Paths that were typed are collected besides; without any it is the kit alone, not what lies around.
     """
     config.addinivalue_line("markers", "rv_needs(capability, ...): a rule for runners that claim these capabilities")
-    chosen = [str(Path(__file__).with_name(kit)) for option, kit in _KITS.items() if config.getoption(option)]
+    chosen = [str(Path(__file__).parent / kit) for option, kit in _KITS.items() if config.getoption(option)]
     if chosen:
         typed = list(config.args) if config.args_source is config.ArgsSource.ARGS else []
         config.args = [*typed, *chosen]

@@ -14,9 +14,9 @@ from unittest import mock
 
 import pytest
 
+from rv_core.testing.asked.runner_facts import RunnerFacts
 from rv_core.testing.command_lines import Finished, Started
 from rv_core.testing.evidence import Evidence
-from rv_core.testing.runner_facts import RunnerFacts
 
 T = TypeVar("T")
 
@@ -107,7 +107,7 @@ class Workbench:
     def facts(self) -> RunnerFacts:
         """What the runner says of itself; the rule fails if it cannot be loaded."""
         if self._facts is None:
-            asked = self.python("-m", "rv_core.testing.runner_facts", self.runner, self.profile)
+            asked = self.python("-m", "rv_core.testing.asked.runner_facts", self.runner, self.profile)
             self.expect(asked.code == 0, f"the runner {self.runner!r} cannot be loaded", asked)
             self._facts = RunnerFacts(**json.loads(asked.out.splitlines()[-1]))
         return self._facts

@@ -97,7 +97,7 @@ class FailureRules:
         """`Runner.run` returns None: there is nothing that it could claim."""
         root = rv_bench.root("returns")
         words = [rv_bench.runner, MODULE, rv_bench.profile, "survey", root]
-        asked = rv_bench.python("-m", "rv_core.testing.returned_value", *words)
+        asked = rv_bench.python("-m", "rv_core.testing.asked.returned_value", *words)
         rv_bench.ended(asked, root)
         returned = asked.out.splitlines()[-1:] or ["nothing at all"]
         rv_bench.expect(returned == ["Runner.run returned None"], f"{returned[0]}; it must return nothing", asked)

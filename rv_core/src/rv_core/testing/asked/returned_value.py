@@ -1,4 +1,4 @@
-"""Runs a probe as `rv run` does and prints what `Runner.run` returned: `python -m rv_core.testing.returned_value …`."""
+"""Runs a probe as `rv run` does and prints what `Runner.run` returned: `python -m rv_core.testing.asked.returned_value …`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a runner says of itself, found out in a fresh process: `python -m rv_core.testing.runner_facts NAME`."""
+"""What a runner says of itself, found out in a fresh process: `python -m rv_core.testing.asked.runner_facts NAME`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""What pytest collects for `--rv-runner NAME` and `--rv-store SCHEME`."""
