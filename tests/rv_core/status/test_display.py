@@ -14,7 +14,7 @@ from rich.console import Console
 
 from rv_core import wording
 from rv_core.plan.graph import job_of, split_text
-from rv_core.record.event_tail import Batch
+from rv_core.record.event_tail import News
 from rv_core.record.event_writer import timestamp
 from rv_core.record.progress import JobPlan, RunProgress, state_of_counts
 from rv_core.status.display import Display, make_drawing
@@ -161,7 +161,7 @@ class PlainRun:
         self.progress = RunProgress(jobs)
         self.display = PlainDisplay(self.stream, is_quiet=quiet, clock=self.clock)
 
-    def feed(self, batch: Batch | None = None, at: float = 0.0, *, is_last: bool = False) -> list[str]:
+    def feed(self, batch: News | None = None, at: float = 0.0, *, is_last: bool = False) -> list[str]:
         """Feed events and give the lines that they cause, without dates."""
         self.clock.now = START_S + at
         start = len(self.stream.getvalue())
@@ -232,7 +232,7 @@ def test_ten_thousand_tasks_print_few_lines_and_name_the_first_failures() -> Non
     run = PlainRun(JobPlan("p.chip", num, num))
     num_lines, failed_lines = 0, 0
     for first in range(1, num + 1, 100):
-        batch: Batch = {}
+        batch: News = {}
         for n in range(first, first + 100):
             end = failed() if n % 100 == 0 else event("finished")
             batch[f"p.chip.{n}-of-{num}.1"] = [started(), end]

@@ -12,7 +12,7 @@ from rv_core.record.event_writer import SUBMISSION, SUFFIX, Event
 from rv_core.record.events import TaskStatus, fold, parse_lines, seconds_of, task_and_attempt
 
 #: Stem of an event file (`submission`, or `<task>.<attempt>`) -> its new events, in order.
-Batch = dict[str, list[Event]]
+News = dict[str, list[Event]]
 
 #: A folder of 10,000 files takes some 5 ms to list; listing it again waits so long that it takes 1 % of a core.
 _LISTING_SHARE = 0.01
@@ -24,7 +24,7 @@ _LAST_EVENTS = frozenset({"finished", "failed", "stopped"})
 class Tail(Protocol):
     """Where new events come from."""
 
-    def poll(self, *, whole: bool = False) -> Batch:
+    def poll(self, *, whole: bool = False) -> News:
         """The events that were added since the last call.
 
         Args:
@@ -49,7 +49,7 @@ class EventTail:
         self._listed_mtime_ns = -1
         self._list_again_at = 0.0
 
-    def poll(self, *, whole: bool = False) -> Batch:
+    def poll(self, *, whole: bool = False) -> News:
         """See `Tail.poll`."""
         self._list(is_forced=whole)
         names = list(self._offsets) if whole else list(self._growing)
@@ -103,7 +103,7 @@ class RemoteEventTail:
         self._versions: dict[str, object] = {}
         self._num_read: dict[str, int] = {}
 
-    def poll(self, *, whole: bool = False) -> Batch:
+    def poll(self, *, whole: bool = False) -> News:
         """See `Tail.poll`; one listing and one concurrent read.
 
         Raises:
@@ -133,7 +133,7 @@ class _TaskAccount:
 
 
 class TaskBoard:
-    """What the events of a run say about each of its tasks. Feed it with the batches of a `Tail`.
+    """What the events of a run say about each of its tasks. Feed it with the news of a `Tail`.
 
     A task's own events count before what the runner reports; a report that is older than the latest attempt is about
     an earlier one and no longer counts.
@@ -143,10 +143,10 @@ class TaskBoard:
         self.run_events: list[Event] = []
         self._accounts: dict[str, _TaskAccount] = {}
 
-    def update(self, batch: Mapping[str, list[Event]]) -> set[str]:
+    def update(self, news: Mapping[str, list[Event]]) -> set[str]:
         """Take in new events; gives the ids of the tasks that they are about."""
         changed: set[str] = set()
-        for stem, events in sorted(batch.items(), key=_by_attempt):
+        for stem, events in sorted(news.items(), key=_by_attempt):
             if stem == SUBMISSION:
                 changed.update(self._take_submission(events))
             elif named := task_and_attempt(stem + SUFFIX):

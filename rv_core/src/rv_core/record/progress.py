@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rv_core.plan.graph import job_of, natural_order
-from rv_core.record.event_tail import Batch, TaskBoard
+from rv_core.record.event_tail import News, TaskBoard
 from rv_core.record.events import ENDED_STATES, TaskState, TaskStatus
 
 #: States that a task does not leave for the better without the user.
@@ -164,16 +164,16 @@ class Change:
 
 
 class RunProgress:
-    """The progress of all jobs of a run, fed with the batches of a tail."""
+    """The progress of all jobs of a run, fed with the news of a tail."""
 
     def __init__(self, jobs: Iterable[JobPlan]) -> None:
         self.jobs = {plan.job: JobProgress(plan) for plan in jobs}
         self.board = TaskBoard()
 
-    def update(self, batch: Batch) -> list[Change]:
+    def update(self, news: News) -> list[Change]:
         """Take in new events; gives the tasks whose state changed, in the order of the events' files."""
         was_cancelled = self.board.is_cancelled()
-        changed = self.board.update(batch)
+        changed = self.board.update(news)
         if self.board.is_cancelled() and not was_cancelled:
             changed |= {task for job in self.jobs.values() for task in job.tasks}
         return self._take([self.board.status(task) for task in sorted(changed, key=natural_order)])

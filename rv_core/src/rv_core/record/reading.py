@@ -12,7 +12,7 @@ from typing import Any
 from rv_core.errors import StorageError, UsageError, unknown_name
 from rv_core.files import uris
 from rv_core.plan.graph import Task, make_tasks
-from rv_core.record.event_tail import Batch, EventTail, RemoteEventTail, Tail, TaskBoard
+from rv_core.record.event_tail import EventTail, News, RemoteEventTail, Tail, TaskBoard
 from rv_core.record.layout import RUNS_FOLDER, RunPaths, local_run_dir
 from rv_core.record.marker import read_marker
 from rv_core.record.progress import JobPlan
@@ -192,7 +192,7 @@ def tails(files: RunFiles) -> list[Tail]:
 
 def read_board(files: RunFiles) -> TaskBoard:
     """What all events so far say."""
-    merged: Batch = {}
+    merged: News = {}
     for tail in tails(files):
         for stem, events in tail.poll(whole=True).items():
             # The same file may lie here and in the store, where it lags behind.

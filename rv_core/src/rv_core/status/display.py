@@ -134,9 +134,9 @@ class Display:
             changes = []
             is_news = False
             for tail in self._tails:
-                batch = tail.poll(whole=is_last)
-                is_news = is_news or bool(batch)
-                changes += self.progress.update(batch)
+                news = tail.poll(whole=is_last)
+                is_news = is_news or bool(news)
+                changes += self.progress.update(news)
             if is_last and self._settles:
                 changes += self.progress.settle(_is_gone)
             now = time.monotonic()

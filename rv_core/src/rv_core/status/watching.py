@@ -8,7 +8,7 @@ from typing import TextIO
 
 from rv_core.errors import StorageError
 from rv_core.files import uris
-from rv_core.record.event_tail import Batch
+from rv_core.record.event_tail import News
 from rv_core.record.event_writer import SUBMISSION, timestamp
 from rv_core.record.marker import is_marker_stale, read_marker
 from rv_core.record.reading import RunFiles, local_dirs, tails
@@ -94,7 +94,7 @@ class ObservationTail:
         self._ask_at = float("-inf")
         self._pause_s = FIRST_OBSERVE_INTERVAL_S
 
-    def poll(self, *, whole: bool = False) -> Batch:
+    def poll(self, *, whole: bool = False) -> News:
         """See `Tail.poll`; an engine that does not answer is asked again later."""
         if time.monotonic() < self._ask_at and not whole:
             return {}

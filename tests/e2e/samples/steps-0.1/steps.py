@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from rv_core import Items, Pipeline, PipelineConfig, Uri, command
-from rv_core.config import Config
+from rv_core import Config, Items, Pipeline, PipelineConfig, Uri, command
 
 
 @dataclass(kw_only=True)
