@@ -77,8 +77,10 @@ def _check_scene(
     try:
         with SceneRaster(scene.raster, scene.id) as raster:
             raster.read_last_pixels()
+            yield from (Finding(f"{path}.raster.{note.field}", note.text, "", "warning") for note in raster.notes)
             yield from _check_alike(path, raster, seen)
             if is_labelled:
+                raster.check_place(scene)
                 yield from _check_labels(config, todo, entry, raster, seen)
     except RvError as err:
         seen.is_complete = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,6 +21,9 @@ from rv_pipeline_chip_classification.scenes.statistics import (
     statistics_of,
 )
 from rv_pipeline_chip_classification.scenes.windows import Window
+
+_log = logging.getLogger(__name__)
+_LEAST_PLAUSIBLE = -1e30
 
 Progress = Callable[[int, int], None]
 
@@ -51,9 +55,22 @@ def analyze_scene(
             if progress is not None:
                 progress(part.row_end - box.row_off, box.height)
         names, dtype = list(raster.channel_names), str(raster.dtype)
+    _tell_of_extremes(scene.id, statistics)
     plain: dict[str, Any] = {"scene": scene.id, "dtype": dtype, "channels": names, **statistics.to_json()}
     storage.write_text(statistics_name(scene.id), json.dumps(plain, indent=1) + "\n")
     return statistics
+
+
+def _tell_of_extremes(scene_id: str, statistics: ChannelStatistics) -> None:
+    """No sensor measures such values: they mark what is no data, and the file does not say so."""
+    if statistics.count and statistics.minimum.min() < _LEAST_PLAUSIBLE:
+        channel = int(statistics.minimum.argmin())
+        _log.warning(
+            "scene %s: the minimum of channel %d is %g, which looks like nodata that is not declared; set raster.nodata",
+            scene_id,
+            channel,
+            statistics.minimum[channel],
+        )
 
 
 class _Sample:

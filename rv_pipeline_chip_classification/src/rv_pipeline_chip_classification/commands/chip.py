@@ -122,6 +122,8 @@ def chip_scene(
         DataError: if the image, the labels or the AOI cannot be read or used.
     """
     with SceneRaster(scene.raster, scene.id) as raster:
+        raster.tell_notes()
+        raster.check_place(scene)
         share_name, selected = _selected_windows(scene, classes, chip, seed, raster)
         records = _store(raster, selected, share_name, chip, storage, progress)
         _write_index(records, classes, raster, storage)

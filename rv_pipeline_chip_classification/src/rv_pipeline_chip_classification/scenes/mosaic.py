@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rv_core.errors import DataError
+from rv_pipeline_chip_classification.scenes.channel_names import describe_channels, order_by_names, same_name
 from rv_pipeline_chip_classification.scenes.crs import is_same_crs
 from rv_pipeline_chip_classification.scenes.grid import Grid, Pixels
+from rv_pipeline_chip_classification.scenes.headers import RasterNote
 from rv_pipeline_chip_classification.scenes.raster_reader import RasterFile
 from rv_pipeline_chip_classification.scenes.row_reader import RowReader, slices_of
 from rv_pipeline_chip_classification.scenes.windows import Window
@@ -36,12 +38,16 @@ class Mosaic:
     """
 
     def __init__(self, files: Sequence[RasterFile], scene_id: str) -> None:
+        notes: list[RasterNote] = []
         for file in files[1:]:
+            notes += _take_same_channels(files[0], file)
             _check_alike(files[0], file, scene_id)
         self.files = place_files(files)
         first = files[0]
         self.dtype, self.num_channels, self.channel_names = first.dtype, first.num_channels, first.channel_names
-        self.file_channels = first.file_channels
+        self.file_channels, self.num_bands, self.scales = first.file_channels, first.num_bands, first.scales
+        self.georeference_problem = first.georeference_problem
+        self.notes = [*_notes_of_files(files), *notes]
         self.block_shape = (max(file.block_shape[0] for file in files), max(file.block_shape[1] for file in files))
         self.file_pixel_bytes = first.file_pixel_bytes
         self.grid = _union_grid(first.grid, [placed.box for placed in self.files])
@@ -107,6 +113,42 @@ def compose(window: Window, parts: Iterable[tuple[Window, Pixels]], dtype: np.dt
 def _fill(values: NDArray[Any], valid: NDArray[np.bool_], source: NDArray[Any], wanted: NDArray[np.bool_]) -> None:
     values[wanted] = source[wanted]
     valid |= wanted
+
+
+def _take_same_channels(first: RasterFile, other: RasterFile) -> list[RasterNote]:
+    """Have a file give its channels in the order of the first one, by their names; what the user should know of it.
+
+    Scales and offsets are compared here too: values that mean something else are no channels of one image.
+    """
+    notes = []
+    order = order_by_names(other.band_names, first.channel_names)
+    if order is not None and tuple(order) != other.file_channels:
+        other.read_channels(order)
+        text = f"{other.uri} has its bands in another order than {first.uri}: its channels are taken by their names"
+        notes.append(RasterNote("uris", text))
+    pairs = zip(first.channel_names, other.channel_names, strict=False)
+    if order is None and any(one and its and not same_name(one, its) for one, its in pairs):
+        text = (
+            f"the channels of {other.uri} are called {describe_channels(other.channel_names)}, those of {first.uri} "
+            f"{describe_channels(first.channel_names)}: taken by position"
+        )
+        notes.append(RasterNote("uris", text))
+    if other.scales != first.scales:
+        text = f"{other.uri} declares other scales or offsets than {first.uri}: its values mean something else"
+        notes.append(RasterNote("uris", text))
+    return notes
+
+
+def _notes_of_files(files: Sequence[RasterFile]) -> list[RasterNote]:
+    """What the headers say, each sentence once."""
+    uris_by_note: dict[RasterNote, list[str]] = {}
+    for file in files:
+        for note in file.notes:
+            uris_by_note.setdefault(note, []).append(file.uri)
+    return [
+        note._replace(text=f"{its[0]}{f' and {len(its) - 1} more' if len(its) > 1 else ''}: {note.text}")
+        for note, its in uris_by_note.items()
+    ]
 
 
 def _local(part: Window, box: Window) -> Window:

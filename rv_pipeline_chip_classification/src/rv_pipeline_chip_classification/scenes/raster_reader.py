@@ -16,13 +16,20 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
-from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 
 from rv_core.errors import DataError
 from rv_core.files import uris
 from rv_pipeline_chip_classification.scenes.gdal_paths import gdal_options, gdal_path
-from rv_pipeline_chip_classification.scenes.grid import Grid, Pixels
+from rv_pipeline_chip_classification.scenes.grid import Pixels
+from rv_pipeline_chip_classification.scenes.headers import (
+    RasterNote,
+    grid_of,
+    header_notes,
+    missing_georeference,
+    parts_of,
+)
+from rv_pipeline_chip_classification.scenes.masks import alpha_note, as_dtype, choose_mask, find_alpha, is_nodata
 from rv_pipeline_chip_classification.scenes.windows import Window
 
 #: What rasterio raises; some of GDAL's own errors come through as they are.
@@ -82,12 +89,6 @@ def reason_of(error: BaseException) -> str:
     return str(error)
 
 
-def _grid_of(dataset: Any) -> Grid:
-    a, b, c, d, e, f = tuple(dataset.transform)[:6]
-    crs = dataset.crs.to_wkt() if dataset.crs else None
-    return Grid(dataset.height, dataset.width, (a, b, c, d, e, f), crs)
-
-
 class RasterFile:
     """One open raster file, of which some channels are read.
 
@@ -101,12 +102,17 @@ class RasterFile:
         block_shape: (rows, cols) of the blocks it is stored in.
         file_pixel_bytes: bytes of one pixel of all bands, which is what reading a block costs.
         declared_nodata: the nodata value that the file declares for its first band, or None.
+        num_bands: how many bands the file has.
+        band_names: the descriptions of all of them.
+        scales: (scale, offset) that the file declares, by channel; they are compared and never applied.
+        georeference_problem: why its place is not known although the file seems to say it; "" if nothing is odd.
+        notes: what the user should know about the header; empty for labels.
     """
 
     def __init__(
         self, uri: str, scene_id: str, channels: Sequence[int] | None, nodata: float | None, *, what: str = "image"
     ) -> None:
-        self.uri, self._scene_id = uri, scene_id
+        self.uri, self._scene_id, self._what, self._nodata = uri, scene_id, what, nodata
         self._dataset = open_dataset(uri, scene_id, what)
         try:
             self._set_up(channels, nodata)
@@ -116,20 +122,46 @@ class RasterFile:
 
     def _set_up(self, channels: Sequence[int] | None, nodata: float | None) -> None:
         dataset = self._dataset
-        self.grid = _grid_of(dataset)
-        alpha = _undescribed_alpha(dataset)
+        if not dataset.count:
+            parts = parts_of(dataset)
+            raise DataError(
+                f"the {self._what} of scene {self._scene_id!r} holds no bands of its own",
+                where=self.uri,
+                why=f"its parts are {parts}" if parts else "",
+                fix="make a VRT of the part that you mean (gdal_translate -of VRT), and give that",
+            )
+        self.grid = grid_of(dataset, where=self.uri, what=f"{self._what} of scene {self._scene_id!r}")
+        alpha = find_alpha(dataset)
         self._bands = self._chosen_bands(channels, alpha)
         self.dtype = self._common_dtype()
+        self.georeference_problem = missing_georeference(dataset)
+        self.notes = self._notes(channels, nodata, alpha) if self._what == "image" else []
         self.num_channels = len(self._bands)
         self.channel_names = tuple(dataset.descriptions[band - 1] for band in self._bands)
         self.file_channels = tuple(band - 1 for band in self._bands)
         self.block_shape: tuple[int, int] = dataset.block_shapes[self._bands[0] - 1]
         self.file_pixel_bytes = dataset.count * self.dtype.itemsize
         self.declared_nodata: float | None = dataset.nodata
-        self._nodata: tuple[Any, ...] = ()
-        self._alpha: int | None = None
-        self._has_mask_band = False
-        self._choose_mask(nodata, alpha)
+        self.num_bands: int = dataset.count
+        self.band_names: tuple[str | None, ...] = tuple(dataset.descriptions)
+        self.scales = tuple((dataset.scales[band - 1], dataset.offsets[band - 1]) for band in self._bands)
+        self._mask = choose_mask(dataset, self._bands, self.dtype, nodata, alpha)
+
+    def read_channels(self, channels: Sequence[int]) -> None:
+        """Read other channels of the file from now on, 0-based; the notes stay."""
+        notes = self.notes
+        self._set_up(channels, self._nodata)
+        self.notes = notes
+
+    def _notes(self, channels: Sequence[int] | None, nodata: float | None, alpha: int | None) -> list[RasterNote]:
+        notes = header_notes(self._dataset, self._bands)
+        if channels is None and (text := alpha_note(self._dataset, alpha)):
+            notes.append(RasterNote("channel_order", text))
+        if nodata is not None and as_dtype(nodata, self.dtype) is None:
+            notes.append(
+                RasterNote("nodata", f"nodata {nodata:g} is no value of {self.dtype} pixels: it has no effect")
+            )
+        return notes
 
     def _chosen_bands(self, channels: Sequence[int] | None, alpha: int | None) -> list[int]:
         count = self._dataset.count
@@ -156,37 +188,25 @@ class RasterFile:
             )
         return dtype
 
-    def _choose_mask(self, nodata: float | None, alpha: int | None) -> None:
-        """Decide once what makes a pixel invalid: a value per channel, the alpha band or a mask band."""
-        if nodata is not None:
-            self._nodata = (_as_dtype(nodata, self.dtype),) * self.num_channels
-            return
-        flags = {flag for band in self._bands for flag in self._dataset.mask_flag_enums[band - 1]}
-        if MaskFlags.nodata in flags:
-            self._nodata = tuple(_as_dtype(self._dataset.nodatavals[band - 1], self.dtype) for band in self._bands)
-        elif alpha is not None and alpha not in self._bands:
-            self._alpha = alpha
-        elif MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
-            self._has_mask_band = True
-
     def read(self, window: Window) -> Pixels:
         """The pixels of a window inside the file.
 
         Raises:
             DataError: if GDAL cannot read it, for instance because the file is cut short.
         """
-        bands = self._bands if self._alpha is None else [*self._bands, self._alpha]
+        alpha, mask_bands = self._mask.alpha, self._mask.mask_bands
+        bands = self._bands if alpha is None else [*self._bands, alpha]
         values = np.empty((window.height, window.width, len(bands)), self.dtype)
         box = rasterio_window(window)
         try:
             # GDAL writes straight into the channels-last array through this view.
             self._dataset.read(bands, window=box, out=values.transpose(2, 0, 1))
-            mask = self._dataset.read_masks(self._bands[0], window=box) if self._has_mask_band else None
+            mask = self._dataset.read_masks(list(mask_bands), window=box).min(axis=0) if mask_bands else None
         except GDAL_ERRORS as err:
             raise read_error(self._scene_id, self.uri, window, err) from err
-        if self._alpha is not None:
+        if alpha is not None:
             values, mask = np.ascontiguousarray(values[..., :-1]), values[..., -1]
-        return Pixels(values, valid_pixels(values, self._nodata, mask))
+        return Pixels(values, valid_pixels(values, self._mask.nodata, mask))
 
     def covers_something(self) -> bool:
         """Always: a file lies on its own grid."""
@@ -208,27 +228,6 @@ def read_error(scene_id: str, uri: str, window: Window, err: Exception) -> DataE
     )
 
 
-def _undescribed_alpha(dataset: Any) -> int | None:
-    """The alpha band, 1-based. A band that has a name is data: GDAL calls the fourth band of many files "alpha"."""
-    for band, (interpretation, description) in enumerate(
-        zip(dataset.colorinterp, dataset.descriptions, strict=True), 1
-    ):
-        if interpretation == ColorInterp.alpha and not description and dataset.count > 1:
-            return band
-    return None
-
-
-def _as_dtype(nodata: float | None, dtype: np.dtype[Any]) -> Any:
-    """The nodata value as a scalar of the dtype, or None if no pixel can have it."""
-    if nodata is None or (dtype.kind == "f" and np.isnan(nodata)):
-        return None  # NaN is never valid, whatever is declared
-    if dtype.kind == "f":
-        return dtype.type(nodata)
-    limits = np.iinfo(dtype)
-    fits = float(nodata).is_integer() and limits.min <= nodata <= limits.max
-    return dtype.type(int(nodata)) if fits else None
-
-
 def valid_pixels(values: NDArray[Any], nodata: Sequence[Any], mask: NDArray[Any] | None) -> NDArray[np.bool_] | None:
     """Which pixels are valid in every channel; None if all are. Most strips are, so that is found out first.
 
@@ -239,7 +238,7 @@ def valid_pixels(values: NDArray[Any], nodata: Sequence[Any], mask: NDArray[Any]
     """
     parts: list[NDArray[np.bool_]] = []
     for value in set(nodata) - {None}:
-        hits = values == value
+        hits = is_nodata(values, value)
         if hits.any():
             channels = [channel for channel, its in enumerate(nodata) if its == value]
             parts.append(hits[..., channels].any(axis=2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
@@ -10,12 +11,15 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from rv_pipeline_chip_classification.config import RasterSourceConfig
+from rv_pipeline_chip_classification.config import GeoJsonLabelsConfig, RasterSourceConfig, SceneConfig
 from rv_pipeline_chip_classification.scenes.grid import Grid, Pixels
+from rv_pipeline_chip_classification.scenes.headers import RasterNote
 from rv_pipeline_chip_classification.scenes.mosaic import Mosaic
 from rv_pipeline_chip_classification.scenes.raster_reader import RasterFile, SourceFieldError, raster_env
 from rv_pipeline_chip_classification.scenes.row_reader import RowReader, Rows, slices_of, strips_over
 from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray, bounding_window
+
+_log = logging.getLogger(__name__)
 
 
 class ChipBatch(NamedTuple):
@@ -45,6 +49,10 @@ class SceneRaster:
         num_channels: channels after `channel_order`.
         channel_names: their descriptions in the file, None where there is none.
         file_channels: which channels of the file they are, 0-based.
+        num_bands: how many bands the (first) file has.
+        scales: (scale, offset) that the (first) file declares, by channel.
+        georeference_problem: why its place is not known although the file seems to say it; "" if nothing is odd.
+        notes: what the user should know about the headers.
     """
 
     def __init__(self, raster: RasterSourceConfig, scene_id: str) -> None:
@@ -63,6 +71,10 @@ class SceneRaster:
         self.num_channels: int = self._source.num_channels
         self.channel_names: tuple[str | None, ...] = self._source.channel_names
         self.file_channels: tuple[int, ...] = self._source.file_channels
+        self.num_bands: int = self._source.num_bands
+        self.scales: tuple[tuple[float, float], ...] = self._source.scales
+        self.georeference_problem: str = self._source.georeference_problem
+        self.notes: list[RasterNote] = self._source.notes
 
     def read(self, window: Window) -> Pixels:
         """The pixels of any window; outside the extent they are 0 and not valid.
@@ -114,6 +126,27 @@ class SceneRaster:
         files = [placed.file for placed in self._source.files] if isinstance(self._source, Mosaic) else [self._source]
         for file in files:
             file.read(Window(file.grid.height - 1, file.grid.width - 1, 1, 1))
+
+    def check_place(self, scene: SceneConfig) -> None:
+        """Refuse polygons for an image that knows its place in a way that is not read: they would land anywhere.
+
+        Raises:
+            SourceFieldError: naming the image.
+        """
+        has_polygons = isinstance(scene.labels, GeoJsonLabelsConfig) or bool(scene.aoi_uris)
+        if self.georeference_problem and has_polygons:
+            raise SourceFieldError(
+                f"polygons cannot be placed on the image of scene {self.scene_id!r}",
+                field="uris",
+                where=", ".join(scene.raster.uris),
+                why=self.georeference_problem,
+                fix="give it a transform first, for instance with gdalwarp",
+            )
+
+    def tell_notes(self) -> None:
+        """Write the notes to the log."""
+        for note in self.notes:
+            _log.warning("image of scene %s: %s", self.scene_id, note.text)
 
     def rows(self, box: Window) -> Rows:
         """The rows of a box of the extent, to be asked for from top to bottom; each block is read once."""

@@ -1,0 +1,119 @@
+"""Which pixels of a file are no data: what GDAL's masks say, an alpha band, or the value of the config; NaN always."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, MaskFlags
+
+#: Names that say nothing ("Band_4"), and names of masks: an alpha band that is called so is still one.
+_NO_DATA_NAME = re.compile(r"(band|channel)?[ _-]*\d*|.*\b(alpha|mask)\b.*", re.IGNORECASE)
+
+
+class MaskRule(NamedTuple):
+    """What makes a pixel of a file invalid, besides NaN and infinity.
+
+    Args:
+        nodata: the scalar of each channel that is compared, None where no pixel has it; empty for none.
+        alpha: the alpha band, 1-based.
+        mask_bands: the bands whose masks are asked of GDAL, 1-based.
+    """
+
+    nodata: tuple[Any, ...] = ()
+    alpha: int | None = None
+    mask_bands: tuple[int, ...] = ()
+
+
+def choose_mask(
+    dataset: Any, bands: Sequence[int], dtype: np.dtype[Any], nodata: float | None, alpha: int | None
+) -> MaskRule:
+    """Decide once for a file what is no data.
+
+    Args:
+        dataset: of rasterio.
+        bands: those that are read, 1-based.
+        dtype: of their pixels.
+        nodata: the value of the config, which replaces all that the file declares; None for what it declares.
+        alpha: its alpha band, 1-based.
+    """
+    if nodata is not None:
+        return MaskRule((as_dtype(nodata, dtype),) * len(bands))
+    flags = [set(dataset.mask_flag_enums[band - 1]) for band in bands]
+    every = set().union(*flags)
+    if any({MaskFlags.per_dataset, MaskFlags.nodata} <= its for its in flags):
+        return MaskRule(mask_bands=(bands[0],))  # NODATA_VALUES: no data where every band has its value
+    if MaskFlags.nodata in every:
+        return _declared_nodata(dataset, bands, dtype)
+    if alpha is not None and alpha not in bands:
+        return MaskRule(alpha=alpha)
+    has_mask = MaskFlags.per_dataset in every and MaskFlags.alpha not in every
+    return MaskRule(mask_bands=(bands[0],) if has_mask else ())
+
+
+def _declared_nodata(dataset: Any, bands: Sequence[int], dtype: np.dtype[Any]) -> MaskRule:
+    # Comparing small integers is exact, and far cheaper than having GDAL read the pixels once more.
+    if dtype.kind in "iu" and dtype.itemsize <= 4:
+        return MaskRule(tuple(as_dtype(dataset.nodatavals[band - 1], dtype) for band in bands))
+    return MaskRule(mask_bands=tuple(sorted(set(bands))))
+
+
+def find_alpha(dataset: Any) -> int | None:
+    """The alpha band, 1-based, or None.
+
+    A tagged band that has a name of its own is data: GDAL tags the fourth of four uint8 bands, whatever it holds.
+    """
+    for band, interpretation in enumerate(dataset.colorinterp, 1):
+        if interpretation == ColorInterp.alpha and dataset.count > 1 and _is_no_data_name(dataset, band):
+            return band
+    return None
+
+
+def alpha_note(dataset: Any, alpha: int | None) -> str:
+    """What the user should know about a band that is tagged alpha where no channel order is given; "" for nothing."""
+    if alpha is not None:
+        name = dataset.descriptions[alpha - 1]
+        every = list(range(dataset.count))
+        called = f"is called {name!r}" if name else "has no name"
+        return (
+            f"band {alpha} is tagged alpha and {called}: taken as the mask, not as a channel; "
+            f"channel_order={every} takes it"
+        )
+    for band, interpretation in enumerate(dataset.colorinterp, 1):
+        if interpretation == ColorInterp.alpha and dataset.count > 1:
+            name = dataset.descriptions[band - 1]
+            return f"band {band} is tagged alpha and is called {name!r}: taken as a channel, not as the mask"
+    return ""
+
+
+def _is_no_data_name(dataset: Any, band: int) -> bool:
+    return _NO_DATA_NAME.fullmatch((dataset.descriptions[band - 1] or "").replace("_", " ").strip()) is not None
+
+
+def as_dtype(nodata: float | None, dtype: np.dtype[Any]) -> Any:
+    """The nodata value as a scalar of the dtype, or None if no pixel can have it."""
+    if nodata is None or (dtype.kind == "f" and np.isnan(nodata)):
+        return None  # NaN is never valid, whatever is declared
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return dtype.type(nodata)
+    limits = np.iinfo(dtype)
+    fits = float(nodata).is_integer() and limits.min <= nodata <= limits.max
+    return dtype.type(int(nodata)) if fits else None
+
+
+def is_nodata(values: NDArray[Any], value: Any) -> NDArray[np.bool_]:
+    """Where values are nodata, by equality as GDAL has it: of floats to two units in the last place, and all that is near the largest number.
+
+    Writers round the text of -3.4028234663852886e+38, some to -3.4e+38. The sum below is then infinite, on purpose.
+    """
+    if values.dtype.kind != "f":
+        equal: NDArray[np.bool_] = values == value
+        return equal
+    with np.errstate(over="ignore", invalid="ignore"):
+        near: NDArray[np.bool_] = np.abs(values - value) < np.finfo(values.dtype).eps * 2 * np.abs(values + value)
+    near |= values == value
+    return near
