@@ -7,11 +7,14 @@ themselves are plain functions in `commands/`, imported when they run.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rv_core import Finding, Items, Pipeline, command
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig
 from rv_pipeline_chip_classification.model.openmp import wait_passively
+
+if TYPE_CHECKING:
+    from rv_pipeline_chip_classification.raster_inputs import RasterInputs
 
 _SUBSETS = ("train", "validation", "test")
 
@@ -34,7 +37,16 @@ class ChipClassificationPipeline(Pipeline):
     """Runs the commands on the scenes of a `ChipClassificationConfig`."""
 
     requires_modules = ("rasterio", "numpy", "shapely")
+    _raster_inputs: RasterInputs | None = None
+
     deep_check = "rv_pipeline_chip_classification.checks.deep:deep_check"
+
+    def inputs(self, command: str, item: Any) -> list[str]:
+        """The files of the config, and all that GDAL reads for the rasters among them."""
+        from rv_pipeline_chip_classification.raster_inputs import RasterInputs
+
+        self._raster_inputs = self._raster_inputs or RasterInputs(cast(ChipClassificationConfig, self._config))
+        return self._raster_inputs.added_to(super().inputs(command, item))
 
     @command(items=scenes_to_analyze, reads=("analyze",))
     def analyze(self, scenes: Items[SceneConfig]) -> None:

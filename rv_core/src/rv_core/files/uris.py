@@ -189,7 +189,8 @@ def _problem_with_text(uri: str) -> str | None:
 def _problem_with_gdal(uri: str) -> str | None:
     if uri.startswith(_GDAL_INLINE):
         return "is an inline GDAL document, not a URI"
-    if _GDAL_VSI.match(uri):
+    path = local_path(uri) if scheme_of(uri) == "file" else uri
+    if _GDAL_VSI.match(uri) or (path is not uri and _GDAL_VSI.match(path)):
         return "is a GDAL path (vsi…); write it as a path, https:// or s3:// URI"
     if scheme_of(uri) in _GDAL_SCHEMES or _GDAL_PREFIX.match(uri):
         return "looks like a GDAL connection string; if it is a file, write it as ./name"

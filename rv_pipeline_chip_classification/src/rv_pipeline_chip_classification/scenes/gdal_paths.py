@@ -20,6 +20,14 @@ _HANDLERS = {
 }
 _ARCHIVES = {"zip": "/vsizip/", "tar": "/vsitar/", "gzip": "/vsigzip/"}
 
+#: The formats that are opened: rasters that hold their pixels in a file of their own. Others name further files,
+#: services or code. Virtual datasets are opened too, after a look at what they name (`dataset_files.py`).
+DRIVERS = (
+    *("GTiff", "COG", "SNAP_TIFF", "JP2OpenJPEG", "PNG", "JPEG", "GIF", "BIGGIF", "BMP", "WEBP", "PNM", "TGA", "SGI"),
+    *("HFA", "ENVI", "EHdr", "AAIGrid", "GRASSASCIIGrid", "XYZ", "SRTMHGT", "DTED", "USGSDEM", "NITF", "GTX"),
+    *("netCDF", "HDF5", "HDF5Image", "BAG", "GRIB", "RST", "SAGA", "GSAG", "GSBG", "GS7BG", "RMF", "KRO", "GPKG"),
+)
+
 #: GDAL keeps decoded blocks in memory up to this; strips are read block by block, so more only costs memory.
 CACHE_MIB = 64
 
@@ -42,12 +50,16 @@ def gdal_path(uri: str) -> str:
         problem = f"rasters of the scheme {scheme}:// cannot be read; known: {', '.join([*_HANDLERS, *_ARCHIVES])}"
     if problem is not None:
         raise DataError("an image cannot be opened", where=uri, why=problem)
-    return uris.local_path(text)
+    path = uris.local_path(text)
+    # Percent signs and variables may hide what GDAL takes for a path of its own.
+    if path.startswith("/vsi"):
+        raise DataError("an image cannot be opened", where=uri, why="it is a GDAL path (/vsi…), not a file")
+    return path
 
 
 def _archive_path(kind: str, inner: str, rest: str) -> str:
     archive, _, member = rest.partition("!")
-    inside = gdal_path(f"{inner}://{archive}") if inner else archive
+    inside = gdal_path(f"{inner}://{archive}" if inner else archive)
     # Braces let an archive have any name.
     return f"{_ARCHIVES[kind]}{{{inside}}}/{member.lstrip('/')}" if member else f"{_ARCHIVES[kind]}{inside}"
 

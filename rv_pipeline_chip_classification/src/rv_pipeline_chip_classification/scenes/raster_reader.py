@@ -17,10 +17,12 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
 
-from rv_core.errors import DataError
+from rv_core.errors import DataError, RvError
 from rv_core.files import uris
-from rv_pipeline_chip_classification.scenes.gdal_paths import gdal_options, gdal_path
+from rv_pipeline_chip_classification.scenes.dataset_files import is_virtual, side_files, sources_of
+from rv_pipeline_chip_classification.scenes.gdal_paths import DRIVERS, gdal_options, gdal_path
 from rv_pipeline_chip_classification.scenes.grid import Pixels
 from rv_pipeline_chip_classification.scenes.headers import (
     RasterNote,
@@ -62,24 +64,63 @@ def open_dataset(uri: str, scene_id: str, what: str) -> Any:
     Raises:
         DataError: if it is not there or GDAL cannot read it.
     """
+    named = f"the {what} of scene {scene_id!r} cannot be opened"
+    _check_plain_file(uri, named)
+    if not is_virtual(uri):
+        return _open(uri, DRIVERS, named)
+    try:
+        sources = sources_of(uri)
+    except RvError as err:
+        block = err.block
+        raise DataError(named, where=block.where, why=f"{block.what}: {block.why}", fix=block.fix) from err
+    for source in sources:
+        # With all of its drivers GDAL would open these as services or code too, if their content says so.
+        _check_plain_file(source, f"{named}: {uri} names {source}")
+        if not is_virtual(source):
+            _open(source, DRIVERS, f"{named}: {uri} names {source}").close()
+    return _open(uri, ("VRT",), named)
+
+
+def _check_plain_file(uri: str, named: str) -> None:
+    """A pipe would be waited for until somebody writes into it, also one that lies in the place of a side file."""
     path = gdal_path(uri)
-    if uris.is_local(uri) and not path.startswith("/vsi") and not os.path.isfile(path):
-        why = "it is a folder" if os.path.isdir(path) else "there is no such file"
-        raise DataError(f"the {what} of scene {scene_id!r} cannot be opened", where=uri, why=why)
+    if not uris.is_local(uris.expand(uri)) or path.startswith("/vsi"):
+        return
+    if not os.path.isfile(path):
+        why = "it is a folder" if os.path.isdir(path) else "it is no plain file" if os.path.exists(path) else ""
+        raise DataError(named, where=uri, why=why or "there is no such file")
+    odd = [side for side in side_files(uri) if not os.path.isfile(uris.local_path(uris.expand(side)))]
+    if odd:
+        raise DataError(named, where=uri, why=f"{odd[0]} beside it is no plain file")
+
+
+def _open(uri: str, drivers: Sequence[str], named: str) -> Any:
+    path = gdal_path(uri)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(path)
+            # rasterio.open takes one driver alone.
+            return DatasetReader(path, driver=list(drivers))
     except GDAL_ERRORS as err:
-        why = _why_not_opened(err, uri, path)
-        raise DataError(f"the {what} of scene {scene_id!r} cannot be opened", where=uri, why=why) from err
+        why, fix = _why_not_opened(err, uri, path)
+        raise DataError(named, where=uri, why=why, fix=fix) from err
 
 
-def _why_not_opened(error: BaseException, uri: str, path: str) -> str:
-    if os.path.isfile(path) and not os.path.getsize(path):
-        return "the file is empty"
+def _why_not_opened(error: BaseException, uri: str, path: str) -> tuple[str, str]:
+    """Why, and what to do."""
     reason = uris.conceal(reason_of(error), uri)
-    return "it is not a raster that GDAL can read" if "not recognized as being in a supported" in reason else reason
+    if os.path.isfile(path):
+        with open(path, "rb") as file:
+            start = file.read(1024)
+        if not start:
+            return "the file is empty", ""
+        if b"<VRTDataset" in start:
+            return "it is a virtual dataset (VRT) by another name", "give it a name that ends in .vrt"
+        if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"<", b"{")):
+            return "it is text and not pixels; services (WMS, WMTS, …) and other descriptions are not opened", ""
+    if "not recognized as being in a supported" in reason:
+        return "it is not a raster that GDAL can read, or of a format that rv does not open", ""
+    return reason, ""
 
 
 def reason_of(error: BaseException) -> str:
@@ -236,7 +277,7 @@ def valid_pixels(values: NDArray[Any], nodata: Sequence[Any], mask: NDArray[Any]
         nodata: the scalar of each channel that means "no data", or None; empty where there is none.
         mask: (H, W) uint8, 0 where a pixel is not valid; None where the file has no mask.
     """
-    parts: list[NDArray[np.bool_]] = []
+    parts: list[Any] = []
     for value in set(nodata) - {None}:
         hits = is_nodata(values, value)
         if hits.any():

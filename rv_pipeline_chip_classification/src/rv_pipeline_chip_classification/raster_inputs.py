@@ -1,0 +1,95 @@
+"""The inputs of a scene: a raster is all the files that GDAL reads for it. Imports no GDAL: the plan asks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from rv_core.errors import RvError
+from rv_core.files import asking, by_uri, uris
+from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassRasterLabelsConfig
+from rv_pipeline_chip_classification.scenes.dataset_files import (
+    files_of,
+    has_more_than_statistics,
+    is_virtual,
+    remote_side_files,
+)
+
+#: A plan asks for the inputs of an item some ten times; what was found so lately holds.
+_FRESH_S = 2.0
+
+
+class RasterInputs:
+    """Finds the further files of the rasters of a config, and remembers them for a while.
+
+    Files beside remote rasters are asked for once, all at the same time: two requests for a GeoTIFF.
+
+    Args:
+        config: the config.
+    """
+
+    def __init__(self, config: ChipClassificationConfig) -> None:
+        self._rasters = set(_rasters_of(config))
+        self._local: dict[str, list[str]] = {}
+        self._remote: dict[str, list[str]] | None = None
+        self._since_s = 0.0
+
+    def added_to(self, inputs: Iterable[str]) -> list[str]:
+        """The inputs, and after each raster its further files; each once."""
+        if time.monotonic() - self._since_s > _FRESH_S:
+            self._local, self._since_s = {}, time.monotonic()
+        found: dict[str, None] = {}
+        for uri in inputs:
+            found[uri] = None
+            if uri in self._rasters:
+                found.update(dict.fromkeys(self._files_of(uri)))
+        return list(found)
+
+    def _files_of(self, uri: str) -> list[str]:
+        if _is_local(uri):
+            if uri not in self._local:
+                self._local[uri] = files_of(uri)
+            return self._local[uri]
+        if self._remote is None:
+            self._remote = _remote_files(sorted(uri for uri in self._rasters if not _is_local(uri)))
+        return self._remote[uri]
+
+
+def _rasters_of(config: ChipClassificationConfig) -> Iterable[str]:
+    for _, _, scene in config.dataset.located_scenes():
+        yield from scene.raster.uris
+        if isinstance(scene.labels, ClassRasterLabelsConfig):
+            yield scene.labels.uri
+
+
+def _is_local(uri: str) -> bool:
+    try:
+        return uris.is_local(uris.expand(uri))
+    except RvError:  # a variable that is not set, which the plan says itself
+        return True
+
+
+def _remote_files(rasters: list[str]) -> dict[str, list[str]]:
+    files = {uri: files_of(uri) if is_virtual(uri) else remote_side_files(uri) for uri in rasters}
+    there = _existing([side for uri in rasters if not is_virtual(uri) for side in files[uri]])
+    return {uri: its if is_virtual(uri) else [side for side in its if side in there] for uri, its in files.items()}
+
+
+def _existing(candidates: list[str]) -> set[str]:
+    """Those that are there. A store that answers nothing useful says so when it is asked for the raster itself."""
+    answers = asking.ask_many(_exists, candidates) if candidates else {}
+    return {uri for uri, is_there in answers.items() if is_there and (not uri.endswith(".aux.xml") or _has_effect(uri))}
+
+
+def _exists(uri: str) -> bool:
+    try:
+        return by_uri.exists(uri)
+    except RvError:
+        return False
+
+
+def _has_effect(uri: str) -> bool:
+    try:
+        return has_more_than_statistics(by_uri.read_bytes(uri))
+    except RvError:
+        return True
