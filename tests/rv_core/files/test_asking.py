@@ -14,6 +14,7 @@ import pytest
 
 from rv_core.errors import EXIT_ENVIRONMENT, ConfigError, StorageError
 from rv_core.files import asking, by_uri, stores
+from rv_core.files.http_store import _is_same_host
 from rv_core.files.problems import MissingFileError
 from rv_core.files.storage import Storage
 from rv_core.files.stores import StoreAccessError
@@ -189,6 +190,37 @@ def test_a_password_in_variables_goes_to_its_server_and_to_no_other(
     assert web_server.authorizations == [basic, basic]  # not a third time, where it was sent on
 
 
+def test_a_redirect_to_another_host_is_refused(web_server: WebServer) -> None:
+    other = type(web_server)()
+    try:
+        other.files = {"/a": b"x"}
+        web_server.files = {"/b": b"y"}
+        elsewhere = other.url.replace("127.0.0.1", "localhost")
+        web_server.redirects = {"/port": f"{other.url}/a", "/host": f"{elsewhere}/a", "/here": "/b"}
+        for path in ("/port", "/host"):
+            for ask in (by_uri.stat, by_uri.read_bytes):
+                with pytest.raises(StorageError, match="another host"):
+                    ask(f"{web_server.url}{path}")
+        assert other.requests == []
+        assert by_uri.read_bytes(f"{web_server.url}/here") == b"y"
+    finally:
+        other.close()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "is_same"),
+    [
+        ("http://h/a", "https://h/a", True),
+        ("https://h/a", "http://h/a", False),
+        ("http://h:80/a", "http://H/b", True),
+        ("http://h:8080/a", "http://h/a", False),
+        ("http://h/a", "http://h.evil/a", False),
+    ],
+)
+def test_which_redirects_stay_within_a_host(old: str, new: str, is_same: bool) -> None:
+    assert _is_same_host(old, new) is is_same
+
+
 def test_a_password_is_not_in_the_message_of_an_address_that_cannot_be_read() -> None:
     for uri in ("http://ada:pass/wordX@h/x", "http://ada:a:wordX@h:y/x"):
         with pytest.raises(StorageError) as raised:
@@ -254,6 +286,7 @@ def test_built_in_schemes_load_no_plugin(web_server: WebServer) -> None:
     code = f"""
 import sys
 from rv_core.files import by_uri
+from rv_core.files.http_store import _is_same_host
 by_uri.exists({web_server.url!r} + "/a")
 assert "rv_core.files.http_store" in sys.modules
 assert "rv_core.plugins.installed" not in sys.modules or sys.modules["rv_core.plugins.installed"].plugin_manager.cache_info().misses == 0

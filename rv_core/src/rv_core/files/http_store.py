@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, unquote, urlsplit
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from rv_core.errors import StorageError
 from rv_core.files.local import FileInfo
@@ -115,6 +115,30 @@ def _is_transient_reason(reason: object) -> bool:
     return isinstance(reason, OSError)
 
 
+class _SameHostRedirects(HTTPRedirectHandler):
+    """Follows a redirect within a host, also to https; another host is not what the config names."""
+
+    def redirect_request(self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Request | None:
+        if not _is_same_host(req.full_url, newurl):
+            fp.close()
+            asked, told = urlsplit(req.full_url), urlsplit(newurl)
+            raise StorageError(
+                "a web server sends us on to another host, which is not followed",
+                where=f"{asked.scheme}://{asked.netloc}{asked.path}",  # a query may hold a secret
+                why=f"it answers that the file is on {told.scheme}://{told.netloc.rpartition('@')[2]}",
+                fix="where you trust it, name the file by its address there",
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _is_same_host(old_url: str, new_url: str) -> bool:
+    old, new = urlsplit(old_url), urlsplit(new_url)
+    if (old.hostname or "").lower() != (new.hostname or "").lower():
+        return False
+    ports = [parts.port or {"http": 80, "https": 443}.get(parts.scheme) for parts in (old, new)]
+    return ports == [80, 443] or (ports[0] == ports[1] and old.scheme == new.scheme)
+
+
 def _open(uri: str, method: str, headers: dict[str, str] | None = None) -> Any:
     # Characters that a path in a config may hold and a request line may not; what is encoded already stays so.
     url, user_info = _without_user_info(quote(uri, safe="%/:=&?~#+!$,;'@()*[]"))
@@ -124,7 +148,7 @@ def _open(uri: str, method: str, headers: dict[str, str] | None = None) -> Any:
         # Unredirected: where a server sends us on to another one, that one must not see them.
         request.add_unredirected_header("Authorization", f"Basic {credentials}")
     try:
-        return urlopen(request, timeout=_TIMEOUT_S)
+        return build_opener(_SameHostRedirects).open(request, timeout=_TIMEOUT_S)
     except HTTPError as err:
         err.close()  # it holds the connection; code and headers stay
         raise
