@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Literal
 from rv_core import Config, PipelineConfig, Range, Uri
 from rv_core.errors import Finding
 from rv_pipeline_chip_classification import config_checks as checks
-from rv_pipeline_chip_classification.config_parts import Fraction, LabelsConfig, NotNegative, Positive, Subset
+from rv_pipeline_chip_classification.config_parts import Fraction, LabelsConfig, NotNegative, Positive, SidePx, Subset
 
 
 @dataclass(kw_only=True)
@@ -204,8 +204,8 @@ class ChipConfig(Config):
         within_aoi: a window must lie inside the union of the AOI polygons; False: it must touch it.
     """
 
-    chip_size_px: Positive = 64
-    stride_px: Positive | None = None
+    chip_size_px: SidePx = 64
+    stride_px: SidePx | None = None
     sampling: Literal["sliding", "random"] = "sliding"
     windows_per_scene: Positive | None = None
     min_valid_fraction: Fraction = 0.0
@@ -282,7 +282,7 @@ class PredictConfig(Config):
         subsets: the scenes to predict.
     """
 
-    stride_px: Positive | None = None
+    stride_px: SidePx | None = None
     batch_size: Positive = 256
     write_geotiff: bool = True
     subsets: list[Subset] = field(default_factory=lambda: ["validation", "test"])

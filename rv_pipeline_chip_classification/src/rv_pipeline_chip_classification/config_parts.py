@@ -10,6 +10,9 @@ from rv_core import Config, Range
 
 Subset = Literal["train", "validation", "test"]
 Positive = Annotated[int, Range(min=1)]
+#: A chip of this side with four channels is a gigabyte as float32: more is a mistake, or meant to exhaust a machine.
+MAX_SIDE_PX = 8192
+SidePx = Annotated[int, Range(min=1, max=MAX_SIDE_PX)]
 NotNegative = Annotated[int, Range(min=0)]
 Fraction = Annotated[float, Range(min=0, max=1)]
 
@@ -25,7 +28,7 @@ class LabelsConfig(Config):
 
     is_abstract: ClassVar[bool] = True
 
-    cell_size_px: Positive | None = None
+    cell_size_px: SidePx | None = None
 
     def class_names_used(self) -> Iterator[tuple[str, str]]:
         """Every class name that these labels refer to, as (dotted path in this object, name)."""

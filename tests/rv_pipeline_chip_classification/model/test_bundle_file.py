@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import zipfile
@@ -201,6 +202,37 @@ def test_a_description_that_lacks_something_is_refused(changed: Any, bundle_path
     plain = description(bundle_path)
     del plain[missing]
     assert missing in refusal(changed({"bundle.json": json.dumps(plain).encode()}))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"stride_px": 0}, "stride_px is 0 and must be a whole number from 1 to 8192"),
+        ({"stride_px": -1}, "stride_px is -1"),
+        ({"stride_px": "32"}, "stride_px is '32'"),
+        ({"stride_px": float("inf")}, "stride_px is inf"),
+        ({"stride_px": [1]}, "stride_px is list"),
+        ({"versions": []}, "versions is list"),
+        ({"versions": {"torch": 2}}, "versions.torch is 2"),
+        ({"members": []}, "members is list"),
+        ({"members": {"model.safetensors": 5}}, "model.safetensors is 5"),
+        ({"contract": [["a", 1]]}, "contract is list"),
+        ({"format": True}, "does not describe"),
+        ({"format": -1}, "does not describe"),
+    ],
+)
+def test_every_field_of_a_description_has_its_type_and_bounds(
+    changed: Any, bundle_path: Path, change: dict[str, Any], words: str
+) -> None:
+    plain = {**description(bundle_path), **change}
+    assert words in refusal(changed({"bundle.json": json.dumps(plain).encode()}))
+
+
+def test_metrics_that_are_no_object_are_refused(changed: Any, bundle_path: Path) -> None:
+    plain = description(bundle_path)
+    plain["members"]["metrics.json"]["sha256"] = hashlib.sha256(b"null").hexdigest()
+    data = json.dumps(plain).encode()
+    assert "metrics.json is no object" in refusal(changed({"bundle.json": data, "metrics.json": b"null"}))
 
 
 def test_a_contract_that_is_none_is_refused(changed: Any, bundle_path: Path) -> None:

@@ -33,7 +33,35 @@ def test_a_contract_comes_back_from_its_text(make_contract: Make) -> None:
         ({"channels": ["red"]}, "channels and normalisation"),
         ({"dtype": "colourful"}, "colourful"),
         ({"temperature": 0}, "temperature is 0"),
-        ({"chip_size_px": 0}, "no size"),
+        ({"temperature": True}, "temperature is True"),
+        ({"temperature": 1e-300}, "temperature is 1e-300"),
+        ({"temperature": float("nan")}, "temperature is nan"),
+        ({"temperature": 10**400}, "temperature is 1000"),
+        ({"chip_size_px": 0}, "chip_size_px is 0"),
+        ({"chip_size_px": True}, "chip_size_px is True"),
+        ({"cell_size_px": 10**9}, "cell_size_px is 1000000000 and must be a whole number from 1 to 8192"),
+        ({"cell_size_px": float("inf")}, "cell_size_px is inf"),
+        ({"cell_size_px": "32"}, "cell_size_px is '32'"),
+        ({"format": True}, "format is True"),
+        ({"format": 1.0}, "format is 1.0"),
+        ({"backbone": ["small_cnn"]}, "backbone is list"),
+        ({"backbone": "x" * 100_000}, "backbone is"),
+        ({"channels": "abc"}, "channels is 'abc' and must be a list"),
+        ({"channels": [None] * 5000}, "channels is a list of 5000"),
+        ({"channels": [1, 2, 3]}, "a name of channels is 1"),
+        ({"classes": {}}, "classes is dict"),
+        ({"classes": [{"name": "a", "color": "red; x"}]}, "classes[0].color is 'red; x'"),
+        ({"classes": [{"name": "\ud800", "color": "#000000"}]}, "lone surrogate"),
+        ({"classes": ["forest"]}, "classes[0] is no object"),
+        ({"dtype": "O"}, "dtype is 'O'"),
+        ({"dtype": "(1000000,1000000)f8"}, "dtype is '(1000000"),
+        ({"dtype": "void3200000"}, "dtype is 'void"),
+        ({"dtype": 5}, "dtype is 5"),
+        ({"normalization": None}, "normalization is None"),
+        ({"normalization": {"kind": "none", "offset": [0.0] * 3, "scale": [0.0] * 3}}, "is 0"),
+        ({"normalization": {"kind": "none", "offset": [0.0] * 3, "scale": [1e308] * 3}}, "too large"),
+        ({"normalization": {"kind": "none", "offset": [[1], 2, 3], "scale": [1.0] * 3}}, "offset[0] is list"),
+        ({"normalization": {"kind": "x", "offset": [0.0] * 3, "scale": [1.0] * 3}}, "normalisation is 'x'"),
     ],
 )
 def test_a_contract_that_makes_no_sense_is_refused(make_contract: Make, change: dict[str, Any], words: str) -> None:
@@ -43,7 +71,7 @@ def test_a_contract_that_makes_no_sense_is_refused(make_contract: Make, change: 
     assert words in caught.value.block.why
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}"])
+@pytest.mark.parametrize("text", ["{", "[]", "{}", "[" * 100_000, '{"format": 1' + "0" * 5000 + "}"])
 def test_other_text_is_refused(text: str) -> None:
     with pytest.raises(DataError, match="no model description"):
         ModelContract.from_text(text, where="train/model.json")

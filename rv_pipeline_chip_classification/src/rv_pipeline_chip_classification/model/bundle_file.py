@@ -24,7 +24,9 @@ from typing import IO, Any
 
 from rv_core.errors import DataError
 from rv_core.files.zips import ZipLimits, check_zip
+from rv_pipeline_chip_classification.config_parts import MAX_SIDE_PX
 from rv_pipeline_chip_classification.model.contract import ModelContract
+from rv_pipeline_chip_classification.model.plain_fields import integer_of, mapping_of, text_of, texts_by_name
 
 FORMAT = 1
 KIND = "rv chip-classification model bundle"
@@ -157,14 +159,19 @@ def open_bundle(path: Path, *, shown: str = "") -> Bundle:
     plain = _read_json(path, DESCRIPTION, shown)
     _check_format(plain, shown)
     try:
-        digests = {name: str(plain["members"][name]["sha256"]) for name in (WEIGHTS, METRICS)}
-        stride_px = None if plain["stride_px"] is None else int(plain["stride_px"])
-        versions = {str(name): str(version) for name, version in plain["versions"].items()}
-        contract_plain = dict(plain["contract"])
-    except (KeyError, TypeError, ValueError, AttributeError) as err:
-        raise _damaged(shown, f"{DESCRIPTION}: {type(err).__name__}: {err}") from err
+        members = mapping_of(plain, "members")
+        digests = {name: text_of(mapping_of(members, name), "sha256") for name in (WEIGHTS, METRICS)}
+        stride_px = None if plain["stride_px"] is None else integer_of(plain, "stride_px", 1, MAX_SIDE_PX)
+        versions = texts_by_name(plain, "versions")
+        contract_plain = mapping_of(plain, "contract")
+    except KeyError as err:
+        raise _damaged(shown, f"{DESCRIPTION} has no {err}") from err
+    except ValueError as err:
+        raise _damaged(shown, f"{DESCRIPTION}: {err}") from err
     contract = ModelContract.from_json(contract_plain, where=f"{shown}, {DESCRIPTION}")
     metrics = _read_json(path, METRICS, shown, digests[METRICS])
+    if not isinstance(metrics, dict):
+        raise _damaged(shown, f"{METRICS} is no object")
     return Bundle(path, shown, contract, stride_px, metrics, versions, digests[WEIGHTS])
 
 
@@ -210,7 +217,7 @@ def _check_members(names: list[str], shown: str) -> None:
 
 
 def _check_format(plain: Any, shown: str) -> None:
-    if not isinstance(plain, dict) or plain.get("kind") != KIND or not isinstance(plain.get("format"), int):
+    if not isinstance(plain, dict) or plain.get("kind") != KIND or not _is_format(plain.get("format")):
         raise _damaged(shown, f"{DESCRIPTION} does not describe a {KIND}")
     if plain["format"] > FORMAT:
         versions = plain.get("versions")
@@ -221,6 +228,10 @@ def _check_format(plain: Any, shown: str) -> None:
             where=shown,
             fix=f"upgrade {name} (it was written by {newer})",
         )
+
+
+def _is_format(value: Any) -> bool:
+    return type(value) is int and value >= FORMAT
 
 
 def _read_json(path: Path, name: str, shown: str, sha256: str | None = None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,23 @@ from typing import Any
 import numpy as np
 
 from rv_core.errors import DataError, Finding, nearest
-from rv_pipeline_chip_classification.model.normalize import Normalization
+from rv_pipeline_chip_classification.config_parts import MAX_SIDE_PX
+from rv_pipeline_chip_classification.model.normalize import MAX_CHANNELS, Normalization
+from rv_pipeline_chip_classification.model.plain_fields import (
+    integer_of,
+    list_of,
+    mapping_of,
+    number_of,
+    text_of,
+)
 
 FORMAT = 1
+#: Far above any training set; a description with more is not of a model.
+MAX_CLASSES = 65_536
+#: Temperatures that are fitted lie between 0.1 and 10; far out no score is left but 0 and 1, or all are alike.
+_MIN_TEMPERATURE = 1e-6
+_PIXEL_TYPE = re.compile(r"u?int(?:8|16|32|64)|float(?:16|32|64)")
+_COLOR = re.compile(r"#[0-9A-Fa-f]{6}")
 
 
 @dataclass(frozen=True)
@@ -77,42 +92,65 @@ class ModelContract:
             DataError: if it is something else, or of a newer format.
         """
         try:
-            if plain["format"] != FORMAT:
-                raise ValueError(f"its format is {plain['format']!r}; this version of rv knows {FORMAT}")
+            if type(plain["format"]) is not int or plain["format"] != FORMAT:
+                raise ValueError(f"its format is {plain['format']!r:.60}; this version of rv knows {FORMAT}")
+            classes = [_class_of(entry, index) for index, entry in enumerate(list_of(plain, "classes", MAX_CLASSES))]
             contract = cls(
-                backbone=str(plain["backbone"]),
-                channels=tuple(None if name is None else str(name) for name in plain["channels"]),
-                dtype=np.dtype(plain["dtype"]).name,
-                normalization=Normalization.from_json(plain["normalization"]),
-                class_names=tuple(str(entry["name"]) for entry in plain["classes"]),
-                class_colors=tuple(str(entry["color"]) for entry in plain["classes"]),
-                chip_size_px=int(plain["chip_size_px"]),
-                cell_size_px=int(plain["cell_size_px"]),
-                temperature=float(plain["temperature"]),
+                backbone=text_of(plain, "backbone"),
+                channels=_channels_of(plain),
+                dtype=_pixel_type_of(plain),
+                normalization=Normalization.from_json(mapping_of(plain, "normalization")),
+                class_names=tuple(name for name, _ in classes),
+                class_colors=tuple(color for _, color in classes),
+                chip_size_px=integer_of(plain, "chip_size_px", 1, MAX_SIDE_PX),
+                cell_size_px=integer_of(plain, "cell_size_px", 1, MAX_SIDE_PX),
+                temperature=number_of(plain, "temperature"),
             )
             contract._check()
-        except (KeyError, TypeError, ValueError) as err:
-            raise DataError(
-                "this is no model description of rv", where=where, why=f"{type(err).__name__}: {err}"
-            ) from err
+        except KeyError as err:
+            raise DataError("this is no model description of rv", where=where, why=f"it has no {err}") from err
+        except (TypeError, ValueError) as err:
+            raise DataError("this is no model description of rv", where=where, why=str(err)) from err
         return contract
 
     def _check(self) -> None:
         if not self.channels or len(self.channels) != self.normalization.num_channels:
             raise ValueError("channels and normalisation do not go together")
-        if not self.class_names or self.chip_size_px < 1 or self.cell_size_px < 1:
-            raise ValueError("it has no classes, or no size")
-        if not 0 < self.temperature < float("inf"):
-            raise ValueError(f"its temperature is {self.temperature}")
+        if not self.class_names:
+            raise ValueError("it has no classes")
+        if not _MIN_TEMPERATURE <= self.temperature <= 1 / _MIN_TEMPERATURE:
+            raise ValueError(f"its temperature is {self.temperature}, outside of {_MIN_TEMPERATURE} to 1e6")
 
     @classmethod
     def from_text(cls, text: str | bytes, *, where: str) -> ModelContract:
         """`from_json` of JSON text."""
         try:
             plain = json.loads(text)
-        except ValueError as err:
+        except (ValueError, RecursionError) as err:
             raise DataError("this is no model description of rv", where=where, why=str(err)) from err
         return cls.from_json(plain if isinstance(plain, dict) else {}, where=where)
+
+
+def _channels_of(plain: Mapping[str, Any]) -> tuple[str | None, ...]:
+    names = list_of(plain, "channels", MAX_CHANNELS)
+    return tuple(None if name is None else text_of({"a name of channels": name}, "a name of channels") for name in names)
+
+
+def _pixel_type_of(plain: Mapping[str, Any]) -> str:
+    name = text_of(plain, "dtype")
+    if not _PIXEL_TYPE.fullmatch(name):
+        raise ValueError(f"dtype is {name!r:.60} and must be a type of pixels such as 'uint16' or 'float32'")
+    return name
+
+
+def _class_of(entry: Any, index: int) -> tuple[str, str]:
+    """Name and colour of a class."""
+    if not isinstance(entry, dict):
+        raise ValueError(f"classes[{index}] is no object with a name and a color")
+    name, color = text_of(entry, "name"), text_of(entry, "color")
+    if not _COLOR.fullmatch(color):
+        raise ValueError(f"classes[{index}].color is {color!r:.60} and must be written as '#rrggbb'")
+    return name, color
 
 
 def merge_channel_names(scenes: Mapping[str, Sequence[str | None]]) -> tuple[str | None, ...]:

@@ -17,6 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rv_core.errors import DataError
+from rv_pipeline_chip_classification.model.plain_fields import numbers_of, text_of
+
+#: More bands than any sensor has.
+MAX_CHANNELS = 4096
+KINDS = ("stats", "minmax", "none")
+_MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 Batch = NDArray[np.float32]
 
@@ -80,11 +86,15 @@ class Normalization:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Normalization:
-        """Read back what `to_json` made; KeyError, TypeError or ValueError for anything else."""
-        offset, scale = tuple(map(float, plain["offset"])), tuple(map(float, plain["scale"]))
-        if len(offset) != len(scale) or not np.isfinite([*offset, *scale]).all():
+        """Read back what `to_json` made; KeyError or ValueError for anything else."""
+        kind, offset, scale = text_of(plain, "kind"), *(numbers_of(plain, n, MAX_CHANNELS) for n in ("offset", "scale"))
+        if kind not in KINDS:
+            raise ValueError(f"its normalisation is {kind!r:.60} and must be one of {', '.join(KINDS)}")
+        if len(offset) != len(scale):
             raise ValueError("a normalisation needs one finite offset and scale per channel")
-        return cls(str(plain["kind"]), offset, scale)
+        if any(abs(value) > _MAX_FLOAT32 for value in (*offset, *scale)) or not all(scale):
+            raise ValueError("a scale of its normalisation is 0, or a number of it is too large for the model")
+        return cls(kind, offset, scale)
 
 
 def normalization_for(
