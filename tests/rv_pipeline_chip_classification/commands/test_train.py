@@ -159,6 +159,106 @@ def test_a_damaged_checkpoint_is_not_used_and_this_is_said(
     assert task.recorded["num_epochs"] == 3
 
 
+def change_header(storage: Storage, change: Callable[[dict[str, Any]], Any], *, keep_digest: bool = False) -> None:
+    """Change what the header of the checkpoint says; without a digest, as version 0.1 wrote it, unless it is kept."""
+    path = Path(storage.uri(CHECKPOINT))
+    with safetensors.safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["rv"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- not a dict
+    if not keep_digest:
+        del header["sha256"]
+    change(header | {"tensors": tensors})
+    path.write_bytes(safetensors.torch.save(tensors, metadata={"rv": json.dumps(header)}))
+
+
+def test_a_checkpoint_of_version_0_1_without_a_digest_is_gone_on_from(
+    config: ChipClassificationConfig, storage: Storage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_train(config, storage, Task())
+    expected = outputs_of(storage)
+    with pytest.raises(Stopped):
+        run_train(config, storage, Task(stop_after=5))
+    change_header(storage, lambda header: None)
+    run_train(config, storage, Task())
+    assert "going on in epoch" in capsys.readouterr().out
+    assert outputs_of(storage) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"epoch": 1_000_000}, "epoch is 1000000"),
+        ({"epoch": -5}, "epoch is -5"),
+        ({"epoch": "x"}, "epoch is 'x'"),
+        ({"epoch": True}, "epoch is True"),
+        ({"batch": 10**6}, "batch is 1000000"),
+        ({"history": [5]}, "history"),
+        ({"history": 7}, "TypeError"),
+        ({"best_epoch": 10**6}, "best_epoch is 1000000"),
+        ({"num_parts": 0}, "num_parts is 0"),
+        ({"num_parts": 10**18}, "num_parts is 1000000000000000000"),
+        ({"scaler": 5}, "of such a training"),
+    ],
+)
+def test_an_old_checkpoint_that_cannot_be_of_this_training_is_not_used(
+    config: ChipClassificationConfig,
+    storage: Storage,
+    values: dict[str, Any],
+    reason: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    if "scaler" in values and not torch.cuda.is_available():
+        pytest.skip("nothing is scaled on a CPU")
+    with pytest.raises(Stopped):
+        run_train(config, storage, Task(stop_after=8))
+    change_header(storage, lambda header: header["values"].update(values))
+    task = Task()
+    run_train(config, storage, task)
+    assert "is not of such a training" in caplog.text and reason in caplog.text
+    assert task.recorded["num_epochs"] == 3
+
+
+def spoil(header: dict[str, Any]) -> None:
+    next(tensor for name, tensor in header["tensors"].items() if name.endswith("fc.weight"))[0] = float("nan")
+
+
+def test_an_old_checkpoint_with_weights_that_are_no_numbers_is_not_used(
+    config: ChipClassificationConfig, storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(Stopped):
+        run_train(config, storage, Task(stop_after=8))
+    change_header(storage, spoil)
+    run_train(config, storage, Task())
+    assert "holds what is no number" in caplog.text
+
+
+@pytest.mark.parametrize("place", [0.3, 0.5, 0.7, 0.9])
+def test_a_bit_that_flips_in_a_checkpoint_is_noticed(
+    config: ChipClassificationConfig, storage: Storage, place: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_train(config, storage, Task())
+    expected = outputs_of(storage)
+    with pytest.raises(Stopped):
+        run_train(config, storage, Task(stop_after=5))
+    path = Path(storage.uri(CHECKPOINT))
+    data = bytearray(path.read_bytes())
+    data[int(len(data) * place)] ^= 0x40
+    path.write_bytes(data)
+    run_train(config, storage, Task())
+    assert "its content is not what its digest says" in caplog.text
+    assert outputs_of(storage) == expected
+
+
+def test_a_checkpoint_whose_position_was_changed_is_noticed_by_its_digest(
+    config: ChipClassificationConfig, storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(Stopped):
+        run_train(config, storage, Task(stop_after=5))
+    change_header(storage, lambda header: header["values"].update(batch=0), keep_digest=True)
+    run_train(config, storage, Task())
+    assert "its content is not what its digest says" in caplog.text
+
+
 def test_a_checkpoint_of_another_network_under_the_same_key_is_not_used(
     config: ChipClassificationConfig, storage: Storage, caplog: pytest.LogCaptureFixture
 ) -> None:

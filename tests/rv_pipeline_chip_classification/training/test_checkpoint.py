@@ -58,7 +58,7 @@ def test_one_that_is_cut_short_is_refused(storage: Storage, cut: int) -> None:
     assert answer.checkpoint is None and "damaged" in answer.refused_because
 
 
-@pytest.mark.parametrize("metadata", [None, {"rv": "{"}, {"rv": '{"format": 99}'}, {"rv": "[]"}])
+@pytest.mark.parametrize("metadata", [None, {"rv": "{"}, {"rv": '{"format": 99}'}, {"rv": "[]"}, {"rv": "[" * 100_000}])
 def test_a_file_of_something_else_is_refused(storage: Storage, metadata: dict[str, str] | None) -> None:
     import safetensors.torch
 

@@ -133,7 +133,9 @@ class ModelContract:
 
 def _channels_of(plain: Mapping[str, Any]) -> tuple[str | None, ...]:
     names = list_of(plain, "channels", MAX_CHANNELS)
-    return tuple(None if name is None else text_of({"a name of channels": name}, "a name of channels") for name in names)
+    return tuple(
+        None if name is None else text_of({"a name of channels": name}, "a name of channels") for name in names
+    )
 
 
 def _pixel_type_of(plain: Mapping[str, Any]) -> str:

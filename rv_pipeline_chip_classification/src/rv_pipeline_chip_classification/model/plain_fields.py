@@ -58,7 +58,9 @@ def mapping_of(plain: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def texts_by_name(plain: Mapping[str, Any], name: str) -> dict[str, str]:
     """An object whose names and values are text."""
-    return {_text(f"a name of {name}", key): _text(f"{name}.{key}", value) for key, value in mapping_of(plain, name).items()}
+    return {
+        _text(f"a name of {name}", key): _text(f"{name}.{key}", value) for key, value in mapping_of(plain, name).items()
+    }
 
 
 def _finite(name: str, value: Any) -> float:

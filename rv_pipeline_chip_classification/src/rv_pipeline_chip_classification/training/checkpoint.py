@@ -1,10 +1,13 @@
 """Checkpoints: one safetensors file with every tensor, and everything else as JSON in its header. No pickle.
 
-A checkpoint belongs to one job key. One of another key, or one that cannot be read, is left alone and said so.
+A checkpoint belongs to one job key. One of another key, or one that cannot be read, is left alone and said so. It
+carries a digest of all that it holds, for a bit that flips on a disk would go on as another model; those of version
+0.1 have none and are taken as they are, if they can be the state of the training at all.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +16,7 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -53,8 +57,9 @@ def write_checkpoint(storage: Storage, checkpoint: Checkpoint) -> None:
     Raises:
         StorageError: if it cannot be written; the one before is still there.
     """
-    header = {"format": _FORMAT, "key": checkpoint.key, "values": checkpoint.values}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
+    digest = _digest_of(checkpoint.key, checkpoint.values, tensors)
+    header = {"format": _FORMAT, "key": checkpoint.key, "values": checkpoint.values, "sha256": digest}
     with _unrecorded(storage).output_file(CHECKPOINT) as path:
         # save_file would make a file of its own that only its owner may read.
         path.write_bytes(safetensors.torch.save(tensors, metadata={"rv": json.dumps(header, allow_nan=False)}))
@@ -71,8 +76,8 @@ def read_checkpoint(storage: Storage, key: str) -> CheckpointAnswer:
     path = local_copy(storage.uri(CHECKPOINT))
     try:
         checkpoint = _read(path)
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as err:
-        return CheckpointAnswer(None, f"it is damaged ({err})")
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as err:
+        return CheckpointAnswer(None, f"it is damaged ({type(err).__name__}: {str(err)[:200]})")
     if checkpoint.key != key:
         return CheckpointAnswer(None, "it belongs to another config or other inputs")
     return CheckpointAnswer(checkpoint)
@@ -92,7 +97,21 @@ def _read(path: Path) -> Checkpoint:
         if header["format"] != _FORMAT:
             raise ValueError(f"format {header['format']!r}")
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- not a dict
-    return Checkpoint(str(header["key"]), dict(header["values"]), tensors)
+    checkpoint = Checkpoint(str(header["key"]), dict(header["values"]), tensors)
+    digest = _digest_of(checkpoint.key, checkpoint.values, tensors)
+    if header.get("sha256", digest) != digest:
+        raise ValueError("its content is not what its digest says")
+    return checkpoint
+
+
+def _digest_of(key: str, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Of everything that training goes on from, in hexadecimal; tensors are contiguous and on the CPU."""
+    digest = hashlib.sha256(json.dumps([key, values], sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _unrecorded(storage: Storage) -> Storage:

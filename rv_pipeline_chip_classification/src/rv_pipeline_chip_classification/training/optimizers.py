@@ -45,12 +45,19 @@ def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `pack_optimizer` gave; the settings of the optimiser stay as they are."""
+    """Put back what `pack_optimizer` gave; the settings of the optimiser stay as they are.
+
+    Raises:
+        IndexError, ValueError: if it is not the state of such an optimiser.
+    """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         number, _, what = name.partition(".")
-        state.setdefault(int(number), {})[what] = _laid_out_like(parameters[int(number)], tensor)
+        parameter = parameters[int(number)]
+        if tensor.shape not in ((), parameter.shape):
+            raise ValueError(f"the state {name!r} of the optimiser has the shape {tuple(tensor.shape)}")
+        state.setdefault(int(number), {})[what] = _laid_out_like(parameter, tensor)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

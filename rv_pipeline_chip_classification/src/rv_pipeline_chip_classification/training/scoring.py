@@ -68,6 +68,8 @@ class Tally:
         return {"loss": self._loss, "pairs": self._pairs}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Put back what `tensors` gave."""
+        """Put back what `tensors` gave; ValueError for sums of another number of classes."""
+        if tensors["loss"].shape != self._loss.shape or tensors["pairs"].shape != self._pairs.shape:
+            raise ValueError("its sums over the epoch are not of these classes")
         self._loss.copy_(tensors["loss"])
         self._pairs.copy_(tensors["pairs"])

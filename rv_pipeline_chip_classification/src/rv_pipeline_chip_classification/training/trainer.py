@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,12 @@ from rv_pipeline_chip_classification.training.optimizers import (
     make_optimizer,
     pack_optimizer,
     unpack_optimizer,
+)
+from rv_pipeline_chip_classification.training.position import (
+    Position,
+    check_finite,
+    check_same_shapes,
+    position_of,
 )
 from rv_pipeline_chip_classification.training.schedule import Schedule, learning_rate_at
 from rv_pipeline_chip_classification.training.scoring import Scores, Tally
@@ -77,25 +83,6 @@ def diverged(why: str) -> TaskError:
         where="train",
         fix="lower train.learning_rate, or look for extreme pixel values in analyze/*.json and declare nodata",
     )
-
-
-@dataclass
-class Position:
-    """How far the training is; plain values for the checkpoint.
-
-    Args:
-        epoch: the epoch in hand, from 0.
-        batch: the next batch of it.
-        history: one entry per epoch that is done.
-        best_epoch: the epoch (from 1) of the best averaged weights; 0 if none is best.
-        num_parts: parts that a batch is cut into, for the memory of the GPU.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
-    best_epoch: int = 0
-    num_parts: int = 1
 
 
 class Trainer:
@@ -304,11 +291,15 @@ class Trainer:
         for full_name, tensor in tensors.items():
             group, _, name = full_name.partition(".")
             groups.setdefault(group, {})[name] = tensor
-        self.position = Position(**{name: value for name, value in values.items() if name != "scaler"})
+        self.position = position_of(values, self.recipe.num_epochs, self.training.num_batches)
+        check_finite(groups["model"], groups["averaged"], groups.get("best", {}))
         self.model.load_state_dict(groups["model"])
         unpack_optimizer(self.optimizer, groups.get("optimizer", {}))
         self.averaged.load_state_dict(groups["averaged"])
-        self.best = {name: tensor.to(self.device) for name, tensor in groups.get("best", {}).items()}
+        best = {name: tensor.to(self.device) for name, tensor in groups.get("best", {}).items()}
+        if self.position.best_epoch or best:
+            check_same_shapes(best, self.averaged.module.state_dict())
+        self.best = best
         self._tally.restore(groups["tally"])
         self._scaler.load_state_dict(values["scaler"])
         self._memory.num_parts = self.position.num_parts
