@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rv_core import redaction
-from rv_core.redaction import redact, redact_values, register_secret
+from rv_core.redaction import (
+    HIDDEN,
+    is_secret_variable,
+    redact,
+    redact_settings,
+    redact_values,
+    redact_words,
+    register_environment,
+    register_mapping,
+    register_secret,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -94,6 +104,60 @@ def test_short_and_empty_values_are_not_registered() -> None:
 def test_values_are_redacted_all_the_way_down() -> None:
     value = {"a": ["https://u:p@h/x", 3, None, True], "b": {"c": ("secretword",)}}
     assert redact_values(value, ["secretword"]) == {"a": ["https://***@h/x", 3, None, True], "b": {"c": ["***"]}}
+
+
+def test_text_under_the_name_of_a_secret_is_hidden_and_keys_of_jobs_are_not() -> None:
+    value = {"db.password": "hunter2", "API_TOKEN": "${TOKEN}", "key": "0f3a99", "token": 12, "a": [{"secret": "x"}]}
+    assert redact_values(value) == value | {"db.password": HIDDEN, "a": [{"secret": HIDDEN}]}
+
+
+@pytest.mark.parametrize(
+    ("name", "is_secret"),
+    [
+        ("API_TOKEN", True),
+        ("AWS_SECRET_ACCESS_KEY", True),
+        ("LICENSE_KEY", True),
+        ("SENTRY_DSN", True),
+        ("DB_PASS", True),
+        ("registry.auth", True),
+        ("LOG_LEVEL", False),
+        ("KEYBOARD", False),
+        ("AUTHOR", False),
+        ("PASSAGES", False),
+        ("TOKENIZERS_PARALLELISM", False),
+    ],
+)
+def test_settings_are_hidden_by_their_names(name: str, is_secret: bool) -> None:
+    assert is_secret_variable(name) == is_secret
+    shown = redact_settings({"commands": {"train": {"environment": {name: "value-4711"}}}})
+    assert shown == {"commands": {"train": {"environment": {name: HIDDEN if is_secret else "value-4711"}}}}
+
+
+def test_values_of_a_mapping_of_settings_are_hidden_wherever_they_occur() -> None:
+    register_mapping({"API_TOKEN": "tok4", "cost-key": "team", "LICENSE_KEY": "licence-4711", "LOG_LEVEL": "DEBUGGING"})
+    assert redact("tok4 licence-4711 /home/team DEBUGGING") == "*** *** /home/team DEBUGGING"
+
+
+def test_secrets_of_the_environment_are_hidden_and_ordinary_variables_are_not() -> None:
+    register_environment(
+        {"API_TOKEN": "ghp_4711abc", "GPG_KEY": "A035C8C19219BA", "PWD": "/home/ada/work", "X_TOKEN": "1"}
+    )
+    assert redact("ghp_4711abc A035C8C19219BA /home/ada/work 1") == "*** A035C8C19219BA /home/ada/work 1"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["run", "-a", "password", "hunter2", "-s", "2"], ["run", "-a", "password", HIDDEN, "-s", "2"]),
+        (["run", "--arg", "db.api_token", "hunter2"], ["run", "--arg", "db.api_token", HIDDEN]),
+        (["run", "-a", "password=hunter2"], ["run", "-a", f"password={HIDDEN}"]),
+        (["mine", "--api-token", "hunter2", "x"], ["mine", "--api-token", HIDDEN, "x"]),
+        (["run", "-a", "password", "${DB_PASSWORD}"], ["run", "-a", "password", "${DB_PASSWORD}"]),
+        (["run", "-a", "names", "password", "x"], ["run", "-a", "names", "password", "x"]),
+    ],
+)
+def test_the_words_of_a_command_line_show_no_secret(words: list[str], expected: list[str]) -> None:
+    assert redact_words(words) == expected
 
 
 FRAGMENTS = [

@@ -7,7 +7,7 @@ every value that a setting declared secret. What is hidden is replaced by `***`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 HIDDEN = "***"
@@ -33,6 +33,13 @@ _ASSIGNED_NAME = (
     r"|account[-_]?key|api[-_]?key|private[-_]?key|client[-_]?secret|auth[-_]?token|access[-_]?token"
     r"|password|passwd|secret|token)"
 )
+_NAME_OF_SECRET = re.compile(_ASSIGNED_NAME, re.IGNORECASE)
+_SECRET_WORDS = frozenset(
+    {"password", "passwd", "passphrase", "pwd", "pw", "pass", "secret", "secrets", "token", "tokens", "credential"}
+    | {"credentials", "key", "keys", "apikey", "auth", "authorization", "cookie", "signature", "sas", "dsn"}
+)
+_MIN_VARIABLE_CHARACTERS = 8
+_TAKES_TWO_WORDS = ("-a", "--arg", "--set")
 _ASSIGNMENT = re.compile(
     rf"(?P<name>(?<![A-Za-z0-9_]){_ASSIGNED_NAME}(?P<quote>\\?[\"']?))(?P<sign>\s*[:=]\s*)"
     r"(?:(?P<open>\\?[\"'])(?P<quoted>.*?)(?P=open)|(?P<bare>[^\s\"',;&}\])]+))",
@@ -94,12 +101,76 @@ def _spellings(values: Iterable[str]) -> list[str]:
 
 
 def redact_values(value: Any, secrets: Iterable[str] = ()) -> Any:
-    """Plain JSON values with every text in them redacted; keys stay."""
+    """Plain JSON values with every text in them redacted, and text under the name of a secret hidden; names stay."""
     known = tuple(secrets)
     if isinstance(value, str):
         return redact(value, known)
     if isinstance(value, dict):
-        return {key: redact_values(child, known) for key, child in value.items()}
+        return {key: _redact_entry(str(key), child, known) for key, child in value.items()}
     if isinstance(value, list | tuple):
         return [redact_values(child, known) for child in value]
     return value
+
+
+def _redact_entry(name: str, value: Any, secrets: tuple[str, ...]) -> Any:
+    if isinstance(value, str) and value and not _is_harmless(value) and is_secret_name(name):
+        return HIDDEN
+    return redact_values(value, secrets)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether what is assigned to this name is a secret: `password`, `db.password`, `API_TOKEN`, `aws_secret_access_key`."""
+    return _NAME_OF_SECRET.fullmatch(name) is not None
+
+
+def is_secret_variable(name: str) -> bool:
+    """Whether an environment variable, or an entry of a mapping of settings, is to be hidden; wider than `is_secret_name`.
+
+    Nothing but settings is judged by it: a `key` elsewhere is rarely a secret, and hiding it would hide what is wanted.
+    """
+    words = re.split(r"[^a-z0-9]+", name.casefold())
+    return is_secret_name(name) or not _SECRET_WORDS.isdisjoint(words)
+
+
+def redact_settings(value: Any) -> Any:
+    """Plain values of settings: as `redact_values`, and what stands under the name of a secret is hidden."""
+    if isinstance(value, dict):
+        return {key: _hidden_setting(str(key), child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [redact_settings(child) for child in value]
+    return redact_values(value)
+
+
+def _hidden_setting(name: str, value: Any) -> Any:
+    is_secret = isinstance(value, str) and value and is_secret_variable(name)
+    return HIDDEN if is_secret and not value.startswith("${") else redact_settings(value)
+
+
+def register_mapping(values: Mapping[str, str]) -> None:
+    """Hide from now on the values of variables whose names are those of secrets, wherever they occur."""
+    for name, value in values.items():
+        # A word such as "team" under a name that ends in "key" is no secret, and hiding it would garble paths.
+        if is_secret_name(name) or (is_secret_variable(name) and len(value) >= _MIN_VARIABLE_CHARACTERS):
+            register_secret(value)
+
+
+def register_environment(environ: Mapping[str, str]) -> None:
+    """Hide from now on what this process was given as secrets: variables such as `API_TOKEN` and `DB_PASSWORD`.
+
+    Fewer names count than in settings, and only values that are no word: a process has many variables that are not ours.
+    """
+    for name, value in environ.items():
+        if len(value) >= _MIN_VARIABLE_CHARACTERS and is_secret_name(name):
+            register_secret(value)
+
+
+def redact_words(words: Iterable[str]) -> list[str]:
+    """The words of a command line. Hidden is also what follows a name: `-a password VALUE`, `--api-token VALUE`."""
+    found: list[str] = []
+    before = ("", "")
+    for word in words:
+        is_option = before[1].startswith("--") and is_secret_name(before[1][2:])
+        is_argument = before[0] in _TAKES_TWO_WORDS and is_secret_name(before[1])
+        found.append(HIDDEN if (is_option or is_argument) and not _is_harmless(word) else redact(word))
+        before = (before[1], word)
+    return found

@@ -16,6 +16,7 @@ from rv_core.cli.output import warn
 from rv_core.cli.state import GlobalOptions
 from rv_core.cli.verbs import BUILTIN_VERBS, VerbGroup
 from rv_core.errors import EXIT_DONE, EXIT_USAGE
+from rv_core.redaction import register_environment
 
 #: Verbs that need no plugin, or that show what is wrong with them themselves.
 _SILENT_VERBS = frozenset(("plugins", "status", "logs", "cancel"))
@@ -69,6 +70,7 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
+    register_environment(os.environ)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show must not end a run

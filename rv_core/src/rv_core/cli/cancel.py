@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rv_core.cli.status import Root, RunId
+from rv_core.terminal import say
 
 
 def cancel(root: Root, run: RunId = None) -> None:
@@ -14,4 +15,4 @@ def cancel(root: Root, run: RunId = None) -> None:
     from rv_core.launch.cancel import cancel as cancel_active
     from rv_core.record.reading import absolute_root
 
-    print(cancel_active(absolute_root(root), run).message)
+    say(cancel_active(absolute_root(root), run).message)

@@ -15,6 +15,7 @@ import typer
 
 from rv_core.cli.output import print_error
 from rv_core.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, RvError, UsageError, nearest
+from rv_core.terminal import say
 from rv_core.version import __version__
 
 #: Typer brings its own Click since 0.26 and uses the real one before; both are reached through what Typer exports.
@@ -46,7 +47,7 @@ def exit_code_of(error: BaseException, argv: Sequence[str]) -> int:
 
 def _explain(error: BaseException, argv: Sequence[str]) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
-        print(str(error.args[0]), file=sys.stderr)
+        say(str(error.args[0]), file=sys.stderr)
         return EXIT_USAGE
     if isinstance(error, ClickError):
         error = _usage_error(error, argv)

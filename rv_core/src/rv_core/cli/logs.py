@@ -9,6 +9,7 @@ import typer
 
 from rv_core.cli.status import Root, RunId, print_lines
 from rv_core.errors import RvError, UsageError
+from rv_core.terminal import say
 
 if TYPE_CHECKING:
     from rv_core.record.events import TaskStatus
@@ -75,9 +76,9 @@ def _print_log(log: TaskLog) -> None:
     is_empty = True
     for text in read_lines(log):
         is_empty = False
-        print(text)
+        say(text)
     if is_empty:
-        print(f"{log.task} printed nothing", file=sys.stderr)
+        say(f"{log.task} printed nothing", file=sys.stderr)
 
 
 def _follow(files: RunFiles, task: str, found: list[TaskLog], attempt: int | None) -> None:
@@ -95,14 +96,14 @@ def _follow(files: RunFiles, task: str, found: list[TaskLog], attempt: int | Non
             attempt=attempt,
         ):
             num_lines += 1
-            print(text, flush=True)
+            say(text, flush=True)
     except KeyboardInterrupt:
         return
     if not num_lines and not log and files.record.capabilities.get("detaches"):
         _print_engine_log(files, task)
     elif not num_lines:
         why = "" if log else f": {why_no_log(_task_status(files, task))}"
-        print(f"{task} printed nothing{why}", file=sys.stderr)
+        say(f"{task} printed nothing{why}", file=sys.stderr)
 
 
 def _print_engine_log(files: RunFiles, task: str) -> None:
@@ -118,7 +119,7 @@ def _print_engine_log(files: RunFiles, task: str) -> None:
         except Exception as error:  # noqa: BLE001 - whatever the engine says is the reason that the user wants to see
             problem, lines = f"could not ask {files.record.runner}: {_in_one_line(error)}", []
         if lines:
-            print("\n".join(lines))
+            say("\n".join(lines))
             return
     raise UsageError(
         f"{task} has no log",
@@ -137,7 +138,7 @@ def _print_reason(files: RunFiles, task: str) -> None:
         return
     status = _task_status(files, task)
     if status.state in ("failed", "lost", "unknown") and status.reason:
-        print(f"{task} {status.state}: {status.reason}", file=sys.stderr)
+        say(f"{task} {status.state}: {status.reason}", file=sys.stderr)
 
 
 def _task_status(files: RunFiles, task: str) -> TaskStatus:

@@ -5,24 +5,23 @@ Text of others (names, summaries, values, errors) is printed as it is, never rea
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from rv_core.redaction import redact
+from rv_core.terminal import json_text, say, shown
 from rv_core.wording import printable
 
 
 def print_json(value: Any) -> None:
-    """Print plain JSON values."""
-    ascii_only = not (getattr(sys.stdout, "encoding", "") or "").lower().startswith("utf")
-    print(redact(json.dumps(value, indent=1, ensure_ascii=ascii_only, default=str)))
+    """Print plain JSON values; control characters of foreign text are escaped, secrets hidden."""
+    print(json_text(value))
 
 
-def print_text(line: str) -> None:
-    """Print one line; control characters of foreign text are made visible."""
-    print(printable(redact(line)))
+def print_text(text: str) -> None:
+    """Print text; control characters of foreign text are made visible, secrets hidden."""
+    say(text)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -63,15 +62,14 @@ def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def warn(text: str) -> None:
     """Print a warning on stderr."""
-    lines = map(printable, redact(text).split("\n"))
-    print("warning:", "\n".join(lines), file=sys.stderr)
+    say(f"warning: {text}", file=sys.stderr)
 
 
 def print_error(text: str) -> None:
     """Print a message on stderr; the headline of an error block (`config error: …`) is red on a terminal."""
     from rv_core import wording
 
-    text = redact(text)
+    text = shown(text)
     headline, colon, rest = text.partition(": ")
     if colon and "\n" not in headline and not wording.is_plain(sys.stderr):
         text = f"\x1b[1;31m{headline}:\x1b[0m {rest}"

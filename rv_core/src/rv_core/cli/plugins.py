@@ -11,6 +11,7 @@ import typer
 from rv_core.cli.output import print_json, print_table, print_text
 from rv_core.errors import EXIT_ENVIRONMENT, UsageError, unknown_name
 from rv_core.plugins.records import Kind, PluginRecord, word_of
+from rv_core.terminal import say
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -138,7 +139,7 @@ def check(as_json: AsJson = False) -> None:
     else:
         _print_problems([*map(str, findings), *map(str, targets)])
         working = sum(record.status == "ok" for record in found.records)
-        print(f"{working} of {len(found.records)} plugins work" if ok else "not everything works; see above")
+        say(f"{working} of {len(found.records)} plugins work" if ok else "not everything works; see above")
     if not ok:
         raise typer.Exit(EXIT_ENVIRONMENT)
 
@@ -159,10 +160,10 @@ def new(
     plugin = new_plugin(name, kind)
     _refuse_taken(plugin.name, kind)
     folder, names = write(plugin, into)
-    print(f"wrote {folder}:")
+    say(f"wrote {folder}:")
     for file in names:
-        print(f"  {file}")
-    print(f"next: cd {shlex.quote(str(folder))} && pip install -e '.[test]' && pytest")
+        say(f"  {file}")
+    say(f"next: cd {shlex.quote(str(folder))} && pip install -e '.[test]' && pytest")
 
 
 def _refuse_taken(name: str, kind: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
@@ -10,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rv_core.cli.output import print_json
 from rv_core.cli.state import GlobalOptions
 from rv_core.errors import EXIT_DONE, Finding, UsageError
 from rv_core.launch.outcome import RunOutcome
 from rv_core.plan.decisions import RunPlan
 from rv_core.plan.selection import Selection
+from rv_core.terminal import say
 
 if TYPE_CHECKING:
     from rv_core.launch.prepared import PreparedRun
@@ -106,7 +107,7 @@ def run(
     if state.verbosity >= 0:
         print_plan(prepared.run_plan)
     if not prepared.run_plan.plan.jobs:
-        print("Nothing to do: everything is done already. (--rerun runs it again.)")
+        say("Nothing to do: everything is done already. (--rerun runs it again.)")
         return
     findings = [*prepared.loaded.findings, *findings_of(prepared)]
     preflight.raise_if_wrong(findings)
@@ -151,13 +152,13 @@ def check(
         prepared = prepare(options, is_dry_run=True)
         findings = [*prepared.loaded.findings, *findings_of(prepared, everything=True)]
     if as_json:
-        print(json.dumps(preflight.report_json(findings), indent=1))
+        print_json(preflight.report_json(findings))
         raise typer.Exit(EXIT_DONE if preflight.report_json(findings)["ok"] else 2)
     preflight.raise_if_wrong(findings)
     _print_findings(findings)
     skipped = any(finding.severity == "skipped" for finding in findings)
     done = not prepared.run_plan.plan.jobs
-    print(
+    say(
         "Nothing found"
         + (" in what could be checked" if skipped else "")
         + f" ({chosen})"
@@ -198,11 +199,11 @@ def print_plan(run_plan: RunPlan) -> None:
         reasons = list(command.reasons)
         if command.decision == "run":
             size = _size_text(command.num_items, len(command.to_do), len(jobs[command.job].tasks), command.info.items)
-            print(f"  {command.job:<{width}}  run   {size}{reasons[0]}")
+            say(f"  {command.job:<{width}}  run   {size}{reasons[0]}")
         else:
-            print(f"  {command.job:<{width}}  skip  {reasons[0]}")
+            say(f"  {command.job:<{width}}  skip  {reasons[0]}")
         for reason in reasons[1:]:
-            print(f"  {'':<{width}}        {reason}")
+            say(f"  {'':<{width}}        {reason}")
 
 
 def _size_text(num_items: int, num_to_do: int, num_tasks: int, items: Any) -> str:
@@ -214,21 +215,21 @@ def _size_text(num_items: int, num_to_do: int, num_tasks: int, items: Any) -> st
 
 def _print_dry_run(prepared: PreparedRun, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(prepared.run_plan.to_json(with_items=True), indent=1, ensure_ascii=False))
+        print_json(prepared.run_plan.to_json(with_items=True))
         return
     print_plan(prepared.run_plan)
     if not prepared.run_plan.plan.jobs:
-        print("Nothing to do: everything is done already.")
+        say("Nothing to do: everything is done already.")
         return
     text = prepared.runner.render(prepared.run_plan.plan, prepared.context)
     if text:
-        print()
-        print(text)
+        say()
+        say(text)
 
 
 def _print_findings(findings: list[Finding]) -> None:
     for finding in findings:
-        print(f"  {finding.severity}: {finding}", file=sys.stderr)
+        say(f"  {finding.severity}: {finding}", file=sys.stderr)
 
 
 class Show:
@@ -246,7 +247,7 @@ class Show:
         from rv_core.status.display import Display
 
         if not self._is_quiet:
-            print(f"run {prepared.run_id}", flush=True)
+            say(f"run {prepared.run_id}", flush=True)
         rows = []
         for job in prepared.run_plan.plan.jobs:
             command = prepared.run_plan.of(job.id)
@@ -268,30 +269,30 @@ class Show:
         if outcome.succeeded:
             if not self._is_quiet:
                 roots = ", ".join(prepared.run_plan.roots.values())
-                print(f"done: {outcome.num_items} items; results are under {roots}")
+                say(f"done: {outcome.num_items} items; results are under {roots}")
             return
         from rv_core.record.logs import last_lines
 
         out = sys.stderr
         for task in outcome.failed[:5]:
             code = f" with exit code {task.exit_code}" if task.exit_code is not None else ""
-            print(f"\n{task.task} {task.state}{code}: {task.reason}", file=out)
+            say(f"\n{task.task} {task.state}{code}: {task.reason}", file=out)
             for line in last_lines(task.log):
-                print(f"  | {line}", file=out)
+                say(f"  | {line}", file=out)
             root = next(iter(prepared.run_plan.roots.values()))
-            print(f"  log: {task.log or f'rv logs {root} {task.task}'}", file=out)
+            say(f"  log: {task.log or f'rv logs {root} {task.task}'}", file=out)
         if len(outcome.failed) > 5:
-            print(f"\nand {len(outcome.failed) - 5} more failed tasks", file=out)
+            say(f"\nand {len(outcome.failed) - 5} more failed tasks", file=out)
         if outcome.not_started:
-            print(f"not started: {', '.join(outcome.not_started)}", file=out)
+            say(f"not started: {', '.join(outcome.not_started)}", file=out)
         left = outcome.num_items - outcome.num_done
-        print(f"{left} of {outcome.num_items} items are not done; the same command goes on from here", file=out)
+        say(f"{left} of {outcome.num_items} items are not done; the same command goes on from here", file=out)
 
     def submitted(self, prepared: PreparedRun) -> None:
         """A detaching runner has submitted everything."""
         root = next(iter(prepared.run_plan.roots.values()))
         if not (prepared.options.wait and self._is_quiet):
-            print(f"submitted run {prepared.run_id}; watch it with: rv status {root} --watch", flush=True)
+            say(f"submitted run {prepared.run_id}; watch it with: rv status {root} --watch", flush=True)
 
     def hook_failed(self, text: str) -> None:
         """A lifecycle hook of a plugin raised or took too long."""
@@ -304,6 +305,6 @@ class Show:
         """INT or TERM ended the run, or only the waiting for it."""
         if goes_on:
             root = next(iter(prepared.run_plan.roots.values()))
-            print(f"\nthe run goes on; rv status {root} shows how it is, rv cancel {root} ends it", file=sys.stderr)
+            say(f"\nthe run goes on; rv status {root} shows how it is, rv cancel {root} ends it", file=sys.stderr)
             return
-        print("\ninterrupted: what was finished is kept; the same command goes on from here", file=sys.stderr)
+        say("\ninterrupted: what was finished is kept; the same command goes on from here", file=sys.stderr)

@@ -11,6 +11,7 @@ import typer
 
 from rv_core.cli.output import is_plain, print_json
 from rv_core.errors import UsageError
+from rv_core.terminal import say
 
 if TYPE_CHECKING:
     from rv_core.record.reading import RunFiles
@@ -44,7 +45,7 @@ def status(
         return
     files = find_run(root_uri, run)
     if watch and not _watched(files):
-        print(f"the run goes on; rv status {root} shows how it is", file=sys.stderr)
+        say(f"the run goes on; rv status {root} shows how it is", file=sys.stderr)
         return
     _show_run(files, root, as_json=as_json)
 
@@ -81,7 +82,7 @@ def _watched(files: RunFiles) -> bool:
         watch(files)
     except KeyboardInterrupt:
         return False
-    print()
+    say()
     return True
 
 
@@ -110,7 +111,7 @@ def print_lines(lines: Iterable[Line]) -> None:
     """Print lines, with their styles on a terminal only."""
     if is_plain():
         for line in lines:
-            print(line.text)
+            say(line.text)
         return
     from rich.console import Console
     from rich.text import Text

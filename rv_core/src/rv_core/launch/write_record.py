@@ -69,7 +69,7 @@ def _forget(run_plan: RunPlan, pipeline: str, root_uri: str) -> None:
 def make_record(prepared: PreparedRun) -> RunRecord:
     """`run.json` of a run."""
     from rv_core.machine.process_table import host_name, user_name
-    from rv_core.redaction import redact
+    from rv_core.redaction import redact_words
 
     options = prepared.options
     return RunRecord(
@@ -80,7 +80,7 @@ def make_record(prepared: PreparedRun) -> RunRecord:
         user=user_name(),
         host=host_name(),
         pid=os.getpid(),
-        argv=tuple(redact(word) for word in sys.argv),
+        argv=tuple(redact_words(sys.argv)),
         cwd=os.getcwd(),
         capabilities=asdict(prepared.runner.capabilities),
         profile=options.profile or "",

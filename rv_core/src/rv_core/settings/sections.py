@@ -17,7 +17,7 @@ from rv_core.config.fields import ConfigField, fields_of
 from rv_core.config.from_text import convert_to
 from rv_core.config.values import build, to_plain
 from rv_core.errors import ConfigError, Finding, nearest
-from rv_core.redaction import HIDDEN, redact_values, register_secret
+from rv_core.redaction import HIDDEN, redact_settings, register_mapping, register_secret
 from rv_core.settings.files import SettingsFile, settings_files
 
 S = TypeVar("S")
@@ -172,6 +172,8 @@ def _made(cls: type[S], section: str, given: Mapping[str, _Given], findings: lis
     for key, setting in fields_of(cls).items():
         if _is_secret(setting) and key in given and isinstance(given[key].value, str):
             register_secret(given[key].value)
+        if key in given:
+            _know_secrets_in(given[key].value)
     # Types and bounds are checked by the same schemas as configs; without values there is nothing to check.
     if given or any(setting.is_required for setting in fields_of(cls).values()):
         findings = [*findings, *_wrong_values(cls, section, given)]
@@ -182,6 +184,15 @@ def _made(cls: type[S], section: str, given: Mapping[str, _Given], findings: lis
     except Exception as err:  # the __post_init__ of a plugin raises what it likes
         why = f"{type(err).__name__}: {err}"
         raise ConfigError(f"the settings of section {section!r} are refused by {cls.__name__}", why=why) from err
+
+
+def _know_secrets_in(value: Any) -> None:
+    """Hide from now on, wherever they occur, the secrets in mappings such as `[batch.environment]`, at any depth."""
+    children = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    if isinstance(value, dict):
+        register_mapping({str(name): child for name, child in value.items() if isinstance(child, str)})
+    for child in children:
+        _know_secrets_in(child)
 
 
 def _wrong_values(cls: type, section: str, given: Mapping[str, _Given]) -> Iterator[Finding]:
@@ -203,7 +214,7 @@ def saved_settings(settings: Any) -> dict[str, Any]:
     """The settings of a section as plain JSON values for `run.json`, without those that are secret."""
     fields = fields_of(type(settings))
     return {
-        key: redact_values(to_plain(getattr(settings, key)))
+        key: _without_secrets(key, to_plain(getattr(settings, key)))
         for key, setting in fields.items()
         if not _is_secret(setting)
     }
@@ -257,7 +268,12 @@ def explain_settings(
 
 
 def _shown(setting: ConfigField, value: Any) -> Any:
-    return HIDDEN if _is_secret(setting) and value else redact_values(to_plain(value))
+    return HIDDEN if _is_secret(setting) and value else _without_secrets(setting.name, to_plain(value))
+
+
+def _without_secrets(key: str, value: Any) -> Any:
+    """A plain value as it may be shown and saved: what has the name of a secret is hidden, in mappings at any depth."""
+    return redact_settings({key: value})[key]
 
 
 def settings_findings(

@@ -16,6 +16,7 @@ from rv_core.record.event_tail import EventTail, Tail
 from rv_core.record.events import TaskStatus
 from rv_core.record.progress import Change, JobPlan, RunProgress
 from rv_core.status.plain_lines import PlainDisplay
+from rv_core.terminal import say
 from rv_core.wording import is_plain
 
 POLL_INTERVAL_S = 0.25
@@ -153,7 +154,7 @@ class Display:
         except Exception as error:  # noqa: BLE001 - whatever it is, the run goes on without a display
             self.problem = str(error) or type(error).__name__
             if not isinstance(error, BrokenPipeError):
-                print(f"rv: warning: the display ended: {self.problem}; the run goes on", file=sys.stderr)
+                say(f"rv: warning: the display ended: {self.problem}; the run goes on", file=sys.stderr)
 
 
 def _is_gone(status: TaskStatus) -> bool:

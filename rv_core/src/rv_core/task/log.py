@@ -90,12 +90,13 @@ def upload(path: str, uri: str) -> None:
     """Put a log to a URI; a log that cannot be put never fails its task, and stays in its file."""
     from rv_core.errors import StorageError
     from rv_core.files import by_uri
+    from rv_core.terminal import say
 
     try:
         with open(path, "rb") as file:
             by_uri.write_bytes(uri, file.read())
     except (OSError, StorageError) as error:
-        print(f"the log could not be written to {uri}: {error}", file=sys.__stderr__)
+        say(f"the log could not be written to {uri}: {error}", file=sys.__stderr__)
 
 
 class Tee:
@@ -136,11 +137,13 @@ def print_library_logs(verbosity: int) -> None:
         return  # Python prints warnings by itself, and the import costs every task
     import logging
 
+    from rv_core.terminal import say
+
     class ToStderr(logging.Handler):
         """Looks stderr up each time: the log of a task takes its place."""
 
         def emit(self, record: logging.LogRecord) -> None:
-            print(self.format(record), file=sys.stderr)
+            say(self.format(record), file=sys.stderr)
 
     handler = ToStderr()
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))

@@ -29,7 +29,7 @@ from rv_core.record.layout import RunPaths
 from rv_core.task.execution import TaskRequest
 from rv_core.task.inputs import check_environment, check_requirements, load_pipeline, read_record
 from rv_core.task.log import opened_record, output_of_task
-from rv_core.task.reporting import redacted, reported
+from rv_core.task.reporting import reported, say
 from rv_core.task.running import StopSignal, execute, gpu_lease, set_thread_limits
 
 USAGE = "rv run-command CONFIG_URI COMMAND [--split-index I --num-splits N] [--runner NAME] [--profile NAME] [-v] [-q]"
@@ -69,7 +69,7 @@ def main(argv: list[str]) -> int:
         _take_options(invocation)
         return _run(invocation, stop)
     except RvError as error:
-        print(redacted(str(error)), file=sys.stderr)
+        say(str(error), file=sys.stderr)
         return error.exit_code
     except TaskStopped:
         return EXIT_STOPPED

@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 from rv_core.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_STOPPED, RvError
 from rv_core.pipeline.pipeline import TaskStopped
@@ -70,11 +70,11 @@ def outcome_of(error: BaseException, *, show_traceback: bool = False) -> tuple[i
     if isinstance(error, RvError):
         if show_traceback:
             _say("".join(traceback.format_exception(error)))
-        _say(redacted(str(error)))
+        _say(str(error))
         return error.exit_code, "failed", redacted(error.one_line())
     if isinstance(error, TaskTimedOut):
         _print_own_frames(error)
-        return EXIT_FAILED, "failed", str(error)
+        return EXIT_FAILED, "failed", redacted(str(error))
     if isinstance(error, SystemExit):
         code = error.code if isinstance(error.code, int) else (EXIT_FAILED if error.code else EXIT_DONE)
         _say(f"the command called sys.exit({error.code!r}) before it was done")
@@ -84,9 +84,23 @@ def outcome_of(error: BaseException, *, show_traceback: bool = False) -> tuple[i
 
 
 def _say(text: str) -> None:
-    """Print for the log. One that cannot be written, on a full disk, must not hide why the task ended."""
+    """Print for the log, without secrets: it may be put into a store. A full disk must not hide why the task ended."""
     with contextlib.suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+        say(text, file=sys.stderr, flush=True)
+
+
+def say(text: str, *, file: TextIO, flush: bool = False) -> None:
+    """`terminal.say`, imported when a task first has something to say; hidden too is what it was given as secrets."""
+    from rv_core import terminal
+
+    _know_secrets()
+    terminal.say(text, file=file, flush=flush)
+
+
+def _know_secrets() -> None:
+    from rv_core.redaction import register_environment
+
+    register_environment(os.environ)
 
 
 #: The way from the start of a task to the command says nothing about the command.
@@ -111,12 +125,13 @@ def _call_hooks(request: TaskRequest, hook: str, events: EventWriter, **argument
         hook, run_id=request.run_id, task=request.task, attempt=request.attempt, **arguments
     )
     for failure in failures:
-        print(f"rv: warning: {redacted(str(failure))}; the task does not depend on it", file=sys.stderr)
-        events.write("hook_failed", hook=hook, reason=str(failure))
+        _say(f"rv: warning: {failure}; the task does not depend on it")
+        events.write("hook_failed", hook=hook, reason=redacted(str(failure)))
 
 
 def redacted(text: str) -> str:
     """The text without secrets; the patterns are compiled when a task first has something to say."""
     from rv_core.redaction import redact
 
+    _know_secrets()
     return redact(text)
