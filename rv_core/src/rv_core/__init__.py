@@ -57,7 +57,9 @@ if TYPE_CHECKING:
     from rv_core.runner.submission import command_table_name as command_table_name
     from rv_core.runner.submission import exit_code_text as exit_code_text
     from rv_core.runner.submission import first_given as first_given
+    from rv_core.runner.submission import missing_variables as missing_variables
     from rv_core.runner.submission import misspelt_tables as misspelt_tables
+    from rv_core.runner.submission import passed_on as passed_on
     from rv_core.runner.submission import submit_in_order as submit_in_order
 
 _HOMES = {
@@ -120,6 +122,8 @@ _HOMES = {
         "exit_code_text",
         "first_given",
         "misspelt_tables",
+        "missing_variables",
+        "passed_on",
         "submit_in_order",
     ),
 }

@@ -29,6 +29,7 @@ class JobSettings:
     share_identifier: str
     scheduling_priority: int | None
     environment: dict[str, str]
+    environment_from: tuple[str, ...]
     tags: dict[str, str]
 
 
@@ -57,5 +58,6 @@ def job_settings(job: Job, settings: BatchSettings) -> JobSettings:
         share_identifier=own.share_identifier or settings.share_identifier,
         scheduling_priority=first_given(own.scheduling_priority, settings.scheduling_priority),
         environment={**settings.environment, **own.environment},
+        environment_from=tuple(dict.fromkeys([*settings.environment_from, *own.environment_from])),
         tags={**settings.tags, **own.tags},
     )

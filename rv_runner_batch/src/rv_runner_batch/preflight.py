@@ -6,7 +6,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rv_core import Finding, Job, Plan, Resources, RunContext, Storage, StorageError, Task, misspelt_tables
+from rv_core import (
+    Finding,
+    Job,
+    Plan,
+    Resources,
+    RunContext,
+    Storage,
+    StorageError,
+    Task,
+    missing_variables,
+    misspelt_tables,
+)
 from rv_core.files.uris import is_local
 from rv_runner_batch.client import AwsError, BatchClient
 from rv_runner_batch.job_settings import JobSettings, job_settings
@@ -59,6 +70,7 @@ def local_findings(
     """
     yield from _missing_settings(plan, settings)
     yield from misspelt_tables("batch", settings.commands, commands)
+    yield from variable_findings(plan, settings)
     for job in plan.jobs:
         problem = array_problem(len(job.tasks))
         if problem:
@@ -81,6 +93,12 @@ def _missing_settings(plan: Plan, settings: BatchSettings) -> Iterator[Finding]:
         variable = f"RV_{setting.replace('.', '_')}".upper()
         names = ", ".join(dict.fromkeys(commands))
         yield Finding(setting, f"is not set; needed for {names}", _SET_UP.format(variable=variable))
+
+
+def variable_findings(plan: Plan, settings: BatchSettings) -> Iterator[Finding]:
+    """Variables that tasks are to get from this process, and that are not set in it."""
+    names = dict.fromkeys(name for job in plan.jobs for name in job_settings(job, settings).environment_from)
+    yield from missing_variables("batch.environment_from", names)
 
 
 def root_findings(context: RunContext) -> Iterator[Finding]:

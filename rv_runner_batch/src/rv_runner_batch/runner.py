@@ -17,9 +17,11 @@ from rv_core import (
     Runner,
     RunnerError,
     RunRecord,
+    passed_on,
     submit_in_order,
 )
 from rv_runner_batch.client import AwsError, BatchClient
+from rv_runner_batch.job_settings import job_settings
 from rv_runner_batch.observation import WITHDRAWN
 from rv_runner_batch.run_jobs import RunJobs, named_jobs, terminate_all
 from rv_runner_batch.settings import BatchSettings
@@ -92,7 +94,8 @@ class BatchRunner(Runner):
             # The machines of AWS Batch know their region, but do not tell it to containers.
             region = {"AWS_DEFAULT_REGION": self.settings.region} if self.settings.region else {}
             grace = {"RV_GRACE_S": f"{context.grace_s:g}"}
-            return {**region, **grace, **context.task_environ(job.tasks[0])}
+            secret = passed_on(job_settings(job, self.settings).environment_from)
+            return {**region, **grace, **secret, **context.task_environ(job.tasks[0])}
 
         return requests_of(plan, self.settings, run_id=context.run_id, argv=context.argv, environ=environ)
 

@@ -26,7 +26,8 @@ class CommandSettings(Config):
         attempts: how often a task is started at most.
         share_identifier: on a fair-share queue.
         scheduling_priority: on a fair-share queue.
-        environment: variables, added to the general ones.
+        environment: variables, added to the general ones. They are saved with the run: no place for secrets.
+        environment_from: names of variables that tasks get from the process that submits, added to the general ones.
         tags: tags, added to the general ones.
     """
 
@@ -41,6 +42,7 @@ class CommandSettings(Config):
     share_identifier: str = ""
     scheduling_priority: Annotated[int, Range(min=0, max=9999)] | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    environment_from: list[str] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
 
 
@@ -62,7 +64,9 @@ class BatchSettings:
         shared_memory_mib: `/dev/shm` that tasks need; checked against the definitions.
         share_identifier: on a fair-share queue.
         scheduling_priority: on a fair-share queue.
-        environment: variables of every task.
+        environment: variables of every task. They are saved with the run: no place for secrets.
+        environment_from: names of variables that every task gets from the process that submits, for secrets such as
+            `API_TOKEN`: their values are written to no file of the run.
         tags: tags of every job.
         commands: what single commands get instead.
     """
@@ -80,5 +84,6 @@ class BatchSettings:
     share_identifier: str = ""
     scheduling_priority: Annotated[int, Range(min=0, max=9999)] | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    environment_from: list[str] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
     commands: dict[str, CommandSettings] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rv_core import Job, Plan
+from rv_core.redaction import redact_settings
 from rv_runner_batch import limits
 from rv_runner_batch.job_settings import JobSettings, job_settings
 from rv_runner_batch.settings import BatchSettings
@@ -84,9 +85,17 @@ def requests_of(
 
 
 def render(requests: Sequence[JobRequest]) -> str:
-    """The requests as JSON, with the keys of other requests where their ids will be."""
+    """The requests as JSON, with the keys of other requests where their ids will be, and without secrets."""
     named = {request.key: f"<id of {request.params['jobName']}>" for request in requests}
-    return json.dumps([request.with_ids(named) for request in requests], indent=1)
+    return json.dumps([_shown(request.with_ids(named), request.job) for request in requests], indent=1)
+
+
+def _shown(params: dict[str, Any], job: Job | None) -> dict[str, Any]:
+    """A request as people may see it: values of variables with the name of a secret are hidden."""
+    overrides = params["containerOverrides"]
+    shown = redact_settings({pair["name"]: pair["value"] for pair in overrides.get("environment", ())})
+    variables = [{"name": name, "value": value} for name, value in shown.items()]
+    return {**params, "containerOverrides": {**overrides, "environment": variables} if variables else overrides}
 
 
 def name_prefix(run_id: str) -> str:

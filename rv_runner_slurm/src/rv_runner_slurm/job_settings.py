@@ -32,6 +32,7 @@ class JobSettings:
     attempts: int
     max_running_tasks: int
     environment: dict[str, str]
+    environment_from: tuple[str, ...]
     sbatch_options: tuple[str, ...]
 
 
@@ -60,6 +61,7 @@ def job_settings(job: Job, settings: SlurmSettings) -> JobSettings:
         attempts=attempts,
         max_running_tasks=first_given(own.max_running_tasks, settings.max_running_tasks) or 0,
         environment={**settings.environment, **own.environment},
+        environment_from=tuple(dict.fromkeys([*settings.environment_from, *own.environment_from])),
         sbatch_options=(*settings.sbatch_options, *own.sbatch_options),
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from rv_core import Finding, Plan, nearest
+from rv_core import Finding, Plan, missing_variables, nearest
 from rv_runner_slurm import client
 from rv_runner_slurm.job_records import NodeShape, seconds_of_limit
 from rv_runner_slurm.job_settings import JobSettings, job_settings
@@ -19,6 +19,12 @@ def folder_findings(folder: Path) -> Iterator[Finding]:
     if "\\" in str(folder) or "\n" in str(folder):
         what = f"Slurm cannot write output to a folder with a backslash or a line break in its name: {str(folder)!r}"
         yield Finding("root_uri", what, "choose another root")
+
+
+def variable_findings(plan: Plan, settings: SlurmSettings) -> Iterator[Finding]:
+    """Variables that tasks are to get from this process, and that are not set in it."""
+    names = dict.fromkeys(name for job in plan.jobs for name in job_settings(job, settings).environment_from)
+    yield from missing_variables("slurm.environment_from", names)
 
 
 def cluster_findings(plan: Plan, settings: SlurmSettings, requests: Sequence[JobRequest]) -> Iterator[Finding]:

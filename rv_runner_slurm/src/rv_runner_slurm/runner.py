@@ -17,9 +17,11 @@ from rv_core import (
     RunnerError,
     RunRecord,
     misspelt_tables,
+    passed_on,
     submit_in_order,
 )
 from rv_runner_slurm import client
+from rv_runner_slurm.job_settings import job_settings
 from rv_runner_slurm.run_jobs import FOLDER, RunJobs, end_jobs, unrecorded_jobs
 from rv_runner_slurm.settings import SlurmSettings
 from rv_runner_slurm.submission import DEFAULT_MAX_ARRAY_SIZE, JobRequest, RunFacts, comment_of, render, requests_of
@@ -50,10 +52,11 @@ class SlurmRunner(Runner):
         Raises:
             SlurmError: if the cluster cannot be asked.
         """
-        from rv_runner_slurm.preflight import cluster_findings, folder_findings
+        from rv_runner_slurm.preflight import cluster_findings, folder_findings, variable_findings
 
         found = [*misspelt_tables("slurm", self.settings.commands, context.commands)]
         found += folder_findings(context.run_dir)
+        found += variable_findings(plan, self.settings)
         if not context.is_dry_run:
             found += cluster_findings(plan, self.settings, self._requests(plan, context, self._max_array_size))
         return found
@@ -88,7 +91,10 @@ class SlurmRunner(Runner):
 
     def _requests(self, plan: Plan, context: RunContext, largest_array: int) -> list[JobRequest]:
         def environ(job: Job) -> Mapping[str, str]:
-            return context.task_environ(job.tasks[0])
+            return {
+                **passed_on(job_settings(job, self.settings).environment_from),
+                **context.task_environ(job.tasks[0]),
+            }
 
         facts = RunFacts(
             run_id=context.run_id,

@@ -26,7 +26,8 @@ class CommandSettings(Config):
         time_limit_s: the job's time limit, which all its attempts share.
         attempts: how often a task is started at most.
         max_running_tasks: how many tasks of an array run at once; 0 for as many as there is room for.
-        environment: variables, added to the general ones.
+        environment: variables, added to the general ones. They are saved with the run: no place for secrets.
+        environment_from: names of variables that tasks get from the process that submits, added to the general ones.
         sbatch_options: more options of sbatch, put after the general ones.
     """
 
@@ -41,6 +42,7 @@ class CommandSettings(Config):
     attempts: Annotated[int, Range(min=1)] | None = None
     max_running_tasks: Annotated[int, Range(min=0)] | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    environment_from: list[str] = field(default_factory=list)
     sbatch_options: list[str] = field(default_factory=list)
 
 
@@ -62,7 +64,9 @@ class SlurmSettings:
         stop_before_limit_s: so long before its time limit a task is asked to save its state, to go on in a new job.
         requeue: whether Slurm may start a job again whose node failed or was wanted by others.
         max_running_tasks: how many tasks of an array run at once; 0 for as many as there is room for.
-        environment: variables of every task.
+        environment: variables of every task. They are saved with the run: no place for secrets.
+        environment_from: names of variables that every task gets from the process that submits, for secrets such as
+            `API_TOKEN`: their values are written to no file of the run.
         setup: shell lines that every job begins with, such as `module load cuda`.
         sbatch_options: more options of sbatch, such as `--reservation=course`.
         commands: what single commands get instead.
@@ -82,6 +86,7 @@ class SlurmSettings:
     requeue: bool = True
     max_running_tasks: Annotated[int, Range(min=0)] = 0
     environment: dict[str, str] = field(default_factory=dict)
+    environment_from: list[str] = field(default_factory=list)
     setup: list[str] = field(default_factory=list)
     sbatch_options: list[str] = field(default_factory=list)
     commands: dict[str, CommandSettings] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rv_core import Job, Plan
+from rv_core.redaction import redact_settings
 from rv_runner_slurm.job_script import Traces, render_script
 from rv_runner_slurm.job_settings import JobSettings, job_settings
 from rv_runner_slurm.settings import SlurmSettings
@@ -115,7 +116,7 @@ def render(requests: Sequence[JobRequest]) -> str:
     names = {request.key: f"<id of {request.key}>" for request in requests}
     blocks = []
     for request in requests:
-        variables = [f"{name}={value}" for name, value in request.environ.items()]
+        variables = [f"{name}={value}" for name, value in redact_settings(dict(request.environ)).items()]
         call = shlex.join(["env", *variables, "sbatch", *request.argv_options(names)])
         blocks.append(f"{call} <<'END'\n{request.script}END\n")
     return "\n".join(blocks)

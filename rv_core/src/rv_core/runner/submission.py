@@ -5,6 +5,7 @@ Functions of values; a runner takes those that fit.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
@@ -37,6 +38,42 @@ class SubmissionError(RunnerError):
 
     exit_code = EXIT_FAILED
     headline = "submission failed"
+
+
+def passed_on(names: Iterable[str], environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables of the submitting process that tasks get by name: what a setting `environment_from` lists.
+
+    Their values stand in no file, and are hidden wherever `rv` prints or writes text from then on. Those that are not
+    set are left out; `missing_variables` tells of them.
+
+    Args:
+        names: of the variables.
+        environ: the environment; that of this process when None.
+    """
+    from rv_core.redaction import register_secret
+
+    given = os.environ if environ is None else environ
+    found = {name: given[name] for name in names if given.get(name)}
+    for value in found.values():
+        register_secret(value)
+    return found
+
+
+def missing_variables(
+    setting: str, names: Iterable[str], environ: Mapping[str, str] | None = None
+) -> Iterator[Finding]:
+    """Findings for variables that a setting `environment_from` lists and that are not set where the run is submitted.
+
+    Args:
+        setting: the dotted name of the setting.
+        names: of the variables.
+        environ: the environment; that of this process when None.
+    """
+    given = os.environ if environ is None else environ
+    for name in names:
+        if not given.get(name):
+            what = f"the variable {name} is not set here, and tasks are to get it"
+            yield Finding(setting, what, f"set it, or take it out of {setting}", kind="environment")
 
 
 def submit_in_order(
