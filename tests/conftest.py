@@ -85,7 +85,7 @@ class RvCli:
     ) -> subprocess.Popen[str]:
         """Start `rv ARGUMENTS` and return at once; what still runs after the test is killed with its group."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "rv_core", *_flat(arguments)],
+            [sys.executable, "-P", "-m", "rv_core", *_flat(arguments)],
             cwd=cwd or self._cwd,
             env={**os.environ, **(env or {})},
             stdin=stdin,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,8 +65,10 @@ class RunContext:
 
     def argv(self, what: Task | Job) -> list[str]:
         """The command line of a task's process; of a job, the one that all tasks of an array share."""
+        from rv_core.machine.python import module_argv
+
         pipeline, command = what.job.rsplit(".", 1) if isinstance(what, Task) else (what.pipeline, what.command)
-        start = ["rv"] if self.capabilities.is_remote else [sys.executable, "-m", "rv_core"]
+        start = ["rv"] if self.capabilities.is_remote else module_argv("rv_core")
         argv = [*start, "run-command", self.config_uris[pipeline], command, "--runner", self.runner]
         if isinstance(what, Task) and what.num_splits > 1:
             argv += ["--split-index", str(what.split_index), "--num-splits", str(what.num_splits)]

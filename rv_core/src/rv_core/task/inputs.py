@@ -118,10 +118,14 @@ def load_pipeline(paths: RunPaths) -> Pipeline:
 def activate_code_of(text: str, root_uri: str) -> None:
     """Put the code that a saved config names at the end of the path, so that its own classes can be found."""
     code = json.loads(text).get("rv", {}).get("code") or {}
+    if not code:
+        return
+    from rv_core.user_code import archive as code_archive
+
     if not code.get("archive"):
+        code_archive.activate_code(code, "", code.get("folder"))
         return
     from rv_core.files.storage import Storage
-    from rv_core.user_code import archive as code_archive
 
     storage = Storage(root_uri, attempt_tag="code")
     archive = when_written(root_uri, lambda: storage.input_file(code["archive"]))

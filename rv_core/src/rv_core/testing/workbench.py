@@ -14,6 +14,7 @@ from unittest import mock
 
 import pytest
 
+from rv_core.machine.python import module_argv
 from rv_core.testing.asked.runner_facts import RunnerFacts
 from rv_core.testing.command_lines import Finished, Started
 from rv_core.testing.evidence import Evidence
@@ -126,7 +127,7 @@ class Workbench:
 
     def start(self, *words: str, environ: Mapping[str, str] | None = None, folder: Path | None = None) -> Started:
         """Start `rv WORDS` in a fresh process; whatever still runs after the last rule is killed."""
-        return self.start_argv([sys.executable, "-m", "rv_core", *words], environ=environ, folder=folder)
+        return self.start_argv([*module_argv("rv_core"), *words], environ=environ, folder=folder)
 
     def start_argv(
         self, argv: Sequence[str], *, environ: Mapping[str, str] | None = None, folder: Path | None = None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import signal
-import sys
 from typing import Any
 
+from rv_core.machine.python import module_argv
 from rv_core.testing.claims import needs
 from rv_core.testing.scenarios import beats_of, died, run_probe, start_holding
 from rv_core.testing.workbench import Workbench
@@ -69,7 +69,7 @@ class ResumeRules:
         root, started = start_holding(rv_bench, num_items=2)
         (run_id,) = rv_bench.evidence(root).run_ids
         config = f"{root}/.rv/runs/{run_id}/pipeline-config.json"
-        argv = [sys.executable, "-m", "rv_core", "run-command", config, "work", "--runner", rv_bench.runner]
+        argv = [*module_argv("rv_core"), "run-command", config, "work", "--runner", rv_bench.runner]
         second = rv_bench.start_argv(argv, environ={"RV_RUN_ID": run_id})
         # On two machines both copies are the first attempt, and the events of one stand for both.
         rv_bench.wait_until(lambda: len(beats_of(rv_bench, root)) == 2, "a second copy of a task starts", second)

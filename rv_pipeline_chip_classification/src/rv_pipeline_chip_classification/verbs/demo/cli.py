@@ -55,7 +55,7 @@ def demo(
         command.append("--wait")  # others may only submit, and the results are to be shown
     typer.echo(f"$ {shlex.join(command)}", color=None)
     sys.stdout.flush()
-    code = subprocess.run([sys.executable, "-m", "rv_core", *command[1:]], check=False).returncode
+    code = subprocess.run([sys.executable, "-P", "-m", "rv_core", *command[1:]], check=False).returncode
     if code != EXIT_DONE:
         raise typer.Exit(code)
     _show_results(root, data_set.is_synthetic)
