@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.e2e.blocks import findings_of
 
 if TYPE_CHECKING:
     from tests.conftest import RvCli
@@ -74,3 +75,62 @@ def test_a_package_of_the_working_directory_is_found_by_tasks_though_the_directo
     (tmp_path / "pkg" / "__init__.py").touch()
     done = rv("run", "local", "pkg.exp", "-a", "root_uri", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_module_that_cannot_be_imported_from_its_archive_is_found_in_the_check(rv: RvCli, tmp_path: Path) -> None:
+    top = 'SCENES = (Path(__file__).parent / "scenes.csv").read_text().split(",")'
+    write_module(tmp_path, top=top)
+    (tmp_path / "scenes.csv").write_text("a,b")
+    for words in (("check", "exp.py"), ("run", "local", "exp.py")):
+        done = rv(*words, cwd=tmp_path)
+        assert done.returncode == 2, done.stdout
+        assert "NotADirectoryError" in done.stderr
+        assert "scenes.csv" in done.stderr
+        assert "exp.py:5" in done.stderr
+        assert "__file__" in done.stderr
+    assert not (tmp_path / "out").exists()
+    assert rv("run", "inprocess", "exp.py", cwd=tmp_path).returncode == 0
+
+
+def test_what_a_module_does_only_in_tasks_is_shown_as_it_is(rv: RvCli, tmp_path: Path) -> None:
+    """The module raises where the variable of a task is set, which no check has."""
+    top = "import os\nif 'RV_RUN_ID' in os.environ: raise RuntimeError('not in a task, please')"
+    write_module(tmp_path, top=top)
+    done = rv("run", "local", "exp.py", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "RuntimeError: not in a task, please" in done.stderr
+    assert "exp.py:6" in done.stderr
+    assert "not installed" not in done.stderr
+
+
+POST_INIT = """
+    lr: float = 0.1
+    tags: list[str] = field(default_factory=list)
+    def __post_init__(self):
+        {body}
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "where", "values"),
+    [("self.lr = self.lr * 2", "lr", "0.2 becomes 0.4"), ("self.tags = self.tags + ['x']", "tags", "['x'] becomes")],
+)
+def test_a_post_init_that_changes_what_it_is_given_is_found(
+    rv: RvCli, tmp_path: Path, body: str, where: str, values: str
+) -> None:
+    write_module(tmp_path, fields=POST_INIT.format(body=body))
+    for words in (("check", "exp.py"), ("run", "inprocess", "exp.py"), ("run", "local", "exp.py")):
+        done = rv(*words, cwd=tmp_path)
+        assert done.returncode == 2
+        found = findings_of(done.stderr)
+        assert list(found) == [where]
+        assert found[where].startswith(f"C.__post_init__ changes it each time the config is loaded: {values}")
+
+
+def test_a_post_init_that_fills_in_what_is_missing_is_fine(rv: RvCli, tmp_path: Path) -> None:
+    body = "self.tags = sorted(set(self.tags) | {'x'}); self.lr = min(self.lr, 0.05)"
+    write_module(tmp_path, fields=POST_INIT.format(body=body))
+    done = rv("run", "local", "exp.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+

@@ -122,14 +122,30 @@ def _import(module_name: str, hint: str) -> Any:
         return import_module(module_name)
     except ModuleNotFoundError as err:
         missing = err.name or module_name
+        is_itself = module_name == missing or module_name.startswith(f"{missing}.")
         raise ConfigError(
             f"type_hint {hint!r}: there is no module {missing!r}",
+            why="" if is_itself else f"needed by {_line_of(err, module_name)}",
             fix=f"install the package that has {missing!r}, or put its folder on the path",
         ) from err
-    except Exception as err:
+    except (Exception, SystemExit) as err:
         raise ConfigError(
-            f"type_hint {hint!r}: the module {module_name!r} cannot be imported", why=f"{type(err).__name__}: {err}"
+            f"type_hint {hint!r}: the module {module_name!r} cannot be imported",
+            why=f"{type(err).__name__}: {err} ({_line_of(err, module_name)})",
         ) from err
+
+
+def _line_of(err: BaseException, module_name: str) -> str:
+    """`file:line: code` of the line of a module that raised; of the innermost line where none is the module's own."""
+    import linecache
+    import os
+    import traceback
+
+    frames = list(traceback.walk_tb(err.__traceback__))
+    own = [(frame, line) for frame, line in frames if frame.f_globals.get("__name__") == module_name]
+    frame, line = (own or frames)[-1]
+    path = frame.f_code.co_filename
+    return f"{os.path.basename(path)}:{line}: {linecache.getline(path, line, frame.f_globals).strip()}"
 
 
 def concrete_class(object_type: ObjectType, value: Mapping[str, Any]) -> type[Config]:

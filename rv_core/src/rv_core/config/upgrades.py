@@ -140,17 +140,22 @@ def _call_upgrader(upgrader: Any, value: dict[str, Any], spec: ConfigSpec, versi
 def _refuse_missing(plain: dict[str, Any], saved: SavedTypes, specs: list[ConfigSpec]) -> None:
     """Name the package to install for every class that cannot be found here."""
     findings: dict[str, Finding] = {}
+    raised = False
     for path, value in hinted_objects(plain):
         hint = value[TYPE_HINT]
         if hint not in findings:
             try:
                 class_of(hint)
             except ConfigError as err:
-                package = package_to_install(hint, saved, specs)
+                # Its package is here where the module is found and raises: its own words say what is wrong.
+                is_here = err.__cause__ is not None and not isinstance(err.__cause__, ModuleNotFoundError)
+                package = "" if is_here else package_to_install(hint, saved, specs)
                 fix = f"pip install {package}" if package else err.block.fix
-                findings[hint] = Finding(join(path, TYPE_HINT), err.block.what, fix)
+                findings[hint] = Finding(join(path, TYPE_HINT), err.one_line(), fix)
+                raised = raised or is_here
     if findings:
-        raise ConfigError("the config holds classes that are not installed here", findings=findings.values())
+        what = f"the config holds classes that {'cannot be loaded' if raised else 'are not installed'} here"
+        raise ConfigError(what, findings=findings.values())
 
 
 def package_to_install(hint: str, saved: SavedTypes, specs: list[ConfigSpec]) -> str:

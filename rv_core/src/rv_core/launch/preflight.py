@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rv_core.errors import EXIT_ENVIRONMENT, CheckError, Finding, RvError
 from rv_core.files import uris
+from rv_core.machine.python import module_argv
 from rv_core.pipeline.pipeline import Pipeline
 from rv_core.plan.decisions import RunPlan
 from rv_core.plan.graph import Plan
@@ -95,7 +96,11 @@ def _unwritable(name: str, path: str) -> list[Finding]:
 
 
 def pipeline_findings(
-    pipeline: Pipeline, todo: Mapping[str, Sequence[str]], config_text: str, code_archive: bytes = b""
+    pipeline: Pipeline,
+    todo: Mapping[str, Sequence[str]],
+    config_text: str,
+    code_archive: bytes = b"",
+    path: Sequence[str] = (),
 ) -> list[Finding]:
     """The pipeline's own findings: the cheap ones, then those of its deep check in a child process."""
     findings = list(pipeline.preflight(todo))
@@ -105,7 +110,7 @@ def pipeline_findings(
     if missing:
         skipped = f"the inputs were not opened: {', '.join(missing)} is not installed here"
         return [*findings, Finding("", skipped, "", "skipped")]
-    return findings + run_deep_check(pipeline.deep_check, config_text, todo, code_archive)
+    return findings + run_deep_check(pipeline.deep_check, config_text, todo, code_archive, path)
 
 
 def _is_installed(module: str) -> bool:
@@ -116,23 +121,30 @@ def _is_installed(module: str) -> bool:
 
 
 def run_deep_check(
-    target: str, config_text: str, todo: Mapping[str, Sequence[str]], code_archive: bytes = b""
+    target: str,
+    config_text: str,
+    todo: Mapping[str, Sequence[str]],
+    code_archive: bytes = b"",
+    path: Sequence[str] = (),
 ) -> list[Finding]:
     """Run a pipeline's deep check in a child process, which alone imports what opens images.
 
+    The child imports the code that travels as a task does, and what that raises is a finding.
+
     Args:
-        target: `"module:function"`.
+        target: `"module:function"`; "" to do no more than import the code and load the config.
         config_text: the saved config.
         todo: ids of items by command.
         code_archive: the zip of the code that the config names, if it names any.
+        path: folders to import from besides, for tasks that run in this very process.
     """
     code = base64.b64encode(code_archive).decode()
     request = json.dumps(
-        {"target": target, "config": config_text, "todo": todo, "path": sys.path, "code_archive": code}
+        {"target": target, "config": config_text, "todo": todo, "path": list(path), "code_archive": code}
     )
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "rv_core.launch.deep_check"],
+            module_argv("rv_core.launch.deep_check"),
             input=request,
             capture_output=True,
             text=True,
@@ -156,11 +168,24 @@ def all_findings(
     context: RunContext,
     todo_of: Mapping[str, Mapping[str, Sequence[str]]],
     code_archive: bytes = b"",
+    *,
+    imports_code: bool = False,
 ) -> list[Finding]:
-    """Everything that speaks against the run. With several pipelines the place of a finding starts with its name."""
+    """Everything that speaks against the run. With several pipelines the place of a finding starts with its name.
+
+    Args:
+        run_plan, pipelines, config_texts, runner, context: the run.
+        todo_of: ids of items by pipeline and command.
+        code_archive: the zip of the code that travels.
+        imports_code: whether to try whether tasks can import that, where no deep check does.
+    """
     findings = []
+    path = sys.path if context.capabilities.in_process else ()
+    checked = [name for name, pipeline in pipelines.items() if pipeline.deep_check and any(todo_of[name].values())]
+    if imports_code and code_archive and not checked:
+        findings += run_deep_check("", next(iter(config_texts.values())), {}, code_archive, path)
     for name, pipeline in pipelines.items():
-        own = pipeline_findings(pipeline, todo_of[name], config_texts[name], code_archive)
+        own = pipeline_findings(pipeline, todo_of[name], config_texts[name], code_archive, path)
         findings += [_placed(finding, name) for finding in own] if len(pipelines) > 1 else own
     return findings + _runner_findings(runner, run_plan, context)
 

@@ -194,5 +194,7 @@ def findings_of(prepared: PreparedRun, *, everything: bool = False) -> list[Find
         prepared.context,
         todo,
         prepared.loaded.code_archive,
+        # In this process the module is loaded already, from its own file.
+        imports_code=everything or not prepared.runner.capabilities.in_process,
     )
     return [*prepared.findings, *others]

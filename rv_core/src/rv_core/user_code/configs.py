@@ -24,6 +24,7 @@ from rv_core.user_code.archive import activate_code, archive_name, check_code, p
 from rv_core.user_code.arguments import arguments_for, signature_of
 from rv_core.user_code.failures import call
 from rv_core.user_code.loading import UserModule, load_module
+from rv_core.user_code.post_init import post_init_findings
 from rv_core.user_code.shipping import ship, siblings_of
 
 Pairs = Sequence[tuple[str, str]]
@@ -166,10 +167,13 @@ def _checked(configs: Sequence[PipelineConfig], sets: Pairs, label: str) -> tupl
     good: list[PipelineConfig] = []
     for index, config in enumerate(configs):
         changed, findings = _check_one(config, sets)
+        loaded = normalised(changed) if changed is not None and not _errors(findings) else None
+        if changed is not None and loaded is not None:
+            findings = [*findings, *post_init_findings(changed, loaded)]
         prefix = f"configs[{index}]" if len(configs) > 1 else ""
         found.extend(Finding(join_paths(prefix, f.where), f.what, f.fix, f.severity) for f in findings)
-        if changed is not None and not _errors(findings):
-            good.append(normalised(changed))
+        if loaded is not None:
+            good.append(loaded)
     _raise_errors(found, label)
     return good, found
 
@@ -216,6 +220,7 @@ def _from_json(module: str, arguments: Pairs, sets: Pairs, cwd: str) -> LoadedMo
         raise config_file.with_source(err, module) from err
     _raise_errors(findings, module)
     assert isinstance(config, PipelineConfig)
+    _raise_errors(post_init_findings(config, config), module)
     return LoadedModule([config], saved.code, archive, module, tuple(findings))
 
 
