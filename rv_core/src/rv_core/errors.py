@@ -18,6 +18,9 @@ EXIT_ENVIRONMENT = 3
 EXIT_STOPPED = 75
 EXIT_INTERRUPTED = 130
 
+#: What a shell says of a process that the highest signal ended, 128 + 64: a code above it is a program's own.
+LAST_SIGNAL_CODE = 192
+
 Severity = Literal["error", "warning", "skipped"]
 FindingKind = Literal["config", "environment"]
 

@@ -36,7 +36,8 @@ unexport {variables}
 
 _RESTART = (
     "RV_ATTEMPT=1; while :; do export RV_ATTEMPT; {command}; status=$?; "
-    "if [ $status -ne 75 ] && [ $status -le 128 ] || [ $RV_ATTEMPT -ge {attempts} ]; then exit $status; fi; "
+    "if [ $status -ne 75 ] && {{ [ $status -le 128 ] || [ $status -gt 192 ]; }} || [ $RV_ATTEMPT -ge {attempts} ]; "
+    "then exit $status; fi; "
     "RV_ATTEMPT=$((RV_ATTEMPT + 1)); done"
 )
 

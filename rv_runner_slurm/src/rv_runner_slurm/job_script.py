@@ -30,7 +30,7 @@ while :; do
   # A signal ends `wait` early, while the task goes on.
   while wait "$task"; code=$?; kill -0 "$task" 2>/dev/null; do :; done
   task=''
-  if [ "$code" -ne {stopped} ] && [ "$code" -le 128 ]; then break; fi
+  if [ "$code" -ne {stopped} ] && {{ [ "$code" -le 128 ] || [ "$code" -gt 192 ]; }}; then break; fi
   if [ -n "$stopping$near_limit" ] || [ "$RV_ATTEMPT" -ge {attempts} ]; then break; fi
   RV_ATTEMPT=$((RV_ATTEMPT + 1))
 done

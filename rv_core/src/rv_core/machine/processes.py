@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from rv_core.errors import EXIT_STOPPED, RunnerError
+from rv_core.errors import EXIT_STOPPED, LAST_SIGNAL_CODE, RunnerError
 from rv_core.machine.lifeline import Lifeline, read_grace_s
 from rv_core.machine.process_table import is_alive
 from rv_core.machine.shutdown import Shutdown, end_processes
@@ -31,7 +31,7 @@ def may_restart(exit_code: int) -> bool:
     Args:
         exit_code: as a shell gives it (128 + signal) or as Python does (minus the signal).
     """
-    return exit_code == EXIT_STOPPED or exit_code < 0 or exit_code > 128
+    return exit_code == EXIT_STOPPED or exit_code < 0 or 128 < exit_code <= LAST_SIGNAL_CODE
 
 
 @contextlib.contextmanager

@@ -74,7 +74,8 @@ class EventWriter:
         self._progress_at = float("-inf")
         self._held_progress: Event | None = None
         self._is_torn = False
-        self._descriptor = -1 if is_remote else self._open(target.removeprefix("file://"))
+        self._path = "" if is_remote else target.removeprefix("file://")
+        self._descriptor = self._open(self._path) if self._path else -1
 
     def write(self, event: str, **fields: Any) -> None:
         """Append one event; the time is added. Texts are redacted, values that are not JSON become text."""
@@ -122,6 +123,11 @@ class EventWriter:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def reopen(self) -> None:
+        """Open the file again where it was closed: something happened after what was to be the end."""
+        if self._descriptor < 0 and self._path:
+            self._descriptor = self._open(self._path)
 
     def __enter__(self) -> Self:
         return self

@@ -153,6 +153,10 @@ def _execute_planned(paths: RunPaths, request: TaskRequest, events: EventWriter,
     resources = request.record["resources"]
     with gpu_lease(resources["gpus"]):
         pipeline = load_pipeline(paths)
+        if resources["timeout_s"] is not None:
+            from rv_core.task.watchdog import end_this_process_after
+
+            end_this_process_after(resources["timeout_s"], events)
         execute(pipeline, request, events, stop, timeout_s=resources["timeout_s"])
 
 

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from rv_core.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_STOPPED, RvError
+from rv_core.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_STOPPED, LAST_SIGNAL_CODE, RvError
 from rv_core.pipeline.pipeline import TaskStopped
 from rv_core.record.event_writer import EventWriter
 from rv_core.task.execution import TaskRequest
@@ -76,11 +76,20 @@ def outcome_of(error: BaseException, *, show_traceback: bool = False) -> tuple[i
         _print_own_frames(error)
         return EXIT_FAILED, "failed", redacted(str(error))
     if isinstance(error, SystemExit):
-        code = error.code if isinstance(error.code, int) else (EXIT_FAILED if error.code else EXIT_DONE)
         _say(f"the command called sys.exit({error.code!r}) before it was done")
-        return code or EXIT_FAILED, "failed", f"the command called sys.exit({error.code!r})"
+        return _own_exit_code(error.code), "failed", f"the command called sys.exit({error.code!r})"
     _print_own_frames(error)
     return EXIT_FAILED, "failed", redacted(f"{type(error).__name__}: {error}")
+
+
+def _own_exit_code(code: object) -> int:
+    """The exit code of a process whose command called `sys.exit(code)`.
+
+    It is what the system would make of it (-1 is 255), but for those codes that say something else of a task: done,
+    stopped with its state saved, ended by a signal. A task that is called one of these would be started again.
+    """
+    number = code & 0xFF if isinstance(code, int) else EXIT_FAILED
+    return EXIT_FAILED if number in (EXIT_DONE, EXIT_STOPPED) or 128 <= number <= LAST_SIGNAL_CODE else number
 
 
 def _say(text: str) -> None:

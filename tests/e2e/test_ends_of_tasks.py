@@ -1,0 +1,102 @@
+"""How a task ends: what its exit code says, and that its time limit comes whatever the command does."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import RvCli
+
+MODULE = """
+import os, signal, sys, threading, time
+from dataclasses import dataclass
+from rv_core import Pipeline, PipelineConfig, command
+
+@dataclass
+class C(PipelineConfig):
+    def build(self): return P(self)
+
+class P(Pipeline):
+    @command({options})
+    def up(self) -> None:
+        with open(os.path.join(os.path.dirname({folder!r}), "starts"), "a") as file:
+            file.write("x")
+        {body}
+
+    @command(requires=("up",))
+    def after(self) -> None:
+        self.storage.write_text("after.txt", "")
+
+def get_config(runner, root_uri: str = "out"):
+    return C(root_uri=root_uri)
+"""
+
+
+def write_module(folder: Path, body: str, options: str = "") -> Path:
+    path = folder / "exp.py"
+    path.write_text(MODULE.format(body=body, options=options, folder=str(path)))
+    return path
+
+
+def failed_task(rv: RvCli, folder: Path) -> dict[str, Any]:
+    status = json.loads(rv("status", "out", "--json", cwd=folder).stdout)
+    (task,) = [task for job in status["jobs"] for task in job["tasks"] if task["state"] == "failed"]
+    return dict(task)
+
+
+@pytest.mark.parametrize("runner", ["local", "inprocess"])
+@pytest.mark.parametrize(
+    ("code", "shown"), [("-1", 255), ("200", 200), ("256", 1), ("75", 1), ("137", 1), ("7", 7), ("0", 1), ("'no'", 1)]
+)
+def test_sys_exit_of_a_command_is_an_exit_code_and_no_signal(
+    rv: RvCli, tmp_path: Path, runner: str, code: str, shown: int
+) -> None:
+    write_module(tmp_path, f"sys.exit({code})", "attempts=3")
+    done = rv("run", runner, "exp.py", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert (tmp_path / "starts").read_text() == "x"
+    assert "killed" not in done.stdout + done.stderr
+    assert f"the command called sys.exit({code})" in done.stderr
+    assert not (tmp_path / "out" / "after.txt").exists()
+    assert failed_task(rv, tmp_path)["exit_code"] == shown
+
+
+LOOP = """
+        while True:
+            try:
+                time.sleep(60)
+            except:
+                pass
+"""
+ALARM = """
+        signal.signal(signal.SIGALRM, lambda *_: None)
+        signal.alarm(3000)
+        time.sleep(3000)
+"""
+THREAD = """
+        threading.Thread(target=time.sleep, args=(3000,)).start()
+"""
+HELD = """
+        import re
+        re.match(r"(a+)+$", "a" * 60 + "b")
+"""
+
+
+@pytest.mark.parametrize("body", [LOOP, ALARM, THREAD, HELD], ids=["bare except", "alarm", "thread", "interpreter held"])
+def test_the_time_limit_comes_whatever_the_command_does(rv: RvCli, tmp_path: Path, body: str) -> None:
+    write_module(tmp_path, body.strip("\n").lstrip(), "timeout_s=1")
+    began = time.monotonic()
+    done = rv("run", "local", "exp.py", cwd=tmp_path, env={"RV_GRACE_S": "0.5"})
+    assert done.returncode == 1, done.stdout
+    assert time.monotonic() - began < 60
+    (events,) = (tmp_path / "out").glob(".rv/runs/*/events/c.up.1.jsonl")
+    if body != HELD:  # nothing can be written while the interpreter is held
+        last = json.loads(events.read_text().splitlines()[-1])
+        assert (last["event"], last["exit_code"]) == ("failed", 1)
+        assert last["reason"].startswith("timed out after 1 s")
+    assert not (tmp_path / "out" / "after.txt").exists()
