@@ -37,7 +37,7 @@ ENVIRON = {
 }
 
 #: It raises what an unlucky library would: every secret that it can reach, in its exception and in the cause of it.
-PIPELINE = '''
+PIPELINE = """
 import os
 from dataclasses import dataclass
 
@@ -76,7 +76,7 @@ class Leaky(Pipeline):
 
 def get_config(runner: str, root_uri: str, password: str = "", api_token: str = "", fails: str = "") -> LeakyConfig:
     return LeakyConfig(root_uri=root_uri, names=["a", "b"], fails=fails)
-'''
+"""
 
 ARGUMENTS = ("-a", "password", ARGUMENT, "-a", f"api_token={ARGUMENT_WITH_SIGN}")
 

@@ -87,7 +87,9 @@ HELD = """
 """
 
 
-@pytest.mark.parametrize("body", [LOOP, ALARM, THREAD, HELD], ids=["bare except", "alarm", "thread", "interpreter held"])
+@pytest.mark.parametrize(
+    "body", [LOOP, ALARM, THREAD, HELD], ids=["bare except", "alarm", "thread", "interpreter held"]
+)
 def test_the_time_limit_comes_whatever_the_command_does(rv: RvCli, tmp_path: Path, body: str) -> None:
     write_module(tmp_path, body.strip("\n").lstrip(), "timeout_s=1")
     began = time.monotonic()

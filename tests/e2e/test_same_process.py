@@ -132,5 +132,3 @@ def test_a_post_init_that_fills_in_what_is_missing_is_fine(rv: RvCli, tmp_path: 
     write_module(tmp_path, fields=POST_INIT.format(body=body))
     done = rv("run", "local", "exp.py", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-
-

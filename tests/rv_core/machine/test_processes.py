@@ -359,7 +359,19 @@ def test_a_signal_while_nothing_runs_interrupts_at_once(run_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("exit_code", "expected"), [(0, False), (1, False), (2, False), (75, True), (-9, True), (137, True), (192, True), (128, False), (200, False), (255, False)]
+    ("exit_code", "expected"),
+    [
+        (0, False),
+        (1, False),
+        (2, False),
+        (75, True),
+        (-9, True),
+        (137, True),
+        (192, True),
+        (128, False),
+        (200, False),
+        (255, False),
+    ],
 )
 def test_only_stopped_or_killed_tasks_are_worth_another_attempt(exit_code: int, expected: bool) -> None:
     assert may_restart(exit_code) is expected

@@ -49,7 +49,9 @@ def _differences(first: Any, second: Any, path: str, owner: str = "") -> Iterato
 
 def _finding(path: str, cls: str, before: Any, after: Any) -> Finding:
     what = f"{cls}.__post_init__ changes it each time the config is loaded: {_shown(before)} becomes {_shown(after)}"
-    return Finding(path, what, "compute it in get_config, or in a property of another name; every task loads the config")
+    return Finding(
+        path, what, "compute it in get_config, or in a property of another name; every task loads the config"
+    )
 
 
 def _shown(value: Any) -> str:
