@@ -15,7 +15,8 @@ from rv_core.errors import DataError
 from rv_pipeline_chip_classification.config import GeoJsonLabelsConfig
 from rv_pipeline_chip_classification.labels import geojson
 from rv_pipeline_chip_classification.labels.feature_classes import classify_features
-from rv_pipeline_chip_classification.labels.geojson import polygons_in_pixels, read_geojson, to_pixels
+from rv_pipeline_chip_classification.labels.geojson import read_geojson
+from rv_pipeline_chip_classification.labels.polygons import polygons_in_pixels, to_pixels
 from rv_pipeline_chip_classification.scenes.grid import Grid
 
 PLAIN = Grid(100, 100, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), None)

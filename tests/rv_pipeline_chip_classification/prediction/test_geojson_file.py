@@ -11,7 +11,8 @@ import pytest
 import shapely
 
 from rv_core.errors import DataError
-from rv_pipeline_chip_classification.labels.geojson import polygons_in_pixels, read_geojson
+from rv_pipeline_chip_classification.labels.geojson import read_geojson
+from rv_pipeline_chip_classification.labels.polygons import polygons_in_pixels
 from rv_pipeline_chip_classification.prediction.cell_scores import ScoredCells
 from rv_pipeline_chip_classification.prediction.geojson_file import GeoJsonWriter, cell_rings, read_predictions
 from rv_pipeline_chip_classification.scenes.grid import Grid

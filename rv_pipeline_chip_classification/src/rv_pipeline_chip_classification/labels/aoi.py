@@ -11,8 +11,9 @@ import shapely
 from numpy.typing import NDArray
 
 from rv_core.errors import DataError
-from rv_pipeline_chip_classification.labels.geojson import polygons_in_pixels, read_geojson
+from rv_pipeline_chip_classification.labels.geojson import read_geojson
 from rv_pipeline_chip_classification.labels.overlaps import window_boxes
+from rv_pipeline_chip_classification.labels.polygons import polygons_in_pixels
 from rv_pipeline_chip_classification.scenes.grid import Grid
 from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray, clip_windows
 

@@ -22,8 +22,9 @@ from rv_pipeline_chip_classification.config import (
 from rv_pipeline_chip_classification.labels.class_counts import count_classes
 from rv_pipeline_chip_classification.labels.class_raster import open_class_raster
 from rv_pipeline_chip_classification.labels.feature_classes import classify_features
-from rv_pipeline_chip_classification.labels.geojson import polygons_in_pixels, read_geojson
+from rv_pipeline_chip_classification.labels.geojson import read_geojson
 from rv_pipeline_chip_classification.labels.overlaps import Overlaps, overlaps_of, window_boxes
+from rv_pipeline_chip_classification.labels.polygons import polygons_in_pixels
 from rv_pipeline_chip_classification.scenes.grid import Grid
 from rv_pipeline_chip_classification.scenes.raster_reader import raster_env
 from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray, clip_windows, windows_over
