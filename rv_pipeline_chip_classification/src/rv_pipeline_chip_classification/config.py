@@ -81,8 +81,10 @@ class GeoJsonLabelsConfig(LabelsConfig):
         pick_min_class_id: of several candidates the smallest class id wins instead.
         background_class: the class of windows without a candidate; None leaves them unlabelled, which means neither
             chipped nor evaluated.
-        class_property: the one property that holds the class, an id or a name, instead of the three above.
-        class_mapping: name in the file -> class name; "" leaves features of that name out.
+        class_property: the one property that holds the class, an id or a name, instead of the three above. That no
+            feature has it is an error.
+        class_mapping: name or number in the file -> class name; "" leaves such features out. A number that is mapped
+            (`{"10": "forest"}`, for 10 and 10.0 alike) is no class id.
     """
 
     uri: Uri

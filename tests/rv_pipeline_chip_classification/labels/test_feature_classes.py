@@ -72,3 +72,54 @@ def test_every_wrong_class_is_listed_once_with_its_first_feature() -> None:
 def test_class_ids_out_of_range_are_errors(class_id: Any) -> None:
     with pytest.raises(DataError):
         classes_of({"class_id": class_id})
+
+
+@pytest.mark.parametrize("code", [10, 10.0, "10"])
+def test_a_number_that_is_mapped_is_no_class_id(code: Any) -> None:
+    options = {"class_property": "code", "class_mapping": {"10": "rock", "2": "forest", "255": ""}}
+    ids, dropped = classes_of({"code": code}, {"code": 2}, {"code": 255}, {"code": 1}, **options)
+    assert ids == [2, 0, -1, 1]
+    assert dropped == {"255 is mapped to nothing": 1}
+
+
+def test_mapped_ids_are_not_doubted() -> None:
+    labels = GeoJsonLabelsConfig(uri="/labels.geojson", class_mapping={"1": "forest"})
+    found = classify_features([{"class_id": 1, "class_name": "forest"}], labels, NAMES)
+    assert found.class_ids.tolist() == [0]
+    assert not found.doubts
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), 1e300])
+def test_huge_numbers_are_no_class(value: Any) -> None:
+    for properties, options in (({"class_id": value}, {}), ({"code": value}, {"class_property": "code"})):
+        with pytest.raises(DataError, match="is no class"):
+            classes_of(properties, **options)
+
+
+def test_text_as_an_id_is_told_what_helps() -> None:
+    with pytest.raises(DataError) as raised:
+        classes_of({"class_id": "x"})
+    assert 'class_mapping={"10": "forest"}' in str(raised.value)
+
+
+def test_nan_is_no_value() -> None:
+    assert classes_of({"class_id": float("nan"), "label": "rock"})[0] == [2]
+
+
+def test_an_accent_in_one_or_two_characters_is_the_same_name() -> None:
+    labels = GeoJsonLabelsConfig(uri="/labels.geojson")
+    assert classify_features([{"label": "cafe\u0301"}], labels, ["bar", "caf\u00e9"]).class_ids.tolist() == [1]
+
+
+def test_a_property_that_no_feature_has_is_an_error_that_names_the_nearest() -> None:
+    with pytest.raises(DataError, match="did you mean 'Class'") as raised:
+        classes_of({"Class": "rock", "area": 3}, class_property="class", background_class="rock")
+    assert "the 1 features have 'Class', 'area'" in str(raised.value)
+    with pytest.raises(DataError, match="no feature has the property class_id or class_name or label"):
+        classes_of({"kind": "rock"}, background_class="rock")
+
+
+def test_long_values_are_cut_in_messages() -> None:
+    with pytest.raises(DataError) as raised:
+        classes_of({"label": "x" * 1_000_000})
+    assert len(str(raised.value)) < 2_000

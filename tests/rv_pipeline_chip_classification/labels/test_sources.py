@@ -184,7 +184,7 @@ def test_a_file_without_features_is_all_background_or_an_error(labels_of: Callab
 
 
 def test_features_that_all_fall_out_are_counted_in_the_error(write_labels: Callable[..., str], square: Square) -> None:
-    config = GeoJsonLabelsConfig(uri=write_labels("a.geojson", [(square(0, 0, 5), {"other": 1})], crs=None))
+    config = GeoJsonLabelsConfig(uri=write_labels("a.geojson", [(square(0, 0, 5), {"label": None})], crs=None))
     with (
         pytest.raises(DataError, match="1 features: 1 x no property class_id"),
         open_labels(scene(config), ClassConfig(names=NAMES), PLAIN, PLAIN.extent),
