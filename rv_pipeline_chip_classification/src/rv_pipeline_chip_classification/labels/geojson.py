@@ -8,11 +8,21 @@ from typing import Any
 
 from rv_core.errors import DataError
 from rv_core.files import by_uri
+from rv_pipeline_chip_classification.labels.crs_names import crs_of_name
 
 MAX_BYTES = 512 * 1024 * 1024
 MAX_DEPTH = 64
-
-WGS84 = "EPSG:4326"
+#: What to do with what is no GeoJSON.
+EXPORT_FIX = "export it as GeoJSON: ogr2ogr -f GeoJSON -t_srs EPSG:4326 labels.geojson FILE, or QGIS, Save Features As"
+#: How files of other formats begin.
+_OTHER_FORMATS = {
+    b"SQLite format 3": "a GeoPackage (or another SQLite database)",
+    b"\x00\x00\x27\x0a": "a shapefile",
+    b"PK": "a zip archive",
+    b"fgb": "FlatGeobuf",
+    b"PAR1": "Parquet",
+    b"<": "XML (KML or GML)",
+}
 GEOMETRY_TYPES = ("Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon")
 
 
@@ -45,22 +55,22 @@ def read_geojson(uri: str) -> FeatureCollection:
     if (not data and info is not None and info.size) or len(data) > MAX_BYTES:
         size = info.size if info is not None else len(data)
         raise refused(uri, f"it has {size:,} bytes; at most {MAX_BYTES:,} are read")
+    kind = next((kind for start, kind in _OTHER_FORMATS.items() if data[:64].lstrip().startswith(start)), None)
+    if kind is not None:
+        raise refused(uri, f"it is {kind}", EXPORT_FIX)
     try:
-        document = json.loads(data, parse_constant=_no_constant)
+        # NaN and infinity are no JSON, but tables are often exported with them in columns that nobody uses.
+        document = json.loads(data)
     except RecursionError as err:
         raise refused(uri, "it is nested too deep") from err
     except ValueError as err:
-        raise refused(uri, f"it is no JSON: {err}") from err
+        raise refused(uri, f"it is no JSON: {err}", EXPORT_FIX) from err
     return _collection_of(uri, document)
 
 
-def refused(uri: str, why: str) -> DataError:
+def refused(uri: str, why: str, fix: str = "") -> DataError:
     """What to raise where a file cannot be used."""
-    return DataError("a GeoJSON file cannot be used", where=uri, why=why)
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")
+    return DataError("a GeoJSON file cannot be used", where=uri, why=why, fix=fix)
 
 
 def _collection_of(uri: str, document: Any) -> FeatureCollection:
@@ -72,7 +82,9 @@ def _collection_of(uri: str, document: Any) -> FeatureCollection:
     elif kind in GEOMETRY_TYPES or kind == "GeometryCollection":
         features = [{"type": "Feature", "properties": {}, "geometry": document}]
     else:
-        raise refused(uri, f"its type is {kind!r}; a FeatureCollection with features is expected")
+        is_esri = isinstance(document, dict) and ("geometryType" in document or "spatialReference" in document)
+        what = "it is JSON of ArcGIS" if is_esri else f"its type is {repr(kind)[:100]}"
+        raise refused(uri, f"{what}; a FeatureCollection with features is expected", EXPORT_FIX)
     properties, geometries = [], []
     for index, feature in enumerate(features):
         if not isinstance(feature, dict) or feature.get("type") != "Feature":
@@ -95,10 +107,18 @@ def _crs_name(uri: str, crs: Any) -> str | None:
     if crs is None:
         return None
     properties = crs.get("properties") if isinstance(crs, dict) else None
-    if isinstance(properties, dict) and isinstance(properties.get("name"), str):
-        name: str = properties["name"]
-        # CRS 84 is EPSG:4326 with longitude first, which is the order of GeoJSON anyway.
-        return WGS84 if name.rpartition(":")[2].upper() == "CRS84" else name
     if isinstance(properties, dict) and isinstance(properties.get("code"), int):
-        return f"EPSG:{properties['code']}"
-    raise refused(uri, f"its crs member {json.dumps(crs)[:200]} names no CRS")
+        properties = {"name": f"EPSG:{properties['code']}" if 0 < properties["code"] < 10**7 else ""}
+    name = properties.get("name") if isinstance(properties, dict) else None
+    known = crs_of_name(name) if isinstance(name, str) else None
+    if known is None:
+        why = f"its crs member {_shown(crs)} names no CRS; rv opens no file and no address that it names"
+        raise refused(uri, why, 'write "EPSG:" and the code, or leave the member out for longitude and latitude')
+    return known
+
+
+def _shown(value: Any) -> str:
+    try:
+        return json.dumps(value)[:200]
+    except (ValueError, RecursionError):
+        return "(of numbers too large or nested too deep)"

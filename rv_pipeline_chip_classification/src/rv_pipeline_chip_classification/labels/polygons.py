@@ -3,13 +3,16 @@
 RFC 7946: longitude, latitude in WGS 84; the `crs` member of the older specification is honoured. Where the image has
 no CRS the coordinates are pixels, x the column and y the row. Polygons, multipolygons and collections of them are
 areas; points and lines are none. Corners are not rounded, and edges are straight on the image.
+
+Longitudes are a circle: on an image in degrees a polygon also lies 360 degrees east and west of where it is written.
+What an image's CRS does not reach is not on the image.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,16 +20,27 @@ import shapely
 from numpy.typing import NDArray
 
 from rv_core.errors import DataError
+from rv_pipeline_chip_classification.labels.around_world import around_the_world
+from rv_pipeline_chip_classification.labels.crs_names import WGS84
 from rv_pipeline_chip_classification.labels.geojson import (
     GEOMETRY_TYPES,
     MAX_DEPTH,
-    WGS84,
     FeatureCollection,
     refused,
 )
-from rv_pipeline_chip_classification.scenes.crs import project
+from rv_pipeline_chip_classification.scenes.crs import project_each
 from rv_pipeline_chip_classification.scenes.grid import Affine6, Grid
 
+#: Latitudes may be so far beyond the poles by rounding, in degrees.
+_LATITUDE_TOLERANCE = 1e-6
+#: Spans of longitudes, in degrees, that are neither a polygon as drawn nor one around the whole world.
+_WIDE_DEG = (180.0, 359.9)
+#: Crossings of one polygon's edges with each other up to which it is made valid, and of all polygons of a file: GEOS
+#: takes seconds for a thousand, and minutes and gigabytes for a million.
+_MAX_CROSSINGS = 1_000
+_MAX_CROSSINGS_OF_ALL = 20_000
+_EDGES_AT_ONCE = 256
+_OUT_OF_REACH = "polygon that the image's CRS does not reach"
 Position = Sequence[float]
 
 
@@ -39,19 +53,27 @@ class FeaturePolygons:
         features: (M,) int64, number of the feature that each belongs to, ascending.
         dropped: reason -> how many parts of features gave no polygon.
         num_repaired: how many polygons crossed themselves and were made valid.
+        notes: sentences for the user.
     """
 
     polygons: NDArray[Any]
     features: NDArray[np.int64]
     dropped: Counter[str] = field(default_factory=Counter)
     num_repaired: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def is_out_of_reach(self) -> bool:
+        """Whether there is no polygon, and some would be there if the image's CRS reached them."""
+        return not len(self.polygons) and bool(self.dropped[_OUT_OF_REACH])
 
 
 def polygons_in_pixels(collection: FeatureCollection, grid: Grid) -> FeaturePolygons:
     """The polygons of a file's features in pixels of a scene's grid.
 
     Raises:
-        DataError: if coordinates are no numbers, or cannot be brought to the image's CRS.
+        DataError: if coordinates are no numbers, none of them can be brought to the image's CRS, or a polygon crosses
+            itself so often that it cannot be made valid.
     """
     parts = _Parts(collection.uri)
     for index, geometry in enumerate(collection.geometries):
@@ -59,10 +81,20 @@ def polygons_in_pixels(collection: FeatureCollection, grid: Grid) -> FeaturePoly
     points = parts.points()
     if not len(points):
         return FeaturePolygons(np.empty(0, object), np.empty(0, np.int64), parts.dropped)
+    notes = _wide_notes(points, parts, collection)
     pixels = _to_pixels(points, collection, grid)
+    is_lost = np.isnan(pixels).any(axis=1)
+    pixels[is_lost] = 0.0
     rings = shapely.linearrings(pixels, indices=np.repeat(np.arange(len(parts.ring_lengths)), parts.ring_lengths))
     polygons = shapely.polygons(rings, indices=np.repeat(np.arange(len(parts.ring_counts)), parts.ring_counts))
-    return _usable(polygons, np.array(parts.features, np.int64), parts.dropped)
+    is_placed = ~np.logical_or.reduceat(is_lost, parts.starts())
+    if not is_placed.all():
+        parts.dropped[_OUT_OF_REACH] += int((~is_placed).sum())
+    features = np.array(parts.features, np.int64)[is_placed]
+    found = _usable(polygons[is_placed], features, parts.dropped, collection.uri)
+    found.notes.extend(notes)
+    placed, owners = around_the_world(found.polygons, found.features, grid)
+    return replace(found, polygons=placed, features=owners)
 
 
 class _Parts:
@@ -87,68 +119,148 @@ class _Parts:
         if geometry is None:
             self.dropped["no geometry"] += 1
             return
-        kind = geometry["type"]
+        kind = geometry.get("type")
+        if kind in ("MultiPolygon", "GeometryCollection"):
+            members = geometry["coordinates" if kind == "MultiPolygon" else "geometries"]
+            if not members:
+                self.dropped[f"empty {kind}"] += 1
         if kind == "Polygon":
             yield geometry["coordinates"]
         elif kind == "MultiPolygon":
-            yield from geometry["coordinates"]
+            yield from members
         elif kind == "GeometryCollection":
             if levels == 0:
                 raise ValueError(f"geometry collections are nested more than {MAX_DEPTH} deep")
-            for member in geometry["geometries"]:
+            for member in members:
                 yield from self._polygons_of(member, levels - 1)
         elif kind in GEOMETRY_TYPES:
             self.dropped[f"{kind} has no area"] += 1
         else:
-            raise ValueError(f"no geometry has the type {kind!r}")
+            raise ValueError("it has no type" if kind is None else f"no geometry has the type {str(kind)[:100]!r}")
 
     def _add_polygon(self, index: int, rings: list[list[Position]]) -> None:
         if not rings or not rings[0]:
             self.dropped["empty polygon"] += 1
             return
-        for ring in rings:
-            closed = ring if ring[0] == ring[-1] else [*ring, ring[0]]
-            if len(closed) < 4:
-                raise ValueError("a ring has fewer than 3 corners")
-            self._positions.extend(closed)
-            self.ring_lengths.append(len(closed))
-        self.ring_counts.append(len(rings))
+        whole = [self._closed(ring) for ring in rings]
+        if whole[0] is None:
+            self.dropped["ring of fewer than 3 corners"] += 1
+            return
+        kept = [ring for ring in whole if ring is not None]
+        if sum(map(bool, rings)) > len(kept):
+            self.dropped["hole of fewer than 3 corners"] += sum(map(bool, rings)) - len(kept)
+        for ring in kept:
+            self._positions.extend(ring)
+            self.ring_lengths.append(len(ring))
+        self.ring_counts.append(len(kept))
         self.features.append(index)
 
+    def _closed(self, ring: list[Position]) -> list[Position] | None:
+        """A ring that ends where it begins; None for one that cannot have an area."""
+        if not isinstance(ring, list):
+            raise ValueError("a ring is no list of positions")
+        if not ring:
+            return None
+        if isinstance(ring[0], list) and ring[0] and isinstance(ring[0][0], list):
+            raise ValueError("a Polygon is nested like a MultiPolygon")
+        closed = ring if ring[0] == ring[-1] else [*ring, ring[0]]
+        return closed if len(closed) >= 4 else None
+
+    def starts(self) -> NDArray[np.int64]:
+        """The first point of each polygon."""
+        first_rings = np.cumsum([0, *self.ring_counts[:-1]])
+        first_points = np.cumsum([0, *self.ring_lengths[:-1]])
+        starts: NDArray[np.int64] = first_points[first_rings]
+        return starts
+
     def points(self) -> NDArray[np.float64]:
+        """All positions, (N, 2) float64; what they have beyond two numbers is left out."""
         try:
             if set(map(len, self._positions)) != {2}:
                 self._positions = [(position[0], position[1]) for position in self._positions]
-            points = np.array(self._positions, np.float64).reshape(-1, 2)
+            found = np.array(self._positions).reshape(-1, 2)
         except (TypeError, ValueError, IndexError, KeyError) as err:
             raise refused(self._uri, f"a position is not two numbers: {err}") from err
+        if found.dtype.kind not in "iuf" and found.size:
+            self._refuse_first(lambda position: not all(map(_is_number, position)), "is not two numbers")
+            self._refuse_first(lambda position: max(map(abs, position)) > 1e300, "is not finite")
+        points = found.astype(np.float64)
         if not np.isfinite(points).all():
-            raise refused(self._uri, "a position is not finite")
+            self._refuse_first(lambda position: not np.isfinite(position).all(), "is not finite")
         return points
+
+    def _refuse_first(self, is_wrong: Callable[[Position], bool], what: str) -> None:
+        """Raise for the first position that is wrong, if there is one."""
+        for number, position in enumerate(self._positions):
+            if is_wrong(position):
+                feature = self.features[int(np.searchsorted(self.starts(), number, side="right")) - 1]
+                raise refused(self._uri, f"a position of features[{feature}] {what}{_shown(position)}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _shown(position: Position) -> str:
+    """A position in a message; digits of huge numbers cannot be shown."""
+    try:
+        return f": {list(position)}"[:100]
+    except ValueError:
+        return ""
+
+
+def _is_lonlat(collection: FeatureCollection) -> bool:
+    return collection.crs is None or collection.crs == WGS84
+
+
+def _wide_notes(points: NDArray[np.float64], parts: _Parts, collection: FeatureCollection) -> list[str]:
+    """What to say of polygons that span more than half of the world: most are torn at the date line."""
+    if not _is_lonlat(collection):
+        return []
+    starts = parts.starts()
+    spans = np.maximum.reduceat(points[:, 0], starts) - np.minimum.reduceat(points[:, 0], starts)
+    wide = np.flatnonzero((spans > _WIDE_DEG[0]) & (spans < _WIDE_DEG[1]))
+    if not len(wide):
+        return []
+    first = f"the first is that of features[{parts.features[wide[0]]}]"
+    what = f"{len(wide)} polygons span more than 180 degrees of longitude ({first})"
+    return [f"{what}: one that crosses the date line goes on beyond 180, or is cut there"]
 
 
 def _to_pixels(points: NDArray[np.float64], collection: FeatureCollection, grid: Grid) -> NDArray[np.float64]:
+    """Points in pixels, those without a place in the image's CRS NaN."""
     if grid.crs is None:
         if collection.crs is not None:
             raise refused(collection.uri, f"its coordinates are {collection.crs}, and the image has no CRS")
         return points
     crs = collection.crs or WGS84
     if collection.crs is None:
-        _check_degrees(points, collection.uri)
-    return to_pixels(project(points, crs, grid.crs, where=collection.uri), grid.transform)
+        points = _checked_degrees(points, collection.uri)
+    placed = project_each(points, crs, grid.crs, where=collection.uri)
+    if np.isnan(placed[:, 0]).all():
+        x, y = points[0]
+        raise DataError(
+            "coordinates cannot be brought to the image's CRS",
+            where=collection.uri,
+            why=f"none of its {len(points)} points exists there, for instance ({x:.12g}, {y:.12g})",
+            fix="GeoJSON is longitude, latitude: check the order" if _is_lonlat(collection) else "check its crs member",
+        )
+    return to_pixels(placed, grid.transform)
 
 
-def _check_degrees(points: NDArray[np.float64], uri: str) -> None:
+def _checked_degrees(points: NDArray[np.float64], uri: str) -> NDArray[np.float64]:
+    """The points, latitudes that rounding has put beyond a pole back on it."""
     # Files across the date line go on beyond 180; nothing sensible goes around the world twice.
-    wrong = (np.abs(points[:, 0]) > 540) | (np.abs(points[:, 1]) > 90)
+    wrong = (np.abs(points[:, 0]) > 540) | (np.abs(points[:, 1]) > 90 + _LATITUDE_TOLERANCE)
     if wrong.any():
         x, y = points[int(wrong.argmax())]
         raise DataError(
             "a GeoJSON file is not in longitude and latitude",
             where=uri,
-            why=f"it holds the position ({x:g}, {y:g}) and names no CRS",
+            why=f"it holds the position ({x:.12g}, {y:.12g}) and names no CRS",
             fix='export it as EPSG:4326, or add its "crs" member',
         )
+    return np.column_stack([points[:, 0], np.clip(points[:, 1], -90.0, 90.0)])
 
 
 def to_pixels(points: NDArray[np.float64], transform: Affine6) -> NDArray[np.float64]:
@@ -159,15 +271,44 @@ def to_pixels(points: NDArray[np.float64], transform: Affine6) -> NDArray[np.flo
     return np.column_stack([(e * x - b * y) / determinant, (a * y - d * x) / determinant])
 
 
-def _usable(polygons: NDArray[Any], features: NDArray[np.int64], dropped: Counter[str]) -> FeaturePolygons:
+def _usable(polygons: NDArray[Any], features: NDArray[np.int64], dropped: Counter[str], uri: str) -> FeaturePolygons:
     is_invalid = ~shapely.is_valid(polygons)
     num_repaired = int(is_invalid.sum())
     if num_repaired:
+        _check_repairable(polygons[is_invalid], features[is_invalid], uri)
         polygons[is_invalid] = [_areas_of(repaired) for repaired in shapely.make_valid(polygons[is_invalid])]
     has_area = shapely.area(polygons) > 0
     if not has_area.all():
         dropped["polygon without area"] += int((~has_area).sum())
     return FeaturePolygons(polygons[has_area], features[has_area], dropped, num_repaired)
+
+
+def _check_repairable(polygons: NDArray[Any], features: NDArray[np.int64], uri: str) -> None:
+    left = _MAX_CROSSINGS_OF_ALL
+    for polygon, feature in zip(polygons, features.tolist(), strict=True):
+        limit = min(left, _MAX_CROSSINGS)
+        crossings = _count_crossings(polygon, limit)
+        if crossings > limit:
+            where = f"the edges of a polygon of features[{feature}] cross each other more than {limit:,} times"
+            fix = "draw it anew, or repair it (in QGIS: Fix geometries)"
+            raise refused(uri, where if limit == _MAX_CROSSINGS else f"{where}, after those of other features", fix)
+        left -= crossings
+
+
+def _count_crossings(polygon: Any, limit: int) -> int:
+    """How often edges of a polygon meet others than their neighbours; counting ends above `limit`."""
+    corners, rings = shapely.get_coordinates(shapely.get_rings(polygon), return_index=True)
+    is_edge = rings[1:] == rings[:-1]
+    edges = shapely.linestrings(np.stack([corners[:-1], corners[1:]], axis=1)[is_edge])
+    tree = shapely.STRtree(edges)
+    meetings = 0
+    for first in range(0, len(edges), _EDGES_AT_ONCE):
+        some = edges[first : first + _EDGES_AT_ONCE]
+        # An edge meets itself and two neighbours; every other meeting is found from both sides.
+        meetings += tree.query(some, predicate="intersects").shape[1] - 3 * len(some)
+        if meetings > 2 * limit:
+            return limit + 1
+    return max(0, meetings // 2)
 
 
 def _areas_of(geometry: Any) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio._err import CPLE_AppDefinedError
+from rasterio.crs import CRS
 from rasterio.warp import transform as warp_transform
 
 from rv_core.errors import DataError
@@ -41,17 +43,57 @@ def project(points: NDArray[np.float64], from_crs: str, to_crs: str, *, where: s
     Raises:
         DataError: if a CRS is not known, or a point cannot be expressed in the other one.
     """
+    projected = project_each(points, from_crs, to_crs, where=where)
+    lost = np.isnan(projected).any(axis=1)
+    if lost.any():
+        x, y = points[int(lost.argmax())]
+        why = f"point ({x:.12g}, {y:.12g}) does not exist there"
+        raise DataError("coordinates cannot be brought to another CRS", where=where, why=why)
+    return projected
+
+
+def project_each(points: NDArray[np.float64], from_crs: str, to_crs: str, *, where: str) -> NDArray[np.float64]:
+    """As `project`, but a point that cannot be expressed in the other CRS is NaN, NaN.
+
+    Raises:
+        DataError: if a CRS is not known, or nothing of one can be expressed in the other.
+    """
     try:
         if is_same_crs(from_crs, to_crs) or not len(points):
             return points
-        xs, ys = warp_transform(from_crs, to_crs, points[:, 0], points[:, 1])[:2]
-    except GDAL_ERRORS as err:
-        what, fix = "coordinates cannot be brought to another CRS", "GeoJSON is longitude, latitude: check the order"
-        raise DataError(what, where=where, why=reason_of(err), fix=fix) from err
-    projected = np.column_stack([xs, ys]).astype(np.float64)
-    lost = ~np.isfinite(projected).all(axis=1)
-    if lost.any():
-        x, y = points[int(lost.argmax())]
-        why = f"point ({x:g}, {y:g}) does not exist there; GeoJSON is longitude, latitude"
-        raise DataError("coordinates cannot be brought to another CRS", where=where, why=why)
+        projected = _project_halves(points, CRS.from_user_input(from_crs), CRS.from_user_input(to_crs))
+    except (*GDAL_ERRORS, OverflowError) as err:
+        what = "coordinates cannot be brought to another CRS"
+        raise DataError(what, where=where, why=reason_of(err), fix=_fix_of(reason_of(err))) from err
+    projected[~np.isfinite(projected).all(axis=1)] = np.nan
     return projected
+
+
+def _project_halves(points: NDArray[np.float64], from_crs: CRS, to_crs: CRS) -> NDArray[np.float64]:
+    """One point without a place fails all that are projected with it: so halves are tried, down to that point."""
+    try:
+        xs, ys = warp_transform(from_crs, to_crs, points[:, 0], points[:, 1])[:2]
+        return np.column_stack([xs, ys]).astype(np.float64)
+    except CPLE_AppDefinedError:
+        if len(points) == 1:
+            return np.full((1, 2), np.nan)
+    middle = len(points) // 2
+    halves = [_project_halves(half, from_crs, to_crs) for half in (points[:middle], points[middle:])]
+    return np.concatenate(halves)
+
+
+def _fix_of(reason: str) -> str:
+    """What helps where GDAL cannot even begin to project."""
+    if "proj.db" in reason or "DATABASE.LAYOUT" in reason:
+        return "PROJ finds the data of another installation: unset PROJ_DATA and PROJ_LIB"
+    if "Cannot find coordinate operations" in reason:
+        return "this CRS has no known place on Earth, or lies on another body: give the file its true CRS"
+    return "name the CRS by its EPSG code, as spatialreference.org lists it"
+
+
+def degrees_per_unit(crs: str | None) -> float | None:
+    """Degrees in one unit of a CRS of longitude and latitude; None for any other CRS, and for none."""
+    known = CRS.from_user_input(crs) if crs is not None else None
+    if known is None or not known.is_geographic:
+        return None
+    return float(np.rad2deg(known.units_factor[1]))
