@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 
 from rv_core.errors import DataError
 from rv_pipeline_chip_classification.config import (
@@ -340,7 +341,6 @@ def test_another_pixel_size_and_another_crs_are_brought_to_the_scene(write_image
     coarse = write_image("coarse.tif", quarters, pixel=20.0)
     assert raster_labels(image, coarse, windows)[0] == [0, 1, 2, UNLABELLED]
     # The same in the neighbouring zone, made with a finer pixel so that edges stay in place.
-    import rasterio
     from rasterio.warp import transform_bounds
 
     with rasterio.open(coarse) as file:
@@ -376,7 +376,11 @@ def test_a_label_raster_elsewhere_does_not_lie_on_the_image(write_image: Callabl
 @pytest.mark.parametrize(
     ("array", "options", "why"),
     [
-        (np.ones((32, 32), np.float32), {}, "whole numbers"),
+        (np.ones((32, 32), np.complex64), {}, "real number"),
+        (np.ones((32, 32, 3), np.uint8), {"photometric": "RGB"}, "a picture of colours in 3 bands"),
+        (np.ones((16, 16), np.uint8), {"crs": 'LOCAL_CS["x",UNIT["metre",1]]'}, "no known place on Earth"),
+        (np.ones((16, 16), np.uint8), {"crs": "+proj=longlat +R=1737400 +no_defs"}, "labels.tif"),
+        (np.ones((16, 16), np.uint8), {"transform": rasterio.Affine(1, 1, 5e5, 1, 1, 4.5e6)}, "no inverse"),
         (np.ones((16, 32), np.uint8), {"crs": None}, "without a CRS"),
     ],
 )

@@ -242,8 +242,9 @@ class RasterLabels:
     ) -> None:
         self._config, self._extent, self._num_classes = config, extent, len(class_names)
         self._class_of_value = {value: class_names.index(name) for value, name in config.class_values.items()}
-        self._source = open_class_raster(config.uri, scene_id, grid)
         self.report = LabelReport()
+        values = tuple(config.class_values)
+        self._source = open_class_raster(config.uri, scene_id, grid, class_values=values, note=self.report.notes.append)
         nodata = self._source.declared_nodata
         for value in (value for value in config.class_values if value == nodata):
             name = config.class_values[value]
