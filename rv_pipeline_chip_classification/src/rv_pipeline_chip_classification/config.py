@@ -247,7 +247,8 @@ class TrainConfig(Config):
         optimizer: `adamw` or `sgd` (momentum 0.9).
         schedule: `one_cycle` and `cosine` (with a warm-up) end near zero, `constant` stays.
         weight_decay: decay of the weights per step, times the learning rate.
-        class_weights: of the loss; `balanced` is inverse to the number of training chips, or one number per class.
+        class_weights: of the loss; `balanced` is inverse to the number of training chips (at most 100 times the
+            smallest weight), or one number per class.
         augment: `flips`, `d4` (the eight symmetries of the square), `d4_color` (and brightness and contrast per
             channel) or `none`.
         precision: of the forward pass; `auto` is float32 on a CPU and bfloat16 or float16 on a GPU.

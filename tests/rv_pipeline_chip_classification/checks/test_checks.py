@@ -172,7 +172,11 @@ def test_an_image_without_a_crs_takes_labels_in_pixels_with_a_warning(scenes: Sc
     assert errors(config) == {}
     assert "taken as pixels" in warnings_of(config)["dataset.train_scenes[0].labels"]
     degrees = config_of([scenes("b", raster=raster, labels=scenes.labels("b"))])
-    assert "do not overlap" in errors(degrees)["dataset.train_scenes[0].labels.uri"]
+    assert "every polygon is smaller than a pixel" in errors(degrees)["dataset.train_scenes[0].labels.uri"]
+    upwards = [([(0, -9), (9, -9), (9, -1)], {"class_name": "forest"})]
+    drawn = config_of([scenes("c", raster=raster, labels=scenes.labels("c", crs=None, shapes=upwards))])
+    assert "do not overlap" in errors(drawn)["dataset.train_scenes[0].labels.uri"]
+    assert "y is the row and runs down" in errors(drawn)["dataset.train_scenes[0].labels.uri"]
 
 
 def test_an_aoi_without_a_window_is_a_warning_and_no_chip_at_all_an_error(scenes: Scenes) -> None:
@@ -183,6 +187,53 @@ def test_an_aoi_without_a_window_is_a_warning_and_no_chip_at_all_an_error(scenes
     alone = config_of([scenes("c", aoi_uris=[aoi])])
     assert "no training chip" in errors(alone)["dataset.train_scenes"]
     assert errors(alone, {"chip": ["c"]}) == {}
+
+
+def test_what_cannot_be_evaluated_is_told_before_the_training(scenes: Scenes) -> None:
+    large = [(scenes.square(0, 0, 64), {"class_name": "forest"})]
+    options = {"background_class": None, "use_intersection_over_cell": False, "shapes": large}
+    alone = config_of([scenes("a")], scenes("t", labels=scenes.labels("t", **options)))
+    assert list(errors(alone)) == ["eval.subsets"]
+    assert "no cell of scene 't' has a label" in warnings_of(alone)["dataset.test_scenes[0].labels"]
+    beside = config_of([scenes("b")], scenes("u", labels=scenes.labels("u", **options)), scenes("v"))
+    assert errors(beside) == {}
+    aoi = scenes.write_labels("aoi.geojson", [(scenes.square(5, 5, 10), {})])
+    outside = config_of([scenes("c")], scenes("w", aoi_uris=[aoi]))
+    assert list(errors(outside)) == ["eval.subsets"]
+    assert (
+        "labelled cells of scene 'w' is selected by its AOI" in warnings_of(outside)["dataset.test_scenes[0].aoi_uris"]
+    )
+
+
+def test_what_a_library_raises_on_a_file_names_file_scene_and_place(
+    scenes: Scenes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OverflowError("too large")
+
+    config = config_of([scenes("a"), scenes("b", aoi_uris=[scenes.write_labels("aoi.geojson", [])])])
+    monkeypatch.setattr("rv_pipeline_chip_classification.labels.aoi.polygons_in_pixels", fail)
+    monkeypatch.setattr("rv_pipeline_chip_classification.labels.sources.polygons_in_pixels", fail)
+    found = errors(config)
+    assert "the labels of scene 'a' cannot be used" in found["dataset.train_scenes[0].labels.uri"]
+    assert "a.geojson): OverflowError: too large" in found["dataset.train_scenes[0].labels.uri"]
+    assert "an AOI of scene 'b' cannot be used" in found["dataset.train_scenes[1].aoi_uris"]
+
+
+def test_an_aoi_around_the_world_the_wrong_way_is_warned_of(scenes: Scenes) -> None:
+    ring = [[-179.5, -80], [179.5, -80], [179.5, 80], [-179.5, 80], [-179.5, -80]]
+    aoi = scenes.write_labels("aoi.geojson", [({"type": "Polygon", "coordinates": [ring]}, {})])
+    image = scenes.image("a", crs="EPSG:4326", origin=(10, 20), pixel=0.01)
+    labels = scenes.labels("a", shapes=[])
+    config = config_of([scenes("a", raster=RasterSourceConfig(uris=[image]), labels=labels, aoi_uris=[aoi])])
+    assert "more than 180 degrees" in warnings_of(config)["dataset.train_scenes[0].aoi_uris"]
+
+
+def test_slivers_are_warned_of(scenes: Scenes) -> None:
+    shapes = [(scenes.square(20, 20, 0.01), {"class_name": "forest"}), (scenes.square(0, 0, 16), {"class_id": 1})]
+    config = config_of([scenes("a", labels=scenes.labels("a", shapes=shapes, use_intersection_over_cell=False))])
+    place = "dataset.train_scenes[0].labels.use_intersection_over_cell"
+    assert "1 of 2 polygons are slivers (the smallest has 0.0001 square pixels)" in warnings_of(config)[place]
 
 
 def test_validation_without_a_chip_is_a_warning(scenes: Scenes) -> None:
@@ -217,7 +268,7 @@ def test_class_rasters_are_looked_at(scenes: Scenes) -> None:
         uri=scenes.write_image("far.tif", values, origin=(700_000.0, 4_500_000.0)), class_values={1: "background"}
     )
     noise = ClassRasterLabelsConfig(
-        uri=scenes.write_image("f.tif", values.astype(np.float32)), class_values={1: "forest"}
+        uri=scenes.write_image("f.tif", values + np.float32(0.5)), class_values={1: "forest"}
     )
     config = config_of([scenes("a", labels=near), scenes("b", labels=far), scenes("c", labels=noise)])
     found = errors(config)

@@ -217,7 +217,8 @@ def test_labels_where_all_is_nodata_are_explained(make_scene: Any, storage: Stor
     write_prediction(storage, "a", [-1, -1, -1, -1])
     with pytest.raises(DataError, match="none of the 4") as caught:
         run_evaluate(config_of([make_scene("a", [0, 1, 2, 0])]), storage, control)
-    assert "4 of these cells have no valid pixel" in str(caught.value)
+    assert "scenes has a valid pixel" in str(caught.value)
+    assert "look at nodata" in str(caught.value)
 
 
 def test_a_class_that_is_not_in_the_config_is_an_error(

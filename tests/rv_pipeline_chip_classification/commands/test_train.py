@@ -362,6 +362,16 @@ def test_balanced_weights_leave_out_a_class_without_chips() -> None:
     assert class_weights_of("balanced", np.array([5, 0, 5])) == (1.0, 0.0, 1.0)
 
 
+def test_a_handful_of_chips_has_a_bounded_weight_and_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    weights = class_weights_of("balanced", np.array([100_000, 0, 2, 50_000]))
+    assert weights is not None
+    assert np.array(weights) / weights[0] == pytest.approx([1, 0, 100, 2])
+    assert "class id 2: 2" in caplog.text
+    caplog.clear()
+    assert class_weights_of("balanced", np.array([1_000, 10])) is not None
+    assert not caplog.text
+
+
 def test_weights_are_taken_as_given_or_not_at_all() -> None:
     assert class_weights_of([1, 2.5], np.array([1, 1])) == (1.0, 2.5)
     assert class_weights_of("none", np.array([1, 1])) is None

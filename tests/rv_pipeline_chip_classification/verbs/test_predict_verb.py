@@ -201,6 +201,11 @@ def test_names_that_cannot_be_are_refused(images: list[str]) -> None:
         stems_of(images, "/out")
 
 
+def test_a_list_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes("\ufeffa.tif\r\nb.tif\r\n".encode())
+    assert expand_lists([f"@{tmp_path / 'list.txt'}"]) == ["a.tif", "b.tif"]
+
+
 def test_lists_that_cannot_be_read_are_usage_errors(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         expand_lists([f"@{tmp_path / 'none.txt'}"])

@@ -19,7 +19,7 @@ from rv_pipeline_chip_classification.checks.cheap import (
     scenes_to_label,
 )
 from rv_pipeline_chip_classification.commands.chip import select_windows
-from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassRasterLabelsConfig
+from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassRasterLabelsConfig, SceneConfig
 from rv_pipeline_chip_classification.config_parts import cell_size_px
 from rv_pipeline_chip_classification.labels.aoi import Aoi, read_aoi
 from rv_pipeline_chip_classification.labels.sources import LabelSource, open_labels
@@ -42,12 +42,16 @@ class _Seen:
         chips: subset -> class id -> windows that would become chips.
         is_complete: whether all scenes to chip could be counted.
         counted_px: pixels of label rasters read so far.
+        num_cells: cells that will be evaluated.
+        has_uncounted_cells: whether some evaluated scene could not be looked at.
     """
 
     first: tuple[str, int, str] | None = None
     chips: dict[str, Counter[int]] = field(default_factory=dict)
     is_complete: bool = True
     counted_px: int = 0
+    num_cells: int = 0
+    has_uncounted_cells: bool = False
 
 
 def deep_check(config: ChipClassificationConfig, todo: Todo) -> Iterator[Finding]:
@@ -64,10 +68,11 @@ def deep_check(config: ChipClassificationConfig, todo: Todo) -> Iterator[Finding
     labelled = {scene.id for _, _, scene in scenes_to_label(config, todo)}
     for entry in scenes_to_do(config, todo):
         if any(is_missing(uri) for _, uri in uris_of(entry[2])):
-            seen.is_complete = False
+            seen.is_complete, seen.has_uncounted_cells = False, True
             continue
         yield from _check_scene(config, todo, entry, seen, is_labelled=entry[2].id in labelled)
     yield from _check_totals(config, todo, seen)
+    yield from _check_evaluation(config, todo, seen)
 
 
 def _check_scene(
@@ -83,7 +88,7 @@ def _check_scene(
                 raster.check_place(scene)
                 yield from _check_labels(config, todo, entry, raster, seen)
     except RvError as err:
-        seen.is_complete = False
+        seen.is_complete, seen.has_uncounted_cells = False, True
         place = err.field if isinstance(err, SourceFieldError) else "uris"
         yield from _findings_of(f"{path}.raster.{place}", err)
 
@@ -116,33 +121,34 @@ def _check_labels(
     place = f"{path}.aoi_uris"
     try:
         aoi = read_aoi(scene.aoi_uris, raster.grid, raster.extent, scene_id=scene.id)
+        for note in aoi.notes:
+            yield Finding(place, note, "", "warning")
         place = f"{path}.labels.uri"
         with open_labels(scene, config.classes, raster.grid, raster.extent) as source:
             yield from _check_source(config, todo, entry, raster, source)
             if scene.id in todo.get("chip", ()):
                 yield from _count_chips(config, entry, raster, aoi, source, seen)
-            else:
-                yield from _check_cells_in_aoi(config, entry, raster, aoi)
+            if _is_evaluated(config, todo, entry):
+                yield from _check_cells(config, entry, raster, aoi, source, seen)
     except RvError as err:
-        seen.is_complete = False
+        seen.is_complete, seen.has_uncounted_cells = False, True
         yield from _findings_of(place, err)
 
 
 def _check_source(
     config: ChipClassificationConfig, todo: Todo, entry: LocatedScene, raster: SceneRaster, source: LabelSource
 ) -> Iterator[Finding]:
-    path, subset, scene = entry
+    path, _subset, scene = entry
     if not source.lies_on_image():
         what = f"labels and image of scene {scene.id!r} do not overlap"
-        yield Finding(f"{path}.labels.uri", what, "check their CRS and the order of coordinates")
+        yield Finding(f"{path}.labels.uri", what, source.fix_of_place())
     for note in source.report.notes:
         yield Finding(f"{path}.labels", note, "", "warning")
     cell_px = cell_size_px(scene.labels, config.chip.chip_size_px)
     sizes = {config.chip.chip_size_px} if scene.id in todo.get("chip", ()) else {cell_px}
     for note in filter(None, map(source.warn_of, sorted(sizes))):
         yield Finding(f"{path}.labels.use_intersection_over_cell", note, "", "warning")
-    is_evaluated = bool(todo.get("eval")) and subset in config.eval.subsets
-    if is_evaluated and scene.labels is not None and not scene.labels.has_cell_grid():
+    if _is_evaluated(config, todo, entry) and scene.labels is not None and not scene.labels.has_cell_grid():
         yield from _check_feature_cells(path, raster, source, cell_px)
 
 
@@ -160,18 +166,42 @@ def _check_feature_cells(path: str, raster: SceneRaster, source: LabelSource, ce
         )
 
 
-def _check_cells_in_aoi(
-    config: ChipClassificationConfig, entry: LocatedScene, raster: SceneRaster, aoi: Aoi
+def _is_evaluated(config: ChipClassificationConfig, todo: Todo, entry: LocatedScene) -> bool:
+    return bool(todo.get("eval")) and entry[1] in config.eval.subsets
+
+
+def _check_cells(
+    config: ChipClassificationConfig,
+    entry: LocatedScene,
+    raster: SceneRaster,
+    aoi: Aoi,
+    source: LabelSource,
+    seen: _Seen,
 ) -> Iterator[Finding]:
-    """Of a scene that is evaluated and not chipped: whether its AOI selects any cell."""
+    """Of a scene that is evaluated: whether any cell has a class and is selected by its AOI."""
     path, _subset, scene = entry
-    cell_px = cell_size_px(scene.labels, config.chip.chip_size_px)
-    cells = windows_over(raster.extent, size_px=cell_px, stride_px=cell_px)
-    if len(cells) and not aoi.selects(cells, within=config.chip.within_aoi).any():
-        what = (
-            f"none of the {len(cells)} cells of scene {scene.id!r} is selected by its AOI: nothing of it is evaluated"
+    if _is_too_much(scene, raster, seen):
+        seen.has_uncounted_cells = True
+        return
+    cells = source.label_cells(cell_size_px(scene.labels, config.chip.chip_size_px))[0]
+    selected = aoi.selects(cells, within=config.chip.within_aoi)
+    seen.num_cells += int(selected.sum())
+    if not len(cells):
+        what = f"no cell of scene {scene.id!r} has a label: nothing of it is evaluated"
+        yield Finding(
+            f"{path}.labels", what, "look at ioa_threshold, use_intersection_over_cell and cell_size_px", "warning"
         )
+    elif not selected.any():
+        what = f"none of the {len(cells)} labelled cells of scene {scene.id!r} is selected by its AOI: nothing of it is evaluated"
         yield Finding(f"{path}.aoi_uris", what, _AOI_FIX, "warning")
+
+
+def _is_too_much(scene: SceneConfig, raster: SceneRaster, seen: _Seen) -> bool:
+    """Whether so many pixels of label rasters have been read that the rest is left to the commands."""
+    if isinstance(scene.labels, ClassRasterLabelsConfig):
+        seen.counted_px += raster.extent.height * raster.extent.width
+        return seen.counted_px > _MAX_COUNTED_PX
+    return False
 
 
 def _count_chips(
@@ -183,9 +213,7 @@ def _count_chips(
     seen: _Seen,
 ) -> Iterator[Finding]:
     path, subset, scene = entry
-    if isinstance(scene.labels, ClassRasterLabelsConfig):
-        seen.counted_px += raster.extent.height * raster.extent.width
-    if seen.counted_px > _MAX_COUNTED_PX:
+    if _is_too_much(scene, raster, seen):
         seen.is_complete = False
         return
     selected = select_windows(raster, aoi, source, config.chip, config.seed)
@@ -193,6 +221,14 @@ def _count_chips(
     if not selected.num_in_aoi and selected.num_windows:
         what = f"none of the {selected.num_windows} windows of scene {scene.id!r} is selected by its AOI"
         yield Finding(f"{path}.aoi_uris", what, _AOI_FIX, "warning")
+
+
+def _check_evaluation(config: ChipClassificationConfig, todo: Todo, seen: _Seen) -> Iterator[Finding]:
+    """Whether any cell of the evaluated scenes has a class: without one, eval fails after the training."""
+    scenes = [scene for subset in config.eval.subsets for scene in config.dataset.scenes_of(subset) if scene.labels]
+    if todo.get("eval") and scenes and not seen.num_cells and not seen.has_uncounted_cells:
+        what = "there is nothing to evaluate: no cell of the evaluated scenes has a label inside the AOI"
+        yield Finding("eval.subsets", what, "give them labels that label cells, or set eval.subsets to []")
 
 
 def _check_totals(config: ChipClassificationConfig, todo: Todo, seen: _Seen) -> Iterator[Finding]:

@@ -198,6 +198,13 @@ def _check_matches(subset: str, results: Mapping[str, SceneResult]) -> None:
     coverage = sum((result.coverage for result in results.values()), Coverage())
     if not coverage.labelled or coverage.matched:
         return
+    if coverage.without_data == coverage.labelled:
+        raise DataError(
+            f"none of the {coverage.labelled} labelled cells of the {subset} scenes has a valid pixel",
+            where=evaluation_name(subset),
+            why=f"scenes: {', '.join(list(results)[:20])}; the images have no data there",
+            fix="look at nodata and masks of these images (raster.nodata), and at where the labels lie",
+        )
     findings = [Finding(scene_id, result.sizes) for scene_id, result in results.items() if result.coverage.labelled]
     if coverage.without_data:
         what = f"{coverage.without_data} of these cells have no valid pixel"

@@ -41,6 +41,8 @@ from rv_pipeline_chip_classification.training.trainer import Recipe, Trainer, di
 if TYPE_CHECKING:
     from torch import nn
 
+#: Of weights that are balanced, the largest to the smallest.
+MAX_WEIGHT_RATIO = 100
 METRICS, HISTORY = "train/metrics.json", "train/history.jsonl"
 
 _log = logging.getLogger(__name__)
@@ -117,7 +119,8 @@ def recipe_of(train: TrainConfig, freeze_backbone_epochs: int, class_counts: NDA
 def class_weights_of(configured: str | Sequence[float], class_counts: NDArray[np.int64]) -> tuple[float, ...] | None:
     """The weight of each class in the loss, or None where all count alike.
 
-    `balanced` is N / (K * n): every class weighs the same in total. A class without chips gets 0.
+    `balanced` is N / (K * n): every class weighs the same in total. A class without chips gets 0, and one with a few
+    of very many no more than `MAX_WEIGHT_RATIO` times the smallest weight: a handful of chips would be all that counts.
     """
     if configured == "none":
         return None
@@ -125,7 +128,20 @@ def class_weights_of(configured: str | Sequence[float], class_counts: NDArray[np
         return tuple(float(weight) for weight in configured)
     present = class_counts > 0
     weights = np.divide(class_counts.sum(), present.sum() * class_counts, out=np.zeros(len(present)), where=present)
-    return tuple(weights.tolist())
+    if not present.any():
+        return tuple(weights.tolist())
+    limit = MAX_WEIGHT_RATIO * weights[present].min()
+    bounded = np.flatnonzero(weights > limit)
+    if len(bounded):
+        counts = ", ".join(f"class id {class_id}: {class_counts[class_id]}" for class_id in bounded.tolist())
+        _log.warning(
+            'class_weights="balanced": weights are at most %d times the smallest one; classes with too few of the %d '
+            "training chips for more (%s)",
+            MAX_WEIGHT_RATIO,
+            class_counts.sum(),
+            counts,
+        )
+    return tuple(np.minimum(weights, limit).tolist())
 
 
 def _initialise(model: nn.Module, uri: str) -> None:

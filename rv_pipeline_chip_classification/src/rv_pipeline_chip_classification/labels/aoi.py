@@ -11,9 +11,9 @@ import shapely
 from numpy.typing import NDArray
 
 from rv_core.errors import DataError
-from rv_pipeline_chip_classification.labels.geojson import read_geojson
+from rv_pipeline_chip_classification.labels.geojson import file_of_scene, read_geojson
 from rv_pipeline_chip_classification.labels.overlaps import window_boxes
-from rv_pipeline_chip_classification.labels.polygons import polygons_in_pixels
+from rv_pipeline_chip_classification.labels.polygons import FeaturePolygons, polygons_in_pixels
 from rv_pipeline_chip_classification.scenes.grid import Grid
 from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray, clip_windows
 
@@ -28,10 +28,12 @@ class Aoi:
     Args:
         area: union of the polygons in pixel coordinates, or None where all of the scene is of interest.
         extent: the pixels there are; what a window has beyond them need not lie in the area.
+        notes: sentences for the user.
     """
 
     area: Any
     extent: Window
+    notes: tuple[str, ...] = ()
 
     def selects(self, windows: WindowArray, *, within: bool) -> NDArray[np.bool_]:
         """Which windows lie inside the area (or, if not `within`, share any area with it): (N,) bool."""
@@ -65,7 +67,8 @@ def read_aoi(aoi_uris: Sequence[str], grid: Grid, extent: Window, *, scene_id: s
     """
     if not aoi_uris:
         return Aoi(None, extent)
-    polygons = np.concatenate([polygons_in_pixels(read_geojson(uri), grid).polygons for uri in aoi_uris])
+    found = [_read(uri, grid, scene_id) for uri in aoi_uris]
+    polygons = np.concatenate([its.polygons for its in found])
     if not len(polygons):
         where = ", ".join(aoi_uris)
         raise DataError(
@@ -73,4 +76,9 @@ def read_aoi(aoi_uris: Sequence[str], grid: Grid, extent: Window, *, scene_id: s
         )
     area = shapely.union_all(shapely.buffer(polygons, _TOLERANCE_PX, join_style="mitre"))
     shapely.prepare(area)
-    return Aoi(area, extent)
+    return Aoi(area, extent, tuple(note for its in found for note in its.notes))
+
+
+def _read(uri: str, grid: Grid, scene_id: str) -> FeaturePolygons:
+    with file_of_scene(uri, f"an AOI of scene {scene_id!r}"):
+        return polygons_in_pixels(read_geojson(uri), grid)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from rv_core.errors import DataError
 from rv_core.files import by_uri
+from rv_core.errors import DataError, RvError
 from rv_pipeline_chip_classification.labels.crs_names import crs_of_name
 
 MAX_BYTES = 512 * 1024 * 1024
@@ -66,6 +68,26 @@ def read_geojson(uri: str) -> FeatureCollection:
     except ValueError as err:
         raise refused(uri, f"it is no JSON: {err}", EXPORT_FIX) from err
     return _collection_of(uri, document)
+
+
+@contextmanager
+def file_of_scene(uri: str, what: str) -> Iterator[None]:
+    """The one boundary of a file of labels or an AOI: whatever a library raises on it becomes an error that names it.
+
+    Args:
+        uri: the file.
+        what: what it is to a scene, for the message.
+
+    Raises:
+        DataError: for what is none of our own errors.
+    """
+    try:
+        yield
+    except RvError:
+        raise
+    except Exception as err:
+        why = f"{type(err).__name__}: {str(err)[:300]}" if str(err) else type(err).__name__
+        raise DataError(f"{what} cannot be used", where=uri, why=why) from err
 
 
 def refused(uri: str, why: str, fix: str = "") -> DataError:

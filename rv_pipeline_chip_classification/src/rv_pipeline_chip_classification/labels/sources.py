@@ -22,7 +22,7 @@ from rv_pipeline_chip_classification.config import (
 from rv_pipeline_chip_classification.labels.class_counts import count_classes
 from rv_pipeline_chip_classification.labels.class_raster import open_class_raster
 from rv_pipeline_chip_classification.labels.feature_classes import classify_features
-from rv_pipeline_chip_classification.labels.geojson import read_geojson
+from rv_pipeline_chip_classification.labels.geojson import file_of_scene, read_geojson
 from rv_pipeline_chip_classification.labels.overlaps import Overlaps, overlaps_of, window_boxes
 from rv_pipeline_chip_classification.labels.polygons import polygons_in_pixels
 from rv_pipeline_chip_classification.scenes.grid import Grid
@@ -32,6 +32,8 @@ from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray, 
 UNLABELLED = -1
 #: Reprojecting moves corners by parts of a billionth: shares this close are equal.
 _TOLERANCE = 1e-6
+#: Polygons of less area, in square pixels, are taken for slivers of drawing or clipping.
+_SLIVER_PX2 = 0.01
 
 
 class WindowLabels(NamedTuple):
@@ -88,6 +90,10 @@ class LabelSource(Protocol):
         """Whether labels and extent share an area (or there is nothing but background)."""
         ...
 
+    def fix_of_place(self) -> str:
+        """What to do where they do not."""
+        ...
+
 
 @contextmanager
 def open_labels(scene: SceneConfig, classes: ClassConfig, grid: Grid, extent: Window) -> Iterator[LabelSource]:
@@ -98,10 +104,13 @@ def open_labels(scene: SceneConfig, classes: ClassConfig, grid: Grid, extent: Wi
     """
     labels = scene.labels
     if isinstance(labels, GeoJsonLabelsConfig):
-        yield PolygonLabels(labels, classes.names, grid, extent, scene_id=scene.id)
+        with file_of_scene(labels.uri, f"the labels of scene {scene.id!r}"):
+            polygons = PolygonLabels(labels, classes.names, grid, extent, scene_id=scene.id)
+        yield polygons
     elif isinstance(labels, ClassRasterLabelsConfig):
         with raster_env([labels.uri]):
-            source = RasterLabels(labels, classes.names, grid, extent, scene_id=scene.id)
+            with file_of_scene(labels.uri, f"the labels of scene {scene.id!r}"):
+                source = RasterLabels(labels, classes.names, grid, extent, scene_id=scene.id)
             try:
                 yield source
             finally:
@@ -129,7 +138,10 @@ class PolygonLabels:
         self._background = UNLABELLED if background is None else class_names.index(background)
         self.share_name = f"ioa_over_{'cell' if config.use_intersection_over_cell else 'polygon'}"
         self.report = LabelReport(len(collection.properties), classes.dropped + found.dropped)
+        self._has_crs, self._is_out_of_reach = grid.crs is not None, found.is_out_of_reach
         self._check_usable(scene_id)
+        self._check_pixels(scene_id)
+        self.report.notes.extend(found.notes)
         self._note(grid, found.num_repaired)
         self.report.notes.extend(
             f"{doubt} ({count} of {len(collection.properties)} features): the id counts, from 0 in classes.names; "
@@ -148,6 +160,19 @@ class PolygonLabels:
             fix="set background_class if all of the scene is background",
         )
 
+    def _check_pixels(self, scene_id: str) -> None:
+        """Longitudes and latitudes taken as pixels all lie in a few of them."""
+        if self._has_crs or not len(self._areas_px2) or self._areas_px2.max() >= 1.0:
+            return
+        left, top, right, bottom = shapely.total_bounds(self._polygons)
+        raise DataError(
+            f"the labels of scene {scene_id!r} are not in pixels",
+            where=self._config.uri,
+            why=f"the image has no CRS, and every polygon is smaller than a pixel; they lie between x = {left:.6g} and "
+            f"{right:.6g}, y = {top:.6g} and {bottom:.6g}, as longitudes and latitudes do",
+            fix="give the image its CRS, for instance with gdal_translate -a_srs",
+        )
+
     def _note(self, grid: Grid, num_repaired: int) -> None:
         notes = self.report.notes
         if grid.crs is None:
@@ -158,14 +183,36 @@ class PolygonLabels:
 
     def warn_of(self, size_px: int) -> str:
         """A warning if the denominator is the polygon and polygons are larger than a cell; "" if not."""
+        if self._config.use_intersection_over_cell:
+            return ""
         num_large = int((self._areas_px2 > size_px**2 * (1 + _TOLERANCE)).sum())
-        if self._config.use_intersection_over_cell or not num_large:
+        num_small = int((self._areas_px2 < _SLIVER_PX2).sum())
+        if num_small:
+            self_area = (
+                "each has a share of 1 in the cell it lies in, because intersection over area divides by its area"
+            )
+            return (
+                f"{num_small} of {len(self._polygons)} polygons are slivers (the smallest has "
+                f"{self._areas_px2.min():.2g} square pixels), and {self_area}; delete them, or consider "
+                "use_intersection_over_cell=True"
+            )
+        if not num_large:
             return ""
         return (
             f"{num_large} of {len(self._polygons)} polygons are larger than a cell of {size_px} px, and intersection "
             "over area divides by the polygon's area: they label few cells or none; consider "
             "use_intersection_over_cell=True"
         )
+
+    def fix_of_place(self) -> str:
+        """What to do where labels and image do not overlap."""
+        if self._has_crs:
+            return "check their CRS and the order of coordinates"
+        if len(self._polygons) and shapely.total_bounds(self._polygons)[3] <= 0:
+            return (
+                "y is negative, as QGIS draws on an image without CRS; in pixels y is the row and runs down: negate it"
+            )
+        return "the image has no CRS, so coordinates are pixels: x the column, y the row, from the upper left corner"
 
     def label(self, windows: WindowArray) -> WindowLabels:
         """The class of each window: of its candidates the one with the largest intersection, or the smallest id."""
@@ -190,7 +237,7 @@ class PolygonLabels:
         """
         extent = window_boxes(np.array([self._extent], np.int64))[0]
         if not len(self._polygons):
-            return True
+            return not self._is_out_of_reach
         if self._background != UNLABELLED:
             return bool(shapely.box(*shapely.total_bounds(self._polygons)).intersects(extent))
         return bool(shapely.intersects(self._polygons, extent).any())
@@ -273,6 +320,10 @@ class RasterLabels:
     def lies_on_image(self) -> bool:
         """Whether raster and image share an area."""
         return self._source.covers_something()
+
+    def fix_of_place(self) -> str:
+        """What to do where labels and image do not overlap."""
+        return "check the CRS and transform of both"
 
     def close(self) -> None:
         """Close the raster."""

@@ -115,7 +115,7 @@ def _lines_of(path: str) -> list[str]:
     try:
         if os.path.getsize(path) > _MAX_LIST_BYTES:
             raise UsageError("the list of images is too large", where=path)
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as err:
         raise UsageError("the list of images cannot be read", where=path, why=str(err)) from err
     return [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
