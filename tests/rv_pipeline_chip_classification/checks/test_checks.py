@@ -229,6 +229,25 @@ def test_an_aoi_around_the_world_the_wrong_way_is_warned_of(scenes: Scenes) -> N
     assert "more than 180 degrees" in warnings_of(config)["dataset.train_scenes[0].aoi_uris"]
 
 
+def test_images_without_longitude_and_latitude_are_told_before_the_training(scenes: Scenes) -> None:
+    geos = "+proj=geos +h=35785831 +lon_0=0 +ellps=GRS80 +units=m"
+
+    def predicted(name: str, **options: Any) -> ChipClassificationConfig:
+        raster = RasterSourceConfig(uris=[scenes.image(name, **options)])
+        config = config_of([scenes(f"train-{name}")])
+        config.dataset.test_scenes = [SceneConfig(id=name, raster=raster)]
+        return config
+
+    place = "dataset.test_scenes[0].raster.uris"
+    disk = predicted("disk", crs=geos, pixel=3e5, origin=(-9.6e6, 9.6e6))
+    assert errors(disk) == {}
+    assert "parts of the image have no longitude" in warnings_of(disk)[place]
+    space = predicted("space", crs=geos, pixel=1.0, origin=(9e6, 9e6))
+    assert "no part of the image has longitude" in errors(space)[place]
+    local = predicted("local", crs='LOCAL_CS["x",UNIT["metre",1]]')
+    assert "cannot be brought to another CRS" in errors(local)[place]
+
+
 def test_slivers_are_warned_of(scenes: Scenes) -> None:
     shapes = [(scenes.square(20, 20, 0.01), {"class_name": "forest"}), (scenes.square(0, 0, 16), {"class_id": 1})]
     config = config_of([scenes("a", labels=scenes.labels("a", shapes=shapes, use_intersection_over_cell=False))])

@@ -110,10 +110,34 @@ def test_cells_across_the_date_line_go_on_beyond_180() -> None:
     assert rings[1, :, 0].max() < 180
 
 
-def test_a_place_that_is_nowhere_on_earth_is_an_error() -> None:
-    grid = Grid(100, 100, (1e7, 0.0, 0.0, 0.0, -1e7, 1e9), "EPSG:32612")
-    with pytest.raises(DataError, match="another CRS"):
-        cell_rings(np.array([[0, 0, 50, 50]], np.int64), grid, where="a.tif")
+def test_a_cell_that_is_nowhere_on_earth_has_no_geometry(tmp_path: Path) -> None:
+    disk = Grid(100, 100, (2e5, 0.0, -1e7, 0.0, -2e5, 1e7), "+proj=geos +h=35785831 +lon_0=0 +ellps=GRS80 +units=m")
+    document = write(tmp_path / "a.geojson", disk, scored([[0, 0, 10, 10], [45, 45, 10, 10]], [1, 2]))
+    corner, middle = document["features"]
+    assert corner["geometry"] is None
+    assert corner["properties"]["class_id"] == 1
+    assert shapely.box(-10, -10, 10, 10).covers(shapely.geometry.shape(middle["geometry"]))
+    assert [cell.class_id for cell in read_predictions(tmp_path / "a.geojson", where="a")] == [1, 2]
+
+
+def test_a_crs_without_a_place_on_earth_is_an_error_that_says_so() -> None:
+    grid = Grid(100, 100, (1.0, 0.0, 0.0, 0.0, -1.0, 0.0), 'LOCAL_CS["x",UNIT["metre",1]]')
+    with pytest.raises(DataError, match="no known place on Earth"):
+        cell_rings(np.array([[0, 0, 1, 1]]), grid, where="a")
+
+
+def test_longitudes_of_an_image_in_degrees_begin_below_180() -> None:
+    grid = Grid(2, 4, (90.0, 0.0, 0.0, 0.0, -90.0, 90.0), "EPSG:4326")  # 0 to 360
+    rings = cell_rings(np.array([[0, col, 1, 1] for col in range(4)]), grid, where="a")
+    spans = np.stack([rings[..., 0].min(axis=1), rings[..., 0].max(axis=1)], axis=1)
+    assert spans.tolist() == [[0, 90], [90, 180], [-180, -90], [-90, 0]]
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:4267"])
+def test_a_cell_of_more_than_half_of_the_world_is_as_wide_as_it_is(crs: str) -> None:
+    grid = Grid(9, 9, (40.0, 0.0, -180.0, 0.0, -20.0, 90.0), crs)
+    ring = cell_rings(np.array([[0, 0, 8, 8]]), grid, where="a")[0]
+    assert np.ptp(ring[:, 0]) == pytest.approx(320, abs=0.01)
 
 
 def test_cells_are_written_as_they_come_and_read_line_by_line(tmp_path: Path) -> None:

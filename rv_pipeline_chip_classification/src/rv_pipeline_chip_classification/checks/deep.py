@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from rv_core.config.values import uris_of
 from rv_core.errors import Finding, RvError
 from rv_pipeline_chip_classification.checks.cheap import (
@@ -23,6 +25,7 @@ from rv_pipeline_chip_classification.config import ChipClassificationConfig, Cla
 from rv_pipeline_chip_classification.config_parts import cell_size_px
 from rv_pipeline_chip_classification.labels.aoi import Aoi, read_aoi
 from rv_pipeline_chip_classification.labels.sources import LabelSource, open_labels
+from rv_pipeline_chip_classification.prediction.geojson_file import cell_rings
 from rv_pipeline_chip_classification.scenes.raster_reader import SourceFieldError
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.scenes.windows import windows_over
@@ -84,6 +87,8 @@ def _check_scene(
             raster.read_last_pixels()
             yield from (Finding(f"{path}.raster.{note.field}", note.text, "", "warning") for note in raster.notes)
             yield from _check_alike(path, raster, seen)
+            if scene.id in todo.get("predict", ()):
+                yield from _check_place(path, raster)
             if is_labelled:
                 raster.check_place(scene)
                 yield from _check_labels(config, todo, entry, raster, seen)
@@ -112,6 +117,23 @@ def _check_alike(path: str, raster: SceneRaster, seen: _Seen) -> Iterator[Findin
             f"{mine[1]} channels of {mine[2]}, but {seen.first[1]} of {seen.first[2]} in {seen.first[0]}",
             "every scene must give the model the same channels (channel_order) in one dtype",
         )
+
+
+def _check_place(path: str, raster: SceneRaster) -> Iterator[Finding]:
+    """Whether the cells of a scene to predict will have a longitude and latitude: by nine points of its extent."""
+    extent = raster.extent
+    rows = np.linspace(extent.row_off, extent.row_end - 1, 3).astype(np.int64)
+    cols = np.linspace(extent.col_off, extent.col_end - 1, 3).astype(np.int64)
+    pixels = np.array([(row, col, 1, 1) for row in rows for col in cols], np.int64)
+    try:
+        is_lost = np.isnan(cell_rings(pixels, raster.grid, where=raster.scene_id)).any(axis=(1, 2))
+    except RvError as err:
+        yield from _findings_of(f"{path}.raster.uris", err)
+        return
+    if is_lost.any():
+        some = "no part of the image has" if is_lost.all() else "parts of the image have no"
+        what = f"{some} longitude and latitude: predicted cells there have no geometry in the GeoJSON"
+        yield Finding(f"{path}.raster.uris", what, "", "error" if is_lost.all() else "warning")
 
 
 def _check_labels(

@@ -101,6 +101,13 @@ class SceneWriter:
                 counts.add(scored)
                 self._tell(counts, cells.num_cells, control)
             writers[0].close()
+        if writers[0].num_without_place:
+            _log.warning(
+                "scene %s: %d of %d cells have a corner that is not on Earth: they have no geometry in the GeoJSON",
+                raster.scene_id,
+                writers[0].num_without_place,
+                counts.num_cells,
+            )
         counts.seconds = time.monotonic() - self._started_s
         return counts
 

@@ -1,8 +1,9 @@
 """Predicted cells as GeoJSON: written and read one feature per line, so that no scene is ever held in memory.
 
 RFC 7946: EPSG:4326, longitude then latitude, exterior rings counterclockwise. Coordinates have 12 decimals (a tenth of
-a micrometre), and neighbours share their corners to the last digit. Cells across the date line go on beyond 180. Where
-the image has no CRS, coordinates are pixels (x = column, y = row) and the collection says `"rv:coordinates": "pixels"`.
+a micrometre), and neighbours share their corners to the last digit. Cells begin between -180 and 180, and those across
+the date line go on beyond 180. A cell of which a corner is not on Earth, as at the rim of a geostationary image, has
+`"geometry": null`. Where the image has no CRS, coordinates are pixels (x = column, y = row) and the collection says `"rv:coordinates": "pixels"`.
 
 Properties of a cell: `class_id`, `class_name`, `score` (of that class), `scores` (one per class id, softmax),
 `scene`, `window` `[row_off, col_off, height, width]` in pixels of the scene, `valid_fraction`. A cell without any valid
@@ -21,12 +22,14 @@ from numpy.typing import NDArray
 
 from rv_core.errors import DataError
 from rv_pipeline_chip_classification.prediction.cell_scores import ScoredCells
-from rv_pipeline_chip_classification.scenes.crs import project
+from rv_pipeline_chip_classification.scenes.crs import degrees_per_unit, project_each
 from rv_pipeline_chip_classification.scenes.grid import Affine6, Grid
 from rv_pipeline_chip_classification.scenes.windows import WindowArray
 
 _WGS84 = "EPSG:4326"
 _DECIMALS = 12
+#: A western end this close to the date line lies on it.
+_SEAM_DEG = 1e-9
 #: Cells whose corners are projected together: setting up a projection takes longer than a thousand points.
 _CELLS_AT_ONCE = 1024
 _FIRST_FEATURE, _LAST_LINE = '"features": [', "]}"
@@ -64,6 +67,8 @@ class GeoJsonWriter:
         self._pending: list[ScoredCells] = []
         self._num_pending = 0
         self._separator = ""
+        #: Cells so far that have no place on Earth.
+        self.num_without_place = 0
         kind = "" if grid.crs is not None else '"rv:coordinates": "pixels", '
         file.write(f'{{"type": "FeatureCollection", {kind}"scene": {self._scene}, {_FIRST_FEATURE}\n')
 
@@ -83,7 +88,9 @@ class GeoJsonWriter:
         if not self._num_pending:
             return
         rings = cell_rings(np.concatenate([cells.windows for cells in self._pending]), self._grid, where=self._where)
-        texts = iter(rings.tolist())
+        is_placed = np.isfinite(rings).all(axis=(1, 2)).tolist()
+        self.num_without_place += is_placed.count(False)
+        texts = iter([ring if placed else None for ring, placed in zip(rings.tolist(), is_placed, strict=True)])
         for cells in self._pending:
             self._write_features(cells, texts)
         self._pending, self._num_pending = [], 0
@@ -103,11 +110,12 @@ class GeoJsonWriter:
                 name, score = self._names[class_id], scores[class_id]
                 known = {"class_id": class_id, "class_name": name, "score": score, "scores": scores}
             properties = json.dumps(known, ensure_ascii=False)[:-1]
-            ring = json.dumps(next(rings))
+            ring = next(rings)
+            geometry = f'{{"type": "Polygon", "coordinates": [{json.dumps(ring)}]}}' if ring is not None else "null"
             self._file.write(
                 f'{self._separator}{{"type": "Feature", "properties": {properties}, "scene": {self._scene}, '
                 f'"window": {window}, "valid_fraction": {fraction}}}, '
-                f'"geometry": {{"type": "Polygon", "coordinates": [{ring}]}}}}'
+                f'"geometry": {geometry}}}'
             )
             self._separator = ",\n"
 
@@ -121,10 +129,11 @@ def cell_rings(windows: WindowArray, grid: Grid, *, where: str) -> NDArray[np.fl
         where: the image, for messages.
 
     Returns:
-        (N, 5, 2) float64, longitude then latitude; pixel column then row if the grid has no CRS.
+        (N, 5, 2) float64, longitude then latitude; pixel column then row if the grid has no CRS. NaN where a corner
+        has no longitude and latitude.
 
     Raises:
-        DataError: if corners have no longitude and latitude.
+        DataError: if the CRS of the image is not known.
     """
     top, left = windows[:, 0], windows[:, 1]
     bottom, right = top + windows[:, 2], left + windows[:, 3]
@@ -133,8 +142,14 @@ def cell_rings(windows: WindowArray, grid: Grid, *, where: str) -> NDArray[np.fl
     corners = np.stack([cols, rows], axis=2)
     if grid.crs is not None:
         points = to_map(corners.reshape(-1, 2), grid.transform)
-        lonlat = project(points, grid.crs, _WGS84, where=where).reshape(-1, 4, 2)
-        corners = _beyond_date_line(lonlat)
+        lonlat = project_each(points, grid.crs, _WGS84, where=where)
+        degrees = degrees_per_unit(grid.crs)
+        if degrees is not None:
+            # Longitudes of an image in degrees run on: projecting them may have turned some around the world.
+            turns = (points[:, 0] * degrees - lonlat[:, 0]) / 360.0
+            lonlat = np.column_stack([lonlat[:, 0] + np.round(turns) * 360.0, lonlat[:, 1]])
+        corners = lonlat.reshape(-1, 4, 2)
+        corners = _from_west(corners if degrees is not None else _beyond_date_line(corners))
     is_clockwise = _doubled_areas(corners) < 0
     corners[is_clockwise] = corners[is_clockwise][:, [0, 3, 2, 1]]
     # Adding zero turns -0.0 into 0.0.
@@ -155,6 +170,13 @@ def _beyond_date_line(lonlat: NDArray[np.float64]) -> NDArray[np.float64]:
     is_torn = np.ptp(longitudes, axis=1) > 180
     longitudes[is_torn] += np.where(longitudes[is_torn] < 0, 360.0, 0.0)
     return lonlat
+
+
+def _from_west(lonlat: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rings (N, 4, 2) turned around the world so that their western end is from -180 to below 180."""
+    turns = np.floor((lonlat[..., 0].min(axis=1) + 180.0 + _SEAM_DEG) / 360.0)
+    turned: NDArray[np.float64] = lonlat - np.stack([turns * 360.0, np.zeros_like(turns)], axis=1)[:, None]
+    return turned
 
 
 def _doubled_areas(corners: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -31,7 +31,7 @@ def is_same_grid(one: Grid, other: Grid) -> bool:
     return far <= 0.01 * pixel
 
 
-def project(points: NDArray[np.float64], from_crs: str, to_crs: str, *, where: str) -> NDArray[np.float64]:
+def project_each(points: NDArray[np.float64], from_crs: str, to_crs: str, *, where: str) -> NDArray[np.float64]:
     """Points of one CRS in another one: (N, 2) float64, x then y (longitude then latitude for geographic CRSs).
 
     Args:
@@ -40,20 +40,8 @@ def project(points: NDArray[np.float64], from_crs: str, to_crs: str, *, where: s
         to_crs: likewise.
         where: the file that the points come from, for messages.
 
-    Raises:
-        DataError: if a CRS is not known, or a point cannot be expressed in the other one.
-    """
-    projected = project_each(points, from_crs, to_crs, where=where)
-    lost = np.isnan(projected).any(axis=1)
-    if lost.any():
-        x, y = points[int(lost.argmax())]
-        why = f"point ({x:.12g}, {y:.12g}) does not exist there"
-        raise DataError("coordinates cannot be brought to another CRS", where=where, why=why)
-    return projected
-
-
-def project_each(points: NDArray[np.float64], from_crs: str, to_crs: str, *, where: str) -> NDArray[np.float64]:
-    """As `project`, but a point that cannot be expressed in the other CRS is NaN, NaN.
+    Returns:
+        The points; NaN, NaN for one that cannot be expressed in the other CRS.
 
     Raises:
         DataError: if a CRS is not known, or nothing of one can be expressed in the other.
