@@ -6,34 +6,20 @@ The same code serves a process of its own (`process`) and the `inprocess` runner
 from __future__ import annotations
 
 import os
-import platform
-import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rv_core.errors import TaskError
-from rv_core.files import uris
 from rv_core.pipeline.guard import as_command
 from rv_core.pipeline.items import Items, WorkItem, items_by_id
 from rv_core.pipeline.pipeline import Pipeline, TaskStopped
 from rv_core.plan.graph import WHOLE, split_shares
-from rv_core.plan.manifests import (
-    DONE_FOLDER,
-    Manifest,
-    done_names,
-    item_file_name,
-    manifest_file_name,
-    output_json,
-    output_problem,
-)
-from rv_core.record.layout import utc_now
-from rv_core.version import __version__
+from rv_core.task.item_evidence import ItemEvidence
 
 if TYPE_CHECKING:
-    from rv_core.files.storage import FileOutput, Storage
+    from rv_core.files.storage import Storage
     from rv_core.record.event_writer import EventWriter
 
 
@@ -77,11 +63,9 @@ class TaskExecution:
         self._info = type(pipeline).commands()[request.command]
         self._root: str = pipeline.config.root_uri
         self._graceful = 0
-        self._there: set[str] | None = None
         self._items_done = 0
         self._num_items = 1
-        self._entries = {entry["id"]: entry for entry in request.record["items"]}
-        self._start_item()
+        self._evidence = ItemEvidence(self._root, request, has_items=self._info.items is not None)
 
     def run(self) -> None:
         """Work through the share.
@@ -124,35 +108,24 @@ class TaskExecution:
 
     def record(self, counts: Mapping[str, float]) -> None:
         """Keep numbers for the manifest of the item in hand."""
-        self._counts.update(counts)
+        self._evidence.record(counts)
 
     def is_done(self, item: WorkItem[Any]) -> bool:
         """Whether the item's manifest is there under its key and its outputs have the recorded sizes."""
-        name = manifest_file_name(item.id, item.key)
-        if name not in self._manifest_names():
-            return False
-        manifest = self._read_manifest(name)
-        if manifest is None or output_problem(manifest, self._sizes_of(manifest)) is not None:
+        if not self._evidence.is_done(item):
             return False
         self._items_done += 1
         self._events.write("item", item=item.id, state="skipped")
         return True
 
     def begin(self, item: WorkItem[Any]) -> None:
-        """Start the record of an item; its manifests under other keys go when its first output is touched."""
-        self._start_item(item)
+        """Start the record of an item."""
+        self._evidence.begin(item)
         self.key = item.key
 
     def finish(self, item: WorkItem[Any]) -> None:
         """Write the item's manifest: from here on it is done."""
-        self._retire_manifests()
-        for stale in self._stale_outputs - set(self._outputs):
-            self._delete(stale)
-        manifest = self._manifest(item)
-        from rv_core.files import by_uri
-
-        by_uri.write_bytes(uris.join(self._root, manifest.name), manifest.to_text().encode())
-        self._manifest_names().add(manifest.name.rsplit("/", 1)[1])
+        self._evidence.finish(item)
         self._items_done += 1
         self._events.write("item", item=item.id, state="done")
         if self._info.items is not None:
@@ -163,7 +136,7 @@ class TaskExecution:
         from rv_core.files.storage import Storage
 
         tag = f"{self._request.task}.{self._request.attempt}.{os.getpid()}"
-        return Storage(self._root, attempt_tag=tag, on_output=self._before_output, on_written=self._after_output)
+        return Storage(self._root, attempt_tag=tag, on_output=self._evidence.before_output, on_written=self._evidence.after_output)
 
     def _run_whole(self, method: Callable[[], None]) -> None:
         entries = [*self._request.record["items"], *self._request.record["done"]]
@@ -195,93 +168,3 @@ class TaskExecution:
             WorkItem(entry["id"], entry["key"], entry["group"], values[entry["id"]][1])
             for entry in entries[request.split_index]
         ]
-
-    def _start_item(self, item: WorkItem[Any] | None = None) -> None:
-        self._item = item
-        self._outputs: dict[str, FileOutput] = {}
-        self._stale_outputs: set[str] = set()
-        self._is_retired = False
-        self._counts: dict[str, float] = {}
-        self._started = (utc_now(), time.monotonic(), time.process_time())
-
-    def _before_output(self, name: str) -> None:
-        self._retire_manifests()
-
-    def _after_output(self, name: str, output: FileOutput) -> None:
-        self._outputs[name] = output
-
-    def _retire_manifests(self) -> None:
-        """Delete the manifests of the item in hand under every key, before the first of its outputs changes.
-
-        Otherwise, with outputs of another config half written, going back to the first config would find its manifest.
-        """
-        if self._is_retired or self._item is None:
-            return
-        self._is_retired = True
-        prefix = f"{item_file_name(self._item.id)}."
-        for name in [
-            n for n in self._manifest_names() if n.startswith(prefix) and n.count(".") == prefix.count(".") + 1
-        ]:
-            manifest = self._read_manifest(name)
-            if manifest is not None:
-                self._stale_outputs |= {output["path"] for output in manifest.outputs}
-            self._delete(f"{DONE_FOLDER}/{self._request.command}/{name}")
-            self._manifest_names().discard(name)
-
-    def _manifest_names(self) -> set[str]:
-        if self._there is None:
-            self._there = done_names(self._root, self._request.command)
-        return self._there
-
-    def _read_manifest(self, name: str) -> Manifest | None:
-        from rv_core.files import by_uri
-
-        uri = uris.join(self._root, DONE_FOLDER, self._request.command, name)
-        try:
-            return Manifest.from_text(by_uri.read_bytes(uri)) if by_uri.exists(uri) else None
-        except (ValueError, KeyError, TypeError):
-            return None
-
-    def _sizes_of(self, manifest: Manifest) -> dict[str, int]:
-        from rv_core.files import by_uri
-
-        infos = {o["path"]: by_uri.stat(uris.join(self._root, o["path"])) for o in manifest.outputs}
-        return {path: info.size for path, info in infos.items() if info is not None}
-
-    def _delete(self, name: str) -> None:
-        from rv_core.files import by_uri
-
-        by_uri.delete(uris.join(self._root, name))
-
-    def _manifest(self, item: WorkItem[Any]) -> Manifest:
-        from rv_core.config.values import to_plain
-
-        started, monotonic, cpu = self._started
-        record = self._request.record
-        parts = {name: record[name] for name in ("version", "reads", "inputs", "requires")}
-        if self._info.items is not None:
-            parts |= {"item": to_plain(item.value), "item_inputs": self._entries[item.id]["inputs"]}
-        return Manifest(
-            command=self._request.command,
-            item=item.id,
-            key=item.key,
-            outputs=tuple(output_json(output) for output in self._outputs.values()),
-            parts=parts,
-            counts=dict(self._counts),
-            timings={
-                "started": started,
-                "ended": utc_now(),
-                "duration_s": round(time.monotonic() - monotonic, 3),
-                "cpu_s": round(time.process_time() - cpu, 3),
-            },
-            versions={"python": platform_version(), "rv-core": __version__},
-            run_id=self._request.run_id,
-            task=self._request.task,
-            attempt=self._request.attempt,
-        )
-
-
-def platform_version() -> str:
-    """The version of Python, for instance `3.11.7`; with the implementation's name where that is not CPython."""
-    version = ".".join(map(str, sys.version_info[:3]))
-    return version if sys.implementation.name == "cpython" else f"{platform.python_implementation()} {version}"
