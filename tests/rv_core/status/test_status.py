@@ -426,10 +426,13 @@ def test_the_engine_is_asked_for_tasks_without_manifests(detached: Make) -> None
     assert run_status(str(run.root)).state == "running"
 
 
-def test_manifests_go_before_what_the_engine_says(detached: Make) -> None:
-    run = detached({"hello.greet.1-of-2": Observation("failed", "Host EC2 terminated", 137)})
+def test_manifests_go_before_what_the_engine_says_unless_that_is_a_failure(detached: Make) -> None:
+    run = detached({"hello.greet.1-of-2": Observation("running")})
     run.finish_item("greet", "a")
     assert job(run.root, "greet").tasks[0].state == "done"
+    detached({"hello.greet.1-of-2": Observation("failed", "Host EC2 terminated", 137)})
+    failed = job(run.root, "greet").tasks[0]
+    assert (failed.state, failed.exit_code, failed.reason) == ("failed", 137, "Host EC2 terminated")
 
 
 def test_the_reasons_of_task_and_engine_are_both_told(detached: Make) -> None:

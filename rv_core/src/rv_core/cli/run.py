@@ -106,12 +106,10 @@ def run(
         return
     if state.verbosity >= 0:
         print_plan(prepared.run_plan)
-    if not prepared.run_plan.plan.jobs:
-        say("Nothing to do: everything is done already. (--rerun runs it again.)")
-        return
-    findings = [*prepared.loaded.findings, *findings_of(prepared)]
-    preflight.raise_if_wrong(findings)
-    _print_findings(findings)
+    if prepared.run_plan.plan.jobs:
+        findings = [*prepared.loaded.findings, *findings_of(prepared)]
+        preflight.raise_if_wrong(findings)
+        _print_findings(findings)
     sys.stdout.flush()
     raise typer.Exit(execute(prepared, Show(is_quiet=state.verbosity < 0)))
 
@@ -242,6 +240,16 @@ class Show:
     def __init__(self, *, is_quiet: bool) -> None:
         self._is_quiet = is_quiet
 
+    def planned_again(self, prepared: PreparedRun) -> None:
+        """Another run was at work under the root since the plan was made, and this is the plan now."""
+        if not self._is_quiet:
+            say("planned again, as another run was at work here meanwhile:")
+            print_plan(prepared.run_plan)
+
+    def nothing_to_do(self, prepared: PreparedRun) -> None:
+        """Everything that was asked for is done."""
+        say("Nothing to do: everything is done already. (--rerun runs it again.)", flush=True)
+
     def display(self, prepared: PreparedRun, run_dir: Path) -> AbstractContextManager[Any]:
         """The display of the running tasks; plain for a runner whose tasks print to this terminal themselves."""
         from rv_core.status.display import Display
@@ -285,8 +293,13 @@ class Show:
             say(f"\nand {len(outcome.failed) - 5} more failed tasks", file=out)
         if outcome.not_started:
             say(f"not started: {', '.join(outcome.not_started)}", file=out)
+        for shared in outcome.shared[:5]:
+            say(f"\n{shared}: give each of them files of its own; until then neither is done", file=out)
         left = outcome.num_items - outcome.num_done
-        say(f"{left} of {outcome.num_items} items are not done; the same command goes on from here", file=out)
+        if left:
+            say(f"{left} of {outcome.num_items} items are not done; the same command goes on from here", file=out)
+        else:
+            say("all items are done, and yet a task has failed: see its log", file=out)
 
     def submitted(self, prepared: PreparedRun) -> None:
         """A detaching runner has submitted everything."""

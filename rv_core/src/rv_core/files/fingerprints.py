@@ -40,10 +40,12 @@ class Fingerprint:
     Args:
         token: enters keys; two contents with the same token are taken for equal. `"missing"` if there is no file.
         detail: what it was made from, as plain JSON values, for explanations.
+        state: `state_of` the file at that moment; None where there is none.
     """
 
     token: str
     detail: dict[str, Any] = field(default_factory=dict)
+    state: list[Any] | None = None
 
     @property
     def is_missing(self) -> bool:
@@ -111,6 +113,27 @@ def _load(path: str) -> dict[str, list[Any]]:
         return {}
     is_sound = isinstance(files, dict) and all(isinstance(entry, list) and len(entry) == 4 for entry in files.values())
     return files if is_sound else {}
+
+
+def state_of(uri: str) -> list[Any] | None:
+    """What tells cheaply that a file is still the one that was fingerprinted; None for a folder and what is not there.
+
+    Returns:
+        Of a local file [size in bytes, mtime_ns, ctime_ns], of any other [size in bytes, mtime_ns, ETag].
+
+    Raises:
+        StorageError: if the file cannot be looked at.
+    """
+    opened = uris.expand(uris.container_of(uri))
+    if uris.is_local(opened):
+        status = _status(uris.local_path(opened))
+        return None if status is None or not stat_module.S_ISREG(status.st_mode) else _times(status)
+    info = by_uri.stat(uri)
+    return None if info is None else _state_of_remote(info)
+
+
+def _state_of_remote(info: FileInfo) -> list[Any]:
+    return [info.size, info.mtime_ns, info.etag]
 
 
 def fingerprint_many(wanted: Iterable[str], cache: ContentHashes | None = None) -> dict[str, Fingerprint]:
@@ -236,9 +259,8 @@ def _times(status: os.stat_result) -> list[int]:
 
 
 def _of_content(status: os.stat_result, sha256: str) -> Fingerprint:
-    return Fingerprint(
-        f"sha256:{sha256}", {"kind": "file", "bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": sha256}
-    )
+    detail = {"kind": "file", "bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": sha256}
+    return Fingerprint(f"sha256:{sha256}", detail, _times(status))
 
 
 def _of_local_folder(path: str, hashes: ContentHashes) -> Fingerprint:
@@ -275,7 +297,7 @@ def _remote_fingerprint(uri: str) -> Fingerprint:
 def _of_remote(uri: str, info: FileInfo) -> Fingerprint:
     detail = {"kind": "file", "bytes": info.size, "etag": info.etag, "mtime_ns": info.mtime_ns}
     if info.etag is not None or info.mtime_ns is not None:
-        return Fingerprint(_identity(info), detail)
+        return Fingerprint(_identity(info), detail, _state_of_remote(info))
     # A server that gives no mark of the content: small files are read; of large ones only the size is known.
     if 0 <= info.size <= _MAX_HASHED_BYTES:
         sha256 = hashlib.sha256(by_uri.read_bytes(uri)).hexdigest()

@@ -1,6 +1,7 @@
 """What `rv run` and `rv check` do: from a module's name to an exit code.
 
-Order: load, validate, plan, check, and only then take the root, write the record of the run and start something.
+Order: load, validate, plan, check, and only then take the root, plan again where another run was at work meanwhile,
+write the record of the run and start something.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rv_core.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, RunnerError
 from rv_core.files import by_uri, uris
+from rv_core.launch import preflight
 from rv_core.launch.outcome import RunOutcome, outcome_of_run, outcome_of_status
-from rv_core.launch.prepared import PreparedRun
+from rv_core.launch.prepared import PreparedRun, RootSight, findings_of, plan_again
 from rv_core.launch.write_record import write_record
 from rv_core.plan.graph import Task
 from rv_core.plugins.installed import plugin_manager
@@ -36,6 +38,12 @@ _SUBMITTING_S = 60.0
 
 class Show(Protocol):
     """What tells people of a run that is on."""
+
+    def planned_again(self, prepared: PreparedRun) -> None:
+        """Another run was at work under the root since the plan was made, and this is the plan now."""
+
+    def nothing_to_do(self, prepared: PreparedRun) -> None:
+        """Everything that was asked for is done."""
 
     def display(self, prepared: PreparedRun, run_dir: Path) -> AbstractContextManager[Any]:
         """A context that shows the tasks while the runner works."""
@@ -68,6 +76,9 @@ def execute(prepared: PreparedRun, show: Show) -> int:
     """
     from rv_core.machine.shutdown import Interrupted
 
+    if not prepared.run_plan.plan.jobs and prepared.is_plan_of_now:
+        show.nothing_to_do(prepared)
+        return EXIT_DONE
     capabilities = prepared.runner.capabilities
     mine = marker.this_process_marker(prepared.run_id, prepared.options.runner, detached=capabilities.detaches)
     taken: list[str] = []
@@ -81,6 +92,10 @@ def execute(prepared: PreparedRun, show: Show) -> int:
                 is_detached_running=partial(is_detached_running, paths.root_uri),
             )
             taken.append(paths.root_uri)
+        _plan_of_now(prepared, show)
+        if not prepared.run_plan.plan.jobs:
+            show.nothing_to_do(prepared)
+            return EXIT_DONE
         write_record(prepared)
         code, is_left_running = _run(prepared, show)
         return code
@@ -95,6 +110,21 @@ def execute(prepared: PreparedRun, show: Show) -> int:
         if not is_left_running:
             for root_uri in taken:
                 marker.release_marker(root_uri, prepared.run_id)
+
+
+def _plan_of_now(prepared: PreparedRun, show: Show) -> None:
+    """Plan again where another run was at work since the plan was made; the roots are this run's now.
+
+    What the other has done or undone under another config is then neither taken for done nor left out.
+
+    Raises:
+        CheckError: if something speaks against what is to be done now.
+    """
+    seen = {name: replace(RootSight.of(paths.root_uri), has_marker=False) for name, paths in prepared.paths.items()}
+    if seen == prepared.roots_seen or not plan_again(prepared):
+        return
+    show.planned_again(prepared)
+    preflight.raise_if_wrong(findings_of(prepared))
 
 
 def _run(prepared: PreparedRun, show: Show) -> tuple[int, bool]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rv_core.files.problems import full_disk
+from rv_core.plan.claims import SharedOutput, claim, contradicted
 from rv_core.plan.decisions import RunPlan
 from rv_core.plan.graph import Job
-from rv_core.plan.manifests import manifests_missing
-from rv_core.record.event_writer import SUBMISSION, SUFFIX, file_name
-from rv_core.record.events import TaskStatus, fold, read_events
+from rv_core.plan.manifests import Manifest, manifest_name, manifests_missing
+from rv_core.record.event_writer import SUBMISSION, SUFFIX, Event, file_name
+from rv_core.record.events import TaskStatus, fold, read_events, seconds_of
 from rv_core.record.layout import RunPaths
 
 if TYPE_CHECKING:
@@ -47,8 +49,9 @@ class RunOutcome:
     Args:
         num_done, num_items: items with a manifest, and planned items.
         num_tasks: planned tasks.
-        failed: tasks that were started and failed, in the plan's order.
+        failed: tasks that were started and failed, in the plan's order, also where all their items have a manifest.
         not_started: jobs that were not started because something they require failed.
+        shared: outputs that two items or commands have written; neither counts as done.
     """
 
     num_done: int
@@ -56,11 +59,12 @@ class RunOutcome:
     num_tasks: int
     failed: tuple[FailedTask, ...]
     not_started: tuple[str, ...]
+    shared: tuple[SharedOutput, ...] = ()
 
     @property
     def succeeded(self) -> bool:
-        """Whether every planned item is done."""
-        return self.num_done == self.num_items
+        """Whether every planned item is done, and nothing speaks against that."""
+        return self.num_done == self.num_items and not self.failed and not self.shared
 
     def summary(self, duration_s: float) -> dict[str, Any]:
         """The numbers that hooks and events get."""
@@ -73,28 +77,59 @@ class RunOutcome:
         }
 
 
+def reject_shared_outputs(run_plan: RunPlan, paths: Mapping[str, RunPaths]) -> tuple[SharedOutput, ...]:
+    """Find outputs that two items or commands have written, and delete the manifests of both: neither is done.
+
+    Raises:
+        StorageError: if the manifests cannot be read or deleted.
+    """
+    from rv_core.files import by_uri, uris
+
+    found: list[SharedOutput] = []
+    for name, root_uri in run_plan.roots.items():
+        owners = dict(run_plan.owners.get(name, {}))
+        jobs = [job for job in run_plan.plan.jobs if job.pipeline == name]
+        names = [manifest_name(job.command, i.id, i.key) for job in jobs for i in run_plan.of(job.id).to_do]
+        if len(names) + len(owners) < 2:
+            continue
+        texts = by_uri.read_many([uris.join(root_uri, manifest) for manifest in names])
+        shared = claim(owners, _readable(texts.values()))
+        for owner in contradicted(shared):
+            by_uri.delete(uris.join(paths[name].root_uri, manifest_name(*owner)))
+        found += shared
+    return tuple(found)
+
+
+def _readable(texts: Iterable[bytes]) -> Iterator[Manifest]:
+    for text in texts:
+        with suppress(ValueError, KeyError, TypeError):  # a damaged manifest is no manifest
+            yield Manifest.from_text(text)
+
+
 def outcome_of_run(run_plan: RunPlan, paths: Mapping[str, RunPaths], run_dir: str) -> RunOutcome:
-    """Look at what the planned jobs left behind: one listing a command, and events only of what is not done."""
+    """Look at what the planned jobs left behind: one listing a command, and how every task says that it ended."""
+    shared = reject_shared_outputs(run_plan, paths)
     num_done = num_items = 0
     failed: list[FailedTask] = []
     not_started: list[str] = []
+    reported = _reported_failures(run_dir)
     for job in run_plan.plan.jobs:
         entries = [{"id": item.id, "key": item.key} for item in run_plan.of(job.id).to_do]
         missing = manifests_missing(paths[job.pipeline].root_uri, job.command, entries)
         num_items += len(entries)
         num_done += len(entries) - len(missing)
-        if missing:
-            started = _failed_tasks(job, run_dir)
-            failed += started
-            if not started:
-                not_started.append(job.id)
-    return RunOutcome(num_done, num_items, len(run_plan.plan.tasks), tuple(failed), tuple(not_started))
+        started = list(_failed_tasks(job, run_dir, reported, is_done=not missing))
+        failed += started
+        if missing and not started:
+            not_started.append(job.id)
+    return RunOutcome(num_done, num_items, len(run_plan.plan.tasks), tuple(failed), tuple(not_started), shared)
 
 
 def outcome_of_status(run_plan: RunPlan, paths: Mapping[str, RunPaths], status: RunStatus) -> RunOutcome:
     """The same for a run that an engine elsewhere has worked on: of what is not done, the state tells why."""
     from rv_core.record.logs import find_logs
 
+    shared = reject_shared_outputs(run_plan, paths)
     num_done = num_items = 0
     failed: list[FailedTask] = []
     not_started: list[str] = []
@@ -105,7 +140,7 @@ def outcome_of_status(run_plan: RunPlan, paths: Mapping[str, RunPaths], status: 
         missing = manifests_missing(paths[job.pipeline].root_uri, job.command, entries)
         num_items += len(entries)
         num_done += len(entries) - len(missing)
-        tasks = [task for task in states[job.id].tasks if task.state != "done"] if missing else []
+        tasks = [task for task in states[job.id].tasks if task.state != "done"]
         started = [task for task in tasks if task.attempt or task.started]
         failed += [
             FailedTask(
@@ -116,21 +151,33 @@ def outcome_of_status(run_plan: RunPlan, paths: Mapping[str, RunPaths], status: 
         if missing and not started:
             reason = next((task.reason for task in tasks if task.reason), "")
             not_started.append(f"{job.id} ({reason})" if reason else job.id)
-    return RunOutcome(num_done, num_items, len(run_plan.plan.tasks), tuple(failed), tuple(not_started))
+    return RunOutcome(num_done, num_items, len(run_plan.plan.tasks), tuple(failed), tuple(not_started), shared)
 
 
-def _failed_tasks(job: Job, run_dir: str) -> list[FailedTask]:
-    found = []
+def _reported_failures(run_dir: str) -> dict[str, list[Event]]:
+    """Task -> what its runner reported of failures: what a task cannot say itself, that a signal ended it."""
+    found: dict[str, list[Event]] = {}
+    for event in read_events(os.path.join(run_dir, "events", SUBMISSION + SUFFIX)):
+        if event.get("exit_code") and isinstance(event.get("task"), str):
+            found.setdefault(event["task"], []).append(event)
+    return found
+
+
+def _failed_tasks(
+    job: Job, run_dir: str, reported: Mapping[str, list[Event]], *, is_done: bool
+) -> Iterator[FailedTask]:
+    """The tasks of a job that were started and did not end well; where all is done, those that failed all the same."""
     for task in job.tasks:
-        attempt, status = _last_attempt(run_dir, task.id)
-        if status is not None and status.state != "done":
+        attempt, own = _last_attempt(run_dir, task.id)
+        if own is None:
+            continue
+        later = [event for event in reported.get(task.id, ()) if seconds_of(event.get("time", "")) >= own.started]
+        status = fold(later, own)
+        if status.state == "failed" or not (status.state == "done" or is_done):
             state = "lost" if status.state == "running" else status.state
             reason = status.reason or (_why_lost(run_dir) if state == "lost" else "")
             log = os.path.join(run_dir, "logs", f"{task.id}.{attempt}.log")
-            found.append(
-                FailedTask(task.id, state, status.exit_code, reason, attempt, log if os.path.exists(log) else "")
-            )
-    return found
+            yield FailedTask(task.id, state, status.exit_code, reason, attempt, log if os.path.exists(log) else "")
 
 
 def _why_lost(run_dir: str) -> str:
@@ -144,7 +191,4 @@ def _last_attempt(run_dir: str, task: str) -> tuple[int, TaskStatus | None]:
         attempt += 1
     if not attempt:
         return 0, None
-    own = fold(read_events(os.path.join(run_dir, "events", file_name(task, attempt))), task=task)
-    # What a task cannot say itself, that a signal ended it, its runner may have seen.
-    reported = read_events(os.path.join(run_dir, "events", SUBMISSION + SUFFIX))
-    return attempt, fold([e for e in reported if e.get("task") == task and e.get("exit_code")], own, task=task)
+    return attempt, fold(read_events(os.path.join(run_dir, "events", file_name(task, attempt))), task=task)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rv_core.config import saved
 from rv_core.errors import Finding, StorageError, UsageError
+from rv_core.files import by_uri, uris
+from rv_core.files.local import FileInfo
 from rv_core.launch import preflight
 from rv_core.pipeline.pipeline import Pipeline, PipelineConfig
 from rv_core.plan.decisions import RunPlan
@@ -20,6 +22,7 @@ from rv_core.plan.planning import plan_pipelines
 from rv_core.plan.selection import Selection
 from rv_core.record import layout
 from rv_core.record.layout import RunPaths
+from rv_core.record.marker import MARKER
 from rv_core.runner.context import RunContext
 from rv_core.runner.contract import Runner
 from rv_core.runner.loading import make_runner
@@ -66,9 +69,38 @@ class RunOptions:
     ship_code: tuple[str, ...] | None = None
 
 
+@dataclass(frozen=True)
+class RootSight:
+    """What tells that a run has been at work under a root: every run sets the marker, then writes its config there.
+
+    Args:
+        has_marker: whether a run had the root.
+        config: size and times of the `pipeline-config.json` of the last run; None if there is none.
+    """
+
+    has_marker: bool
+    config: FileInfo | None
+
+    @classmethod
+    def of(cls, root_uri: str) -> RootSight:
+        """A root as it is now.
+
+        Raises:
+            StorageError: if the store cannot be asked.
+        """
+        return cls(
+            by_uri.exists(uris.join(root_uri, MARKER)), by_uri.stat(uris.join(root_uri, layout.CONFIG_FOR_PEOPLE))
+        )
+
+
 @dataclass
 class PreparedRun:
-    """Everything that is known before something is started; `findings` are those that needed no plan."""
+    """Everything that is known before something is started.
+
+    Args:
+        findings: those that needed no plan.
+        roots_seen: pipeline -> its root as it was before the plan was made.
+    """
 
     options: RunOptions
     runner: Runner
@@ -79,6 +111,7 @@ class PreparedRun:
     config_texts: dict[str, str]
     settings: RunSettings
     findings: tuple[Finding, ...] = ()
+    roots_seen: Mapping[str, RootSight] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
     is_submitted: bool = False
 
@@ -86,6 +119,16 @@ class PreparedRun:
     def run_id(self) -> str:
         """The id that the run has, or would have."""
         return self.context.run_id
+
+    @property
+    def is_plan_of_now(self) -> bool:
+        """Whether no other run has been at work under the roots since the plan was begun.
+
+        Raises:
+            StorageError: if a store cannot be asked.
+        """
+        now = {name: RootSight.of(pipeline.config.root_uri) for name, pipeline in self.pipelines.items()}
+        return now == self.roots_seen and not any(seen.has_marker for seen in now.values())
 
     @property
     def paths(self) -> dict[str, RunPaths]:
@@ -129,6 +172,7 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
     )
     texts = {config.name: saved.dump(config, code=loaded.code) for config in loaded.configs}
     try:
+        roots_seen = {name: RootSight.of(root) for name, root in roots.items()}
         run_plan = plan_pipelines(pipelines, splits=options.splits, selection=options.selection)
     except StorageError as error:
         if not capabilities.is_remote:
@@ -137,7 +181,30 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
         preflight.raise_if_wrong([*unreachable, *preflight.findings_without_plan(runner, context(Plan(())), error)])
         raise
     made = context(run_plan.plan)
-    return PreparedRun(options, runner, loaded, pipelines, run_plan, made, texts, settings, tuple(unreachable))
+    return PreparedRun(
+        options, runner, loaded, pipelines, run_plan, made, texts, settings, tuple(unreachable), roots_seen
+    )
+
+
+def plan_again(prepared: PreparedRun) -> bool:
+    """Plan with what is under the roots now; whether something else is to be done than before.
+
+    Raises:
+        RvError: as for `prepare`.
+    """
+    before = prepared.run_plan
+    options = prepared.options
+    prepared.run_plan = plan_pipelines(prepared.pipelines, splits=options.splits, selection=options.selection)
+    prepared.context = replace(prepared.context, **_of_plan(prepared.run_plan.plan))
+    return prepared.run_plan.commands != before.commands
+
+
+def _of_plan(plan: Plan) -> dict[str, Any]:
+    """What a context knows of the plan."""
+    return {
+        "attempts_by_job": {job.id: job.resources.attempts for job in plan.jobs},
+        "requires_by_job": {job.id: job.requires for job in plan.jobs},
+    }
 
 
 def _context(
@@ -173,8 +240,7 @@ def _context(
         environ={} if is_remote else settings.environ(),
         configs=configs,
         commands={name: pipeline.commands() for name, pipeline in pipelines.items()},
-        attempts_by_job={job.id: job.resources.attempts for job in plan.jobs},
-        requires_by_job={job.id: job.requires for job in plan.jobs},
+        **_of_plan(plan),
     )
 
 

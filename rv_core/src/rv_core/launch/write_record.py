@@ -43,9 +43,8 @@ def write_record(prepared: PreparedRun) -> None:
                 items = {**entry.record(), "task_hooks": record.task_hooks}
                 _write(paths.items(entry.job), _json(items))
         _write(paths.run, record.to_text())
-        _write(uris.join(paths.root_uri, "pipeline-config.json"), prepared.config_texts[name])
-        if prepared.options.selection.rerun:
-            _forget(prepared.run_plan, name, paths.root_uri)
+        _write(uris.join(paths.root_uri, layout.CONFIG_FOR_PEOPLE), prepared.config_texts[name])
+        _forget(prepared.run_plan, name, paths.root_uri)
     prepared.context.run_dir.mkdir(parents=True, exist_ok=True)
 
 
@@ -54,7 +53,11 @@ def _write(uri: str, text: str) -> None:
 
 
 def _forget(run_plan: RunPlan, pipeline: str, root_uri: str) -> None:
-    """Delete the manifests of what `--rerun` asks for, so that an interrupted re-run goes on where it stopped."""
+    """Delete the manifests of what is to be done under the keys that it will have.
+
+    A manifest whose output is missing or cut, or that cannot be read, would count by its name if its task fails; one
+    that `--rerun` passes over would let an interrupted re-run look done.
+    """
     from rv_core.plan.manifests import done_names, manifest_file_name, manifest_name
 
     for entry in run_plan.commands:

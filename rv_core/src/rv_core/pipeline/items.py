@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from rv_core.errors import PlanError
+from rv_core.errors import PlanError, TaskError
 from rv_core.pipeline.pipeline import Pipeline
 
 T = TypeVar("T")
@@ -32,13 +32,18 @@ class ItemRecorder(Protocol):
         """The command is about to get this item."""
 
     def finish(self, item: WorkItem[Any]) -> None:
-        """The command has asked for the next item, so this one is done."""
+        """The command has asked for the next item, so this one is complete."""
 
 
 class Items(Generic[T]):
-    """This task's share of a command's items; asking for the next item marks the one before as done.
+    """This task's share of a command's items; asking for the next item says that the one before is complete.
 
-    Leaving the loop early leaves the item in hand, and those after it, not done.
+    Work on each item inside one plain loop over them. An item that has written outputs is done once the next one is
+    asked for; the last one, and items that write nothing, are done when the command has returned. Leaving the loop
+    early leaves the item in hand, and those after it, not done.
+
+    Raises:
+        TaskError: if they are looped over a second time, or inside a loop over them.
     """
 
     def __init__(self, share: Sequence[WorkItem[T]], recorder: ItemRecorder) -> None:
@@ -46,19 +51,38 @@ class Items(Generic[T]):
         self._recorder = recorder
         self._current: WorkItem[T] | None = None
         self._left = len(share)
+        self._is_open = False
+        self._is_asked_through = False
 
     def __len__(self) -> int:
         return len(self._share)
 
     def __iter__(self) -> Iterator[T]:
-        for item in self._share[len(self._share) - self._left :]:
-            if not self._recorder.is_done(item):
-                self._current = item
-                self._recorder.begin(item)
-                yield item.value
-                self._recorder.finish(item)
-                self._current = None
-            self._left -= 1
+        self._refuse_second_loop()
+        self._is_open = True
+        try:
+            for item in self._share[len(self._share) - self._left :]:
+                if not self._recorder.is_done(item):
+                    self._current = item
+                    self._recorder.begin(item)
+                    yield item.value
+                    self._recorder.finish(item)
+                    self._current = None
+                self._left -= 1
+            self._is_asked_through = True
+        finally:
+            self._is_open = False
+
+    def _refuse_second_loop(self) -> None:
+        if not (self._is_open or self._is_asked_through):
+            return
+        how = "inside a loop over them" if self._is_open else "a second time"
+        raise TaskError(
+            f"the items are asked for {how}",
+            why="asking for the next item says that the one before is complete; `list(items)`, `sorted(items)`, "
+            "`x in items` and a loop of its own ask for all of them",
+            fix="work on each item inside one plain loop, `for item in items: …`",
+        )
 
     @property
     def group(self) -> str:

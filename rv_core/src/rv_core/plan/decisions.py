@@ -6,14 +6,16 @@ Nothing here touches a file: what is done, and which fingerprints the inputs hav
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from rv_core.errors import Finding, PlanError
 from rv_core.pipeline.pipeline import CommandInfo
+from rv_core.plan.claims import Owner, claim, contradicted
 from rv_core.plan.graph import Job, Plan, Resources, make_tasks, split_shares
 from rv_core.plan.items import PipelineState, PlannedItem, command_parts, plan_items
 from rv_core.plan.keys import CommandParts, job_key, shared_digest
+from rv_core.plan.manifests import DoneState, Manifest
 from rv_core.plan.reasons import reasons_for
 from rv_core.plan.selection import EVERYTHING, Selection, ordered_commands, select_commands
 
@@ -34,6 +36,7 @@ class CommandPlan:
     to_do: tuple[PlannedItem, ...]
     done: tuple[PlannedItem, ...]
     requires: tuple[str, ...]
+    input_states: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def command(self) -> str:
@@ -56,7 +59,13 @@ class CommandPlan:
             "resources": asdict(Resources.of(self.info)),
             "items": [{"id": i.id, "key": i.key, "group": i.group, "inputs": dict(i.inputs)} for i in self.to_do],
             "done": [{"id": i.id, "key": i.key} for i in self.done],
+            "input_states": self._states_of_inputs(),
         }
+
+    def _states_of_inputs(self) -> dict[str, Any]:
+        """What tells a task that the inputs of its items are still those that were planned with."""
+        inputs = dict.fromkeys(uri for uris in (self.parts.inputs, *(i.inputs for i in self.to_do)) for uri in uris)
+        return {uri: self.input_states[uri] for uri in inputs if uri in self.input_states}
 
     def summary(self) -> dict[str, Any]:
         """The command's entry in `plan.json`."""
@@ -74,11 +83,19 @@ class CommandPlan:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """The plan for the runner, and beside it every command of every pipeline with its decision."""
+    """The plan for the runner, and beside it every command of every pipeline with its decision.
+
+    Args:
+        plan: what the runner gets.
+        commands: every command of every pipeline.
+        roots: pipeline -> its root.
+        owners: pipeline -> output -> whose it is, of all that is done.
+    """
 
     plan: Plan
     commands: tuple[CommandPlan, ...]
     roots: Mapping[str, str]
+    owners: Mapping[str, Mapping[str, Owner]] = field(default_factory=dict)
 
     def of(self, job_id: str) -> CommandPlan:
         """What was decided about a job."""
@@ -118,8 +135,9 @@ def plan_run(states: Sequence[PipelineState], *, splits: int = 1, selection: Sel
     """
     decided: list[CommandPlan] = []
     problems: list[Finding] = []
+    owners: dict[str, Mapping[str, Owner]] = {}
     for state in states:
-        commands = _plan_pipeline(state, selection)
+        commands, owners[state.name] = _plan_pipeline(state, selection)
         decided += commands
         problems += _missing_requirements(commands)
     if problems:
@@ -129,27 +147,57 @@ def plan_run(states: Sequence[PipelineState], *, splits: int = 1, selection: Sel
             fix="leave out the selection to run what is needed, or start further up with --from",
         )
     roots = {state.name: state.pipeline.config.root_uri for state in states}
-    return RunPlan(Plan(tuple(_jobs(decided, splits))), tuple(decided), roots)
+    return RunPlan(Plan(tuple(_jobs(decided, splits))), tuple(decided), roots, owners)
 
 
-def _plan_pipeline(state: PipelineState, selection: Selection) -> list[CommandPlan]:
+@dataclass(frozen=True)
+class _Keyed:
+    """A command with its items and keys, before anything was decided about it."""
+
+    info: CommandInfo
+    parts: CommandParts
+    items: tuple[PlannedItem, ...]
+    key: str
+
+    def done_by(self, done: DoneState) -> Iterable[Manifest]:
+        """The manifests of its items under the keys of now."""
+        found = (done.manifest(self.info.name, item.id, item.key) for item in self.items)
+        return (manifest for manifest in found if manifest is not None)
+
+
+def _plan_pipeline(state: PipelineState, selection: Selection) -> tuple[list[CommandPlan], dict[str, Owner]]:
+    """What is decided about every command, and the owners of all outputs of what is done."""
     order = ordered_commands(type(state.pipeline).commands())
     selected = select_commands(order, selection)
-    planned: dict[str, CommandPlan] = {}
+    keyed: dict[str, _Keyed] = {}
     for info in order:
-        required = {name: planned[name] for name in info.requires}
-        forced = selection.rerun and info.name in selected
-        planned[info.name] = _plan_command(state, info, required, is_selected=info.name in selected, is_forced=forced)
-    return list(planned.values())
+        keyed[info.name] = _with_keys(state, info, {name: keyed[name].key for name in info.requires})
+    owners: dict[str, Owner] = {}
+    shared = [one for command in keyed.values() for one in claim(owners, command.done_by(state.done))]
+    wrong = contradicted(shared)
+    commands = []
+    for command in keyed.values():
+        is_selected = command.info.name in selected
+        forced = selection.rerun and is_selected
+        commands.append(_plan_command(state, command, wrong, is_selected=is_selected, is_forced=forced))
+    to_do = {(entry.command, item.id) for entry in commands for item in entry.to_do}
+    return commands, {path: owner for path, owner in owners.items() if owner[:2] not in to_do}
+
+
+def _with_keys(state: PipelineState, info: CommandInfo, required: Mapping[str, str]) -> _Keyed:
+    parts = command_parts(state.pipeline, info, state.fingerprints, required)
+    items = plan_items(state.pipeline, info, parts, state.fingerprints)
+    key = job_key(shared_digest(parts), None if info.items is None else [(i.id, i.key) for i in items])
+    return _Keyed(info, parts, tuple(items), key)
 
 
 def _plan_command(
-    state: PipelineState, info: CommandInfo, required: Mapping[str, CommandPlan], *, is_selected: bool, is_forced: bool
+    state: PipelineState, keyed: _Keyed, wrong: Mapping[Owner, str], *, is_selected: bool, is_forced: bool
 ) -> CommandPlan:
-    parts = command_parts(state.pipeline, info, state.fingerprints, {n: r.key for n, r in required.items()})
-    items = plan_items(state.pipeline, info, parts, state.fingerprints)
-    key = job_key(shared_digest(parts), None if info.items is None else [(i.id, i.key) for i in items])
+    info, parts, items = keyed.info, keyed.parts, keyed.items
     problems = {i.id: state.done.problem(info.name, i.id, i.key) for i in items}
+    if wrong:
+        problems |= {i.id: reason for i in items if (reason := wrong.get(Owner(info.name, i.id, i.key)))}
     to_do = tuple(i for i in items if is_forced or problems[i.id] is not None)
     done = tuple(i for i in items if not (is_forced or problems[i.id] is not None))
     decision: Decision = "not selected" if not is_selected else "run" if to_do else "done"
@@ -159,12 +207,13 @@ def _plan_command(
         job=f"{state.name}.{info.name}",
         info=info,
         parts=parts,
-        key=key,
+        key=keyed.key,
         decision=decision,
         reasons=tuple(reasons),
         to_do=to_do,
         done=done,
         requires=tuple(f"{state.name}.{name}" for name in info.requires),
+        input_states=state.input_states,
     )
 
 

@@ -39,12 +39,14 @@ class PipelineState:
         name: its name, unique in the plan.
         done: the manifests and outputs found under its root.
         fingerprints: URI -> token of every input.
+        input_states: URI -> what tells cheaply that the input has not changed since, where there is such a thing.
     """
 
     pipeline: Pipeline
     name: str
     done: DoneState
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    input_states: Mapping[str, Any] = field(default_factory=dict)
 
 
 def command_parts(

@@ -103,8 +103,12 @@ class DoneState:
 
     def problem(self, command: str, item: str, key: str) -> str | None:
         """Why an item is not done under a key, or None if it is."""
-        manifest = self.manifests.get(command, {}).get(item_file_name(item), {}).get(key)
+        manifest = self.manifest(command, item, key)
         return "not done yet" if manifest is None else output_problem(manifest, self.sizes)
+
+    def manifest(self, command: str, item: str, key: str) -> Manifest | None:
+        """The manifest of an item under a key, or None if there is none."""
+        return self.manifests.get(command, {}).get(item_file_name(item), {}).get(key)
 
     def last_parts(self, command: str, item: str) -> dict[str, Any] | None:
         """What the newest manifest of an item under any key was made of, or None if there is none."""

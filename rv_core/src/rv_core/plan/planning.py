@@ -28,7 +28,8 @@ def look_at(pipeline: Pipeline, name: str, *, needed: Iterable[str] | None = Non
     hashes = ContentHashes.of_root(root_uri)
     found = fingerprint_many(input_uris(pipeline, infos), hashes)
     tokens = {uri: fingerprint.token for uri, fingerprint in found.items()}
-    return PipelineState(pipeline, name, read_done(root_uri, commands), tokens)
+    states = {uri: fingerprint.state for uri, fingerprint in found.items() if fingerprint.state is not None}
+    return PipelineState(pipeline, name, read_done(root_uri, commands), tokens, states)
 
 
 def plan_pipelines(

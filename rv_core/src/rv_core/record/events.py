@@ -174,6 +174,9 @@ def _reported(status: TaskStatus, event: Event, moment: float) -> TaskStatus:
     native_id = str(event.get("native_id") or status.native_id)
     status = replace(status, task=status.task or str(event.get("task") or ""), native_id=native_id)
     exit_code = _code(event.get("exit_code"))
+    if status.state == "done" and exit_code not in (None, 0):
+        said = str(event.get("reason") or "") or f"its process ended with exit code {exit_code}"
+        return replace(status, state="failed", exit_code=exit_code, reason=f"after it had finished: {said}")
     if exit_code is None or (status.state in ENDED_STATES and status.exit_code is not None):
         return replace(status, reason=status.reason or str(event.get("reason") or ""))
     state: TaskState = "done" if exit_code == 0 else "stopped" if exit_code == 75 else "failed"

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from rv_core.files import uris
 
+#: For people, in the root itself: the config of the last run.
+CONFIG_FOR_PEOPLE = "pipeline-config.json"
 RUNS_FOLDER = ".rv/runs"
 
 

@@ -1,6 +1,6 @@
 """The rules that make states out of what was seen of a run. Pure.
 
-Of a task: the manifests of its items, else what its runner's engine says, else its last event.
+Of a task: that it failed, else the manifests of its items, else what its runner's engine says, else its last event.
 """
 
 from __future__ import annotations
@@ -102,16 +102,15 @@ def _blocking(requires: Iterable[str], ended: Mapping[str, TaskState]) -> str:
 
 
 def _task_status(task: str, num_items: int, num_present: int, blocked: str, seen: Sighting) -> TaskStatus:
-    """The state of one task: its items' manifests, else what its runner says, else its last event."""
+    """The state of one task: failed if it or its runner says so, else its items' manifests, its runner, its last event."""
     own = seen.board.own_status(task)
     status = seen.board.status(task)
     missing = num_items - num_present
-    if missing == 0:
-        return replace(status, state="done", reason="", exit_code=0, items_done=num_present)
-    status = replace(status, items_done=max(num_present, seen.board.items_done(task)))
     observed = seen.observed.get(task)
-    if observed is not None:
-        status = _with_observation(status, observed)
+    told = status if observed is None else _with_observation(status, observed)
+    if missing == 0 and told.state != "failed":
+        return replace(status, state="done", reason="", exit_code=0, items_done=num_present)
+    status = replace(told, items_done=max(num_present, seen.board.items_done(task)))
     if status.state == "done":
         return _done_without_manifests(status, own, missing, num_items)
     if status.state not in ENDED_STATES and observed is None and seen.observe_problem:

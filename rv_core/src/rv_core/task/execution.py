@@ -65,13 +65,13 @@ class TaskExecution:
         self._graceful = 0
         self._items_done = 0
         self._num_items = 1
-        self._evidence = ItemEvidence(self._root, request, has_items=self._info.items is not None)
+        self._evidence = ItemEvidence(self._root, request, has_items=self._info.items is not None, on_done=self._done)
 
     def run(self) -> None:
         """Work through the share.
 
         Raises:
-            TaskError: if the command returns before all its items are worked through.
+            TaskError: if the command returns before all its items are worked through, or writes outputs past them.
             TaskStopped: if TERM arrived; what was finished before stays done.
         """
         with as_command(self._pipeline, self._info, self._storage(), self):
@@ -119,13 +119,15 @@ class TaskExecution:
         return True
 
     def begin(self, item: WorkItem[Any]) -> None:
-        """Start the record of an item."""
+        """The item is in hand from here on."""
         self._evidence.begin(item)
         self.key = item.key
 
     def finish(self, item: WorkItem[Any]) -> None:
-        """Write the item's manifest: from here on it is done."""
-        self._evidence.finish(item)
+        """The item is complete; it counts as done when that is certain (see `ItemEvidence`)."""
+        self._evidence.finish()
+
+    def _done(self, item: WorkItem[Any]) -> None:
         self._items_done += 1
         self._events.write("item", item=item.id, state="done")
         if self._info.items is not None:
@@ -136,7 +138,9 @@ class TaskExecution:
         from rv_core.files.storage import Storage
 
         tag = f"{self._request.task}.{self._request.attempt}.{os.getpid()}"
-        return Storage(self._root, attempt_tag=tag, on_output=self._evidence.before_output, on_written=self._evidence.after_output)
+        return Storage(
+            self._root, attempt_tag=tag, on_output=self._evidence.before_output, on_written=self._evidence.after_output
+        )
 
     def _run_whole(self, method: Callable[[], None]) -> None:
         entries = [*self._request.record["items"], *self._request.record["done"]]
@@ -148,6 +152,7 @@ class TaskExecution:
         if self.stop_requested:
             raise TaskStopped("stopped by TERM")
         self.finish(item)
+        self._evidence.close()
 
     def _run_items(self, method: Callable[[Items[Any]], None]) -> None:
         share = self._share()
@@ -157,8 +162,9 @@ class TaskExecution:
         if items.num_left:
             raise TaskError(
                 f"{self._request.command} returned with {items.num_left} of {len(share)} items not worked through",
-                fix="a command has to loop over all of its items; asking for the next one marks the one before as done",
+                fix="a command has to loop over all of its items",
             )
+        self._evidence.close()
 
     def _share(self) -> list[WorkItem[Any]]:
         request = self._request

@@ -1,4 +1,7 @@
-"""What a task reads before it begins: its record, its config, the code that travels; and whether it may begin at all."""
+"""What a task reads before it begins: its record, its config, the code that travels; and whether it may begin at all.
+
+And whether that still holds while it works: the root is this run's, and the inputs of its items are those of the plan.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rv_core.errors import UsageError, unknown_name
+from rv_core.errors import TaskError, UsageError, unknown_name
 from rv_core.files import uris
 from rv_core.plan.manifests import requirement_error, unmet_requirements
 from rv_core.task.execution import TaskRequest
@@ -130,3 +133,88 @@ def activate_code_of(text: str, root_uri: str) -> None:
     storage = Storage(root_uri, attempt_tag="code")
     archive = when_written(root_uri, lambda: storage.input_file(code["archive"]))
     code_archive.activate_code(code, archive, code.get("folder"))
+
+
+def check_root(root_uri: str, run_id: str) -> None:
+    """Refuse to work under a root that another run has taken: each would undo the other's work.
+
+    Args:
+        root_uri: the root.
+        run_id: the task's own run; "" for a task that is run by hand.
+
+    Raises:
+        UsageError: naming the run that has it.
+    """
+    from rv_core.record.marker import is_marker_stale, read_marker
+
+    marker = read_marker(root_uri)
+    if marker is None or marker.run_id == run_id or is_marker_stale(marker):
+        return
+    raise UsageError(
+        f"run {marker.run_id} is going on here (runner {marker.runner}, since {marker.created})",
+        where=root_uri,
+        why="two runs on one root would undo each other's work",
+        fix=f"wait for its end, or end it with `rv cancel {root_uri}`",
+    )
+
+
+class InputWatch:
+    """Sees whether the inputs of an item are those that it was planned with, from its begin to its end.
+
+    What a key says of an input is its content at plan time. An input that was replaced since, and is put back later,
+    would leave a result of the other content under that key for good.
+
+    Args:
+        states: URI -> `fingerprints.state_of` it at plan time.
+        tokens: URI -> its fingerprint at plan time, of the inputs of the item.
+    """
+
+    def __init__(self, states: Mapping[str, Any], tokens: Mapping[str, str]) -> None:
+        self._tokens = {uri: token for uri, token in tokens.items() if uri in states}
+        self._states = {uri: states[uri] for uri in self._tokens}
+
+    def begin(self) -> None:
+        """The item is about to be worked on.
+
+        Raises:
+            TaskError: if the content of an input is another one than at plan time.
+        """
+        from rv_core.files.fingerprints import state_of
+
+        for uri, planned in self._states.items():
+            # Elsewhere the question costs a request: there the end of the item tells as well.
+            if uris.is_local(uris.expand(uri)) and (state := state_of(uri)) != planned:
+                self._expect_content(uri)
+                self._states[uri] = state  # touched or copied: the content is the same
+
+    def end(self) -> None:
+        """The item is complete.
+
+        Raises:
+            TaskError: if an input was changed or replaced meanwhile.
+        """
+        from rv_core.files.fingerprints import state_of
+
+        for uri, begun in self._states.items():
+            state = state_of(uri)
+            if state == begun:
+                continue
+            self._expect_content(uri)
+            # A new mode, owner or hard link changes the last of a local file's times; its content was there all along.
+            if state is None or not uris.is_local(uris.expand(uri)) or state[:2] != begun[:2]:
+                raise _changed(uri, "was replaced while the task worked with it")
+
+    def _expect_content(self, uri: str) -> None:
+        from rv_core.files.fingerprints import fingerprint_many
+
+        if fingerprint_many([uri])[uri].token != self._tokens[uri]:
+            raise _changed(uri, "has changed since the run was planned")
+
+
+def _changed(uri: str, what: str) -> TaskError:
+    return TaskError(
+        f"{uris.name_of(uri)} {what}",
+        where=uri,
+        why="the result would be kept as that of the content that was planned with",
+        fix="run the same command again: it plans with what is there then",
+    )

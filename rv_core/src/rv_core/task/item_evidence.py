@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rv_core.files import uris
@@ -22,27 +25,58 @@ from rv_core.record.layout import utc_now
 from rv_core.version import __version__
 
 if TYPE_CHECKING:
+    from rv_core.errors import TaskError
     from rv_core.files.storage import FileOutput
     from rv_core.pipeline.items import WorkItem
     from rv_core.task.execution import TaskRequest
+    from rv_core.task.inputs import InputWatch
+
+
+@dataclass
+class _Work:
+    """One item from the moment when it is in hand: what is known of it when its manifest is written."""
+
+    item: WorkItem[Any]
+    started: tuple[str, float, float]
+    outputs: dict[str, FileOutput] = field(default_factory=dict)
+    counts: dict[str, float] = field(default_factory=dict)
+    #: Outputs of earlier manifests of the item: name -> (size in bytes, when the manifest was written).
+    earlier: dict[str, tuple[int, int | None]] = field(default_factory=dict)
+    inputs: InputWatch | None = None
+    is_retired: bool = False
+    manifest: Manifest | None = None
 
 
 class ItemEvidence:
     """The evidence of one share of one command: what is done already, and what its items leave.
 
+    An item that is complete is done at once where its outputs show that the command works on one item after the other:
+    when the next one is begun. The last item, an item without outputs and whatever comes after one are done when the
+    command has returned, so that a task that fails behind its loop, or asked for items ahead, leaves no untrue manifest.
+
     Args:
         root_uri: the pipeline's root.
         request: what the task is to do.
         has_items: whether the command has items.
+        on_done: called with every item whose manifest was written.
     """
 
-    def __init__(self, root_uri: str, request: TaskRequest, *, has_items: bool) -> None:
+    def __init__(
+        self, root_uri: str, request: TaskRequest, *, has_items: bool, on_done: Callable[[WorkItem[Any]], object]
+    ) -> None:
         self._root = root_uri
         self._request = request
         self._has_items = has_items
+        self._on_done = on_done
         self._there: set[str] | None = None
         self._entries = {entry["id"]: entry for entry in request.record["items"]}
-        self.begin(None)
+        self._in_hand: _Work | None = None
+        self._complete: list[_Work] = []
+        self._has_begun = False
+        self._being_written: dict[str, _Work] = {}
+        self._written_by: dict[str, str] = {}
+        self._problem: TaskError | None = None
+        self._pid = os.getpid()
 
     def is_done(self, item: WorkItem[Any]) -> bool:
         """Whether the item's manifest is there under its key and its outputs have the recorded sizes."""
@@ -52,55 +86,169 @@ class ItemEvidence:
         manifest = self._read_manifest(name)
         return manifest is not None and output_problem(manifest, self._sizes_of(manifest)) is None
 
-    def begin(self, item: WorkItem[Any] | None) -> None:
-        """Start the record of an item; its manifests under other keys go when its first output is touched."""
-        self._item = item
-        self._outputs: dict[str, FileOutput] = {}
-        self._stale_outputs: set[str] = set()
-        self._is_retired = False
-        self._counts: dict[str, float] = {}
-        self._started = (utc_now(), time.monotonic(), time.process_time())
+    def begin(self, item: WorkItem[Any]) -> None:
+        """The item is in hand; those before it that have outputs are done."""
+        if self._in_hand is not None and self._in_hand.outputs:
+            raise self._wrong("asked_again", item.id)
+        if all(work.outputs for work in self._complete):
+            self._write_manifests()
+        self._has_begun = True
+        self._check_root()
+        self._in_hand = _Work(item, (utc_now(), time.monotonic(), time.process_time()), inputs=self._inputs_of(item))
+        if self._in_hand.inputs is not None:
+            self._in_hand.inputs.begin()
 
     def record(self, counts: Mapping[str, float]) -> None:
         """Keep numbers for the manifest of the item in hand."""
-        self._counts.update(counts)
+        if self._in_hand is not None:
+            self._in_hand.counts.update(counts)
 
     def before_output(self, name: str) -> None:
-        """The first byte of an output is about to be written."""
-        self._retire_manifests()
+        """The first byte of an output is about to be written.
+
+        Raises:
+            TaskError: if it cannot be an output of the item in hand.
+        """
+        if os.getpid() != self._pid:
+            raise self._wrong("written_elsewhere", name)
+        work = self._in_hand
+        if work is None:
+            raise self._wrong("no_item_in_hand", name, is_begun=self._has_begun)
+        writer = self._written_by.setdefault(name, work.item.id)
+        if writer != work.item.id:
+            self._forget(writer)
+            raise self._wrong("shared_output", name, writer, work.item.id)
+        self._check_root()
+        self._retire_manifests(work)
+        self._being_written[name] = work
 
     def after_output(self, name: str, output: FileOutput) -> None:
-        """An output is in place."""
-        self._outputs[name] = output
+        """An output is in place.
 
-    def finish(self, item: WorkItem[Any]) -> None:
-        """Write the item's manifest: from here on it is done."""
-        self._retire_manifests()
-        for stale in self._stale_outputs - set(self._outputs):
-            self._delete(stale)
-        manifest = self._manifest(item)
+        Raises:
+            TaskError: if the item that was in hand at its beginning no longer is.
+        """
+        begun, now = self._being_written.pop(name, self._in_hand), self._in_hand
+        if begun is None or begun is not now:
+            raise self._wrong("written_late", name, begun.item.id if begun else "", now.item.id if now else "")
+        begun.outputs[name] = output
+
+    def finish(self) -> None:
+        """The item in hand is complete.
+
+        Raises:
+            TaskError: if an input of it has changed since the plan.
+        """
+        work = self._in_hand
+        assert work is not None
+        if work.inputs is not None:
+            work.inputs.end()
+        work.manifest = self._manifest(work)
+        self._in_hand = None
+        self._complete.append(work)
+
+    def close(self) -> None:
+        """The command has returned: what is complete is done.
+
+        Raises:
+            TaskError: if an output was written that belongs to no item, also where the command has swallowed the error.
+        """
+        if self._problem is not None:
+            raise self._problem
+        self._write_manifests()
+
+    def _wrong(self, what: str, *arguments: Any, **named: Any) -> TaskError:
+        """An error of `misuse`, kept for `close`: in a pool of threads it may never be seen."""
+        from rv_core.task import misuse
+
+        error: TaskError = getattr(misuse, what)(self._request.command, *arguments, **named)
+        self._problem = self._problem or error
+        return error
+
+    def _inputs_of(self, item: WorkItem[Any]) -> InputWatch | None:
+        record = self._request.record
+        states = record.get("input_states")  # a record of 0.1.0 has none
+        if not states:
+            return None
+        from rv_core.task.inputs import InputWatch
+
+        own = self._entries[item.id]["inputs"] if self._has_items else {}
+        return InputWatch(states, {**record["inputs"], **own})
+
+    def _check_root(self) -> None:
+        from rv_core.task.inputs import check_root
+
+        check_root(self._root, self._request.run_id)
+
+    def _write_manifests(self) -> None:
+        """Write the manifests of what is complete, in order: from here on it is done."""
         from rv_core.files import by_uri
 
-        by_uri.write_bytes(uris.join(self._root, manifest.name), manifest.to_text().encode())
-        self._manifest_names().add(manifest.name.rsplit("/", 1)[1])
+        for work in self._complete:
+            self._check_root()
+            manifest = work.manifest
+            assert manifest is not None
+            self._retire_manifests(work)
+            self._delete_stale(work)
+            by_uri.write_bytes(uris.join(self._root, manifest.name), manifest.to_text().encode())
+            self._manifest_names().add(manifest.name.rsplit("/", 1)[1])
+            self._on_done(work.item)
+        self._complete = []
 
-    def _retire_manifests(self) -> None:
-        """Delete the manifests of the item in hand under every key, before the first of its outputs changes.
+    def _retire_manifests(self, work: _Work) -> None:
+        """Delete the manifests of an item under every key, before the first of its outputs changes.
 
-        Otherwise, with outputs of another config half written, going back to the first config would find its manifest.
+        A run that was interrupted half-way, and then goes back to an earlier config, would otherwise find the earlier
+        manifest beside outputs of the later config. A task that writes nothing and fails leaves what was done before.
         """
-        if self._is_retired or self._item is None:
+        if work.is_retired:
             return
-        self._is_retired = True
-        prefix = f"{item_file_name(self._item.id)}."
+        work.is_retired = True
+        prefix = f"{item_file_name(work.item.id)}."
         for name in [
             n for n in self._manifest_names() if n.startswith(prefix) and n.count(".") == prefix.count(".") + 1
         ]:
-            manifest = self._read_manifest(name)
-            if manifest is not None:
-                self._stale_outputs |= {output["path"] for output in manifest.outputs}
+            self._remember_outputs(work, name)
             self._delete(f"{DONE_FOLDER}/{self._request.command}/{name}")
             self._manifest_names().discard(name)
+
+    def _forget(self, item: str) -> None:
+        """Take back that an item of the share is done."""
+        name = manifest_file_name(item, self._entries[item]["key"])
+        self._delete(f"{DONE_FOLDER}/{self._request.command}/{name}")
+        self._manifest_names().discard(name)
+
+    def _remember_outputs(self, work: _Work, name: str) -> None:
+        from rv_core.files import by_uri
+
+        manifest = self._read_manifest(name)
+        if manifest is None or not manifest.outputs:
+            return
+        info = by_uri.stat(uris.join(self._root, DONE_FOLDER, self._request.command, name))
+        written_ns = info.mtime_ns if info else None
+        work.earlier.update({output["path"]: (output["bytes"], written_ns) for output in manifest.outputs})
+
+    def _delete_stale(self, work: _Work) -> None:
+        """Delete outputs of earlier manifests of an item that it no longer writes, unless they are somebody else's now."""
+        from rv_core.files import by_uri
+
+        for path in work.earlier.keys() - self._written_by.keys():
+            size, written_ns = work.earlier[path]
+            info = by_uri.stat(uris.join(self._root, path))
+            # What was written after the manifest that names it was not written by the item.
+            if info is not None and info.size == size and not _is_later(info.mtime_ns, written_ns):
+                if _has_whole_seconds(info.mtime_ns) and self._is_named_elsewhere(path):
+                    continue
+                self._delete(path)
+
+    def _is_named_elsewhere(self, path: str) -> bool:
+        """Whether any manifest under the root names a file; only where the store's times are too coarse to tell."""
+        from rv_core.files import by_uri
+
+        folder = uris.join(self._root, DONE_FOLDER)
+        names = [name for name in by_uri.list_files(folder) if name.endswith(".json")]
+        marks = json.dumps(path, ensure_ascii=False).encode()
+        return any(marks in text for text in by_uri.read_many([uris.join(folder, name) for name in names]).values())
 
     def _manifest_names(self) -> set[str]:
         if self._there is None:
@@ -127,10 +275,11 @@ class ItemEvidence:
 
         by_uri.delete(uris.join(self._root, name))
 
-    def _manifest(self, item: WorkItem[Any]) -> Manifest:
+    def _manifest(self, work: _Work) -> Manifest:
         from rv_core.config.values import to_plain
 
-        started, monotonic, cpu = self._started
+        item = work.item
+        started, monotonic, cpu = work.started
         record = self._request.record
         parts = {name: record[name] for name in ("version", "reads", "inputs", "requires")}
         if self._has_items:
@@ -139,9 +288,9 @@ class ItemEvidence:
             command=self._request.command,
             item=item.id,
             key=item.key,
-            outputs=tuple(output_json(output) for output in self._outputs.values()),
+            outputs=tuple(output_json(output) for output in work.outputs.values()),
             parts=parts,
-            counts=dict(self._counts),
+            counts=dict(work.counts),
             timings={
                 "started": started,
                 "ended": utc_now(),
@@ -153,6 +302,14 @@ class ItemEvidence:
             task=self._request.task,
             attempt=self._request.attempt,
         )
+
+
+def _is_later(time_ns: int | None, than_ns: int | None) -> bool:
+    return time_ns is not None and than_ns is not None and time_ns > than_ns
+
+
+def _has_whole_seconds(time_ns: int | None) -> bool:
+    return time_ns is None or time_ns % 1_000_000_000 == 0
 
 
 def platform_version() -> str:

@@ -1,0 +1,60 @@
+"""A pipeline for the tests of what counts as done: how a command walks through its share is given as code."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from rv_core import Items, Pipeline, PipelineConfig, command
+
+
+@dataclass(kw_only=True)
+class ShareConfig(PipelineConfig):
+    names: list[str] = field(default_factory=lambda: list("abcd"))
+
+    def build(self) -> SharePipeline:
+        return SharePipeline(self)
+
+
+class SharePipeline(Pipeline):
+    @command(items="names")
+    def work(self, names: Items[str]) -> None:
+        # Not a field that enters the key: the same items are worked on again in another way.
+        body = os.environ["WORK_BODY"]
+        exec(body, {**globals(), "self": self, "names": names, "write": self.write, "fail_at": self.fail_at})
+
+    @command(requires=("work",), reads=("names",))
+    def join(self) -> None:
+        texts = [self.storage.read_text(f"work/{name}.txt") for name in self.config.names]
+        self.storage.write_text("join.txt", ",".join(texts))
+
+    def write(self, name: str) -> None:
+        self.storage.write_text(f"work/{name}.txt", name)
+
+    def fail_at(self, name: str) -> None:
+        if name == os.environ.get("FAIL_AT"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class TimedPipeline(SharePipeline):
+    @command(items="names", timeout_s=1)
+    def work(self, names: Items[str]) -> None:
+        exec(os.environ["WORK_BODY"], {**globals(), "self": self, "names": names, "write": self.write})
+
+
+@dataclass(kw_only=True)
+class TimedConfig(ShareConfig):
+    def build(self) -> TimedPipeline:
+        return TimedPipeline(self)
+
+
+def get_config(runner: str, root_uri: str, timed: bool = False) -> ShareConfig:
+    return (TimedConfig if timed else ShareConfig)(root_uri=root_uri)
+
+
+__all__ = ["ThreadPoolExecutor", "itertools", "multiprocessing", "time"]
