@@ -12,6 +12,8 @@ from rv_core.files import uris
 #: For people, in the root itself: the config of the last run.
 CONFIG_FOR_PEOPLE = "pipeline-config.json"
 RUNS_FOLDER = ".rv/runs"
+#: The marker of the one unfinished run of a root (see `record.marker`).
+MARKER = ".rv/active-run.json"
 
 
 def new_run_id() -> str:

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 from rv_core.errors import UsageError
 from rv_core.files import uris
+from rv_core.record.layout import MARKER as MARKER
 from rv_core.record.layout import utc_now
-
-MARKER = ".rv/active-run.json"
 
 
 @dataclass(frozen=True)

@@ -145,6 +145,17 @@ def check_root(root_uri: str, run_id: str) -> None:
     Raises:
         UsageError: naming the run that has it.
     """
+    from rv_core.files import by_uri
+    from rv_core.files.problems import MissingFileError
+    from rv_core.record.layout import MARKER
+
+    try:
+        # Without `record.marker`, which a task needs only where the root is another run's.
+        text = by_uri.read_bytes(uris.join(root_uri, MARKER))
+    except MissingFileError:
+        return
+    if run_id and f'"run_id": "{run_id}"'.encode() in text:
+        return
     from rv_core.record.marker import is_marker_stale, read_marker
 
     marker = read_marker(root_uri)
