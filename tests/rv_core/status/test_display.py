@@ -182,7 +182,7 @@ def test_plain_lines_tell_each_change_of_state_once() -> None:
     assert run.feed(batch, at=3) == [
         "p.chip (split 1 of 2) is done after 0:02",
         "p.chip (split 2 of 2) is done after 0:02",
-        "p.chip is done: 10 items in 0:03",
+        "p.chip is done: 6 of 10 items in 0:03",
     ]
 
 

@@ -283,7 +283,15 @@ def test_progress_counts_steps_and_tells_loss_and_validation() -> None:
     done, total, numbers = task.reports[-1]
     assert (done, total) == (15, 15)
     assert {"epoch", "loss", "chips_per_s", "validation_loss", "validation_accuracy"} <= set(numbers)
-    assert [report[0] for report in task.reports] == list(range(1, 16))
+    # One report a step, and one at the end of each epoch of 5 steps, with the validation of that epoch.
+    assert [report[0] for report in task.reports] == [
+        n for step in range(1, 16) for n in [step] * (1 + (step % 5 == 0))
+    ]
+    for _, _, told in task.reports:
+        if "validated_epoch" in told:
+            entry = trainer.position.history[int(told["validated_epoch"]) - 1]
+            assert told["validation_loss"] == entry["validation_loss"]
+    assert [r[2]["validated_epoch"] - r[2]["epoch"] for r in task.reports if "validated_epoch" in r[2]][-1] == 0
 
 
 def test_logits_come_in_the_order_of_the_chips() -> None:

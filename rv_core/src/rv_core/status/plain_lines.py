@@ -141,7 +141,8 @@ def _job_line(job: JobProgress, now: float) -> str:
         before = f", {plan.items_done_before} done before" if plan.items_done_before else ""
         return f"{name} started: {tasks}{items}{before}"
     if state == "done":
-        return f"{name} is done: {items} in {duration_text(job.elapsed_s(now)) or 'no time'}"
+        now_done = f"{plan.items_total - plan.items_done_before} of {items}" if plan.items_done_before else items
+        return f"{name} is done: {now_done} in {duration_text(job.elapsed_s(now)) or 'no time'}"
     num_bad = sum(job.counts[bad] for bad in BAD_STATES)
     if num_bad:
         return f"{name} {state.upper()}: {num_bad} of {count_text(plan.num_tasks, 'task')}, {_items_text(job)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -69,7 +70,12 @@ class InProcessTasks:
                 request = TaskRequest(
                     task.id, command, task.split_index, task.num_splits, attempt, paths.run_id, self._records[task.job]
                 )
-                code = reported(request, events, lambda: self._execute(request, pipeline_name, events, stop))
+                code = reported(
+                    request,
+                    events,
+                    lambda: self._execute(request, pipeline_name, events, stop),
+                    cpu_before_s=time.process_time(),
+                )
         finally:
             signal.signal(signal.SIGTERM, before)
         if code == EXIT_STOPPED:

@@ -18,9 +18,22 @@ from rv_core.task.running import TaskTimedOut
 
 
 def reported(
-    request: TaskRequest, events: EventWriter, execute: Callable[[], None], *, show_traceback: bool = False
+    request: TaskRequest,
+    events: EventWriter,
+    execute: Callable[[], None],
+    *,
+    show_traceback: bool = False,
+    cpu_before_s: float = 0.0,
 ) -> int:
-    """Run the task between its `started` and its last event; every way out becomes an exit code and a reason."""
+    """Run the task between its `started` and its last event; every way out becomes an exit code and a reason.
+
+    Args:
+        request: the task.
+        events: where it is reported.
+        execute: does its work.
+        show_traceback: print the traceback of an expected error too.
+        cpu_before_s: CPU time that this process had used for other things before the task.
+    """
     started = time.monotonic()
     events.write(
         "started",
@@ -38,20 +51,25 @@ def reported(
         events.write(event, reason=reason, exit_code=code)
         _call_hooks(request, "rv_task_failed", events, reason=reason)
         return code
-    events.write("finished", **usage(started))
+    events.write("finished", **usage(started, cpu_before_s))
     _call_hooks(request, "rv_task_finished", events, duration_s=time.monotonic() - started)
     return EXIT_DONE
 
 
-def usage(started: float) -> dict[str, float]:
-    """Wall time since `started` (of time.monotonic), CPU time and peak memory of this process, for an event."""
+def usage(started: float, cpu_before_s: float = 0.0) -> dict[str, float]:
+    """Wall time since `started` (of time.monotonic), CPU time and peak memory of this process, for an event.
+
+    Args:
+        started: when the task began.
+        cpu_before_s: CPU time that is not the task's.
+    """
     import resource
 
     used = resource.getrusage(resource.RUSAGE_SELF)
     scale = 1024 * 1024 if sys.platform == "darwin" else 1024
     return {
         "duration_s": round(time.monotonic() - started, 3),
-        "cpu_s": round(used.ru_utime + used.ru_stime, 3),
+        "cpu_s": round(used.ru_utime + used.ru_stime - cpu_before_s, 3),
         "max_rss_mib": round(used.ru_maxrss / scale, 1),
     }
 

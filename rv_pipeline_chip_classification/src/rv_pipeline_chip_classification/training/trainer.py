@@ -140,6 +140,8 @@ class Trainer:
         while self.position.epoch < self.recipe.num_epochs and not self._has_stalled():
             self._learn_epoch(control, watch)
             self._end_epoch(watch)
+            entry = self.position.history[-1]
+            self._report(control, entry["train_loss"], epoch=entry["epoch"])
 
     def _has_stalled(self) -> bool:
         patience, position = self.recipe.early_stopping_patience, self.position
@@ -156,14 +158,17 @@ class Trainer:
                 self.averaged.update_parameters(self.model)
             self._pace.count(len(batch.class_ids))
             if self._pace.is_due():
-                self._report(control, loss)
+                self._report(control, loss, epoch=self.position.epoch + 1)
             watch.look()
 
-    def _report(self, control: Control, loss: Tensor) -> None:
+    def _report(self, control: Control, loss: Tensor | float, *, epoch: int) -> None:
+        """Tell how far it is. Within an epoch the last validation is that of the one before: `validated_epoch`."""
         last = self.position.history[-1] if self.position.history else {}
         names = ("validation_accuracy", "validation_macro_f1", "validation_loss")
         validated = {name: last[name] for name in names if last.get(name) is not None}
-        numbers = {"epoch": self.position.epoch + 1, "loss": float(loss), **validated}
+        numbers = {"epoch": epoch, "loss": float(loss), **validated}
+        if validated:
+            numbers["validated_epoch"] = last["epoch"]
         control.progress(self.step, self.num_steps, **numbers, chips_per_s=self._pace.chips_per_s)
 
     def _rate_of(self, step: int) -> float:
