@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rv_core.record.marker import MARKER, this_process_marker
+from rv_core.record.layout import MARKER
+from rv_core.record.marker import this_process_marker
 
 MODULE = str(Path(__file__).with_name("held_pipeline.py"))
 PROJECT = str(Path(__file__).parents[2])

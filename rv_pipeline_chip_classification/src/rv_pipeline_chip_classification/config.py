@@ -1,8 +1,7 @@
 """The configuration of the chip classification pipeline: what a user writes, and nothing that has to be imported.
 
 Sizes and offsets are whole pixels of the scene's own grid (after `bbox` they still count from the file's first pixel).
-Windows are half-open boxes `[row_off, col_off, height, width]`. Class ids are the 0-based positions in
-`ClassConfig.names`.
+Windows are half-open boxes `[row_off, col_off, height, width]`. Class ids are positions in `ClassConfig.names`, from 0.
 """
 
 from __future__ import annotations

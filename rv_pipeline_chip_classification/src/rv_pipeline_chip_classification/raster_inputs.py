@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 from rv_core.errors import RvError
-from rv_core.files import asking, by_uri, uris
+from rv_core.files import by_uri, uris
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassRasterLabelsConfig
 from rv_pipeline_chip_classification.scenes.dataset_files import (
     files_of,
@@ -17,6 +18,8 @@ from rv_pipeline_chip_classification.scenes.dataset_files import (
 
 #: A plan asks for the inputs of an item some ten times; what was found so lately holds.
 _FRESH_S = 2.0
+#: Requests at the same time.
+_MAX_WORKERS = 32
 
 
 class RasterInputs:
@@ -77,8 +80,9 @@ def _remote_files(rasters: list[str]) -> dict[str, list[str]]:
 
 def _existing(candidates: list[str]) -> set[str]:
     """Those that are there. A store that answers nothing useful says so when it is asked for the raster itself."""
-    answers = asking.ask_many(_exists, candidates) if candidates else {}
-    return {uri for uri, is_there in answers.items() if is_there and (not uri.endswith(".aux.xml") or _has_effect(uri))}
+    with ThreadPoolExecutor(_MAX_WORKERS) as pool:
+        there = [uri for uri, is_there in zip(candidates, pool.map(_exists, candidates), strict=True) if is_there]
+    return {uri for uri in there if not uri.endswith(".aux.xml") or _has_effect(uri)}
 
 
 def _exists(uri: str) -> bool:

@@ -59,7 +59,7 @@ def _import_code(code: Mapping[str, Any], data: bytes, archive: Path) -> list[An
         return []
     try:
         import_module(code["module"])
-    except (Exception, SystemExit) as err:  # a user's module raises what it likes
+    except (Exception, SystemExit) as err:  # noqa: BLE001 - a user's module raises what it likes
         way = "; ".join(user_lines(err)).replace(f"{archive}{os.sep}", "")
         what = f"cannot be imported by tasks: {type(err).__name__}: {err} ({way})".replace(str(archive), "the archive")
         return [Finding(f"{code['module']}.py", what, _ADVICE)]

@@ -174,7 +174,11 @@ def all_findings(
     """Everything that speaks against the run. With several pipelines the place of a finding starts with its name.
 
     Args:
-        run_plan, pipelines, config_texts, runner, context: the run.
+        run_plan: the plan.
+        pipelines: the pipelines, by name.
+        config_texts: their saved configs, by name.
+        runner: the runner.
+        context: its context.
         todo_of: ids of items by pipeline and command.
         code_archive: the zip of the code that travels.
         imports_code: whether to try whether tasks can import that, where no deep check does.

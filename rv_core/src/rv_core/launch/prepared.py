@@ -21,8 +21,7 @@ from rv_core.plan.graph import Plan
 from rv_core.plan.planning import plan_pipelines
 from rv_core.plan.selection import Selection
 from rv_core.record import layout
-from rv_core.record.layout import RunPaths
-from rv_core.record.marker import MARKER
+from rv_core.record.layout import MARKER, RunPaths
 from rv_core.runner.context import RunContext
 from rv_core.runner.contract import Runner
 from rv_core.runner.loading import make_runner

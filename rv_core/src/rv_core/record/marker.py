@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 from rv_core.errors import UsageError
 from rv_core.files import uris
-from rv_core.record.layout import MARKER as MARKER
-from rv_core.record.layout import utc_now
+from rv_core.record.layout import MARKER, utc_now
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ class GeoJsonWriter:
         if not self._num_pending:
             return
         rings = cell_rings(np.concatenate([cells.windows for cells in self._pending]), self._grid, where=self._where)
-        is_placed = np.isfinite(rings).all(axis=(1, 2)).tolist()
+        is_placed: list[bool] = np.asarray(np.isfinite(rings).all(axis=(1, 2))).tolist()
         self.num_without_place += is_placed.count(False)
         texts = iter([ring if placed else None for ring, placed in zip(rings.tolist(), is_placed, strict=True)])
         for cells in self._pending:
