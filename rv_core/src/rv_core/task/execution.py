@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rv_core.errors import TaskError
@@ -17,32 +16,11 @@ from rv_core.pipeline.items import Items, WorkItem, items_by_id
 from rv_core.pipeline.pipeline import Pipeline, TaskStopped
 from rv_core.plan.graph import WHOLE, split_shares
 from rv_core.task.item_evidence import ItemEvidence
+from rv_core.task.request import TaskRequest
 
 if TYPE_CHECKING:
     from rv_core.files.storage import Storage
     from rv_core.record.event_writer import EventWriter
-
-
-@dataclass(frozen=True)
-class TaskRequest:
-    """Which share of which command is to be done, and what was planned for it.
-
-    Args:
-        task: the task's id.
-        command: the command's name.
-        split_index, num_splits: the share.
-        attempt: the number of this attempt, from 1.
-        run_id: the run, or "" for a task that is run by hand.
-        record: `items/<job>.json` of the command.
-    """
-
-    task: str
-    command: str
-    split_index: int
-    num_splits: int
-    attempt: int
-    run_id: str
-    record: Mapping[str, Any]
 
 
 class TaskExecution:

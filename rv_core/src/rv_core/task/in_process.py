@@ -13,9 +13,9 @@ from rv_core.errors import EXIT_INTERRUPTED, EXIT_STOPPED
 from rv_core.machine.shutdown import Interrupted
 from rv_core.plan.graph import Task
 from rv_core.plan.manifests import requirement_error, unmet_requirements
-from rv_core.task.execution import TaskRequest
 from rv_core.task.log import opened_record, teed_to
 from rv_core.task.reporting import reported
+from rv_core.task.request import TaskRequest
 from rv_core.task.running import StopSignal, execute, gpu_lease
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rv_core.errors import TaskError, UsageError, unknown_name
 from rv_core.files import uris
 from rv_core.plan.manifests import requirement_error, unmet_requirements
-from rv_core.task.execution import TaskRequest
+from rv_core.task.request import TaskRequest
 
 if TYPE_CHECKING:
     from rv_core.pipeline.pipeline import Pipeline

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from rv_core.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_STOPPED, LAST_SIGNAL_CODE, RvError
 from rv_core.pipeline.pipeline import TaskStopped
 from rv_core.record.event_writer import EventWriter
-from rv_core.task.execution import TaskRequest
+from rv_core.task.request import TaskRequest
 from rv_core.task.running import TaskTimedOut
 
 

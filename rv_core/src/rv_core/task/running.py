@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from rv_core.pipeline.pipeline import Pipeline, TaskStopped
 from rv_core.record.event_writer import EventWriter
-from rv_core.task.execution import TaskExecution, TaskRequest
+from rv_core.task.execution import TaskExecution
+from rv_core.task.request import TaskRequest
 
 if TYPE_CHECKING:
     from rv_core.machine.gpu_slots import GpuLease
