@@ -16,7 +16,7 @@ from rasterio.enums import ColorInterp
 from rv_core.errors import DataError
 from rv_pipeline_chip_classification.config import RasterSourceConfig
 from rv_pipeline_chip_classification.scenes import row_reader
-from rv_pipeline_chip_classification.scenes.crs import project
+from rv_pipeline_chip_classification.scenes.crs import project_each
 from rv_pipeline_chip_classification.scenes.raster_reader import RasterFile, SourceFieldError
 from rv_pipeline_chip_classification.scenes.row_reader import RowReader, strips_over
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
@@ -213,7 +213,7 @@ def test_a_file_that_is_cut_short_names_file_scene_rows_and_cause(write_image: W
 
 def test_points_that_do_not_exist_in_a_crs_are_an_error() -> None:
     with pytest.raises(DataError, match=r"labels\.geojson"):
-        project(np.array([[0.0, 95.0]]), "EPSG:4326", "EPSG:3857", where="labels.geojson")
+        project_each(np.array([[0.0, 95.0]]), "EPSG:4326", "EPSG:3857", where="labels.geojson")
 
 
 # --- strips and rows --------------------------------------------------------------------------------------------------
