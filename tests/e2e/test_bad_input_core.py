@@ -62,7 +62,7 @@ COMMAND_LINES = {
     "--set of another type": (
         "run inprocess {hello} -a root_uri=root --set num_itms=3 --set sleep_s=long",
         2,
-        ["did you mean 'num_items'?", "'long' is not JSON (the field takes a number)"],
+        ["did you mean 'num_items'?", "'long' is not JSON: the field takes a number"],
     ),
     "no splits": ("run inprocess {hello} -a root_uri=root --splits 0", 2, ["--splits 0 is below 1"]),
     "--from after --to": (
@@ -534,8 +534,8 @@ class LeakConfig(PipelineConfig):
 class LeakPipeline(Pipeline):
     @command(reads=("source",))
     def leak(self):
-        from rv_core.files import storage
-        storage.read_bytes(self.config.source)
+        from rv_core.files import by_uri
+        by_uri.read_bytes(self.config.source)
 
     def inputs(self, command, item):
         return []
