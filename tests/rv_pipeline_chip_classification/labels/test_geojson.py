@@ -171,7 +171,7 @@ def test_a_file_that_is_too_large_is_not_even_read(
 ) -> None:
     path = write(features(polygon(SQUARE)))
     monkeypatch.setattr(geojson, "MAX_BYTES", 20)
-    monkeypatch.setattr(geojson.storage, "read_bytes", lambda uri: pytest.fail("the file was read"))
+    monkeypatch.setattr(geojson.by_uri, "read_bytes", lambda uri: pytest.fail("the file was read"))
     with pytest.raises(DataError, match="at most 20"):
         read_geojson(path)
 

@@ -211,9 +211,11 @@ def test_a_file_that_is_cut_short_names_file_scene_rows_and_cause(write_image: W
         raster.read_last_pixels()
 
 
-def test_points_that_do_not_exist_in_a_crs_are_an_error() -> None:
-    with pytest.raises(DataError, match=r"labels\.geojson"):
-        project_each(np.array([[0.0, 95.0]]), "EPSG:4326", "EPSG:3857", where="labels.geojson")
+def test_a_point_that_does_not_exist_in_a_crs_is_not_a_number_and_others_stay() -> None:
+    points = np.array([[0.0, 95.0], [1.0, 2.0]])
+    found = project_each(points, "EPSG:4326", "EPSG:3857", where="labels.geojson")
+    assert np.isnan(found[0]).all()
+    assert np.isfinite(found[1]).all()
 
 
 # --- strips and rows --------------------------------------------------------------------------------------------------
