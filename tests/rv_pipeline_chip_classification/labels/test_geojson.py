@@ -369,3 +369,13 @@ def test_a_large_outline_that_crosses_itself_here_and_there_is_repaired(write: C
     found = polygons_in_pixels(read_geojson(write(features(polygon(corners.tolist())))), PLAIN)
     assert found.num_repaired == 1
     assert shapely.area(found.polygons).sum() == pytest.approx(np.pi * 1600, rel=1e-3)
+
+
+def test_a_comb_of_very_many_teeth_is_refused_at_once_and_a_round_outline_is_not(write: Callable[[Any], str]) -> None:
+    xs, ys = np.repeat(np.linspace(0, 100, 50_000), 2), np.tile([0.0, 90.0, 90.0, 0.0], 25_000)
+    comb = [*np.column_stack([xs, ys]).tolist(), [100, 100], [0, 100]]
+    with pytest.raises(DataError, match=r"a row of the image meets the outline of a polygon of features\[1\]"):
+        polygons_in_pixels(read_geojson(write(features(polygon(SQUARE), polygon(comb)))), PLAIN)
+    angles = np.linspace(0, 2 * np.pi, 100_000, endpoint=False)
+    disk = np.column_stack([50 + 40 * np.cos(angles), 50 + 40 * np.sin(angles)]).tolist()
+    assert len(polygons_in_pixels(read_geojson(write(features(polygon(disk)))), PLAIN).polygons) == 1

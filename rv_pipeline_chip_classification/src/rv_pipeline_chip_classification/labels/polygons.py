@@ -40,6 +40,8 @@ _WIDE_DEG = (180.0, 359.9)
 _MAX_CROSSINGS = 1_000
 _MAX_CROSSINGS_OF_ALL = 20_000
 _EDGES_AT_ONCE = 256
+#: How often a row or a column may meet the outline of one polygon: cutting a comb of a million teeth takes minutes.
+_MAX_MEETINGS = 20_000
 _OUT_OF_REACH = "polygon that the image's CRS does not reach"
 Position = Sequence[float]
 
@@ -277,6 +279,7 @@ def _usable(polygons: NDArray[Any], features: NDArray[np.int64], dropped: Counte
     if num_repaired:
         _check_repairable(polygons[is_invalid], features[is_invalid], uri)
         polygons[is_invalid] = [_areas_of(repaired) for repaired in shapely.make_valid(polygons[is_invalid])]
+    _check_cuttable(polygons, features, uri)
     has_area = shapely.area(polygons) > 0
     if not has_area.all():
         dropped["polygon without area"] += int((~has_area).sum())
@@ -293,6 +296,22 @@ def _check_repairable(polygons: NDArray[Any], features: NDArray[np.int64], uri: 
             fix = "draw it anew, or repair it (in QGIS: Fix geometries)"
             raise refused(uri, where if limit == _MAX_CROSSINGS else f"{where}, after those of other features", fix)
         left -= crossings
+
+
+def _check_cuttable(polygons: NDArray[Any], features: NDArray[np.int64], uri: str) -> None:
+    """Large polygons are cut into pieces, which takes as long as their outline is met by the cuts."""
+    for place in np.flatnonzero(shapely.get_num_coordinates(polygons) > _MAX_MEETINGS).tolist():
+        corners, rings = shapely.get_coordinates(shapely.get_rings(polygons[place]), return_index=True)
+        is_edge = rings[1:] == rings[:-1]
+        for axis in (0, 1):
+            ends = np.stack([corners[:-1, axis], corners[1:, axis]], axis=1)[is_edge]
+            low, high = np.sort(ends.min(axis=1)), np.sort(ends.max(axis=1))
+            # Edges that have begun at or before each beginning, less those that have ended before it.
+            open_edges = np.arange(1, len(low) + 1) - np.searchsorted(high, low, side="left")
+            if open_edges.max(initial=0) > _MAX_MEETINGS:
+                what = f"a {('column', 'row')[axis]} of the image meets the outline of a polygon of features"
+                why = f"{what}[{features[place]}] more than {_MAX_MEETINGS:,} times"
+                raise refused(uri, why, "simplify it (ogr2ogr -simplify), or split it into several polygons")
 
 
 def _count_crossings(polygon: Any, limit: int) -> int:
