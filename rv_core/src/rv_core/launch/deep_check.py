@@ -1,10 +1,11 @@
-"""The child process of a deep check: reads a request from stdin, prints the findings as the last line of stdout."""
+"""The child process of a deep check: reads a request from a file, prints the findings as the last line of stdout."""
 
 from __future__ import annotations
 
 import base64
 import json
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -19,8 +20,11 @@ _ADVICE = (
 
 
 def main() -> int:
-    """Run the check that the request names."""
-    request = json.loads(sys.stdin.read())
+    """Run the check that the request names, which is in the file that the command line names, and removed."""
+    request_file = Path(sys.argv[1])
+    request = json.loads(request_file.read_text(encoding="utf-8"))
+    request_file.unlink()
+    signal.signal(signal.SIGTERM, lambda signum, _frame: sys.exit(128 + signum))  # so that the scratch folder goes
     for folder in request["path"]:
         if folder not in sys.path:
             sys.path.append(folder)

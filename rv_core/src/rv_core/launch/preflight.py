@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rv_core.errors import EXIT_ENVIRONMENT, CheckError, Finding, RvError
 from rv_core.files import uris
+from rv_core.machine.child import answer_of
 from rv_core.machine.python import module_argv
 from rv_core.pipeline.pipeline import Pipeline
 from rv_core.plan.decisions import RunPlan
@@ -143,14 +144,7 @@ def run_deep_check(
         {"target": target, "config": config_text, "todo": todo, "path": list(path), "code_archive": code}
     )
     try:
-        done = subprocess.run(
-            module_argv("rv_core.launch.deep_check"),
-            input=request,
-            capture_output=True,
-            text=True,
-            timeout=DEEP_CHECK_TIMEOUT_S,
-            check=False,
-        )
+        done = answer_of(module_argv("rv_core.launch.deep_check"), request, timeout_s=DEEP_CHECK_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         return [Finding("", f"the check of the inputs took over {DEEP_CHECK_TIMEOUT_S} s and was ended", "", "skipped")]
     if done.returncode != 0:
