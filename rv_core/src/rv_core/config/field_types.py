@@ -97,10 +97,19 @@ class ScalarType(FieldType):
         return names[self.kind]
 
     def problem_with(self, value: Any) -> str | None:
-        """What is wrong with the size of a number of the right kind, or None."""
+        """What is wrong with the size of a number of the right kind, or with a text, or None."""
+        if self.kind is str:
+            return text_problem(value)
         if self.kind is float and not math.isfinite(value):
             return f"{value} is not a finite number"
         return next((problem for bounds in self.ranges if (problem := bounds.problem_with(value))), None)
+
+
+def text_problem(text: str) -> str | None:
+    """What keeps a text from being written as UTF-8, or None: half of a character, as undecodable file names give it."""
+    if text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text):
+        return None
+    return f"{text!a:.120} is no text that can be saved: it holds bytes that are no UTF-8 (or half of a character)"
 
 
 class ChoiceType(FieldType):

@@ -35,7 +35,7 @@ def write_record(prepared: PreparedRun) -> None:
     for name, paths in prepared.paths.items():
         code = prepared.loaded.code
         if code.get("archive"):
-            by_uri.write_once(uris.join(paths.root_uri, code["archive"]), prepared.loaded.code_archive)
+            _write_code(uris.join(paths.root_uri, code["archive"]), prepared.loaded.code_archive)
         _write(paths.config, prepared.config_texts[name])
         _write(paths.plan, _json(plan_json))
         for entry in prepared.run_plan.commands:
@@ -48,8 +48,15 @@ def write_record(prepared: PreparedRun) -> None:
     prepared.context.run_dir.mkdir(parents=True, exist_ok=True)
 
 
+def _write_code(uri: str, data: bytes) -> None:
+    """Put the code of the run in place. Its name is its digest: what is there is the same, or was damaged."""
+    if not by_uri.write_once(uri, data) and by_uri.read_bytes(uri) != data:
+        by_uri.write_bytes(uri, data)
+
+
 def _write(uri: str, text: str) -> None:
-    by_uri.write_bytes(uri, text.encode())
+    # Bytes of a command line or a folder that are no UTF-8 become escapes, which are JSON too.
+    by_uri.write_bytes(uri, text.encode("utf-8", "backslashreplace"))
 
 
 def _forget(run_plan: RunPlan, pipeline: str, root_uri: str) -> None:

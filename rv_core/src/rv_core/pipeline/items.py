@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+from rv_core.config.field_types import text_problem
 from rv_core.errors import PlanError, TaskError
 from rv_core.pipeline.pipeline import Pipeline
 
@@ -103,14 +104,24 @@ def item_id(item: Any) -> str:
     """
     own = getattr(item, "id", None)
     if isinstance(own, str) and own:
-        return own
+        return _saveable(own)
     if isinstance(item, (str, int)) and not isinstance(item, bool) and str(item):
-        return str(item)
+        return _saveable(str(item))
     raise PlanError(
         f"an item of type {type(item).__name__} has no id",
         why="rv names the manifest of every item after its id",
         fix="give the item's class a field `id: str`, or use strings or integers as items",
     )
+
+
+def _saveable(name: str) -> str:
+    if text_problem(name):
+        raise PlanError(
+            f"the id {name!a:.120} of an item holds bytes that are no UTF-8",
+            why="rv writes the id of every item into files of the run",
+            fix="rename the file that it comes from, or give the item an id of its own",
+        )
+    return name
 
 
 def items_by_id(pipeline: Pipeline, command: str) -> dict[str, tuple[str, Any]]:

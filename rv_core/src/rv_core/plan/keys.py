@@ -12,13 +12,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rv_core.errors import PlanError
+
 KEY_DIGITS = 16
 
 
 def digest(value: Any) -> str:
     """The first 16 hexadecimal digits of the SHA-256 of a JSON value in canonical form."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as err:
+        value = ascii(text[max(0, err.start - 40) : err.end + 20])
+        raise PlanError(
+            f"a value that the outputs depend on holds bytes that are no UTF-8: …{value}…",
+            fix="rename the file that it comes from, or leave the value out of `reads` and of the item",
+        ) from err
+    return hashlib.sha256(data).hexdigest()[:KEY_DIGITS]
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,9 @@ def _point_output_at(descriptor: int) -> tuple[int, int]:
     os.dup2(descriptor, 2)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(line_buffering=True)
+            # A file name that is no UTF-8 must not end a task that prints it; C locales write its bytes as they are.
+            is_strict = getattr(stream, "errors", "strict") == "strict"
+            stream.reconfigure(line_buffering=True, errors="backslashreplace" if is_strict else None)
     return saved
 
 
@@ -118,7 +120,7 @@ class Tee:
 @contextlib.contextmanager
 def teed_to(path: str) -> Iterator[None]:
     """Copy what Python prints in the block to a file as well; the terminal, and a debugger, keep working."""
-    with open(path, "a", encoding="utf-8", buffering=1) as log:
+    with open(path, "a", encoding="utf-8", errors="backslashreplace", buffering=1) as log:
         before = (sys.stdout, sys.stderr)
         sys.stdout, sys.stderr = Tee(before[0], log), Tee(before[1], log)
         try:

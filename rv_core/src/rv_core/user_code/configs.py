@@ -12,10 +12,11 @@ from typing import Any
 from rv_core.config import saved as config_file
 from rv_core.config.classes import Config
 from rv_core.config.dotted_paths import join_paths
+from rv_core.config.field_types import text_problem
 from rv_core.config.fields import check_is_dataclass
 from rv_core.config.overrides import apply_sets
 from rv_core.config.validation import schemas
-from rv_core.config.values import absolutise, normalised, walk_to_plain
+from rv_core.config.values import absolutise, normalised, uris_of, walk_to_plain
 from rv_core.errors import ConfigError, Finding, UsageError, nearest
 from rv_core.files import uris
 from rv_core.pipeline.names import name_pipelines
@@ -93,7 +94,12 @@ def _placed(config: PipelineConfig, folder: str) -> PipelineConfig:
     """The config with absolute URIs. A root on this machine is named in full: its files are asked for by path."""
     config = absolutise(config, folder)
     root = uris.expand(config.root_uri)
-    return replace(config, root_uri=uris.absolute(root, folder)) if uris.is_local(root) else config
+    placed = replace(config, root_uri=uris.absolute(root, folder)) if uris.is_local(root) else config
+    wrong = [Finding(path, problem) for path, uri in uris_of(placed) if (problem := text_problem(uri))]
+    if wrong:
+        fix = "write it as an absolute path, or run from a folder whose name is UTF-8"
+        raise ConfigError(schemas.wording_of(len(wrong)), where=ascii(folder), findings=wrong[:20], fix=fix)
+    return placed
 
 
 def _from_python(

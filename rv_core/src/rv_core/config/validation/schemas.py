@@ -22,6 +22,7 @@ from rv_core.config.field_types import (
     ScalarType,
     TupleType,
     UnionType,
+    text_problem,
 )
 from rv_core.config.fields import ConfigField, fields_of
 from rv_core.config.type_hints import TYPE_HINT, concrete_class
@@ -109,6 +110,8 @@ class DictField(StrictField):
             if type(wanted.key_of(key)) is not wanted.key:
                 kind = "an integer" if wanted.key is int else "text"
                 errors[str(key)] = [Problem(f"the key must be {kind}, got {shown(key)}")]
+            elif isinstance(key, str) and (problem := text_problem(key)):
+                errors[ascii(key)] = [Problem(f"the key {problem}")]
         if len({wanted.key_of(key) for key in value}) < len(value):
             errors["_schema"] = [Problem("the same integer is a key twice")]
         _check_children(wanted, value, errors)
