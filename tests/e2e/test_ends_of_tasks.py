@@ -102,3 +102,30 @@ def test_the_time_limit_comes_whatever_the_command_does(rv: RvCli, tmp_path: Pat
         assert (last["event"], last["exit_code"]) == ("failed", 1)
         assert last["reason"].startswith("timed out after 1 s")
     assert not (tmp_path / "out" / "after.txt").exists()
+
+
+DIES_EARLY = """
+import os, sys
+if "run-command" in sys.orig_argv:
+    os.write(2, b"the library of everything is missing\\n")
+    os._exit(4)
+"""
+
+
+def test_a_task_that_ends_before_its_log_is_open_has_a_reason(rv: RvCli, tmp_path: Path) -> None:
+    """As a broken installation, an import that fails or a full process table does."""
+    write_module(tmp_path, "pass")
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(DIES_EARLY)
+    done = rv("run", "local", "exp.py", cwd=tmp_path, env={"PYTHONPATH": str(site)})
+    assert done.returncode == 1
+    assert "c.up failed with exit code 4: the library of everything is missing" in done.stderr
+    assert "  | the library of everything is missing" in done.stderr
+    assert "not started: c.after" in done.stderr
+    for words in (("status", "out"), ("logs", "out", "c.up")):
+        shown = rv(*words, cwd=tmp_path).stdout
+        assert "the library of everything is missing" in shown, shown
+    after = rv("logs", "out", "c.after", cwd=tmp_path)
+    assert after.returncode == 2
+    assert "the library of everything" not in after.stdout

@@ -273,7 +273,19 @@ def test_plain_ids_stay_as_they_are() -> None:
 )
 def test_failures_are_read_from_what_make_says(line: str, expected: Failure) -> None:
     noise = "make: *** Waiting for unfinished jobs....\nmake: Target 'all' not remade because of errors.\n"
-    assert find_failures(f"some output\n{line}\n{noise}") == [expected]
+    assert find_failures(f"{noise}{line}\n{noise}some output\n") == [expected]
+
+
+def test_what_a_task_said_before_its_log_was_open_is_the_reason() -> None:
+    messages = (
+        "Traceback …\nno library\nmake: *** [M:1: p.a] Error 4\nmake: *** Waiting for unfinished jobs....\n"
+        "make: *** [M:2: p.b] Error 1\nkilled here\nmake: *** [M:3: p.c] Killed\n"
+    )
+    assert [(f.target, f.reason.partition(";")[0]) for f in find_failures(messages)] == [
+        ("p.a", "no library"),
+        ("p.b", ""),
+        ("p.c", "ended by SIGKILL"),
+    ]
 
 
 def test_errors_of_make_itself_are_no_failures_of_tasks() -> None:

@@ -22,6 +22,9 @@ _TARGET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FAILURE = re.compile(r"\*\*\* \[(?:.*: )?([A-Za-z0-9_][A-Za-z0-9._-]*)\] (.+)$", re.MULTILINE)
 
+_OWN_WORDS = re.compile(r"\S*make(?:\[\d+\])?: ")
+_MAX_REASON = 300
+
 _HEADER = """\
 # Written by rv for run {run_id}; a new run writes a new one.
 # This finishes the run from any folder, two tasks at a time:
@@ -139,16 +142,28 @@ def find_failures(messages: str) -> list[Failure]:
     They read `make: *** [Makefile:12: pipe1.chip.3-of-5] Error 1` and end with the name of a signal where one ended the
     recipe; make 3.81 leaves out file and line. The words may be translated, so only their shape counts.
     """
-    found = {target: _failure(target, words.strip()) for target, words in _FAILURE.findall(messages)}
+    found: dict[str, Failure] = {}
+    printed_from = 0
+    for match in _FAILURE.finditer(messages):
+        # Tasks print into their own logs: what stands here is what one said that could not open its log.
+        printed = messages[printed_from : messages.rfind("\n", 0, match.start()) + 1]
+        found[match[1]] = _failure(match[1], match[2].strip(), _last_line(printed))
+        printed_from = match.end()
     return list(found.values())
 
 
-def _failure(target: str, words: str) -> Failure:
+def _last_line(printed: str) -> str:
+    """The last line that is not make's own, as far as one line of a summary can show it."""
+    lines = [line.strip() for line in printed.splitlines() if not _OWN_WORDS.match(line)]
+    return next((line[:_MAX_REASON] for line in reversed(lines) if line), "")
+
+
+def _failure(target: str, words: str, printed: str) -> Failure:
     number = re.search(r"(\d+)$", words)
     exit_code = int(number[1]) if number else _signal_exit_code(words)
     if exit_code is None:
         return Failure(target, None, words)
-    return Failure(target, exit_code, _reason(exit_code))
+    return Failure(target, exit_code, _reason(exit_code) or printed)
 
 
 def _signal_exit_code(words: str) -> int | None:

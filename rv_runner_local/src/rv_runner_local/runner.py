@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
-from rv_core import Capabilities, Finding, Plan, RunContext, Runner, RunnerError
+from rv_core import Capabilities, Finding, Plan, RunContext, Runner, RunnerError, RunRecord
 from rv_runner_local.makefile import (
     find_failures,
     has_line_break,
@@ -70,7 +70,7 @@ class LocalRunner(Runner):
         """
         make = find_make(self.settings.make)
         makefile = Path(context.run_dir) / MAKEFILE
-        messages = Path(context.run_dir) / "logs" / "make.log"
+        messages = _messages_in(Path(context.run_dir))
         messages.parent.mkdir(parents=True, exist_ok=True)
         messages.unlink(missing_ok=True)
         _write_whole(makefile, self.render(plan, context))
@@ -78,6 +78,13 @@ class LocalRunner(Runner):
         exit_code = context.run_process(argv, environ=without_make_variables(os.environ), output=messages)
         if exit_code != 0:
             self._report(plan, context, exit_code, messages)
+
+    def logs(self, run: RunRecord, task: str) -> Iterable[str]:
+        """What tasks printed that could not open a log of their own, and what make said; empty on another machine."""
+        try:
+            return _messages_in(run.run_dir).read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            return ()
 
     def _report(self, plan: Plan, context: RunContext, exit_code: int, messages: Path) -> None:
         text = messages.read_text(encoding="utf-8", errors="replace")
@@ -93,6 +100,10 @@ class LocalRunner(Runner):
                 why="\n".join(text.splitlines()[-10:]),
                 fix="run the same command again; it goes on where this run stopped",
             )
+
+
+def _messages_in(run_dir: Path) -> Path:
+    return run_dir / "logs" / "make.log"
 
 
 def find_make(name: str = "") -> str:

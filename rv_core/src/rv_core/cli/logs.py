@@ -108,14 +108,15 @@ def _follow(files: RunFiles, task: str, found: list[TaskLog], attempt: int | Non
 
 def _print_engine_log(files: RunFiles, task: str) -> None:
     """A task that left no log here: what its runner's engine has, else why there is none."""
-    from rv_core.record.logs import clean_line, why_no_log
+    from rv_core.record.logs import why_no_log
 
     problem = ""
-    if files.record.capabilities.get("detaches"):
-        from rv_core.runner.loading import runner_of
+    # What a task on this machine did not print itself is the engine's word on its end, and not on its waiting.
+    if files.record.capabilities.get("detaches") or _task_status(files, task).state in ("failed", "lost"):
+        from rv_core.runner.engine_log import engine_lines
 
         try:
-            lines = [clean_line(text) for text in runner_of(files.record).logs(files.record, task)]
+            lines = engine_lines(files.record, task)
         except Exception as error:  # noqa: BLE001 - whatever the engine says is the reason that the user wants to see
             problem, lines = f"could not ask {files.record.runner}: {_in_one_line(error)}", []
         if lines:

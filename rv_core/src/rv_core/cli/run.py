@@ -230,6 +230,14 @@ def _print_findings(findings: list[Finding]) -> None:
         say(f"  {finding.severity}: {finding}", file=sys.stderr)
 
 
+def _engine_lines(prepared: PreparedRun, task: str) -> list[str]:
+    """What the runner's engine has of a task that could not open its log, or printed nothing into it."""
+    from rv_core.record.reading import read_run
+    from rv_core.runner.engine_log import last_engine_lines
+
+    return last_engine_lines(read_run(next(iter(prepared.paths.values()))).record, task, 20)
+
+
 class Show:
     """Prints what happens to a run; the part of `rv run` that talks to people.
 
@@ -285,7 +293,7 @@ class Show:
         for task in outcome.failed[:5]:
             code = f" with exit code {task.exit_code}" if task.exit_code is not None else ""
             say(f"\n{task.task} {task.state}{code}: {task.reason}", file=out)
-            for line in last_lines(task.log):
+            for line in last_lines(task.log) or _engine_lines(prepared, task.task):
                 say(f"  | {line}", file=out)
             root = next(iter(prepared.run_plan.roots.values()))
             say(f"  log: {task.log or f'rv logs {root} {task.task}'}", file=out)

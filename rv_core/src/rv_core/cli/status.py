@@ -100,11 +100,14 @@ def _show_run(files: RunFiles, root: str, *, as_json: bool) -> None:
 def _excerpts(found: RunStatus) -> dict[str, list[str]]:
     """The last log lines of the first failed tasks, from this machine or from the store."""
     from rv_core.record.logs import find_logs, last_lines
+    from rv_core.runner.engine_log import last_engine_lines
     from rv_core.status.page import EXCERPT_LINES, MAX_EXCERPTS
 
     failed = [task.task for task in found.failed_tasks()[:MAX_EXCERPTS]]
     logs = find_logs(found.files) if failed else {}
-    return {task: last_lines(logs[task][-1].uri, EXCERPT_LINES) for task in failed if task in logs}
+    own = {task: last_lines(logs[task][-1].uri, EXCERPT_LINES) for task in failed if task in logs}
+    record = found.files.record
+    return {task: own.get(task) or last_engine_lines(record, task, EXCERPT_LINES) for task in failed}
 
 
 def print_lines(lines: Iterable[Line]) -> None:

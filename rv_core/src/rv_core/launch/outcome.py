@@ -141,7 +141,7 @@ def outcome_of_status(run_plan: RunPlan, paths: Mapping[str, RunPaths], status: 
         num_items += len(entries)
         num_done += len(entries) - len(missing)
         tasks = [task for task in states[job.id].tasks if task.state != "done"]
-        started = [task for task in tasks if task.attempt or task.started]
+        started = [task for task in tasks if task.attempt or task.started or task.exit_code]
         failed += [
             FailedTask(
                 t.task, t.state, t.exit_code, t.reason, t.attempt, logs[t.task][-1].uri if t.task in logs else ""
@@ -169,8 +169,9 @@ def _failed_tasks(
     """The tasks of a job that were started and did not end well; where all is done, those that failed all the same."""
     for task in job.tasks:
         attempt, own = _last_attempt(run_dir, task.id)
-        if own is None:
+        if own is None and task.id not in reported:
             continue
+        own = own or TaskStatus(task.id)  # it ended before it could say anything
         later = [event for event in reported.get(task.id, ()) if seconds_of(event.get("time", "")) >= own.started]
         status = fold(later, own)
         if status.state == "failed" or not (status.state == "done" or is_done):
