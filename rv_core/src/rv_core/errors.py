@@ -156,7 +156,7 @@ class DataError(RvError):
 
 
 class StorageError(RvError):
-    """A URI cannot be read, written or listed."""
+    """A URI cannot be read, written or listed. A task ends with 1 for it, a verb of `rv` with 3."""
 
     exit_code = EXIT_FAILED
     headline = "storage error"

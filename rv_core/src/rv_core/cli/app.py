@@ -12,7 +12,7 @@ from typer.main import get_command
 
 from rv_core.cli.argv import normalise, split_at_verb
 from rv_core.cli.errors import exit_code_of
-from rv_core.cli.output import warn
+from rv_core.cli.output import own_output, warn
 from rv_core.cli.state import GlobalOptions
 from rv_core.cli.verbs import BUILTIN_VERBS, VerbGroup
 from rv_core.errors import EXIT_DONE, EXIT_USAGE
@@ -76,8 +76,11 @@ def main(argv: Sequence[str]) -> int:
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show must not end a run
     try:
         words = normalise(argv)
-        code = _run(words)
-        sys.stdout.flush()
+        with own_output(goes_on=split_at_verb(words)[1] == "run"):
+            try:
+                code = _run(words)
+            except typer.Exit as end:
+                code = end.exit_code
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one boundary; it prints every exception
         return exit_code_of(error, argv)
     return code

@@ -13,8 +13,18 @@ from typing import Any
 
 import typer
 
+from rv_core.cli.argv import split_at_verb
 from rv_core.cli.output import print_error
-from rv_core.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, RvError, UsageError, nearest
+from rv_core.errors import (
+    EXIT_ENVIRONMENT,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    RvError,
+    StorageError,
+    UsageError,
+    nearest,
+)
 from rv_core.terminal import say
 from rv_core.version import __version__
 
@@ -24,6 +34,8 @@ ClickError: type[Exception] = ClickUsageError.__bases__[0]
 
 #: Packages that stand between `rv` and the code of a verb: their frames tell a user nothing.
 _MACHINERY = ("typer", "click", "runpy", "rv_core.__main__", "rv_core.cli.app")
+#: Verbs whose exit code 1 says that a task has failed, or that say nothing of tasks at all.
+_OWN_VERBS = frozenset(("run", "check", "status", "logs", "cancel", "plugins", "config"))
 
 
 def exit_code_of(error: BaseException, argv: Sequence[str]) -> int:
@@ -55,9 +67,14 @@ def _explain(error: BaseException, argv: Sequence[str]) -> int:
         if "--traceback" in argv:
             print_error("".join(traceback.format_exception(error)))
         print_error(str(error))
-        return error.exit_code
+        return EXIT_ENVIRONMENT if _is_of_the_place(error, argv) else error.exit_code
     print_error(f"{_user_traceback(error)}{_blame(error)}")
     return EXIT_FAILED
+
+
+def _is_of_the_place(error: RvError, argv: Sequence[str]) -> bool:
+    """Whether files or a store are in the way of one of the core's verbs: 1 would say that a task has failed."""
+    return isinstance(error, StorageError) and split_at_verb(list(argv))[1] in _OWN_VERBS
 
 
 def _forget_broken_pipes() -> None:
@@ -65,7 +82,7 @@ def _forget_broken_pipes() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except BrokenPipeError:
+        except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

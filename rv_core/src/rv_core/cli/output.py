@@ -5,10 +5,14 @@ Text of others (names, summaries, values, errors) is printed as it is, never rea
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from rv_core.errors import EXIT_ENVIRONMENT, RvError
 from rv_core.redaction import redact
 from rv_core.terminal import json_text, say, shown
 from rv_core.wording import printable
@@ -74,3 +78,69 @@ def print_error(text: str) -> None:
     if colon and "\n" not in headline and not wording.is_plain(sys.stderr):
         text = f"\x1b[1;31m{headline}:\x1b[0m {rest}"
     print(text, file=sys.stderr)
+
+
+class OutputError(RvError):
+    """What a verb prints cannot be written, on a full disk for instance."""
+
+    exit_code = EXIT_ENVIRONMENT
+    headline = "output error"
+
+
+class _Stream:
+    """A standard stream that knows what to do where nobody takes what is printed.
+
+    Args:
+        stream: the stream.
+        goes_on: print the rest to nowhere; a verb that does no more than print ends instead.
+    """
+
+    def __init__(self, stream: Any, *, goes_on: bool) -> None:
+        self._stream = stream
+        self._goes_on = goes_on
+
+    def write(self, text: str) -> int:
+        try:
+            return int(self._stream.write(text))
+        except OSError as error:
+            self._lose(error)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._lose(error)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def _lose(self, error: OSError) -> None:
+        """Nothing more can be written: what is left in buffers, and what children print, goes to nowhere."""
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+        if error.errno == errno.EPIPE:
+            if not self._goes_on:
+                raise error
+            return
+        if not self._goes_on:
+            what, why = "what is printed cannot be written", error.strerror or str(error)
+            raise OutputError(what, why=why, fix="make room there, or send it somewhere else") from error
+        if self is not sys.stderr:
+            warn(f"what is printed cannot be written ({error.strerror}); the run goes on without")
+
+
+@contextlib.contextmanager
+def own_output(*, goes_on: bool) -> Iterator[None]:
+    """Inside it, output that nobody can take (a reader that went away, a full disk) is no bug.
+
+    Args:
+        goes_on: whether to go on without it, as a run does; otherwise the verb ends.
+    """
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (_Stream(stream, goes_on=goes_on) for stream in before)
+    try:
+        yield
+        sys.stdout.flush()
+    finally:
+        sys.stdout, sys.stderr = before
