@@ -131,7 +131,7 @@ def test_arguments_are_converted_by_the_signature() -> None:
 
 
 def test_the_runner_is_passed_only_to_functions_that_take_it() -> None:
-    assert call(without_runner, ("root_uri", "out"), ("count", "4")) == {"root_uri": "out", "count": "4"}
+    assert call(without_runner, ("root_uri", "out"), ("count", "4")) == {"root_uri": "out", "count": 4}
 
 
 def test_open_ended_functions_take_any_key_as_text() -> None:
@@ -159,3 +159,21 @@ def test_an_annotation_that_cannot_be_typed_says_what_to_write() -> None:
 def test_positional_parameters_are_refused() -> None:
     with pytest.raises(ConfigError, match="remove the '/'"):
         call(positional)
+
+
+def test_a_parameter_without_annotation_takes_the_type_of_its_default() -> None:
+    def get_config(runner, augment=True, rate=0.5, num=3, name="a", other=None):  # type: ignore[no-untyped-def]
+        pass
+
+    given = [("augment", "False"), ("rate", "1"), ("num", "4"), ("name", "5"), ("other", "6")]
+    values = arguments_for(signature_of(get_config), "local", given)
+    assert {name: value for name, value in values.items() if name != "runner"} == {
+        "augment": False,
+        "rate": 1.0,
+        "num": 4,
+        "name": "5",
+        "other": "6",
+    }
+    assert arguments_for(signature_of(get_config), "local", [("num", "4.5")])["num"] == 4.5
+    with pytest.raises(UsageError, match="expected"):
+        arguments_for(signature_of(get_config), "local", [("augment", "maybe")])

@@ -87,6 +87,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(words: list[str]) -> int:
+    if split_at_verb(words)[1] == "plugins":
+        from rv_core.plugins.installed import look_at_plugins
+
+        look_at_plugins()
     command: Any = get_command(app)
     if "_RV_COMPLETE" in os.environ:
         command.main(args=[], prog_name="rv")  # ends the process
@@ -102,6 +106,8 @@ def _warn_of_plugins(words: list[str]) -> None:
     from rv_core.plugins.installed import plugin_manager
 
     leading, verb, _ = split_at_verb(words)
+    if verb == "plugins":
+        return
     is_silent = verb in _SILENT_VERBS or {"-q", "--quiet"} & set(leading)
     if is_silent and not is_strict(os.environ):
         return

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,9 @@ from rv_core.cli.output import print_json, print_table, print_text
 from rv_core.errors import EXIT_ENVIRONMENT, UsageError, unknown_name
 from rv_core.plugins.records import Kind, PluginRecord, word_of
 from rv_core.terminal import say
+
+if TYPE_CHECKING:
+    from rv_core.plugins.installed import Plugins
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -48,10 +52,20 @@ def list_plugins(as_json: AsJson = False) -> None:
                 "problems": [finding.to_json() for finding in found.findings()],
             }
         )
+        _end_where_strict(found)
         return
     columns = ("plugin", "package", "version", "status", "provides")
     print_table(columns, [_row(record) for record in found.records])
     _print_problems([str(finding) for finding in found.findings()])
+    _end_where_strict(found)
+
+
+def _end_where_strict(found: Plugins) -> None:
+    """With `RV_STRICT_PLUGINS` what is wrong is shown as without it, and then it is an error."""
+    from rv_core.plugins.discovery import is_strict
+
+    if is_strict(os.environ) and any(finding.severity == "error" for finding in found.findings()):
+        raise typer.Exit(EXIT_ENVIRONMENT)
 
 
 def _row(record: PluginRecord) -> tuple[str, ...]:

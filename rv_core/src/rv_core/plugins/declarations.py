@@ -25,7 +25,10 @@ class RunnerSpec:
 
 @dataclass(frozen=True)
 class PipelineSpec:
-    """Declares a pipeline that can be shown and documented by name.
+    """Declares a pipeline that can be run, shown and documented by name.
+
+    `rv run RUNNER NAME` calls the `get_config` (or `get_configs`) of the module that `target` names; where it has none,
+    the arguments are the fields of the class. A file or module that is called NAME goes before.
 
     Args:
         name: the pipeline's name, for instance `chip_classification`.

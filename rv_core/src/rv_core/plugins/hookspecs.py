@@ -35,7 +35,7 @@ def rv_runners() -> list[RunnerSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def rv_pipelines() -> list[PipelineSpec]:  # type: ignore[empty-body]
-    """Declare pipelines. Since 1."""
+    """Declare pipelines, which `rv run RUNNER NAME` runs. Since 1."""
 
 
 @hookspec
@@ -66,6 +66,25 @@ def rv_plan_created(run_id: str, plan: Mapping[str, Any]) -> None:
 @hookspec
 def rv_task_started(run_id: str, task: str, attempt: int) -> None:
     """Called in the task's process before its command. Since 1."""
+
+
+@hookspec
+def rv_task_progress(
+    run_id: str, task: str, attempt: int, done: float, total: float, numbers: Mapping[str, float]
+) -> None:
+    """Called in the task's process while its command reports progress: at most five times a second, and last at its end.
+
+    A hook that takes long is called less often, so that it costs the task no more than a twentieth of its time.
+    Since 1.
+
+    Args:
+        run_id: the id of the run.
+        task: the task's id.
+        attempt: the number of this attempt, from 1.
+        done: how far the command says it is, in whatever it counts.
+        total: how far it has to go.
+        numbers: what the command reports, for instance `{"epoch": 3, "loss": 0.4}`.
+    """
 
 
 @hookspec

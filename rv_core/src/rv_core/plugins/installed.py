@@ -209,11 +209,12 @@ def _packages_of(record: PluginRecord) -> set[str]:
     return packages if record.distribution == BUILTIN_DISTRIBUTION else packages - {"rv_core"}
 
 
-def load_plugins(environ: Mapping[str, str]) -> Plugins:
+def load_plugins(environ: Mapping[str, str], *, is_looked_at: bool = False) -> Plugins:
     """Find and load all plugins.
 
     Args:
         environ: read for `RV_DISABLE_PLUGINS` and `RV_STRICT_PLUGINS`.
+        is_looked_at: load them also where `RV_STRICT_PLUGINS` is set and something is wrong, which is to be shown.
 
     Raises:
         PluginError: if `RV_STRICT_PLUGINS` is set and anything is wrong with any plugin.
@@ -225,8 +226,8 @@ def load_plugins(environ: Mapping[str, str]) -> Plugins:
     unknown = unknown_disabled_names(environ, found)
     plugins = Plugins(loaded, LifecycleHooks(manager, loaded), clashes=clashes, unknown_disabled=unknown)
     findings = plugins.findings()
-    if is_strict(environ) and any(finding.severity == "error" for finding in findings):
-        fix = "mend or uninstall them, or unset RV_STRICT_PLUGINS"
+    if is_strict(environ) and not is_looked_at and any(finding.severity == "error" for finding in findings):
+        fix = "mend or uninstall them, or unset RV_STRICT_PLUGINS; rv plugins tells more"
         raise PluginError("RV_STRICT_PLUGINS is set and not every plugin works", findings=findings, fix=fix)
     return plugins
 
@@ -238,7 +239,17 @@ def plugin_manager() -> Plugins:
     Raises:
         PluginError: as `load_plugins`.
     """
-    return load_plugins(os.environ)
+    return load_plugins(os.environ, is_looked_at=_IS_LOOKED_AT[0])
+
+
+#: Whether this process shows what is wrong with plugins, and so must not end for it.
+_IS_LOOKED_AT = [False]
+
+
+def look_at_plugins() -> None:
+    """Load plugins from here on also where `RV_STRICT_PLUGINS` would forbid it: for the verb that shows them."""
+    _IS_LOOKED_AT[0] = True
+    plugin_manager.cache_clear()
 
 
 def resolve(target: str, *, declared_by: str) -> Any:

@@ -67,6 +67,8 @@ class EventWriter:
         is_remote = "://" in target and not target.startswith("file://")
         self.remote_uri = target if is_remote else remote_uri
         self.problem = ""
+        #: Called with (done, total, numbers) after progress was written: as often as that, and not in between.
+        self.on_progress: Callable[[Any, Any, Mapping[str, Any]], None] | None = None
         self._clock = clock
         self._lock = threading.Lock()
         self._copy: list[bytes] | None = [] if self.remote_uri else None
@@ -102,6 +104,8 @@ class EventWriter:
             self._progress_at = now
             self._append(line)
         self.sync()
+        if self.on_progress is not None:
+            self.on_progress(line["done"], line["total"], line["numbers"])
 
     def sync(self, *, is_urgent: bool = False) -> None:
         """Put all events so far to the remote URI, if there is one, something is new, and it is due or urgent."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: The lifecycle hooks that tasks call.
-TASK_HOOKS = ("rv_task_started", "rv_task_finished", "rv_task_failed")
+TASK_HOOKS = ("rv_task_started", "rv_task_progress", "rv_task_finished", "rv_task_failed")
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,16 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rv_core.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_STOPPED, LAST_SIGNAL_CODE, RvError
 from rv_core.pipeline.pipeline import TaskStopped
 from rv_core.record.event_writer import EventWriter
 from rv_core.task.request import TaskRequest
 from rv_core.task.running import TaskTimedOut
+
+if TYPE_CHECKING:
+    from rv_core.plugins.records import HookFailure
 
 
 def reported(
@@ -45,6 +48,7 @@ def reported(
     )
     try:
         _call_hooks(request, "rv_task_started", events)
+        _pass_progress_on(request, events)
         execute()
     except BaseException as error:  # noqa: BLE001 - whatever ends a task is reported, with its traceback in the log
         code, event, reason = outcome_of(error, show_traceback=show_traceback)
@@ -152,8 +156,21 @@ def _call_hooks(request: TaskRequest, hook: str, events: EventWriter, **argument
         hook, run_id=request.run_id, task=request.task, attempt=request.attempt, **arguments
     )
     for failure in failures:
-        _say(f"rv: warning: {failure}; the task does not depend on it")
-        events.write("hook_failed", hook=hook, reason=redacted(str(failure)))
+        _tell_failure(failure, events)
+
+
+def _tell_failure(failure: HookFailure, events: EventWriter) -> None:
+    _say(f"rv: warning: {failure}; the task does not depend on it")
+    events.write("hook_failed", hook=failure.hook, reason=redacted(str(failure)))
+
+
+def _pass_progress_on(request: TaskRequest, events: EventWriter) -> None:
+    if not request.record.get("task_hooks"):
+        return
+    from rv_core.task.progress_hook import ProgressHook, is_wanted
+
+    if is_wanted():
+        events.on_progress = ProgressHook(request, lambda failure: _tell_failure(failure, events))
 
 
 def redacted(text: str) -> str:

@@ -88,7 +88,7 @@ def arguments_for(signature: Signature, runner: str, given: Sequence[tuple[str, 
     findings = list(_problems_with_keys(signature, given))
     for key, text in given:
         try:
-            values.setdefault(key, convert(text, signature.annotations.get(key, Any)))
+            values.setdefault(key, convert(text, _annotation_of(signature, key)))
         except UnsupportedAnnotationError as err:
             findings.append(Finding(f"-a {key}", f"cannot be given on the command line: {err}", "annotate it as str"))
         except ValueError as err:
@@ -98,6 +98,14 @@ def arguments_for(signature: Signature, runner: str, given: Sequence[tuple[str, 
             f"{signature.name} cannot be called with these arguments", findings=findings, fix=signature.text
         )
     return values
+
+
+def _annotation_of(signature: Signature, key: str) -> Any:
+    """What a parameter is declared as; without an annotation what its default is, for the text "False" is true."""
+    if key in signature.annotations or key not in signature.parameters:
+        return signature.annotations.get(key, Any)
+    kind = type(signature.parameters[key].default)
+    return int | float if kind is int else kind if kind in (bool, float, str) else Any
 
 
 def _problems_with_keys(signature: Signature, given: Sequence[tuple[str, str]]) -> Iterator[Finding]:

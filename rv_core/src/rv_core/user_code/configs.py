@@ -135,6 +135,8 @@ def _find_function(loaded: UserModule) -> tuple[str, Any]:
         function = getattr(loaded.module, name, None)
         if callable(function):
             return name, function
+    if loaded.config_class is not None:
+        return loaded.config_class.__name__, loaded.config_class  # its fields are the arguments
     own = [
         name
         for name, value in vars(loaded.module).items()

@@ -10,11 +10,14 @@ import sys
 from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rv_core.errors import Finding, UsageError, nearest
+from rv_core.errors import Finding, PluginError, UsageError, nearest
 from rv_core.user_code.archive import add_folder, describe_code, pack_module
 from rv_core.user_code.failures import explained
+
+if TYPE_CHECKING:
+    from rv_core.pipeline.pipeline import PipelineConfig
 
 #: Modules that were loaded by path: the next one of their name takes their place.
 _LOADED: set[str] = set()
@@ -32,6 +35,7 @@ class UserModule:
         code: the `code` of a saved config that comes from it.
         code_archive: the zip of its text, where the code travels.
         findings: warnings.
+        config_class: the config of the pipeline whose registered name was given in place of a module.
     """
 
     module: ModuleType
@@ -39,13 +43,15 @@ class UserModule:
     code: dict[str, Any] = field(default_factory=dict)
     code_archive: bytes = b""
     findings: tuple[Finding, ...] = ()
+    config_class: type[PipelineConfig] | None = None
 
 
 def load_module(module: str, cwd: str) -> UserModule:
     """The module that `rv run RUNNER MODULE` names.
 
     Args:
-        module: a dotted name, or a path that ends in `.py`.
+        module: a dotted name, a path that ends in `.py`, or the registered name of a pipeline where no module is
+            called so.
         cwd: absolute folder that a relative path starts from; modules are also looked for there, last.
 
     Raises:
@@ -62,7 +68,30 @@ def load_module(module: str, cwd: str) -> UserModule:
     own_file = os.path.join(cwd, f"{module}.py")
     if "." not in module and os.path.isfile(own_file) and not _is_taken(module, own_file):
         return _load_file(f"{module}.py", cwd)
-    return _load_dotted(module, cwd)
+    try:
+        return _load_dotted(module, cwd)
+    except UsageError:
+        if registered := _load_registered(module):
+            return registered
+        raise
+
+
+def _load_registered(name: str) -> UserModule | None:
+    """The module of the pipeline that a plugin declares under this name; None if none does.
+
+    Raises:
+        PluginError: if it cannot be imported.
+    """
+    from rv_core.pipeline.pipeline import PipelineConfig
+    from rv_core.plugins.installed import plugin_manager, resolve
+
+    spec = plugin_manager().pipeline_specs().get(name)
+    if spec is None:
+        return None
+    cls = resolve(spec.target, declared_by=name)
+    if not (isinstance(cls, type) and issubclass(cls, PipelineConfig)):
+        raise PluginError(f"{spec.target}, declared as pipeline {name!r}, is not a subclass of rv_core.PipelineConfig")
+    return UserModule(sys.modules[cls.__module__], name, config_class=cls)
 
 
 def _load_file(module: str, cwd: str) -> UserModule:
@@ -174,10 +203,12 @@ def _no_such_module(module: str, missing: str, cwd: str) -> UsageError:
     path = module.replace(".", os.sep) + ".py"
     if os.path.isfile(os.path.join(cwd, path)):
         return UsageError(f"there is no module {module!r}", fix=f"did you mean the file {path!r}?")
+    from rv_core.plugins.installed import plugin_manager
+
     here = [name for name in os.listdir(cwd) if name.endswith((".py", ".json"))]
-    near = nearest(module, [os.path.splitext(name)[0] for name in here])
-    file = next((name for name in here if os.path.splitext(name)[0] == near), None)
+    registered = sorted(plugin_manager().pipeline_specs())
+    near = nearest(module, [*(os.path.splitext(name)[0] for name in here), *registered])
+    meant = next((name for name in here if os.path.splitext(name)[0] == near), near)
     why = f"{missing!r} is neither installed nor in {cwd}"
-    return UsageError(
-        f"there is no module {module!r}", why=why, fix=f"did you mean {file!r}?" if file else "name a .py file"
-    )
+    fix = f"name a .py file, or a registered pipeline ({', '.join(registered)})" if registered else "name a .py file"
+    return UsageError(f"there is no module {module!r}", why=why, fix=f"did you mean {meant!r}?" if meant else fix)
