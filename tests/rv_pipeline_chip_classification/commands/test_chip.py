@@ -485,7 +485,12 @@ def _small(path: Path) -> None:
         np.save(file, np.zeros((4, 4, 3), np.uint16))
 
 
-@pytest.mark.parametrize("damage", [_cut_file, _pickle, _empty, _flat, _small])
+def _words(path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, np.full((16, 16, 2), "pixel"))
+
+
+@pytest.mark.parametrize("damage", [_cut_file, _pickle, _empty, _flat, _small, _words])
 def test_damaged_pixels_are_found_when_the_store_is_opened(
     scene_of: Callable[..., SceneConfig],
     storage: Storage,
@@ -498,7 +503,33 @@ def test_damaged_pixels_are_found_when_the_store_is_opened(
         ChipStore.open(storage, ["a"])
 
 
-@pytest.mark.parametrize("line", ["{", '{"window": 3}', '{"window": [0, 0], "offset": 1, "class_id": 0}', "[]"])
+def _record(**changes: Any) -> str:
+    record = {"window": [0, 0, 16, 16], "offset": [0, 0], "class_id": 0, "valid_fraction": 1.0, "masked": False}
+    return json.dumps({**record, **changes})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        '{"window": 3}',
+        '{"window": [0, 0], "offset": 1, "class_id": 0}',
+        "[]",
+        "[" * 100_000,
+        _record(window=[0, 0]),
+        _record(window=[[0], 0, 16, 16]),
+        _record(window=[0, 0, 10**9, 10**9]),
+        _record(window=[0, 0, 0, 0]),
+        _record(window=[0, 0, 10**30, 16]),
+        _record(window=[0, 0, 16.5, 16]),
+        _record(offset=["0", "0"]),
+        _record(class_id=-1),
+        _record(class_id=10**9),
+        _record(class_id=None),
+        _record(valid_fraction=float("nan")),
+        _record(valid_fraction=7),
+    ],
+)
 def test_a_damaged_index_is_an_error(
     scene_of: Callable[..., SceneConfig], storage: Storage, pixels: Callable[..., np.ndarray], line: str
 ) -> None:

@@ -391,3 +391,33 @@ def test_a_training_that_diverges_in_its_last_step_fails(config: ChipClassificat
     with pytest.raises(TaskError, match="the training diverged"):
         run_train(wild, storage, Task())
     assert not storage.exists(OUTPUTS[0])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda plain: plain.update(channels=5),
+        lambda plain: plain.pop("channels"),
+        lambda plain: plain.update(mean=[1.0]),
+        lambda plain: plain.update(count="x"),
+        lambda plain: plain.update(min=None),
+    ],
+    ids=["channels", "no channels", "mean", "count", "min"],
+)
+def test_damaged_statistics_are_an_error_that_names_the_file(
+    config: ChipClassificationConfig, storage: Storage, damage: Callable[[dict[str, Any]], Any]
+) -> None:
+    name = f"analyze/{config.dataset.train_scenes[0].id}.json"
+    plain = json.loads(storage.read_text(name))
+    damage(plain)
+    storage.write_text(name, json.dumps(plain))
+    with pytest.raises(DataError, match="statistics are damaged") as caught:
+        run_train(config, storage, Task())
+    assert name in str(caught.value) and "analyze" in caught.value.block.fix
+
+
+def test_a_chip_of_a_class_that_is_not_there_is_an_error(config: ChipClassificationConfig, storage: Storage) -> None:
+    name = f"chip/{config.dataset.train_scenes[0].id}.jsonl"
+    storage.write_text(name, storage.read_text(name).replace('"class_id": 2', '"class_id": 9'))
+    with pytest.raises(DataError, match="a chip has the class id 9, and there are 3 classes"):
+        run_train(config, storage, Task())

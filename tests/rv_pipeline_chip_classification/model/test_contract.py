@@ -50,6 +50,7 @@ def test_a_contract_comes_back_from_its_text(make_contract: Make) -> None:
         ({"channels": [None] * 5000}, "channels is a list of 5000"),
         ({"channels": [1, 2, 3]}, "a name of channels is 1"),
         ({"classes": {}}, "classes is dict"),
+        ({"classes": [{"name": "a", "color": "#000000"}] * 3}, "two of one name"),
         ({"classes": [{"name": "a", "color": "red; x"}]}, "classes[0].color is 'red; x'"),
         ({"classes": [{"name": "\ud800", "color": "#000000"}]}, "lone surrogate"),
         ({"classes": ["forest"]}, "classes[0] is no object"),

@@ -28,6 +28,8 @@ from numpy.typing import NDArray
 
 from rv_core import Storage
 from rv_core.errors import DataError
+from rv_pipeline_chip_classification.config_parts import MAX_SIDE_PX
+from rv_pipeline_chip_classification.model.contract import MAX_CLASSES
 from rv_pipeline_chip_classification.scenes.windows import WindowArray
 
 _LINES_AT_ONCE = 4096
@@ -74,23 +76,47 @@ def read_index(path: Path) -> ChipIndex:
     Raises:
         DataError: if a line is not what `chip` writes.
     """
-    columns: tuple[list[Any], ...] = ([], [], [], [])
+    columns: list[list[NDArray[Any]]] = [[_column([], *kind)] for kind in _COLUMNS.values()]
     has_mask = False
-    for records in _records_of(path):
-        try:
-            for column, key in zip(columns, ("window", "offset", "class_id", "valid_fraction"), strict=True):
-                column.append(np.array([record[key] for record in records]))
+    try:
+        for records in _records_of(path):
+            for column, (key, kind) in zip(columns, _COLUMNS.items(), strict=True):
+                column.append(_column([record[key] for record in records], *kind))
             has_mask = has_mask or any(record["masked"] for record in records)
-        except (KeyError, TypeError, ValueError) as err:
-            raise DataError("a list of chips is damaged", where=str(path), why=repr(err), fix=_RUN_AGAIN) from err
-    windows, offsets, class_ids, fractions = columns
-    return ChipIndex(
-        np.concatenate([np.empty((0, 4), np.int64), *windows]).astype(np.int64),
-        np.concatenate([np.empty((0, 2), np.int64), *offsets]).astype(np.int64),
-        np.concatenate([np.empty(0, np.int64), *class_ids]).astype(np.int64),
-        np.concatenate([np.empty(0, np.float64), *fractions]),
-        has_mask,
-    )
+        windows, offsets, class_ids, fractions = map(np.concatenate, columns)
+        index = ChipIndex(windows, offsets, class_ids, fractions, has_mask)
+        _check_bounds(index)
+    except (KeyError, TypeError, ValueError, OverflowError) as err:
+        raise DataError("a list of chips is damaged", where=str(path), why=repr(err), fix=_RUN_AGAIN) from err
+    return index
+
+
+#: Key of a record -> dtype of its column, and how many numbers a record has of it (0: one, and not a list).
+_COLUMNS: dict[str, tuple[type[Any], int]] = {
+    "window": (np.int64, 4),
+    "offset": (np.int64, 2),
+    "class_id": (np.int64, 0),
+    "valid_fraction": (np.float64, 0),
+}
+
+
+def _column(values: list[Any], dtype: type[Any], width: int) -> NDArray[Any]:
+    """The values as (N,), or as (N, width); ValueError or OverflowError if they are something else."""
+    shape = (len(values), width) if width else (len(values),)
+    array = np.array(values) if values else np.empty(shape, dtype)
+    if array.shape != shape or array.dtype.kind not in ("iu" if dtype is np.int64 else "iuf"):
+        raise ValueError(f"a column is {array.dtype} of shape {array.shape} and should be {shape}")
+    return array.astype(dtype)
+
+
+def _check_bounds(index: ChipIndex) -> None:
+    """ValueError for numbers that no chip has: they would ask for any amount of memory."""
+    if len(index.windows) and not ((index.windows[:, 2:] >= 1) & (index.windows[:, 2:] <= MAX_SIDE_PX)).all():
+        raise ValueError(f"a window is not from 1 to {MAX_SIDE_PX} px wide and high")
+    if len(index.class_ids) and not 0 <= index.class_ids.min() <= index.class_ids.max() < MAX_CLASSES:
+        raise ValueError(f"a class id is not from 0 to {MAX_CLASSES - 1}")
+    if not ((index.valid_fractions >= 0) & (index.valid_fractions <= 1)).all():
+        raise ValueError("a valid fraction is not from 0 to 1")
 
 
 def _records_of(path: Path) -> Iterator[list[dict[str, Any]]]:
@@ -98,7 +124,7 @@ def _records_of(path: Path) -> Iterator[list[dict[str, Any]]]:
         with path.open(encoding="utf-8") as file:
             while lines := list(islice(file, _LINES_AT_ONCE)):
                 yield json.loads(f"[{','.join(lines)}]")
-    except (OSError, ValueError) as err:
+    except (OSError, ValueError, RecursionError) as err:
         raise DataError("a list of chips cannot be read", where=str(path), why=str(err), fix=_RUN_AGAIN) from err
 
 
@@ -112,6 +138,9 @@ def open_array(path: Path) -> NDArray[Any]:
         array: NDArray[Any] = np.load(path, mmap_mode=None if _is_empty(path) else "r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as err:
         raise DataError("the pixels of chips cannot be read", where=str(path), why=str(err), fix=_RUN_AGAIN) from err
+    if array.dtype.kind not in "iuf":
+        why = f"they are {array.dtype!s:.60}"
+        raise DataError("the pixels of chips cannot be read", where=str(path), why=why, fix=_RUN_AGAIN)
     return array
 
 

@@ -24,6 +24,7 @@ from rv_pipeline_chip_classification.scenes.windows import Window
 
 _log = logging.getLogger(__name__)
 _LEAST_PLAUSIBLE = -1e30
+_RUN_AGAIN = 'run the command "analyze" of this scene again (--rerun)'
 
 Progress = Callable[[int, int], None]
 
@@ -93,12 +94,30 @@ def read_statistics(storage: Storage, scene_id: str) -> ChannelStatistics:
         DataError: if the file is damaged.
         StorageError: if it cannot be read.
     """
+    return from_json(_read_plain(storage, scene_id), where=storage.uri(statistics_name(scene_id)))
+
+
+def read_channel_names(storage: Storage, scene_id: str) -> list[str | None]:
+    """What the image of a scene calls its channels, as `analyze` noted it; None for one that it does not describe.
+
+    Raises:
+        DataError: if the file is damaged.
+        StorageError: if it cannot be read.
+    """
+    names = _read_plain(storage, scene_id).get("channels")
+    if not isinstance(names, list) or not all(name is None or isinstance(name, str) for name in names):
+        where = storage.uri(statistics_name(scene_id))
+        raise DataError("statistics are damaged", where=where, why="they name no channels", fix=_RUN_AGAIN)
+    return names
+
+
+def _read_plain(storage: Storage, scene_id: str) -> dict[str, Any]:
     where = storage.uri(statistics_name(scene_id))
     try:
         plain = json.loads(storage.read_text(statistics_name(scene_id)))
-    except ValueError as err:
-        raise DataError("statistics are damaged", where=where, why=str(err)) from err
-    return from_json(plain, where=where)
+    except (ValueError, RecursionError) as err:
+        raise DataError("statistics are damaged", where=where, why=str(err), fix=_RUN_AGAIN) from err
+    return plain if isinstance(plain, dict) else {}
 
 
 def merge_statistics(storage: Storage, scene_ids: Sequence[str]) -> ChannelStatistics:

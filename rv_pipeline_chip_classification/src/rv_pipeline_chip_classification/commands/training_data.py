@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from rv_core import Storage
 from rv_core.errors import DataError
 from rv_pipeline_chip_classification.chips.store import ChipStore
-from rv_pipeline_chip_classification.commands.analyze import merge_statistics, statistics_name
+from rv_pipeline_chip_classification.commands.analyze import merge_statistics, read_channel_names
 from rv_pipeline_chip_classification.config import ChipClassificationConfig
 from rv_pipeline_chip_classification.config_checks import palette_color
 from rv_pipeline_chip_classification.config_parts import cell_size_px
@@ -46,6 +45,7 @@ def open_training_data(config: ChipClassificationConfig, storage: Storage) -> Tr
             fix="look at labels, AOI and chip.min_valid_fraction (the log of the command chip says what was left out)",
         )
     _check_alike(train, validation)
+    _check_class_ids(config, train, validation)
     _tell_of_missing_classes(train, config.classes.names)
     return TrainingData(train, validation, _contract_of(config, storage, train))
 
@@ -59,6 +59,13 @@ def _check_alike(train: ChipStore, validation: ChipStore) -> None:
             why=why,
             fix="give all scenes the same channels (channel_order) and images of one dtype",
         )
+
+
+def _check_class_ids(config: ChipClassificationConfig, *stores: ChipStore) -> None:
+    highest = max(int(store.class_ids.max()) for store in stores if store.num_chips)
+    if highest >= len(config.classes.names):
+        what = f"a chip has the class id {highest}, and there are {len(config.classes.names)} classes"
+        raise DataError(what, where="chip", fix='run the command "chip" again (--rerun)')
 
 
 def _tell_of_missing_classes(train: ChipStore, names: Sequence[str]) -> None:
@@ -96,7 +103,7 @@ def _channel_names(config: ChipClassificationConfig, storage: Storage) -> tuple[
     names: dict[str, Sequence[str | None]] = {}
     for scene in config.dataset.train_scenes:
         if config.normalize != "none":
-            names[scene.id] = json.loads(storage.read_text(statistics_name(scene.id)))["channels"]
+            names[scene.id] = read_channel_names(storage, scene.id)
         else:
             with SceneRaster(scene.raster, scene.id) as raster:
                 names[scene.id] = raster.channel_names

@@ -116,8 +116,8 @@ class ModelContract:
     def _check(self) -> None:
         if not self.channels or len(self.channels) != self.normalization.num_channels:
             raise ValueError("channels and normalisation do not go together")
-        if not self.class_names:
-            raise ValueError("it has no classes")
+        if not self.class_names or len(set(self.class_names)) < len(self.class_names):
+            raise ValueError("it has no classes, or two of one name")
         if not _MIN_TEMPERATURE <= self.temperature <= 1 / _MIN_TEMPERATURE:
             raise ValueError(f"its temperature is {self.temperature}, outside of {_MIN_TEMPERATURE} to 1e6")
 

@@ -116,8 +116,11 @@ def from_json(plain: Mapping[str, Any], *, where: str) -> ChannelStatistics:
         mean, m2 = _column(plain["mean"]), _column(plain["m2"])
         if not count:
             return no_pixels(len(mean))
-        return ChannelStatistics(count, mean, m2, _column(plain["min"]), _column(plain["max"]))
-    except (KeyError, TypeError, ValueError) as err:
+        columns = (mean, m2, _column(plain["min"]), _column(plain["max"]))
+        if count < 0 or any(column.shape != (len(mean),) for column in columns):
+            raise ValueError("there is not one number per channel")
+        return ChannelStatistics(count, *columns)
+    except (KeyError, TypeError, ValueError, OverflowError) as err:
         fix = 'run the command "analyze" of this scene again (--rerun)'
         raise DataError("statistics are damaged", where=where, why=repr(err), fix=fix) from err
 
