@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,6 +57,39 @@ def test_a_damaged_manifest_counts_as_none(tmp_path: Path) -> None:
     (tmp_path / manifest().name).write_text("{ not json")
     (tmp_path / ".rv/done/copy/b.k.json").write_text('{"format": 99}')
     assert read_done(str(tmp_path), ["copy"]).manifests == {}
+
+
+WHOLE: dict[str, Any] = json.loads(manifest().to_text())
+OUTPUT = WHOLE["outputs"][0]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "it is empty"),
+        (manifest().to_text()[:40], "it is no JSON"),
+        ("[]", "it is a list instead of an object"),
+        ("[" * 100_000, "nested more than 100 deep"),
+        (json.dumps({**WHOLE, "outputs": [{}]}), r"outputs[0].path is missing"),
+        (json.dumps({**WHOLE, "outputs": [{**OUTPUT, "path": 5}]}), "outputs[0].path is a whole number instead of"),
+        (json.dumps({**WHOLE, "outputs": [{**OUTPUT, "bytes": -1}]}), "outputs[0].bytes is not a whole number"),
+        (
+            json.dumps({**WHOLE, "outputs": [{**OUTPUT, "path": "../x"}]}),
+            "outputs[0].path is not a path below the root",
+        ),
+        (json.dumps({**WHOLE, "outputs": [{**OUTPUT, "path": "/etc/x"}]}), "outputs[0].path is not a path below"),
+        (json.dumps({**WHOLE, "command": None}), "command is null instead of text"),
+        (json.dumps({**WHOLE, "parts": {"inputs": []}}), "parts.inputs is a list instead of an object"),
+        (json.dumps({**WHOLE, "key": "f" * 16}), "it is that of another item, command or key"),
+    ],
+)
+def test_a_manifest_of_another_shape_is_no_evidence_and_the_plan_says_so(tmp_path: Path, text: str, said: str) -> None:
+    by_uri.write_bytes(f"{tmp_path}/copy/a.txt", b"abc")
+    by_uri.write_bytes(f"{tmp_path}/{manifest().name}", text.encode())
+    state = read_done(str(tmp_path), ["copy"])
+    problem = str(state.problem("copy", "a", "0123456789abcdef"))
+    assert state.manifests == {}
+    assert problem.startswith("its manifest is damaged: ") and said in problem
 
 
 def test_the_newest_manifest_explains_a_change(tmp_path: Path) -> None:

@@ -16,6 +16,20 @@ if TYPE_CHECKING:
     from rv_core.files.storage import FileOutput
 
 DONE_FOLDER = ".rv/done"
+_SHAPE = {
+    "format": range(1, 2),
+    "command": str,
+    "item": str,
+    "key": str,
+    "outputs": [{"path": str, "bytes": range(1 << 63), "sha256": str}],
+    "parts?": {"version?": object, "reads?": dict, "inputs?": dict, "requires?": dict, "item_inputs?": dict},
+    "counts?": dict,
+    "timings?": dict,
+    "versions?": dict,
+    "run_id?": str,
+    "task?": str,
+    "attempt?": int,
+}
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
 
 
@@ -77,11 +91,19 @@ class Manifest:
 
     @classmethod
     def from_text(cls, text: str | bytes) -> Manifest:
-        """Read one back; ValueError for what is not a manifest of a known format."""
-        plain = json.loads(text)
-        if not isinstance(plain, dict) or plain.pop("format", None) != 1:
-            raise ValueError("not a manifest of format 1")
-        return cls(**{**plain, "outputs": tuple(plain["outputs"])})
+        """Read one back.
+
+        Raises:
+            ValueError: if it is not a manifest of a known format, with what is wrong with it.
+        """
+        from rv_core import state_json  # most tasks read none
+
+        plain = state_json.read(text, _SHAPE)
+        for index, output in enumerate(plain["outputs"]):
+            if not _is_below_the_root(output["path"]):
+                raise ValueError(f"outputs[{index}].path is not a path below the root")
+        known = {name: plain[name] for name in cls.__dataclass_fields__ if name in plain}
+        return cls(**{**known, "outputs": tuple(plain["outputs"])})
 
 
 def output_json(output: FileOutput) -> dict[str, Any]:
@@ -96,15 +118,20 @@ class DoneState:
     Args:
         manifests: command -> item's file name -> key -> manifest.
         sizes: size in bytes of every output that is there, by name relative to the root.
+        damaged: what is wrong with the files that should be manifests, by name relative to the root.
     """
 
     manifests: Mapping[str, Mapping[str, Mapping[str, Manifest]]] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
+    damaged: Mapping[str, str] = field(default_factory=dict)
 
     def problem(self, command: str, item: str, key: str) -> str | None:
         """Why an item is not done under a key, or None if it is."""
         manifest = self.manifest(command, item, key)
-        return "not done yet" if manifest is None else output_problem(manifest, self.sizes)
+        if manifest is not None:
+            return output_problem(manifest, self.sizes)
+        damage = self.damaged.get(manifest_name(command, item, key)) if self.damaged else None
+        return f"its manifest is damaged: {damage}" if damage else "not done yet"
 
     def manifest(self, command: str, item: str, key: str) -> Manifest | None:
         """The manifest of an item under a key, or None if there is none."""
@@ -136,16 +163,39 @@ def read_done(root_uri: str, commands: Iterable[str]) -> DoneState:
 
     wanted = set(commands)
     names = [name for name in by_uri.list_files(uris.join(root_uri, DONE_FOLDER)) if name.split("/")[0] in wanted]
-    texts = by_uri.read_many([uris.join(root_uri, DONE_FOLDER, name) for name in names if name.endswith(".json")])
+    by_place = {uris.join(root_uri, DONE_FOLDER, name): name for name in names if name.endswith(".json")}
     manifests: dict[str, dict[str, dict[str, Manifest]]] = {}
-    for text in texts.values():
+    damaged: dict[str, str] = {}
+    for place, text in by_uri.read_many(list(by_place)).items():
         try:
-            manifest = Manifest.from_text(text)
-        except (ValueError, KeyError, TypeError):
-            continue  # a damaged manifest is no manifest: its item runs again and overwrites it
+            manifest = read_manifest(text, by_place[place])
+        except ValueError as error:
+            # A damaged manifest is no manifest: its item runs again and overwrites it.
+            damaged[f"{DONE_FOLDER}/{by_place[place]}"] = str(error)
+            continue
         keys = manifests.setdefault(manifest.command, {}).setdefault(item_file_name(manifest.item), {})
         keys[manifest.key] = manifest
-    return DoneState(manifests, _output_sizes(root_uri, manifests))
+    return DoneState(manifests, _output_sizes(root_uri, manifests), damaged)
+
+
+def read_manifest(text: str | bytes, name: str) -> Manifest:
+    """The manifest in the content of a file.
+
+    Args:
+        text: the content.
+        name: the file's name below the folder of all manifests.
+
+    Raises:
+        ValueError: if it is none, or that of another item, command or key than the file is named after.
+    """
+    manifest = Manifest.from_text(text)
+    if manifest.name != f"{DONE_FOLDER}/{name}":
+        raise ValueError("it is that of another item, command or key")
+    return manifest
+
+
+def _is_below_the_root(path: str) -> bool:
+    return bool(path) and not path.startswith("/") and ".." not in path.split("/") and "\0" not in path
 
 
 def _output_sizes(root_uri: str, manifests: Mapping[str, Any]) -> dict[str, int]:
