@@ -46,6 +46,7 @@ WRONG: Mapping[str, Wrong] = {
     "masks-exit-codes": Wrong("test_an_exit_code_of_a_task_is_kept", "shows its exit code as 1"),
     "overlooks-the-dead": Wrong("test_what_requires_a_killed_task_is_not_started", "was killed"),
     "never-reports": Wrong("test_a_task_that_is_killed_has_failed", "use RunContext.report"),
+    "forgives-late-deaths": Wrong("test_a_task_that_dies_after_its_work_has_failed", "killed after its work"),
     "never-retries": Wrong("test_a_task_that_dies_by_a_signal_is_started_again", "has the attempts [1]"),
     "retries-errors": Wrong("test_a_task_that_raises_is_not_started_again", "has the attempts [1, 2]"),
     "retries-for-ever": Wrong("test_attempts_are_bounded", "has the attempts [1, 2, 3, 4, 5, 6]"),

@@ -13,6 +13,7 @@ NAMES = (
     "stops-at-a-failure",
     "exits-with-0",
     "never-reports",
+    "forgives-late-deaths",
     "never-retries",
     "retries-errors",
     "retries-for-ever",

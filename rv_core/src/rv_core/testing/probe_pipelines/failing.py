@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ class FaultConfig(ProbeConfig):
     """Config of `FaultPipeline`.
 
     Args:
-        fault: `raise`, `exit-7`, `exit-0`, `kill` or `stop`; "" for none.
+        fault: `raise`, `exit-7`, `exit-0`, `kill` or `stop`; `late-kill` dies when all is done and said; "" for none.
         fault_item: the item at which it happens.
         times: so many attempts are at fault, later ones are not.
     """
@@ -64,6 +65,9 @@ class FaultPipeline(ProbePipeline):
             raise RuntimeError(f"asked to fail on {item}")
         if fault == "stop":
             self.stopped()
+        if fault == "late-kill":
+            atexit.register(os.kill, os.getpid(), signal.SIGKILL)
+            return
         if fault == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         os._exit({"exit-0": 0, "exit-7": 7}[fault])

@@ -86,6 +86,15 @@ class FailureRules:
         rv_bench.expect(task["exit_code"] == 7, what, task)
 
     @needs("not in_process")
+    def test_a_task_that_dies_after_its_work_has_failed(self, rv_bench: Workbench) -> None:
+        """A task that is killed when all its items are done, and it has said so, is a task that failed all the same."""
+        run = run_probe(rv_bench, "fault", "work", fault="late-kill")
+        what = "a task was killed after its work and the run did not end with 1; use RunContext.report"
+        rv_bench.expect(run.finished.code == 1, what, run.finished)
+        task = rv_bench.task_states(run.root)["probe.work"]
+        rv_bench.expect(task["state"] == "failed", f"a task killed after its work is shown as {task['state']}", task)
+
+    @needs("not in_process")
     def test_a_task_that_did_not_do_its_work_is_not_done(self, rv_bench: Workbench) -> None:
         """Exit code 0 alone is nothing: what is done is what has a manifest."""
         run = run_probe(rv_bench, "fault", "work", fault="exit-0")
