@@ -17,6 +17,7 @@ from rv_core.files import local, problems, uris
 from rv_core.files.local import FileInfo
 from rv_core.files.problems import MissingFileError
 from rv_core.files.stores import LocalStore, Store, path_of
+from rv_core.machine import folders
 
 _Answer = TypeVar("_Answer")
 
@@ -159,7 +160,7 @@ def sweep_temporary(root_uri: str, older_than_s: float) -> int:
     Remote stores keep no half-written files (a bucket should have a rule that aborts old multipart uploads).
     """
     with opened_uri(root_uri) as opened:
-        return local.sweep_temporary(path_of(opened), older_than_s) if uris.is_local(opened) else 0
+        return folders.sweep_temporary(path_of(opened), older_than_s) if uris.is_local(opened) else 0
 
 
 def _ask(action: str, uri: str, question: Callable[[Store, str], _Answer]) -> _Answer:

@@ -8,8 +8,9 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from rv_core.files.local import FileInfo, is_temporary, temporary_name
+from rv_core.files.local import FileInfo
 from rv_core.files.stores import Store
+from rv_core.machine.folders import is_temporary, temporary_name
 
 _ETAG_KEYS = ("ETag", "etag", "e_tag", "md5Hash", "crc32c", "generation")
 _TIME_KEYS = ("LastModified", "last_modified", "mtime", "updated", "modified", "created")

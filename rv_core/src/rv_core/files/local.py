@@ -9,22 +9,16 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import itertools
 import os
-import re
 import stat as stat_module
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from rv_core.files.problems import explained
-from rv_core.machine.folders import host_label, pid_exists, text_digest
+from rv_core.machine.folders import is_temporary, temporary_name
 
-_MAX_NAME_BYTES = 255
 _READ_BYTES = 1 << 20
-_TEMPORARY = re.compile(r"\.(?P<host>[A-Za-z0-9_]+)-(?P<pid>\d+)-\d+\.tmp\Z")
-_counter = itertools.count()
 
 
 class FileInfo(NamedTuple):
@@ -203,20 +197,6 @@ def _is_new_folder(link: str, linked: set[str]) -> bool:
     return True
 
 
-def is_temporary(name: str) -> bool:
-    """Whether a file name (without folder) is that of a file that is being written."""
-    return name.startswith(".") and name.endswith(".tmp")
-
-
-def temporary_name(name: str, attempt_tag: str = "") -> str:
-    """A name for a temporary file that nobody else uses; long names are shortened to what file systems take."""
-    tag = re.sub(r"[^A-Za-z0-9_-]", "_", attempt_tag)[:60]
-    suffix = f"{'.' if tag else ''}{tag}.{host_label()}-{os.getpid()}-{next(_counter)}.tmp"
-    if len(os.fsencode(name)) + len(suffix) + 1 > _MAX_NAME_BYTES:
-        name = text_digest(name)
-    return f".{name}{suffix}"
-
-
 @contextmanager
 def temporary_file(path: str, attempt_tag: str = "") -> Iterator[str]:
     """A path beside the target to write to. What is left there at the end is removed.
@@ -293,33 +273,6 @@ def digest(path: str) -> tuple[int, str]:
             total.update(buffer[:num_read])
             size += num_read
     return size, total.hexdigest()
-
-
-def sweep_temporary(folder: str, older_than_s: float) -> int:
-    """Removes temporary files below a folder that no process writes any more.
-
-    Args:
-        folder: where to look, recursively.
-        older_than_s: seconds since the last write. Those of a process that is alive on this machine are kept.
-
-    Returns:
-        How many were removed.
-    """
-    limit = time.time() - older_than_s
-    num_removed = 0
-    for path, _, names in os.walk(folder):
-        for name in filter(is_temporary, names):
-            target = os.path.join(path, name)
-            with suppress(OSError):
-                if os.lstat(target).st_mtime <= limit and not _is_in_use(name):
-                    os.unlink(target)
-                    num_removed += 1
-    return num_removed
-
-
-def _is_in_use(name: str) -> bool:
-    match = _TEMPORARY.search(name)
-    return match is not None and match["host"] == host_label() and pid_exists(int(match["pid"]))
 
 
 def leaves_folder(root: str, parts: Sequence[str]) -> bool:

@@ -12,6 +12,7 @@ from rv_core.errors import StorageError
 from rv_core.files import by_uri, local, uris
 from rv_core.files.local import FileInfo
 from rv_core.files.stores import path_of
+from rv_core.machine.folders import is_temporary
 
 
 class FileOutput(NamedTuple):
@@ -146,7 +147,7 @@ class Storage:
     def _writable(self, name: str) -> str:
         uri = self.uri(name)
         parts = name.split("/")
-        if local.is_temporary(parts[-1]):
+        if is_temporary(parts[-1]):
             raise StorageError(f"refused name {name!r}", why="names like .*.tmp are those of half-written files")
         # A target that is itself a link is replaced, not followed.
         self._refuse_leaving(name, len(parts) - 1)

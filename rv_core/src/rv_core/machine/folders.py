@@ -1,14 +1,20 @@
-"""Where this user's caches, the run folders of remote roots and this process's scratch files are on this machine."""
+"""Where caches, run folders of remote roots and scratch files are on this machine; names of temporary files."""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from rv_core.errors import StorageError
 
+_MAX_NAME_BYTES = 255
+_TEMPORARY = re.compile(r"\.(?P<host>[A-Za-z0-9_]+)-(?P<pid>\d+)-\d+\.tmp\Z")
+_counter = itertools.count()
 _scratch: tuple[int, Path] | None = None
 
 
@@ -111,3 +117,44 @@ def _remove_dead_scratch(parent: Path) -> None:
     for path in dead:
         # Another process may be removing it too, and in a shared /tmp it may be another user's.
         shutil.rmtree(path, ignore_errors=True)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file name (without folder) is that of a file that is being written."""
+    return name.startswith(".") and name.endswith(".tmp")
+
+
+def temporary_name(name: str, attempt_tag: str = "") -> str:
+    """A name for a temporary file that nobody else uses; long names are shortened to what file systems take."""
+    tag = re.sub(r"[^A-Za-z0-9_-]", "_", attempt_tag)[:60]
+    suffix = f"{'.' if tag else ''}{tag}.{host_label()}-{os.getpid()}-{next(_counter)}.tmp"
+    if len(os.fsencode(name)) + len(suffix) + 1 > _MAX_NAME_BYTES:
+        name = text_digest(name)
+    return f".{name}{suffix}"
+
+
+def sweep_temporary(folder: str, older_than_s: float) -> int:
+    """Removes temporary files below a folder that no process writes any more.
+
+    Args:
+        folder: where to look, recursively.
+        older_than_s: seconds since the last write. Those of a process that is alive on this machine are kept.
+
+    Returns:
+        How many were removed.
+    """
+    limit = time.time() - older_than_s
+    num_removed = 0
+    for path, _, names in os.walk(folder):
+        for name in filter(is_temporary, names):
+            target = os.path.join(path, name)
+            with suppress(OSError):
+                if os.lstat(target).st_mtime <= limit and not _is_in_use(name):
+                    os.unlink(target)
+                    num_removed += 1
+    return num_removed
+
+
+def _is_in_use(name: str) -> bool:
+    match = _TEMPORARY.search(name)
+    return match is not None and match["host"] == host_label() and pid_exists(int(match["pid"]))
