@@ -78,6 +78,25 @@ class ObjectStore(Store):
             return False
         return True
 
+    def swap(self, uri: str, old: bytes, new: bytes | None) -> bool:
+        """Puts an object on the condition of the ETag (or generation) that came with `old`; an empty one for None."""
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, NotSupportedError, PreconditionError
+
+        bucket, key = self._open(uri)
+        try:
+            answer = obstore.get(bucket, key)
+            if bytes(answer.bytes()) != old:
+                return False
+            version = {name: answer.meta[name] for name in ("e_tag", "version") if answer.meta.get(name) is not None}
+            # An object that nobody can write to while it is removed cannot be asked for: what is empty counts as none.
+            obstore.put(bucket, key, new or b"", mode=version, use_multipart=False)
+        except (FileNotFoundError, AlreadyExistsError, PreconditionError):
+            return False
+        except NotSupportedError:
+            return super().swap(uri, old, new)
+        return True
+
     def delete(self, uri: str) -> None:
         """Removes an object."""
         import obstore

@@ -15,7 +15,7 @@ from rv_core.config.classes import Config, Uri
 from rv_core.errors import EXIT_ENVIRONMENT, EXIT_USAGE, CheckError, Finding, PluginError, StorageError
 from rv_core.hello import HelloConfig
 from rv_core.launch import preflight
-from rv_core.launch.execute import is_detached_running
+from rv_core.launch.execute import is_running
 from rv_core.machine.process_table import host_name, process_started
 from rv_core.pipeline.pipeline import PipelineConfig
 from rv_core.plan.graph import Job, Plan, Resources, make_tasks
@@ -142,8 +142,8 @@ def test_a_run_whose_submitting_process_is_alive_is_never_stale() -> None:
 
 def test_a_marker_whose_record_is_not_there_yet_counts_for_a_minute(tmp_path: Path) -> None:
     marker = Marker("20261123-121500-3fa9c1", "far", "elsewhere", 1, "", layout.utc_now(), detached=True)
-    assert is_detached_running(str(tmp_path), marker)
-    assert not is_detached_running(str(tmp_path), replace(marker, created="2026-01-01T00:00:00Z"))
+    assert is_running(str(tmp_path), marker)
+    assert not is_running(str(tmp_path), replace(marker, created="2026-01-01T00:00:00Z"))
 
 
 def test_hello_has_no_local_uri_beyond_its_root() -> None:

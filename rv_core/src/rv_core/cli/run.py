@@ -322,6 +322,12 @@ class Show:
         if not self._is_quiet:
             warn(f"{text}; the run does not depend on it")
 
+    def warn(self, text: str) -> None:
+        """Something that is to be known and does not stop the run."""
+        from rv_core.cli.output import warn
+
+        warn(text)
+
     def interrupted(self, prepared: PreparedRun, *, goes_on: bool) -> None:
         """INT or TERM ended the run, or only the waiting for it."""
         if goes_on:

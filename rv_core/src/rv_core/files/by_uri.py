@@ -107,6 +107,24 @@ def delete(uri: str) -> None:
     _ask("delete", uri, lambda store, opened: store.delete(opened))
 
 
+def swap(uri: str, old: bytes, new: bytes | None) -> bool:
+    """Replaces a file whose content is `old` by `new`; False (and nothing changed) if it holds something else by now.
+
+    Of several processes at once exactly one gets True: locally by a lock of the file itself, on S3 by a put on the
+    condition of its ETag, elsewhere as far as `write_once` of the store goes. An answer that is lost on the way and
+    asked again comes back as False although the content is this writer's own.
+
+    Args:
+        uri: the file.
+        old: what it is known to hold.
+        new: what it is to hold; None removes it (a store that cannot do so on a condition leaves it empty).
+
+    Raises:
+        StorageError: if it cannot be read or written.
+    """
+    return _ask("replace", uri, lambda store, opened: store.swap(opened, old, new))
+
+
 def list_files(uri_prefix: str) -> dict[str, FileInfo]:
     """Every file below a folder, by its path relative to it, from one recursive listing; {} if there is none.
 

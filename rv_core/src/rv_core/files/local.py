@@ -112,6 +112,63 @@ def _create_exclusively(path: str, data: bytes) -> bool:
     return True
 
 
+def swap(path: str, old: bytes, new: bytes | None) -> bool:
+    """Replaces a file whose content is `old` by `new` (None removes it); False if it holds something else by now.
+
+    The lock is on the very file that goes: whoever waits for it finds another file under the name afterwards. No file
+    is needed for it, and none is left where the process is killed.
+
+    Raises:
+        StorageError: if it cannot be read or written.
+    """
+    with explained("replace", path):
+        try:
+            descriptor = _open_to_lock(path)
+        except FileNotFoundError:
+            return False
+        try:
+            _lock(descriptor)
+            if not _is_still(path, descriptor, old):
+                return False
+            if new is None:
+                os.unlink(path)
+                _sync_folder(os.path.dirname(path))
+                return True
+            with temporary_file(path) as temporary:
+                _write_new(temporary, new, is_synced=True)
+                publish(temporary, path)
+        finally:
+            os.close(descriptor)
+    return True
+
+
+def _open_to_lock(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)  # network file systems lock only what may be written to
+    except PermissionError:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _lock(descriptor: int) -> None:
+    """Wait for the lock; a file system without locks has none to wait for."""
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as err:
+        if err.errno not in (errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL, errno.EBADF):
+            raise
+
+
+def _is_still(path: str, descriptor: int, content: bytes) -> bool:
+    """Whether the path still names the opened file, with this content. Opened again: that asks a file server anew."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return os.path.samestat(os.fstat(file.fileno()), os.fstat(descriptor)) and file.readall() == content
+    except FileNotFoundError:
+        return False
+
+
 def copy(source: str, path: str) -> FileInfo:
     """Puts a copy of a file in place, whole; what was copied.
 

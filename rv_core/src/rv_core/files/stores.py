@@ -12,7 +12,11 @@ from typing import Protocol
 from rv_core.errors import EXIT_ENVIRONMENT, ConfigError, StorageError
 from rv_core.files import local, uris
 from rv_core.files.local import FileInfo
+from rv_core.machine.folders import text_digest
 
+#: A claim that stays as it is for so long was left by a process that was killed while it held it.
+_ABANDONED_S = 10.0
+_CLAIM_PAUSE_S = 0.1
 _MAX_DELAY_S = 8.0
 _DEFAULT_RETRY_S = 30.0
 
@@ -24,7 +28,7 @@ class StoreAccessError(StorageError):
 
 
 class Store(Protocol):
-    """What serves the files of a scheme. Inherit it; all but `is_transient` and `explain` have to be implemented.
+    """What serves the files of a scheme. Inherit it; all but `swap`, `is_transient` and `explain` have to be implemented.
 
     The class is called with the scheme when the first URI of it is opened; an `ImportError` or a `ValueError` of that
     says why it cannot be used here. One store is used for a process and scheme, by several threads at once. Its methods
@@ -69,6 +73,14 @@ class Store(Protocol):
     @abstractmethod
     def download(self, uri: str, path: str) -> FileInfo:
         """Streams a file to a new local path; the size and identity of exactly what was written there."""
+
+    def swap(self, uri: str, old: bytes, new: bytes | None) -> bool:
+        """Replaces a file whose content is `old` by `new`, else changes nothing; of several at once one alone gets True.
+
+        None for `new` removes the file; a store that cannot do so on a condition leaves an empty one in its place.
+        Unless it is overridden a file beside it, made by `write_once`, keeps the others out meanwhile: as safe as that.
+        """
+        return _swap_by_claim(self, uri, old, new)
 
     def is_transient(self, error: Exception) -> bool:
         """Whether asking again may help (and the library has not done so itself)."""
@@ -123,9 +135,56 @@ class LocalStore(Store):
         """Copies a file."""
         return local.copy(path_of(uri), path)
 
+    def swap(self, uri: str, old: bytes, new: bytes | None) -> bool:
+        """Under a lock of the very file that is replaced."""
+        return local.swap(path_of(uri), old, new)
+
     def is_transient(self, error: Exception) -> bool:
         """Never."""
         return False
+
+
+def _swap_by_claim(store: Store, uri: str, old: bytes, new: bytes | None) -> bool:
+    """`swap` for a store that can do no more than create a file once: a claim beside the file keeps the others out."""
+    import secrets
+
+    folder, _, name = uri.rpartition("/")
+    # Named by what is to be replaced: whoever wants to replace something else has no business with it.
+    claim = f"{folder}/.{name}.{text_digest(old.decode('utf-8', 'surrogateescape'))}.claim.tmp"
+    if not _claimed(store, claim, secrets.token_bytes(8).hex().encode(), uri, old):
+        return False
+    try:
+        if _content(store, uri) != old:
+            return False
+        if new is None:
+            store.delete(uri)
+            return True
+        store.write(uri, new)
+        return _content(store, uri) == new
+    finally:
+        store.delete(claim)
+
+
+def _claimed(store: Store, claim: str, token: bytes, uri: str, old: bytes) -> bool:
+    """Whether this process got the claim; False once there is nothing left to claim."""
+    seen, since = None, time.monotonic()
+    while not store.write_once(claim, token):
+        if _content(store, uri) != old:
+            return False
+        holder = _content(store, claim)
+        if holder != seen:
+            seen, since = holder, time.monotonic()
+        elif holder is not None and time.monotonic() - since > _ABANDONED_S:
+            store.delete(claim)
+        time.sleep(_CLAIM_PAUSE_S)
+    return True
+
+
+def _content(store: Store, uri: str) -> bytes | None:
+    try:
+        return store.read(uri)
+    except FileNotFoundError:
+        return None
 
 
 def path_of(uri: str) -> str:

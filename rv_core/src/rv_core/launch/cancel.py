@@ -6,11 +6,11 @@ import os
 import time
 from dataclasses import dataclass
 
-from rv_core.errors import RunnerError, UsageError
+from rv_core.errors import RunnerError, StorageError, UsageError
 from rv_core.files import uris
 from rv_core.record.event_writer import EventWriter
 from rv_core.record.layout import RunPaths
-from rv_core.record.marker import Marker, end_leftovers, is_stale, read_marker, release_marker
+from rv_core.record.marker import Marker, end_leftovers, is_here, is_stale, read_marker, release_marker
 from rv_core.record.reading import RunFiles, find_run, local_dirs, read_run
 
 #: What an `rv run` gets beyond the grace of its tasks, to end them and to write down how they ended.
@@ -43,8 +43,13 @@ def cancel(root_uri: str, run_id: str | None = None) -> Cancellation:
         UsageError: if the root holds no such run, or the run's process is on another machine.
         RunnerError: if its engine refuses, or its process belongs to another user.
     """
-    files = find_run(root_uri, run_id)
     marker = read_marker(root_uri)
+    is_meant = marker is not None and run_id in (None, marker.run_id) and not is_stale(marker, lambda _: True)
+    if marker is not None and is_meant and _files_of(root_uri, marker) is None:
+        # It has only just taken the root, or its record is damaged: there is a process to end all the same.
+        cancel_run(root_uri, marker)
+        return Cancellation(marker.run_id, True, f"run {marker.run_id} is cancelled; what was done stays done")
+    files = find_run(root_uri, run_id)
     if marker is None or marker.run_id != files.run_id:
         return Cancellation(files.run_id, False, f"nothing to cancel: run {files.run_id} has ended")
     if not marker.detached and is_stale(marker, lambda _: True):
@@ -59,33 +64,72 @@ def cancel(root_uri: str, run_id: str | None = None) -> Cancellation:
     return Cancellation(files.run_id, True, f"run {files.run_id} is cancelled; what was done stays done")
 
 
-def cancel_run(root_uri: str, marker: Marker) -> None:
+def cancel_run(root_uri: str, marker: Marker, *, takes_over: bool = False) -> str:
     """End the run of a marker, note that in its events, and give its roots free.
 
+    Args:
+        root_uri: a root of it.
+        marker: its marker.
+        takes_over: another run takes the root: one that cannot be ended from here then loses it all the same, and its
+            tasks write nothing more.
+
+    Returns:
+        What to tell of a run that could not be ended, else "".
+
     Raises:
-        UsageError: if its process is on another machine.
+        UsageError: if its process is out of reach, and no other run takes the root.
         RunnerError: if its engine refuses, or its process belongs to another user.
     """
-    from rv_core.machine.lifeline import read_grace_s
-    from rv_core.machine.process_table import host_name
-    from rv_core.machine.processes import end_process
-
-    files = read_run(RunPaths(root_uri, marker.run_id))
-    if marker.detached:
+    files = _files_of(root_uri, marker)
+    left_alone = ""
+    if marker.detached and files is not None:
         _cancel_detached(files)
-    elif marker.host != host_name():
-        raise UsageError(
-            f"run {marker.run_id} runs on {marker.host} (process {marker.pid}), not on this machine ({host_name()})",
-            where=root_uri,
-            fix=f"on {marker.host}: rv cancel {root_uri}; if that machine is gone for good, delete .rv/active-run.json",
+    elif is_here(marker):
+        _end(marker, files)
+    elif takes_over:
+        left_alone = (
+            f"run {marker.run_id} (process {marker.pid} on {marker.host}) cannot be ended from here; "
+            "it has lost this root, and its tasks stop before they put anything in place"
         )
     else:
-        own_grace_s = files.record.settings.get("run", {}).get("grace_s")
-        grace_s = read_grace_s() if own_grace_s is None else float(own_grace_s)
-        end_process(marker.pid, marker.process_started, grace_s=grace_s + _EXTRA_GRACE_S)
-        end_leftovers(marker)
-    note_cancelled(files)
-    _release(files)
+        raise _out_of_reach(root_uri, marker)
+    if files is None:
+        release_marker(root_uri, marker.run_id)
+    else:
+        note_cancelled(files)
+        _release(files)
+    return left_alone
+
+
+def _files_of(root_uri: str, marker: Marker) -> RunFiles | None:
+    """The record of the run of a marker; None for one that has not written it yet, or whose record is damaged."""
+    try:
+        return read_run(RunPaths(root_uri, marker.run_id))
+    except StorageError:
+        return None
+
+
+def _end(marker: Marker, files: RunFiles | None) -> None:
+    from rv_core.machine.lifeline import read_grace_s
+    from rv_core.machine.processes import end_process
+
+    own_grace_s = None if files is None else files.record.settings.get("run", {}).get("grace_s")
+    grace_s = read_grace_s() if own_grace_s is None else float(own_grace_s)
+    end_process(marker.pid, marker.process_started, grace_s=grace_s + _EXTRA_GRACE_S)
+    end_leftovers(marker)
+
+
+def _out_of_reach(root_uri: str, marker: Marker) -> UsageError:
+    from rv_core.machine.process_table import host_name
+
+    where = f"on {marker.host}"
+    if marker.host == host_name():
+        where = f"in another container on {marker.host}"
+    return UsageError(
+        f"run {marker.run_id} runs {where} (process {marker.pid}), which cannot be reached from here ({host_name()})",
+        where=root_uri,
+        fix=f"{where}: rv cancel {root_uri}; if that is gone for good, --take-over gives the root to the next run",
+    )
 
 
 def note_cancelled(files: RunFiles) -> None:

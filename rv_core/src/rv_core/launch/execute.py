@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rv_core.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, RunnerError
+from rv_core.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, RunnerError, StorageError
 from rv_core.files import by_uri, uris
 from rv_core.launch import preflight
 from rv_core.launch.outcome import RunOutcome, outcome_of_run, outcome_of_status
@@ -60,6 +60,9 @@ class Show(Protocol):
     def hook_failed(self, text: str) -> None:
         """A lifecycle hook of a plugin raised or took too long."""
 
+    def warn(self, text: str) -> None:
+        """Something that is to be known and does not stop the run."""
+
     def interrupted(self, prepared: PreparedRun, *, goes_on: bool) -> None:
         """INT or TERM ended the run, or only the waiting for it."""
 
@@ -88,8 +91,8 @@ def execute(prepared: PreparedRun, show: Show) -> int:
             marker.acquire_marker(
                 paths.root_uri,
                 mine,
-                take_over=_take_over(paths.root_uri) if prepared.options.take_over else None,
-                is_detached_running=partial(is_detached_running, paths.root_uri),
+                take_over=_take_over(paths.root_uri, prepared, show) if prepared.options.take_over else None,
+                is_running=partial(is_running, paths.root_uri),
             )
             taken.append(paths.root_uri)
         _plan_of_now(prepared, show)
@@ -153,6 +156,8 @@ def _run(prepared: PreparedRun, show: Show) -> tuple[int, bool]:
             prepared.runner.run(prepared.run_plan.plan, context)
         if context.capabilities.detaches:
             prepared.is_submitted = True
+            for paths in prepared.paths.values():
+                marker.note_submitted(paths.root_uri, prepared.run_id)
             show.submitted(prepared)
             if not prepared.options.wait:
                 return EXIT_DONE, True
@@ -223,22 +228,35 @@ def _tell(plugins: Plugins, writers: Sequence[EventWriter], show: Show, hook: st
             writer.write("hook_failed", hook=hook, reason=str(failure))
 
 
-def is_detached_running(root_uri: str, marker: marker.Marker) -> bool:
-    """Whether a run that was submitted and left to its engine still goes on; what cannot be asked counts as going on."""
+def is_running(root_uri: str, other: marker.Marker) -> bool:
+    """Whether a run whose process tells nothing still goes on: one left to its engine, or one that runs elsewhere.
+
+    What cannot be asked counts as going on.
+    """
     from rv_core.record.events import seconds_of
     from rv_core.status.look import run_is_over
 
-    if time.time() - seconds_of(marker.created) < _SUBMITTING_S and not by_uri.exists(
-        RunPaths(root_uri, marker.run_id).run
-    ):
-        return True  # its record is just being written
-    return not run_is_over(root_uri, marker.run_id)
+    try:
+        if not by_uri.exists(RunPaths(root_uri, other.run_id).run):
+            # Its record is just being written, unless the process that would do so is known to be gone. What cannot be
+            # seen from here and never writes one is a task that somebody runs by hand.
+            is_young = time.time() - seconds_of(other.created) < _SUBMITTING_S
+            return not marker.is_here(other) and (is_young or not other.detached)
+        return not run_is_over(root_uri, other.run_id)
+    except StorageError:
+        return True
 
 
-def _take_over(root_uri: str) -> Callable[[marker.Marker], None]:
-    def take_over(marker: marker.Marker) -> None:
+def _take_over(root_uri: str, prepared: PreparedRun, show: Show) -> Callable[[marker.Marker], None]:
+    asked = time.time() - (time.monotonic() - prepared.started)
+
+    def take_over(other: marker.Marker) -> None:
         from rv_core.launch.cancel import cancel_run
+        from rv_core.record.events import seconds_of
 
-        cancel_run(root_uri, marker)
+        if marker.is_here(other) and seconds_of(other.created) > asked:
+            raise marker.already_running(root_uri, other)  # it came after the one that was to be ended
+        if left_alone := cancel_run(root_uri, other, takes_over=True):
+            show.warn(left_alone)
 
     return take_over

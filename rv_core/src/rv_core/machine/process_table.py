@@ -70,6 +70,14 @@ def host_name() -> str:
     return os.uname().nodename
 
 
+def pid_namespace() -> str:
+    """Among which processes this one's number counts, `pid:[4026531836]` say; "" where the system does not tell."""
+    try:
+        return os.readlink(f"{PROC}/self/ns/pid")
+    except OSError:
+        return ""
+
+
 def user_name() -> str:
     """The name of this process's user; a container's user need not have one and is then called by its number."""
     import getpass
@@ -102,6 +110,12 @@ def is_alive(pid: int, started: str | None = None) -> bool:
     """
     now = process_started(pid)
     return now is not None and (not started or started == now)
+
+
+def is_of_this_boot(started: str) -> bool:
+    """Whether a process of which `process_started` said this was started since this machine was booted, as far as known."""
+    boot = started.partition(":")[0]
+    return not os.path.exists(f"{PROC}/self/stat") or boot == _boot_id()
 
 
 def started_later(pid: int, moment: float) -> bool:

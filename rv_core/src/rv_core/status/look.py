@@ -6,21 +6,29 @@ How states follow from what was seen is in `rules`.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from rv_core.errors import RvError, UsageError
 from rv_core.files import uris
+from rv_core.machine.process_table import is_alive
 from rv_core.plan.manifests import DONE_FOLDER
-from rv_core.record.events import TaskStatus, parse_lines
+from rv_core.record.event_tail import TaskBoard
+from rv_core.record.events import ENDED_STATES, TaskStatus, parse_lines, seconds_of
 from rv_core.record.layout import RunPaths
-from rv_core.record.marker import Marker, is_marker_stale, read_marker
+from rv_core.record.marker import Marker, is_here, is_marker_stale, read_marker
 from rv_core.record.reading import RunFiles, find_run, known_run_ids, read_board, read_items
 from rv_core.record.run_record import RunRecord
 from rv_core.runner.loading import runner_of
 from rv_core.runner.observation import Observation
 from rv_core.status.rules import work_out
 from rv_core.status.values import RunStatus, RunSummary, Sighting
+
+#: After so many seconds without a word of any task a run that cannot be seen from here starts nothing more.
+_QUIET_S = 60.0
+#: How long after a run was begun its engine may not show yet what was submitted.
+_SHOWN_LATE_S = 15.0
 
 
 def run_status(root_uri: str, run_id: str | None = None) -> RunStatus:
@@ -55,10 +63,33 @@ def _look(files: RunFiles) -> Sighting:
         observed=observed,
         observe_problem=problem,
         marker=marker,
-        is_marker_stale=marker is not None and is_marker_stale(marker),
+        is_marker_stale=marker is not None and (is_marker_stale(marker) or _has_ended_elsewhere(marker, files, board)),
         is_latest=newest in ([], [files.run_id]),
         is_gone=is_gone,
+        may_submit=marker is None or _may_submit(marker),
     )
+
+
+def _has_ended_elsewhere(marker: Marker, files: RunFiles, board: TaskBoard) -> bool:
+    """Whether a run whose process cannot be seen from here has ended by what its tasks say of themselves."""
+    if marker.detached or is_here(marker):
+        return False
+    tasks = [board.status(task.id) for task in files.tasks()]
+    if board.is_over() or all(task.state in ENDED_STATES for task in tasks):
+        return True
+    if any(task.state in ("running", "submitted") for task in tasks):
+        return False
+    # What depends on a task that has failed or was stopped never starts; what does not would have started by now.
+    is_broken = any(task.state in ENDED_STATES and task.state != "done" for task in tasks)
+    return is_broken and time.time() - max(task.updated for task in tasks) > _QUIET_S
+
+
+def _may_submit(marker: Marker) -> bool:
+    """Whether more of a run may be submitted or started; its engine is given some time to show what has been."""
+    if not marker.submitting:
+        return True
+    is_young = time.time() - seconds_of(marker.created) < _SHOWN_LATE_S
+    return is_young or not is_here(marker) or is_alive(marker.pid, marker.process_started)
 
 
 def _marker_of(files: RunFiles) -> Marker | None:

@@ -184,7 +184,7 @@ def _is_going_on(files: RunFiles, jobs: Sequence[JobStatus], seen: Sighting) -> 
 
 def _may_start(task: str, seen: Sighting) -> bool:
     """Whether a waiting task has been submitted or still may be: who submits has the root's marker until all is."""
-    return seen.marker is not None or task in seen.observed
+    return (seen.marker is not None and seen.may_submit) or task in seen.observed
 
 
 def _note(seen: Sighting) -> str:

@@ -129,6 +129,7 @@ class Sighting:
         is_marker_stale: whether the process that the marker names is gone.
         is_latest: whether no newer run has touched the root.
         is_gone: whether the process of a task that says it runs is gone.
+        may_submit: whether tasks that the engine does not show may be submitted still: not where that was cut short.
     """
 
     board: TaskBoard
@@ -140,6 +141,7 @@ class Sighting:
     is_marker_stale: bool
     is_latest: bool
     is_gone: Callable[[TaskStatus], bool]
+    may_submit: bool = True
 
 
 def created_s(record: RunRecord | RunSummary) -> float:
