@@ -11,7 +11,7 @@ import pytest
 from rv_core.errors import StorageError, UsageError
 from rv_core.record.layout import RunPaths, new_run_id
 from rv_core.task.process import Invocation, parse
-from rv_core.task.reporting import outcome_of
+from rv_core.task.running import outcome_of
 
 
 def test_the_words_of_a_task_are_understood() -> None:

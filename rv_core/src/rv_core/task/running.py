@@ -1,13 +1,17 @@
-"""Running a task's share: its time, its threads, its GPU, and TERM."""
+"""Running a task's share – its time, threads, GPU and TERM – and telling how it ended."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TextIO
 
+from rv_core.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_STOPPED, LAST_SIGNAL_CODE, RvError
 from rv_core.pipeline.pipeline import Pipeline, TaskStopped
 from rv_core.record.event_writer import EventWriter
 from rv_core.task.execution import TaskExecution
@@ -15,6 +19,168 @@ from rv_core.task.request import TaskRequest
 
 if TYPE_CHECKING:
     from rv_core.machine.gpu_slots import GpuLease
+    from rv_core.plugins.records import HookFailure
+
+
+def reported(
+    request: TaskRequest,
+    events: EventWriter,
+    execute: Callable[[], None],
+    *,
+    show_traceback: bool = False,
+    cpu_before_s: float = 0.0,
+) -> int:
+    """Run the task between its `started` and its last event; every way out becomes an exit code and a reason.
+
+    Args:
+        request: the task.
+        events: where it is reported.
+        execute: does its work.
+        show_traceback: print the traceback of an expected error too.
+        cpu_before_s: CPU time that this process had used for other things before the task.
+    """
+    started = time.monotonic()
+    events.write(
+        "started",
+        run_id=request.run_id,
+        task=request.task,
+        attempt=request.attempt,
+        host=os.uname().nodename,
+        pid=os.getpid(),
+    )
+    try:
+        _call_hooks(request, "rv_task_started", events)
+        _pass_progress_on(request, events)
+        execute()
+    except BaseException as error:  # noqa: BLE001 - whatever ends a task is reported, with its traceback in the log
+        code, event, reason = outcome_of(error, show_traceback=show_traceback)
+        events.write(event, reason=reason, exit_code=code)
+        _call_hooks(request, "rv_task_failed", events, reason=reason)
+        return code
+    events.write("finished", **usage(started, cpu_before_s))
+    _call_hooks(request, "rv_task_finished", events, duration_s=time.monotonic() - started)
+    return EXIT_DONE
+
+
+def usage(started: float, cpu_before_s: float = 0.0) -> dict[str, float]:
+    """Wall time since `started` (of time.monotonic), CPU time and peak memory of this process, for an event.
+
+    Args:
+        started: when the task began.
+        cpu_before_s: CPU time that is not the task's.
+    """
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    scale = 1024 * 1024 if sys.platform == "darwin" else 1024
+    return {
+        "duration_s": round(time.monotonic() - started, 3),
+        "cpu_s": round(used.ru_utime + used.ru_stime - cpu_before_s, 3),
+        "max_rss_mib": round(used.ru_maxrss / scale, 1),
+    }
+
+
+def outcome_of(error: BaseException, *, show_traceback: bool = False) -> tuple[int, str, str]:
+    """What an exception that ended a task means; prints what the log should hold.
+
+    Returns:
+        (exit code, event, reason).
+    """
+    if isinstance(error, TaskStopped):
+        _say(str(error))
+        return EXIT_STOPPED, "stopped", str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return EXIT_INTERRUPTED, "stopped", "interrupted"
+    if isinstance(error, RvError):
+        if show_traceback:
+            _say("".join(traceback.format_exception(error)))
+        _say(str(error))
+        return error.exit_code, "failed", redacted(error.one_line())
+    if isinstance(error, TaskTimedOut):
+        _print_own_frames(error)
+        return EXIT_FAILED, "failed", redacted(str(error))
+    if isinstance(error, SystemExit):
+        _say(f"the command called sys.exit({error.code!r}) before it was done")
+        return _own_exit_code(error.code), "failed", f"the command called sys.exit({error.code!r})"
+    _print_own_frames(error)
+    return EXIT_FAILED, "failed", redacted(f"{type(error).__name__}: {error}")
+
+
+def _own_exit_code(code: object) -> int:
+    """The exit code of a process whose command called `sys.exit(code)`.
+
+    It is what the system would make of it (-1 is 255), but for those codes that say something else of a task: done,
+    stopped with its state saved, ended by a signal. A task that is called one of these would be started again.
+    """
+    number = code & 0xFF if isinstance(code, int) else EXIT_FAILED
+    return EXIT_FAILED if number in (EXIT_DONE, EXIT_STOPPED) or 128 <= number <= LAST_SIGNAL_CODE else number
+
+
+def _say(text: str) -> None:
+    """Print for the log, without secrets: it may be put into a store. A full disk must not hide why the task ended."""
+    with contextlib.suppress(OSError):
+        say(text, file=sys.stderr, flush=True)
+
+
+def say(text: str, *, file: TextIO, flush: bool = False) -> None:
+    """`terminal.say`, imported when a task first has something to say; hidden too is what it was given as secrets."""
+    from rv_core import terminal
+
+    _know_secrets()
+    terminal.say(text, file=file, flush=flush)
+
+
+def _know_secrets() -> None:
+    from rv_core.redaction import register_environment
+
+    register_environment(os.environ)
+
+
+#: The way from the start of a task to the command says nothing about the command.
+_WAY_TO_THE_COMMAND = "rv_core.task."
+
+
+def _print_own_frames(error: BaseException) -> None:
+    """The traceback of a command, from the command on."""
+    first = error.__traceback__
+    while first is not None and first.tb_frame.f_globals.get("__name__", "").startswith(_WAY_TO_THE_COMMAND):
+        first = first.tb_next
+    _say("".join(traceback.format_exception(type(error), error, first or error.__traceback__)).rstrip())
+
+
+def _call_hooks(request: TaskRequest, hook: str, events: EventWriter, **arguments: Any) -> None:
+    """Tell the plugins, where the run's record says that there are any that want to know."""
+    if not request.record.get("task_hooks"):
+        return
+    from rv_core.plugins.installed import plugin_manager
+
+    failures = plugin_manager().call(
+        hook, run_id=request.run_id, task=request.task, attempt=request.attempt, **arguments
+    )
+    for failure in failures:
+        _tell_failure(failure, events)
+
+
+def _tell_failure(failure: HookFailure, events: EventWriter) -> None:
+    _say(f"rv: warning: {failure}; the task does not depend on it")
+    events.write("hook_failed", hook=failure.hook, reason=redacted(str(failure)))
+
+
+def _pass_progress_on(request: TaskRequest, events: EventWriter) -> None:
+    if not request.record.get("task_hooks"):
+        return
+    from rv_core.task.progress_hook import ProgressHook, is_wanted
+
+    if is_wanted():
+        events.on_progress = ProgressHook(request, lambda failure: _tell_failure(failure, events))
+
+
+def redacted(text: str) -> str:
+    """The text without secrets; the patterns are compiled when a task first has something to say."""
+    from rv_core.redaction import redact
+
+    _know_secrets()
+    return redact(text)
 
 
 class TaskTimedOut(BaseException):
