@@ -16,13 +16,14 @@ from rv_core import Items, Pipeline, PipelineConfig, command
 @dataclass(kw_only=True)
 class ShareConfig(PipelineConfig):
     names: list[str] = field(default_factory=lambda: list("abcd"))
+    salt: int = 0
 
     def build(self) -> SharePipeline:
         return SharePipeline(self)
 
 
 class SharePipeline(Pipeline):
-    @command(items="names")
+    @command(items="names", reads=("salt",))
     def work(self, names: Items[str]) -> None:
         # Not a field that enters the key: the same items are worked on again in another way.
         body = os.environ["WORK_BODY"]
@@ -42,7 +43,7 @@ class SharePipeline(Pipeline):
 
 
 class TimedPipeline(SharePipeline):
-    @command(items="names", timeout_s=1)
+    @command(items="names", reads=("salt",), timeout_s=1)
     def work(self, names: Items[str]) -> None:
         exec(os.environ["WORK_BODY"], {**globals(), "self": self, "names": names, "write": self.write})
 
@@ -53,8 +54,8 @@ class TimedConfig(ShareConfig):
         return TimedPipeline(self)
 
 
-def get_config(runner: str, root_uri: str, timed: bool = False) -> ShareConfig:
-    return (TimedConfig if timed else ShareConfig)(root_uri=root_uri)
+def get_config(runner: str, root_uri: str, timed: bool = False, salt: int = 0) -> ShareConfig:
+    return (TimedConfig if timed else ShareConfig)(root_uri=root_uri, salt=salt)
 
 
 __all__ = ["ThreadPoolExecutor", "itertools", "multiprocessing", "time"]

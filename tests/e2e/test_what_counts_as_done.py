@@ -190,4 +190,13 @@ def test_a_manifest_whose_output_is_gone_does_not_make_a_failed_task_done(each_r
     assert code == 0 and (each_runner.root / "work" / "b.txt").read_text() == "b"
 
 
-INPUTS = str(Path(__file__).with_name("copy_pipeline.py"))
+@pytest.mark.parametrize("num_splits", [1, 4])
+def test_an_output_that_another_item_writes_now_is_not_deleted_as_stale(each_runner: Share, num_splits: int) -> None:
+    legend = "(write(n), n == {!r} and (write('legend'), write('old')))"
+    code, said = each_runner.run(f"for n in names: {legend.format('d')}")
+    assert code == 0, said
+    body = "for n in names: (write(n), n == 'a' and write('legend'))"
+    code, said = each_runner.run(body, "-a", "salt=1", "-s", str(num_splits))
+    assert code == 0, said
+    assert each_runner.files() == ["a", "b", "c", "d", "legend"]  # and what nobody writes any more is gone
+    assert "Nothing to do" in each_runner.run(body, "-a", "salt=1")[1]

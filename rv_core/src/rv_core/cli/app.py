@@ -87,10 +87,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(words: list[str]) -> int:
-    if split_at_verb(words)[1] == "plugins":
-        from rv_core.plugins.installed import look_at_plugins
+    from rv_core.plugins.installed import look_at_plugins
 
-        look_at_plugins()
+    look_at_plugins(split_at_verb(words)[1] == "plugins")
     command: Any = get_command(app)
     if "_RV_COMPLETE" in os.environ:
         command.main(args=[], prog_name="rv")  # ends the process

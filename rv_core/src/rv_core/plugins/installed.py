@@ -246,10 +246,11 @@ def plugin_manager() -> Plugins:
 _IS_LOOKED_AT = [False]
 
 
-def look_at_plugins() -> None:
-    """Load plugins from here on also where `RV_STRICT_PLUGINS` would forbid it: for the verb that shows them."""
-    _IS_LOOKED_AT[0] = True
-    plugin_manager.cache_clear()
+def look_at_plugins(is_looked_at: bool) -> None:
+    """Say whether plugins are loaded also where `RV_STRICT_PLUGINS` would forbid it: for the verb that shows them."""
+    if _IS_LOOKED_AT[0] != is_looked_at:
+        _IS_LOOKED_AT[0] = is_looked_at
+        plugin_manager.cache_clear()
 
 
 def resolve(target: str, *, declared_by: str) -> Any:
