@@ -261,10 +261,13 @@ def test_a_killed_task_with_an_attempt_left_is_started_again(rv: Any, root: Path
 
 
 def test_dry_run_prints_a_makefile_that_make_accepts(rv: Any, root: Path, tmp_path: Path, tools: Path) -> None:
-    done = rv("run", "local", HELLO, "-a", "root_uri", root, "-s", 2, "--dry-run", env={"PATH": str(tools)})
+    many = ("-a", "num_items", 1000, "-s", 1000)
+    done = rv("run", "local", HELLO, "-a", "root_uri", root, *many, "--dry-run", env={"PATH": str(tools)})
     assert done.returncode == 0, done.stderr
     text = done.stdout[done.stdout.index("# Written by rv") :]
     (tmp_path / "M").write_text(text)
-    assert subprocess.run(["make", "-n", "-f", str(tmp_path / "M")], capture_output=True, check=False).returncode == 0
-    assert "hello.cpu_task.2-of-2" in text
+    made = subprocess.run(["make", "-n", "-f", str(tmp_path / "M")], capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.count("run-command") == 1001
+    assert "hello.cpu_task.1000-of-1000" in text
     assert not root.exists()

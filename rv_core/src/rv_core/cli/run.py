@@ -222,7 +222,7 @@ def _print_dry_run(prepared: PreparedRun, *, as_json: bool) -> None:
     text = prepared.runner.render(prepared.run_plan.plan, prepared.context)
     if text:
         say()
-        say(text)
+        say(text, limit=None)
 
 
 def _print_findings(findings: list[Finding]) -> None:
