@@ -68,6 +68,21 @@ def test_of_many_writers_at_once_one_creates(s3_root: str) -> None:
     assert by_uri.read_bytes(f"{s3_root}/marker") == b"%d" % won.index(True)
 
 
+def test_an_object_is_replaced_only_where_it_holds_what_was_read(s3_root: str) -> None:
+    uri = f"{s3_root}/marker"
+    assert not by_uri.swap(uri, b"", b"1")
+    by_uri.write_bytes(uri, b"old")
+    assert not by_uri.swap(uri, b"other", None)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(lambda n: by_uri.swap(uri, b"old", b"%d" % n), range(8)))
+    assert won.count(True) == 1
+    content = b"%d" % won.index(True)
+    assert by_uri.read_bytes(uri) == content
+    assert by_uri.swap(uri, content, None)
+    assert by_uri.read_bytes(uri) == b"\n", "S3 removes nothing on a condition"
+    assert by_uri.swap(uri, b"\n", b"2")
+
+
 def test_large_outputs_are_uploaded_in_parts_and_come_back_whole(s3_root: str) -> None:
     data = os.urandom(1 << 20) * 17
     seen: list[FileOutput] = []

@@ -79,7 +79,7 @@ class ObjectStore(Store):
         return True
 
     def swap(self, uri: str, old: bytes, new: bytes | None) -> bool:
-        """Puts an object on the condition of the ETag (or generation) that came with `old`; an empty one for None."""
+        """Puts an object on the condition of the ETag (or generation) that came with `old`; an empty line for None."""
         import obstore
         from obstore.exceptions import AlreadyExistsError, NotSupportedError, PreconditionError
 
@@ -89,8 +89,8 @@ class ObjectStore(Store):
             if bytes(answer.bytes()) != old:
                 return False
             version = {name: answer.meta[name] for name in ("e_tag", "version") if answer.meta.get(name) is not None}
-            # An object that nobody can write to while it is removed cannot be asked for: what is empty counts as none.
-            obstore.put(bucket, key, new or b"", mode=version, use_multipart=False)
+            # obstore removes on no condition: what came in its place meanwhile would go.
+            obstore.put(bucket, key, b"\n" if new is None else new, mode=version, use_multipart=False)
         except (FileNotFoundError, AlreadyExistsError, PreconditionError):
             return False
         except NotSupportedError:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from rv_core.errors import StorageError
-from rv_core.files import asking
+from rv_core.files import asking, by_uri, stores
 from rv_core.files.local import FileInfo
 from rv_core.files.problems import MissingFileError
 from rv_core.files.stores import LocalStore, Store
+from rv_core.machine.folders import text_digest
 
 
 def test_a_store_that_lacks_a_method_cannot_be_made() -> None:
@@ -50,3 +53,46 @@ def test_copying_a_missing_file_says_so(tmp_path: Path) -> None:
 def test_a_file_of_another_machine_is_refused() -> None:
     with pytest.raises(StorageError, match="not a file on this machine"):
         asking.store_for("file://other/a").read("file://other/a")
+
+
+@pytest.mark.parametrize("base", ["", "file://", "local://", "memory://"])
+def test_a_file_is_replaced_only_where_it_holds_what_was_read(tmp_path: Path, base: str) -> None:
+    uri = f"{base}{tmp_path}/a/marker"
+    assert not by_uri.swap(uri, b"", b"1")
+    assert by_uri.write_once(uri, b"1")
+    assert not by_uri.swap(uri, b"2", b"3")
+    assert not by_uri.swap(uri, b"2", None)
+    assert by_uri.swap(uri, b"1", b"2")
+    assert by_uri.read_bytes(uri) == b"2"
+    assert by_uri.swap(uri, b"2", None)
+    assert not by_uri.exists(uri)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("base", ["", "local://", "memory://"])
+def test_of_many_that_replace_a_file_at_once_one_does(tmp_path: Path, base: str) -> None:
+    uri = f"{base}{tmp_path}/marker"
+    by_uri.write_bytes(uri, b"old")
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(lambda number: by_uri.swap(uri, b"old", b"%d" % number), range(8)))
+    assert won.count(True) == 1
+    assert by_uri.read_bytes(uri) == b"%d" % won.index(True)
+
+
+def test_a_claim_that_was_left_is_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "_ABANDONED_S", 0.3)
+    uri = f"local://{tmp_path}/marker"
+    by_uri.write_bytes(uri, b"old")
+    (tmp_path / f".marker.{text_digest('old')}.claim.tmp").write_bytes(b"of a process that was killed")
+    assert by_uri.swap(uri, b"old", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["marker"]
+
+
+def test_a_file_system_without_locks_still_compares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    (tmp_path / "marker").write_bytes(b"old")
+    assert not by_uri.swap(f"{tmp_path}/marker", b"other", b"new")
+    assert by_uri.swap(f"{tmp_path}/marker", b"old", b"new")

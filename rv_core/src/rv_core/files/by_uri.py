@@ -117,7 +117,7 @@ def swap(uri: str, old: bytes, new: bytes | None) -> bool:
     Args:
         uri: the file.
         old: what it is known to hold.
-        new: what it is to hold; None removes it (a store that cannot do so on a condition leaves it empty).
+        new: what it is to hold; None removes it (a store that cannot do so on a condition leaves an empty line).
 
     Raises:
         StorageError: if it cannot be read or written.

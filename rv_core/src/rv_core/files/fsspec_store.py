@@ -61,16 +61,29 @@ class FsspecStore(Store):
         self._files.mv(temporary, uri)
 
     def write_once(self, uri: str, data: bytes) -> bool:
-        """Puts a file if there is none. Atomic where the plugin knows `mode="create"`, else checked first."""
+        """Puts a file if there is none. Atomic where the plugin knows `mode="create"` or can open a file as new."""
         with self._once:
             if self.stat(uri) is not None:
                 return False
             self._make_folder(uri)
             try:
-                self._files.pipe_file(uri, data, mode="create")
+                self._create(uri, data)
             except FileExistsError:
                 return False
         return True
+
+    def _create(self, uri: str, data: bytes) -> None:
+        from fsspec import AbstractFileSystem
+
+        # What fsspec does for a plugin that has no way of its own is a look, then a put: two may see nothing there.
+        if type(self._files).pipe_file is AbstractFileSystem.pipe_file:
+            try:
+                with self._files.open(uri, "xb") as file:
+                    file.write(data)
+                return
+            except (ValueError, NotImplementedError):
+                pass  # it opens files in no such mode
+        self._files.pipe_file(uri, data, mode="create")
 
     def delete(self, uri: str) -> None:
         """Removes a file."""

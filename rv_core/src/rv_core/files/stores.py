@@ -77,7 +77,7 @@ class Store(Protocol):
     def swap(self, uri: str, old: bytes, new: bytes | None) -> bool:
         """Replaces a file whose content is `old` by `new`, else changes nothing; of several at once one alone gets True.
 
-        None for `new` removes the file; a store that cannot do so on a condition leaves an empty one in its place.
+        None for `new` removes the file; a store that cannot do so on a condition leaves an empty line in its place.
         Unless it is overridden a file beside it, made by `write_once`, keeps the others out meanwhile: as safe as that.
         """
         return _swap_by_claim(self, uri, old, new)

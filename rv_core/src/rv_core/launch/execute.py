@@ -87,11 +87,12 @@ def execute(prepared: PreparedRun, show: Show) -> int:
     taken: list[str] = []
     is_left_running = False
     try:
-        for paths in prepared.paths.values():
+        for name, paths in prepared.paths.items():
+            holder = prepared.roots_seen[name].holder
             marker.acquire_marker(
                 paths.root_uri,
                 mine,
-                take_over=_take_over(paths.root_uri, prepared, show) if prepared.options.take_over else None,
+                take_over=_take_over(paths.root_uri, holder, show) if prepared.options.take_over else None,
                 is_running=partial(is_running, paths.root_uri),
             )
             taken.append(paths.root_uri)
@@ -123,7 +124,7 @@ def _plan_of_now(prepared: PreparedRun, show: Show) -> None:
     Raises:
         CheckError: if something speaks against what is to be done now.
     """
-    seen = {name: replace(RootSight.of(paths.root_uri), has_marker=False) for name, paths in prepared.paths.items()}
+    seen = {name: replace(RootSight.of(paths.root_uri), holder="") for name, paths in prepared.paths.items()}
     if seen == prepared.roots_seen or not plan_again(prepared):
         return
     show.planned_again(prepared)
@@ -247,15 +248,12 @@ def is_running(root_uri: str, other: marker.Marker) -> bool:
         return True
 
 
-def _take_over(root_uri: str, prepared: PreparedRun, show: Show) -> Callable[[marker.Marker], None]:
-    asked = time.time() - (time.monotonic() - prepared.started)
-
+def _take_over(root_uri: str, holder: str, show: Show) -> Callable[[marker.Marker], None]:
     def take_over(other: marker.Marker) -> None:
         from rv_core.launch.cancel import cancel_run
-        from rv_core.record.events import seconds_of
 
-        if marker.is_here(other) and seconds_of(other.created) > asked:
-            raise marker.already_running(root_uri, other)  # it came after the one that was to be ended
+        if other.run_id != holder:
+            raise marker.already_running(root_uri, other)  # it came after the one that was there when this was asked
         if left_alone := cancel_run(root_uri, other, takes_over=True):
             show.warn(left_alone)
 

@@ -21,7 +21,8 @@ from rv_core.plan.graph import Plan
 from rv_core.plan.planning import plan_pipelines
 from rv_core.plan.selection import Selection
 from rv_core.record import layout
-from rv_core.record.layout import MARKER, RunPaths
+from rv_core.record.layout import RunPaths
+from rv_core.record.marker import read_marker
 from rv_core.runner.context import RunContext
 from rv_core.runner.contract import Runner
 from rv_core.runner.loading import make_runner
@@ -73,11 +74,11 @@ class RootSight:
     """What tells that a run has been at work under a root: every run sets the marker, then writes its config there.
 
     Args:
-        has_marker: whether a run had the root.
+        holder: the run that has the root, as its marker says; "" if none has.
         config: size and times of the `pipeline-config.json` of the last run; None if there is none.
     """
 
-    has_marker: bool
+    holder: str
     config: FileInfo | None
 
     @classmethod
@@ -87,9 +88,9 @@ class RootSight:
         Raises:
             StorageError: if the store cannot be asked.
         """
-        return cls(
-            by_uri.exists(uris.join(root_uri, MARKER)), by_uri.stat(uris.join(root_uri, layout.CONFIG_FOR_PEOPLE))
-        )
+        marker = read_marker(root_uri)
+        holder = marker.run_id if marker is not None else ""
+        return cls(holder, by_uri.stat(uris.join(root_uri, layout.CONFIG_FOR_PEOPLE)))
 
 
 @dataclass
@@ -127,7 +128,7 @@ class PreparedRun:
             StorageError: if a store cannot be asked.
         """
         now = {name: RootSight.of(pipeline.config.root_uri) for name, pipeline in self.pipelines.items()}
-        return now == self.roots_seen and not any(seen.has_marker for seen in now.values())
+        return now == self.roots_seen and not any(seen.holder for seen in now.values())
 
     @property
     def paths(self) -> dict[str, RunPaths]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
@@ -16,6 +17,8 @@ from rv_core.files import uris
 from rv_core.record.layout import MARKER, utc_now
 
 _MAX_TRIES = 20
+#: An empty marker that stays so for so long is not being written: it is damaged.
+_HALF_WRITTEN_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,14 @@ def _content(uri: str) -> bytes | None:
         return None
 
 
+def _written(uri: str) -> bytes | None:
+    """What a marker holds; one that is empty may just be written, in a store that does not do so at one stroke."""
+    end = time.monotonic() + _HALF_WRITTEN_S
+    while (found := _content(uri)) == b"" and time.monotonic() < end:
+        time.sleep(0.05)
+    return found
+
+
 def this_process_marker(run_id: str, runner: str, *, detached: bool, pid: int | None = None) -> Marker:
     """The marker that this process would set, for itself or for another process of this machine."""
     from rv_core.machine.process_table import host_name, pid_namespace, process_started
@@ -134,7 +145,8 @@ def acquire_marker(
     Args:
         root_uri: the root.
         mine: the marker to set.
-        take_over: ends the run that is in the way, where the user asked for that.
+        take_over: ends the run that is in the way, where the user asked for that; raises `already_running` if it is
+            another one than was meant.
         is_running: see `is_stale`.
 
     Raises:
@@ -144,11 +156,10 @@ def acquire_marker(
     from rv_core.files import by_uri
 
     uri, text = marker_uri(root_uri), mine.to_text().encode()
-    ended = ""
     for _ in range(_MAX_TRIES):
         if by_uri.write_once(uri, text):
             return
-        found = _content(uri)
+        found = _written(uri)
         if found is None:
             continue
         other = parse_marker(found)
@@ -157,11 +168,9 @@ def acquire_marker(
             if other == mine or (other.run_id == mine.run_id and not is_over):
                 return  # the answer to our own write may have been lost
             if not is_over:
-                # Leave was given to end the run that was there, not the one that got the root in its place.
-                if take_over is None or ended not in ("", other.run_id):
+                if take_over is None:
                     raise already_running(root_uri, other)
                 take_over(other)
-                ended = other.run_id
             elif not other.detached and other.run_id != mine.run_id:
                 end_leftovers(other)
         if by_uri.swap(uri, found, text):
