@@ -342,3 +342,9 @@ def test_the_hooks_import_neither_the_runner_nor_a_library() -> None:
     assert not {"rv_runner_local.runner", "rv_core.runner.contract", "marshmallow", "typer", "rich", "fsspec"} & set(
         loaded
     )
+
+
+def test_more_jobs_than_make_can_count_do_not_hang_it(make_context: Callable[..., ScriptContext]) -> None:
+    context = make_context(jobs=1_000_000)
+    LocalRunner().run(plan(job("p.chip", 2)), context)
+    assert len(context.ran()) == 2

@@ -21,6 +21,8 @@ from rv_runner_local.makefile import (
 from rv_runner_local.settings import LocalSettings
 
 MAKEFILE = "Makefile"
+#: make puts a byte for each into a pipe before it begins, and hangs where the pipe is full (64 KiB).
+_MAX_JOBS = 10_000
 _HOW_TO_INSTALL = (
     "install it: `sudo apt install make` (Debian, Ubuntu), `sudo dnf install make` (Fedora), "
     "`xcode-select --install` (macOS); or set local.make (RV_LOCAL_MAKE) to its path"
@@ -74,7 +76,8 @@ class LocalRunner(Runner):
         messages.parent.mkdir(parents=True, exist_ok=True)
         messages.unlink(missing_ok=True)
         _write_whole(makefile, self.render(plan, context))
-        argv = [make, f"-j{max(1, context.jobs)}", *(["-k"] if context.keep_going else []), "-f", str(makefile), "all"]
+        jobs = max(1, min(context.jobs, len(plan.tasks), _MAX_JOBS))
+        argv = [make, f"-j{jobs}", *(["-k"] if context.keep_going else []), "-f", str(makefile), "all"]
         exit_code = context.run_process(argv, environ=without_make_variables(os.environ), output=messages)
         if exit_code != 0:
             self._report(plan, context, exit_code, messages)

@@ -195,15 +195,16 @@ def plan_again(prepared: PreparedRun) -> bool:
     before = prepared.run_plan
     options = prepared.options
     prepared.run_plan = plan_pipelines(prepared.pipelines, splits=options.splits, selection=options.selection)
-    prepared.context = replace(prepared.context, **_of_plan(prepared.run_plan.plan))
+    prepared.context = replace(prepared.context, **_of_plan(prepared.run_plan.plan, prepared.context.slots))
     return prepared.run_plan.commands != before.commands
 
 
-def _of_plan(plan: Plan) -> dict[str, Any]:
+def _of_plan(plan: Plan, slots: int) -> dict[str, Any]:
     """What a context knows of the plan."""
     return {
         "attempts_by_job": {job.id: job.resources.attempts for job in plan.jobs},
         "requires_by_job": {job.id: job.requires for job in plan.jobs},
+        "weights_by_job": _weights(plan, slots),
     }
 
 
@@ -223,6 +224,7 @@ def _context(
 
     cores = available_cores()
     is_remote = runner.capabilities.is_remote
+    jobs = settings.jobs or getattr(runner.settings, "jobs", None) or cores
     paths = {name: RunPaths(config.root_uri, run_id) for name, config in configs.items()}
     return RunContext(
         run_id=run_id,
@@ -230,7 +232,7 @@ def _context(
         capabilities=runner.capabilities,
         config_uris={name: p.config for name, p in paths.items()},
         run_dir=Path(layout.local_run_dir(next(iter(paths.values())))),
-        jobs=settings.jobs or getattr(runner.settings, "jobs", None) or cores,
+        jobs=jobs,
         keep_going=options.keep_going,
         verbosity=options.verbosity,
         profile=options.profile or "",
@@ -240,8 +242,22 @@ def _context(
         environ={} if is_remote else settings.environ(),
         configs=configs,
         commands={name: pipeline.commands() for name, pipeline in pipelines.items()},
-        **_of_plan(plan),
+        **_of_plan(plan, max(1, jobs, cores)),
     )
+
+
+def _weights(plan: Plan, slots: int) -> dict[str, int]:
+    """How many slots a task of each job takes; empty where none takes more than one, and nothing has to be counted."""
+    if not any((job.resources.cpus or 1) > 1 or job.resources.memory_mib for job in plan.jobs):
+        return {}
+    from rv_core.machine.core_slots import available_memory_mib, weight_of
+
+    machine_mib = available_memory_mib()
+    weights = {
+        job.id: weight_of(job.resources.cpus, job.resources.memory_mib, slots=slots, machine_mib=machine_mib)
+        for job in plan.jobs
+    }
+    return weights if any(weight > 1 for weight in weights.values()) else {}
 
 
 def findings_of(prepared: PreparedRun, *, everything: bool = False) -> list[Finding]:

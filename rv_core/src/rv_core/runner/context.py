@@ -38,6 +38,7 @@ class RunContext:
         environ: what every task's process gets in its environment besides.
         attempts_by_job: job id -> how often a task of it is started at most.
         requires_by_job: job id -> ids of the jobs of the plan that it requires.
+        weights_by_job: job id -> how many tasks a task of it counts for; empty where each counts for one.
         on_report: takes what `report` was told.
         run_in_process: runs a task here and now instead of in a process of its own; gives its exit code.
     """
@@ -61,7 +62,13 @@ class RunContext:
     configs: Mapping[str, PipelineConfig] = field(default_factory=dict)
     commands: Mapping[str, Mapping[str, CommandInfo]] = field(default_factory=dict)
     requires_by_job: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    weights_by_job: Mapping[str, int] = field(default_factory=dict)
     _failed_jobs: set[str] = field(default_factory=set, init=False)
+
+    @property
+    def slots(self) -> int:
+        """What tasks share that run at once: as many as `jobs`, and at least the cores, which `jobs` may be below."""
+        return max(1, self.jobs, self.cores)
 
     def argv(self, what: Task | Job) -> list[str]:
         """The command line of a task's process; of a job, the one that all tasks of an array share."""
@@ -84,8 +91,12 @@ class RunContext:
         if not self.capabilities.is_remote:
             from rv_core.machine.cores import thread_share
 
+            weight, slots = self.weights_by_job.get(task.job, 1), self.slots
+            at_once = min(self.jobs, slots // weight)
             added["RV_RUN_DIR"] = str(self.run_dir)
-            added["RV_NUM_THREADS"] = str(thread_share(self.cores, jobs=self.jobs, num_tasks=task.num_splits))
+            added["RV_NUM_THREADS"] = str(thread_share(self.cores, jobs=at_once, num_tasks=task.num_splits))
+            if self.weights_by_job and not self.capabilities.detaches:  # an engine counts by itself
+                added["RV_CORE_SLOTS"] = f"{weight}/{slots}"
         return added
 
     def run_task(self, task: Task) -> int:

@@ -29,7 +29,7 @@ from rv_core.record.layout import RunPaths
 from rv_core.task.inputs import check_environment, check_requirements, load_pipeline, read_record
 from rv_core.task.log import opened_record, output_of_task
 from rv_core.task.request import TaskRequest
-from rv_core.task.running import StopSignal, execute, gpu_lease, reported, say, set_thread_limits
+from rv_core.task.running import StopSignal, core_lease, execute, gpu_lease, reported, say, set_thread_limits
 
 USAGE = "rv run-command CONFIG_URI COMMAND [--split-index I --num-splits N] [--runner NAME] [--profile NAME] [-v] [-q]"
 _VALUE_OPTIONS = {
@@ -150,7 +150,8 @@ def _execute_planned(paths: RunPaths, request: TaskRequest, events: EventWriter,
     check_requirements(paths, request)
     set_thread_limits(os.environ)
     resources = request.record["resources"]
-    with gpu_lease(resources["gpus"]):
+    # In this order everywhere: who holds cores never waits for a GPU.
+    with gpu_lease(resources["gpus"]), core_lease(os.environ):
         pipeline = load_pipeline(paths)
         if resources["timeout_s"] is not None:
             from rv_core.task.watchdog import end_this_process_after

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rv_core.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_STOPPED, LAST_SIGNAL_CODE, RvError
@@ -259,3 +259,16 @@ def gpu_lease(count: int) -> Iterator[GpuLease | None]:
 
     with acquire(count, os.environ, on_wait=print) as lease:
         yield lease
+
+
+@contextlib.contextmanager
+def core_lease(environ: MutableMapping[str, str]) -> Iterator[None]:
+    """Hold as many cores as the task counts for, where the run counts them; what it starts knows nothing of that."""
+    wanted = environ.pop("RV_CORE_SLOTS", "")
+    if not wanted:
+        yield
+        return
+    from rv_core.machine.core_slots import core_slots
+
+    with core_slots(wanted, environ["RV_RUN_DIR"], on_wait=print):
+        yield

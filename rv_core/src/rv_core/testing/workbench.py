@@ -42,6 +42,7 @@ _CLEARED = [
     "MFLAGS",
     "MAKEOVERRIDES",
     "RV_ATTEMPT",
+    "RV_CORE_SLOTS",
     "RV_DISABLE_PLUGINS",
     "RV_GPUS",
     "RV_NUM_THREADS",
