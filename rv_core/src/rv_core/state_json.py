@@ -13,8 +13,8 @@ MAX_BYTES = 512 * 1024 * 1024
 #: Parameters of configs are nested some ten deep.
 MAX_DEPTH = 100
 
-#: A type (`float` takes whole numbers too; `object` anything), a `range` of whole numbers, `[shape]` for a list,
-#: `{str: shape}` for a mapping, `{"field": shape, "other?": shape}` for one with these fields and maybe others.
+#: A type (`float` takes whole numbers too; `object` anything), a tuple of types, a `range` of whole numbers, `[shape]`
+#: for a list, `{str: shape}` for a mapping, `{"field": shape, "other?": shape}` for one with these fields and maybe others.
 Shape = Any
 
 _NAMES = {
@@ -48,8 +48,7 @@ def parse(data: bytes | str) -> Any:
         raise ValueError(f"it is no JSON: {error.msg} at character {error.pos}") from None
     except ValueError:
         raise ValueError("it holds a number of thousands of digits") from None
-    num_opened = data.count(b"[") + data.count(b"{") if isinstance(data, bytes) else data.count("[") + data.count("{")
-    if num_opened > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
+    if _num_brackets(data) > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
         raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
     return value
 
@@ -87,7 +86,7 @@ def read(data: bytes | str, shape: Shape) -> Any:
         ValueError: if it holds no such value.
     """
     value = parse(data)
-    if ("\\ud" if isinstance(data, str) else b"\\ud") in data.lower():  # type: ignore[operator]
+    if "\\ud" in data.lower() if isinstance(data, str) else b"\\ud" in data.lower():
         _refuse_surrogates(value)
     return typed(value, shape)
 
@@ -114,10 +113,16 @@ def _check_fields(value: dict[str, Any], shape: dict[Any, Shape], where: str) ->
             raise ValueError(f"{path} is missing")
 
 
-def _expect(value: Any, kind: type, where: str) -> None:
-    if kind is object or type(value) is kind or (kind is float and type(value) is int):
+def _expect(value: Any, kind: type | tuple[type, ...], where: str) -> None:
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    if type(value) in kinds or object in kinds or (float in kinds and type(value) is int):
         return
-    raise ValueError(f"{where or 'it'} is {_NAMES.get(type(value), 'something')} instead of {_NAMES[kind]}")
+    wanted = " or ".join(_NAMES[kind] for kind in kinds)
+    raise ValueError(f"{where or 'it'} is {_NAMES.get(type(value), 'something')} instead of {wanted}")
+
+
+def _num_brackets(data: bytes | str) -> int:
+    return data.count("[") + data.count("{") if isinstance(data, str) else data.count(b"[") + data.count(b"{")
 
 
 def _is_deeper(value: Any, depth: int) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rv_core import state_json
 from rv_core.errors import StorageError, UsageError, unknown_name
 from rv_core.files import uris
 from rv_core.plan.graph import Task, make_tasks
@@ -16,7 +16,11 @@ from rv_core.record.event_tail import EventTail, News, RemoteEventTail, Tail, Ta
 from rv_core.record.layout import RUNS_FOLDER, RunPaths, local_run_dir
 from rv_core.record.marker import read_marker
 from rv_core.record.progress import JobPlan
-from rv_core.record.run_record import RunRecord
+from rv_core.record.run_record import RunRecord, parse_plan
+from rv_core.record.whereabouts import present_roots
+
+#: What a display and the rules of states read of `items/<job>.json`.
+_ITEMS_SHAPE = {"items": [{"id": str, "key": str, "group?": str}], "done": [{"id": str, "key": str}]}
 
 
 @dataclass(frozen=True)
@@ -25,13 +29,17 @@ class RunFiles:
 
     Args:
         paths: where the record that was read is.
-        record: `run.json`.
+        record: `run.json`, its roots being those where the pipelines' records are now.
         plan: `plan.json`.
+        recorded_roots: pipeline name -> root as it was when the run was started.
+        doubts: what is to be told of how this run was found, for instance that a newer one cannot be read.
     """
 
     paths: RunPaths
     record: RunRecord
     plan: Mapping[str, Any]
+    recorded_roots: Mapping[str, str] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
 
     @property
     def run_id(self) -> str:
@@ -40,8 +48,14 @@ class RunFiles:
 
     @property
     def roots(self) -> dict[str, str]:
-        """Pipeline name -> root URI."""
-        return {name: pipeline["root_uri"] for name, pipeline in self.plan["pipelines"].items()}
+        """Pipeline name -> root URI, where it is now."""
+        return {pipeline["name"]: pipeline["root_uri"] for pipeline in self.record.pipelines}
+
+    @property
+    def moved_from(self) -> list[str]:
+        """The roots as they were recorded of pipelines whose roots are elsewhere now."""
+        roots = self.roots
+        return [old for name, old in self.recorded_roots.items() if not _is_same_place(old, roots[name])]
 
     def all_paths(self) -> list[RunPaths]:
         """The run's paths under each of its roots, the first pipeline's first."""
@@ -141,11 +155,42 @@ def read_run(paths: RunPaths) -> RunFiles:
                 f"{uris.name_of(uri)} is missing", where=paths.folder, fix="the run never started: run it again"
             )
     try:
-        files = RunFiles(paths, RunRecord.from_text(texts[paths.run]), json.loads(texts[paths.plan]))
-        files.job_plans()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StorageError("the record of this run is damaged", where=paths.folder, why=repr(error)) from error
-    return files
+        return _files(paths, RunRecord.from_text(texts[paths.run]), parse_plan(texts[paths.plan]))
+    except ValueError as error:
+        raise StorageError(
+            "the record of this run is damaged",
+            where=paths.folder,
+            why=str(error),
+            fix="the same command as before looks at what is done, and makes a new record",
+        ) from error
+
+
+def _files(paths: RunPaths, record: RunRecord, plan: Mapping[str, Any]) -> RunFiles:
+    from rv_core.files import by_uri
+
+    recorded = {name: uris.expand(pipeline["root_uri"]) for name, pipeline in plan["pipelines"].items()}
+    if record.run_id != paths.run_id:
+        raise ValueError(f"run.json is that of run {record.run_id}")
+    if not recorded:
+        raise ValueError("plan.json names no pipeline")
+    of_commands = {entry["job"] for pipeline in plan["pipelines"].values() for entry in pipeline["commands"]}
+    if lone := [job["id"] for job in plan["jobs"] if job["id"] not in of_commands]:
+        raise ValueError(f"plan.json names {lone[0]}, the job of no command")
+    jobs = {name: [entry["job"] for entry in pipeline["commands"]] for name, pipeline in plan["pipelines"].items()}
+    roots = present_roots(
+        recorded,
+        paths.root_uri,
+        lies_here=lambda name: any(by_uri.exists(paths.items(job)) for job in jobs[name]),
+        has_record=lambda root: by_uri.exists(RunPaths(root, paths.run_id).run),
+    )
+    pipelines = tuple({"name": name, "root_uri": root} for name, root in roots.items())
+    return RunFiles(paths, replace(record, pipelines=pipelines), plan, recorded)
+
+
+def _is_same_place(one: str, other: str) -> bool:
+    if uris.is_local(one) and uris.is_local(other):
+        return os.path.realpath(uris.local_path(one)) == os.path.realpath(uris.local_path(other))
+    return one.rstrip("/") == other.rstrip("/")
 
 
 def no_run_error(root_uri: str) -> UsageError:
@@ -166,14 +211,34 @@ def _roots_near(root_uri: str) -> list[str]:
     return [folder for folder in (*below, *above) if os.path.isdir(os.path.join(folder, RUNS_FOLDER))]
 
 
-def read_items(files: RunFiles) -> dict[str, Mapping[str, Any]]:
-    """Job id -> `items/<job>.json`, for every command of the plan; those that are not there are left out."""
+def read_items(files: RunFiles) -> tuple[dict[str, Mapping[str, Any]], dict[str, str]]:
+    """What the commands of a run work through.
+
+    Returns:
+        (job id -> `items/<job>.json`, job id -> why that is not known).
+    """
     from rv_core.files import by_uri
 
-    roots = files.roots
+    roots, found, unknown = files.roots, {}, {}
     places = {entry["job"]: RunPaths(roots[name], files.run_id).items(entry["job"]) for name, entry in files.commands()}
     texts = by_uri.read_many(list(places.values()))
-    return {job: json.loads(texts[uri]) for job, uri in places.items() if uri in texts}
+    for _, entry in files.commands():
+        job = entry["job"]
+        uri = places[job]
+        try:
+            if uri not in texts:
+                raise ValueError("it is missing")
+            record = state_json.read(texts[uri], _ITEMS_SHAPE)
+            if (len(record["items"]), len(record["done"])) != _planned_sizes(entry):
+                raise ValueError("its number of items is another one than in plan.json")
+            found[job] = record
+        except ValueError as error:
+            unknown[job] = f"what it works through is not known: {error} ({uri})"
+    return found, unknown
+
+
+def _planned_sizes(entry: Mapping[str, Any]) -> tuple[int, int]:
+    return entry["num_to_do"], entry["num_items"] - entry["num_to_do"]
 
 
 def local_dirs(files: RunFiles) -> list[str]:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rv_core import state_json
+from rv_core.errors import StorageError
 from rv_core.files import by_uri, uris
 from rv_core.plan.graph import Job, Plan, Resources, make_tasks
 from rv_core.record.events import parse_lines, read_events
@@ -18,6 +20,62 @@ if TYPE_CHECKING:
 
 #: The lifecycle hooks that tasks call.
 TASK_HOOKS = ("rv_task_started", "rv_task_progress", "rv_task_finished", "rv_task_failed")
+#: No plan has more tasks in a job; a number beyond is damage.
+_MAX_SPLITS = 1_000_000
+_RUN_SHAPE = {
+    "run_id": str,
+    "runner": str,
+    "created": str,
+    "pipelines": [{"name": str, "root_uri": str}],
+    "user?": str,
+    "host?": str,
+    "pid?": int,
+    "argv?": [str],
+    "cwd?": str,
+    "capabilities?": {"detaches?": bool},
+    "profile?": str,
+    "settings?": {str: dict, "run?": {"grace_s?": (float, type(None))}},
+    "versions?": dict,
+    "options?": dict,
+    "code?": dict,
+    "task_hooks?": bool,
+    "required?": {str: {str: str}},
+}
+_COMMAND_SHAPE = {
+    "command": str,
+    "job": str,
+    "decision": str,
+    "reasons": [str],
+    "num_items": range(1 << 40),
+    "num_to_do": range(1 << 40),
+}
+_JOB_SHAPE = {
+    "id": str,
+    "pipeline": str,
+    "command": str,
+    "requires?": [str],
+    "num_splits": range(1, _MAX_SPLITS + 1),
+    "resources": dict,
+}
+_PLAN_SHAPE = {"pipelines": {str: {"root_uri": str, "commands": [_COMMAND_SHAPE]}}, "jobs": [_JOB_SHAPE]}
+
+
+def parse_plan(text: str | bytes) -> dict[str, Any]:
+    """The content of plan.json.
+
+    Raises:
+        ValueError: if it is no plan, or contradicts itself.
+    """
+    plan: dict[str, Any] = state_json.read(text, _PLAN_SHAPE)
+    entries = {entry["job"]: entry for pipeline in plan["pipelines"].values() for entry in pipeline["commands"]}
+    for entry in entries.values():
+        if entry["num_to_do"] > entry["num_items"]:
+            raise ValueError(f"{entry['job']} has {entry['num_to_do']} of {entry['num_items']} items to do")
+    for job in plan["jobs"]:
+        num_items = entries.get(job["id"], {}).get("num_to_do", _MAX_SPLITS)
+        if job["num_splits"] > max(1, num_items):
+            raise ValueError(f"{job['id']} has {job['num_splits']} splits and {num_items} items")
+    return plan
 
 
 @dataclass(frozen=True)
@@ -58,7 +116,11 @@ class RunRecord:
         Raises:
             StorageError: if it cannot be read.
         """
-        plain = json.loads(by_uri.read_bytes(RunPaths(self.pipelines[0]["root_uri"], self.run_id).plan))
+        uri = RunPaths(self.pipelines[0]["root_uri"], self.run_id).plan
+        try:
+            plain = parse_plan(by_uri.read_bytes(uri))
+        except ValueError as error:
+            raise StorageError("the plan of this run is damaged", where=uri, why=str(error)) from error
         return Plan(
             tuple(
                 Job(
@@ -66,8 +128,8 @@ class RunRecord:
                     pipeline=job["pipeline"],
                     command=job["command"],
                     tasks=make_tasks(job["id"], job["num_splits"]),
-                    requires=tuple(job["requires"]),
-                    resources=Resources(**job["resources"]),
+                    requires=tuple(job.get("requires", ())),
+                    resources=_resources(job["resources"]),
                 )
                 for job in plain["jobs"]
             )
@@ -97,10 +159,20 @@ class RunRecord:
 
     @classmethod
     def from_text(cls, text: str | bytes) -> RunRecord:
-        """Read one back; fields of a newer version are left out."""
-        plain = json.loads(text)
+        """Read one back; fields of a newer version are left out.
+
+        Raises:
+            ValueError: if it is no record of a run.
+        """
+        plain = state_json.read(text, _RUN_SHAPE)
+        if not plain["pipelines"]:
+            raise ValueError("pipelines is empty")
         known = {name: plain[name] for name in cls.__dataclass_fields__ if name in plain}
         return cls(**{**known, "pipelines": tuple(plain["pipelines"]), "argv": tuple(plain.get("argv", ()))})
+
+
+def _resources(plain: Mapping[str, Any]) -> Resources:
+    return Resources(**{name: plain[name] for name in Resources.__dataclass_fields__ if name in plain})
 
 
 def _local_copy(paths: RunPaths) -> str:

@@ -50,7 +50,8 @@ def _look(files: RunFiles) -> Sighting:
     from rv_core.files import by_uri
 
     observed, problem = _observe(files.record)
-    board, items = read_board(files), read_items(files)
+    board = read_board(files)
+    items, unreadable = read_items(files)
     # Last, as a task writes them before it says that it is done: seen the other way round it is done without them.
     root_uris = dict.fromkeys(files.roots.values())
     listed = {root: frozenset(by_uri.list_files(uris.join(root, DONE_FOLDER))) for root in root_uris}
@@ -67,6 +68,7 @@ def _look(files: RunFiles) -> Sighting:
         is_latest=newest in ([], [files.run_id]),
         is_gone=is_gone,
         may_submit=marker is None or _may_submit(marker),
+        unreadable=unreadable,
     )
 
 
@@ -127,10 +129,9 @@ def run_is_over(root_uri: str, run_id: str) -> bool:
         StorageError: if the root cannot be read.
     """
     try:
-        state = run_status(root_uri, run_id).state
+        return run_status(root_uri, run_id).is_over
     except UsageError:
         return True  # its record was removed
-    return state not in ("running", "submitted", "unknown")
 
 
 def runs(root_uri: str) -> list[RunSummary]:
@@ -150,7 +151,7 @@ def runs(root_uri: str) -> list[RunSummary]:
 def _summary(paths: RunPaths, texts: Mapping[str, bytes], marker: Marker | None) -> RunSummary:
     try:
         record = RunRecord.from_text(texts[paths.run])
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError):
         return RunSummary(paths.run_id, "", "", "", "", (), "damaged record")
     return RunSummary(
         run_id=record.run_id,

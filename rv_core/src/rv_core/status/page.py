@@ -203,6 +203,8 @@ def next_step(status: RunStatus, root: str) -> str:
         return f"nothing is left to do; results are under {', '.join(dict.fromkeys(status.files.roots.values()))}"
     if status.state in ("running", "submitted"):
         return f"rv status {quoted} --watch follows it, rv cancel {quoted} ends it"
+    if status.state == "unknown" and not status.problem:
+        return f"the same command looks at everything, and does what is not done: {command_text(status.files.record)}"
     if status.state == "unknown":
         return f"make it possible to ask {status.files.record.runner}, then run rv status {quoted} again"
     return f"the same command goes on from here: {command_text(status.files.record)}"

@@ -30,7 +30,7 @@ def work_out(files: RunFiles, seen: Sighting) -> RunStatus:
         started=min((task.started for task in tasks if task.started), default=0.0),
         ended=max((task.ended or task.updated for task in tasks), default=0.0),
         problem=seen.observe_problem,
-        note=_note(seen),
+        note="; ".join(filter(None, [_note(seen), *files.doubts, _moved_note(files)])),
     )
 
 
@@ -53,8 +53,11 @@ def _other_job(pipeline: str, entry: Mapping[str, Any], there: frozenset[str], s
     record = seen.items.get(entry["job"], {"items": (), "done": ()})
     num_done = sum(_is_done(entry["command"], item, there) for item in (*record["items"], *record["done"]))
     reason = "not selected" if entry["decision"] == "not selected" else "done before"
+    state: TaskState = "skipped"
+    if reason == "done before" and entry["job"] in seen.unreadable:
+        state, reason = "unknown", seen.unreadable[entry["job"]]
     return JobStatus(
-        entry["job"], entry["command"], "skipped", num_done, int(entry["num_items"]), (), pipeline, num_done, reason
+        entry["job"], entry["command"], state, num_done, int(entry["num_items"]), (), pipeline, num_done, reason
     )
 
 
@@ -67,14 +70,18 @@ def _planned_job(
     ended: Mapping[str, TaskState],
 ) -> JobStatus:
     command, num_splits = entry["command"], int(planned["num_splits"])
+    why_unknown = seen.unreadable.get(entry["job"], "")
     record = seen.items.get(entry["job"], {"items": (), "done": ()})
     shares = split_shares(record["items"], num_splits, lambda item: str(item.get("group", "")))
     blocked = _blocking(planned.get("requires", ()), ended)
     tasks, num_done = [], sum(_is_done(command, item, there) for item in record["done"])
     for task, share in zip(make_tasks(entry["job"], num_splits), shares, strict=True):
         present = sum(_is_done(command, item, there) for item in share)
-        tasks.append(_task_status(task.id, len(share), present, blocked, seen))
-        num_done += present if seen.is_latest else max(present, seen.board.items_done(task.id))
+        if why_unknown:
+            tasks.append(_task_of_unknown_items(task.id, why_unknown, seen))
+        else:
+            tasks.append(_task_status(task.id, len(share), present, blocked, seen))
+        num_done += present if seen.is_latest and not why_unknown else max(present, seen.board.items_done(task.id))
     counts = Counter(task.state for task in tasks)
     return JobStatus(
         job=entry["job"],
@@ -122,6 +129,20 @@ def _task_status(task: str, num_items: int, num_present: int, blocked: str, seen
     return status
 
 
+def _task_of_unknown_items(task: str, why: str, seen: Sighting) -> TaskStatus:
+    """A task of which nobody knows what it works through: that it runs, or how it failed; never that it is done."""
+    status = replace(seen.board.status(task), items_done=seen.board.items_done(task))
+    observed = seen.observed.get(task)
+    if observed is not None:
+        status = _with_observation(status, observed)
+    if status.state == "running" and observed is None and seen.is_gone(status):
+        return replace(status, state="lost", reason=status.reason or "its process ended without a word (killed?)")
+    if status.state in ("waiting", "done"):
+        said = "it says that it is done, but " if status.state == "done" else ""
+        return replace(status, state="unknown", reason=said + why)
+    return status
+
+
 def _with_observation(status: TaskStatus, observed: Observation) -> TaskStatus:
     """What the engine says counts before the last event; what the task said of its own end explains more."""
     reasons = [status.reason if status.state == observed.state else "", observed.reason]
@@ -154,15 +175,21 @@ def _why_waiting(blocked: str, seen: Sighting) -> str:
 def _run_state(files: RunFiles, jobs: Sequence[JobStatus], seen: Sighting) -> RunState:
     states = [job.state for job in jobs if job.tasks]
     if all(state == "done" for state in states):
-        return "done"
+        return "done" if states or all(job.state != "unknown" for job in jobs) else "unknown"
     if _is_going_on(files, jobs, seen):
         return "running" if any(state not in ("submitted", "waiting") for state in states) else "submitted"
+    return _state_of_what_is_over(jobs, seen)
+
+
+def _state_of_what_is_over(jobs: Sequence[JobStatus], seen: Sighting) -> RunState:
+    """Of a run that is not done and in which nothing more happens, as far as can be told."""
     if seen.board.is_cancelled():
         return "cancelled"
-    if "unknown" in states:
-        return "unknown"
-    if any(job.count("failed") for job in jobs):
+    is_unknown = any(job.count("unknown") for job in jobs)
+    if any(job.count("failed") for job in jobs) and not (is_unknown and seen.observe_problem):
         return "failed"
+    if is_unknown:
+        return "unknown"
     # A run that is interrupted takes its marker away; one that is killed leaves it.
     return "lost" if seen.marker is not None or any(job.count("lost") for job in jobs) else "stopped"
 
@@ -185,6 +212,13 @@ def _is_going_on(files: RunFiles, jobs: Sequence[JobStatus], seen: Sighting) -> 
 def _may_start(task: str, seen: Sighting) -> bool:
     """Whether a waiting task has been submitted or still may be: who submits has the root's marker until all is."""
     return (seen.marker is not None and seen.may_submit) or task in seen.observed
+
+
+def _moved_note(files: RunFiles) -> str:
+    moved = files.moved_from
+    return (
+        f"it ran with the root {', '.join(dict.fromkeys(moved))}, and is looked at where it lies now" if moved else ""
+    )
 
 
 def _note(seen: Sighting) -> str:

@@ -24,7 +24,7 @@ class JobStatus:
     Args:
         job: its id.
         command: its command.
-        state: *skipped* = not part of this run: done before, or not selected.
+        state: *unknown* = it cannot be told what it works through, or its engine cannot be asked; *skipped* = not part of this run: done before, or not selected.
         items_done, items_total: items with a manifest under the key of this run, of all its items.
         tasks: its tasks by split index; none for a job that is not part of this run.
         pipeline: its pipeline's name.
@@ -77,6 +77,13 @@ class RunStatus:
     problem: str = ""
     note: str = ""
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen in it; False where its engine cannot be asked."""
+        if self.state == "unknown":
+            return not self.problem
+        return self.state not in ("running", "submitted")
+
     def failed_tasks(self) -> list[TaskStatus]:
         """Tasks that failed or were lost, in order of the plan."""
         return [task for job in self.jobs for task in job.tasks if task.state in BAD_STATES]
@@ -93,6 +100,7 @@ class RunStatus:
             "runner": record.runner,
             "argv": list(record.argv),
             "pipelines": self.files.roots,
+            "recorded_roots": dict(self.files.recorded_roots),
             "started": self.started or None,
             "ended": self.ended or None,
             "problem": self.problem,
@@ -130,6 +138,7 @@ class Sighting:
         is_latest: whether no newer run has touched the root.
         is_gone: whether the process of a task that says it runs is gone.
         may_submit: whether tasks that the engine does not show may be submitted still: not where that was cut short.
+        unreadable: job id -> why it is not known what the job works through.
     """
 
     board: TaskBoard
@@ -142,6 +151,7 @@ class Sighting:
     is_latest: bool
     is_gone: Callable[[TaskStatus], bool]
     may_submit: bool = True
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
 
 def created_s(record: RunRecord | RunSummary) -> float:
