@@ -8,6 +8,7 @@ What every session came to is written to build/results/, from which `.ci/closing
 from __future__ import annotations
 
 import json
+import os
 import re
 import tempfile
 import tomllib
@@ -37,7 +38,9 @@ PACKAGES = (
 )
 PLUGINS = PACKAGES[1:]
 SOURCES = [str(Path(package) / "src") for package in PACKAGES]
-TEST_TOOLS = ["pytest", "pytest-timeout", "hypothesis", "jsonschema"]
+TEST_TOOLS = ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "jsonschema"]
+#: Most tests wait for processes of their own: two at a time, more where there are cores; a file's tests stay together.
+WORKERS = ["-n", str(max(2, min(os.cpu_count() or 1, 6))), "--dist", "loadfile"]
 S3_TOOLS = ["moto[server]"]
 #: What is left to the sessions of `full`.
 QUICK = "not slow and not real_data and not random_kills"
@@ -103,7 +106,8 @@ def wheel(package: str, extra: str = "") -> str:
 def pytest(session: nox.Session, *paths: str, marks: str = QUICK) -> None:
     """Run pytest in the session's environment; its exit code 5, no test that fits, is no failure."""
     junit = RESULTS / f"{session.name}.xml"
-    session.run("pytest", "-q", "-m", marks, f"--junitxml={junit}", *paths, *session.posargs, success_codes=[0, 5])
+    options = ["-q", *WORKERS, "-m", marks, f"--junitxml={junit}"]
+    session.run("pytest", *options, *paths, *session.posargs, success_codes=[0, 5])
 
 
 def assert_absent(session: nox.Session, *modules: str) -> None:
