@@ -24,7 +24,7 @@ _HEAVY = (
     "safetensors",
 )
 #: What a task of a pipeline that needs nothing may load of the core, packages not counted: every task pays for it.
-_MAX_MODULES_OF_A_TASK = 37
+_MAX_MODULES_OF_A_TASK = 33
 _RUN = """
 import sys
 before = set(sys.modules)

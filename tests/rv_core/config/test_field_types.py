@@ -10,9 +10,15 @@ from typing import Annotated, Any, ClassVar, Literal, Optional
 import pytest
 
 from rv_core import Config, ConfigError, PipelineConfig, Range, Secret, Uri
-from rv_core.config.annotations import UnsupportedAnnotationError, field_type_of
 from rv_core.config.field_types import ChoiceType, ListType, ObjectType, UnionType
-from rv_core.config.fields import check_is_dataclass, descriptions_of, fields_of, summary_of
+from rv_core.config.fields import (
+    UnsupportedAnnotationError,
+    check_is_dataclass,
+    descriptions_of,
+    field_type_of,
+    fields_of,
+    summary_of,
+)
 
 
 class Color(Enum):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from rv_core import ConfigError, Range, Uri, UsageError
-from rv_core.config.annotations import UnsupportedAnnotationError
+from rv_core.config.fields import UnsupportedAnnotationError
 from rv_core.config.from_text import convert
 from rv_core.user_code.arguments import arguments_for, signature_of
 

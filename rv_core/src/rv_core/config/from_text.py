@@ -6,7 +6,6 @@ import inspect
 import json
 from typing import Any
 
-from rv_core.config.annotations import UnsupportedAnnotationError, field_type_of
 from rv_core.config.field_types import (
     ChoiceType,
     FieldType,
@@ -16,6 +15,7 @@ from rv_core.config.field_types import (
     UnionType,
     is_integer_text,
 )
+from rv_core.config.fields import UnsupportedAnnotationError, field_type_of
 from rv_core.errors import nearest
 
 _TRUE = ("true", "yes", "1", "on")

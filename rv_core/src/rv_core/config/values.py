@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import Any, TypeVar
 
-from rv_core.config.annotations import field_type_of
 from rv_core.config.classes import Config
 from rv_core.config.dotted_paths import Step, join
 from rv_core.config.field_types import (
@@ -23,7 +22,7 @@ from rv_core.config.field_types import (
     TupleType,
     UnionType,
 )
-from rv_core.config.fields import fields_of, uri_fields_of
+from rv_core.config.fields import field_type_of, fields_of, uri_fields_of
 from rv_core.config.type_hints import TYPE_HINT, concrete_class, hint_of
 
 C = TypeVar("C", bound=Config)

@@ -11,9 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
-from rv_core.config.annotations import UnsupportedAnnotationError
 from rv_core.config.classes import Range
-from rv_core.config.fields import ConfigField, fields_of
+from rv_core.config.fields import ConfigField, UnsupportedAnnotationError, fields_of
 from rv_core.config.from_text import convert_to
 from rv_core.config.values import build, to_plain
 from rv_core.errors import ConfigError, Finding, nearest

@@ -9,8 +9,7 @@ from rv_core.files import uris
 from rv_core.plan.graph import task_id
 from rv_core.plan.manifests import requirement_error, unmet_requirements
 from rv_core.record.event_writer import EventWriter
-from rv_core.task.inputs import activate_code_of
-from rv_core.task.request import TaskRequest
+from rv_core.task.inputs import TaskRequest, activate_code_of
 from rv_core.task.running import StopSignal, execute, gpu_lease, reported, set_thread_limits
 
 

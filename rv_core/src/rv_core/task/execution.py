@@ -15,8 +15,8 @@ from rv_core.pipeline.guard import as_command
 from rv_core.pipeline.items import Items, WorkItem, items_by_id
 from rv_core.pipeline.pipeline import Pipeline, TaskStopped
 from rv_core.plan.graph import WHOLE, split_shares
+from rv_core.task.inputs import TaskRequest
 from rv_core.task.item_evidence import ItemEvidence
-from rv_core.task.request import TaskRequest
 
 if TYPE_CHECKING:
     from rv_core.files.storage import Storage

@@ -13,8 +13,8 @@ from rv_core.errors import EXIT_INTERRUPTED, EXIT_STOPPED
 from rv_core.machine.shutdown import Interrupted
 from rv_core.plan.graph import Task
 from rv_core.plan.manifests import requirement_error, unmet_requirements
+from rv_core.task.inputs import TaskRequest
 from rv_core.task.log import opened_record, teed_to
-from rv_core.task.request import TaskRequest
 from rv_core.task.running import StopSignal, execute, gpu_lease, reported
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What a task reads before it begins: its record, its config, the code that travels; and whether it may begin at all.
+"""What a task is given and reads before it begins: its share, record, config and code; and whether it may begin at all.
 
 And whether that still holds while it works: the root is this run's, and the inputs of its items are those of the plan.
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rv_core.errors import TaskError, UsageError, unknown_name
 from rv_core.files import uris
 from rv_core.plan.manifests import requirement_error, unmet_requirements
-from rv_core.task.request import TaskRequest
 
 if TYPE_CHECKING:
     from rv_core.pipeline.pipeline import Pipeline
@@ -229,3 +229,25 @@ def _changed(uri: str, what: str) -> TaskError:
         why="the result would be kept as that of the content that was planned with",
         fix="run the same command again: it plans with what is there then",
     )
+
+
+@dataclass(frozen=True)
+class TaskRequest:
+    """Which share of which command is to be done, and what was planned for it.
+
+    Args:
+        task: the task's id.
+        command: the command's name.
+        split_index, num_splits: the share.
+        attempt: the number of this attempt, from 1.
+        run_id: the run, or "" for a task that is run by hand.
+        record: `items/<job>.json` of the command.
+    """
+
+    task: str
+    command: str
+    split_index: int
+    num_splits: int
+    attempt: int
+    run_id: str
+    record: Mapping[str, Any]

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from rv_core.errors import TaskError
     from rv_core.files.storage import FileOutput
     from rv_core.pipeline.items import WorkItem
-    from rv_core.task.inputs import InputWatch
-    from rv_core.task.request import TaskRequest
+    from rv_core.task.inputs import InputWatch, TaskRequest
 
 
 @dataclass

@@ -26,9 +26,8 @@ from rv_core.pipeline.pipeline import TaskStopped
 from rv_core.plan.graph import task_id
 from rv_core.record.event_writer import EventWriter
 from rv_core.record.layout import RunPaths
-from rv_core.task.inputs import check_environment, check_requirements, load_pipeline, read_record
+from rv_core.task.inputs import TaskRequest, check_environment, check_requirements, load_pipeline, read_record
 from rv_core.task.log import opened_record, output_of_task
-from rv_core.task.request import TaskRequest
 from rv_core.task.running import StopSignal, core_lease, execute, gpu_lease, reported, say, set_thread_limits
 
 USAGE = "rv run-command CONFIG_URI COMMAND [--split-index I --num-splits N] [--runner NAME] [--profile NAME] [-v] [-q]"

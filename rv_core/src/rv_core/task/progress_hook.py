@@ -8,7 +8,7 @@ from typing import Any
 
 from rv_core.plugins.installed import plugin_manager
 from rv_core.plugins.records import HookFailure
-from rv_core.task.request import TaskRequest
+from rv_core.task.inputs import TaskRequest
 
 #: A hook that takes a while is called less often, so that it never costs a training more than this share.
 _SHARE = 0.05

@@ -15,7 +15,7 @@ from rv_core.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_STOPPE
 from rv_core.pipeline.pipeline import Pipeline, TaskStopped
 from rv_core.record.event_writer import EventWriter
 from rv_core.task.execution import TaskExecution
-from rv_core.task.request import TaskRequest
+from rv_core.task.inputs import TaskRequest
 
 if TYPE_CHECKING:
     from rv_core.machine.gpu_slots import GpuLease

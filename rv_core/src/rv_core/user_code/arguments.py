@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
-from rv_core.config.annotations import UnsupportedAnnotationError
+from rv_core.config.fields import UnsupportedAnnotationError
 from rv_core.config.from_text import convert
 from rv_core.errors import ConfigError, Finding, UsageError, nearest
 
