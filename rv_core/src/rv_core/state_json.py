@@ -7,6 +7,7 @@ becomes a value of the shape that was asked for, or a `ValueError` that says in 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 MAX_BYTES = 512 * 1024 * 1024
@@ -79,15 +80,20 @@ def typed(value: Any, shape: Shape, where: str = "") -> Any:
     return value
 
 
-def read(data: bytes | str, shape: Shape) -> Any:
+def read(data: bytes | str, shape: Shape, *, raw: Collection[str] = ()) -> Any:
     """The value of this shape in the content of a file.
+
+    Args:
+        data: the content.
+        shape: see `Shape`.
+        raw: fields of the whole that hold what the system gave, such as a folder, which may be no text.
 
     Raises:
         ValueError: if it holds no such value.
     """
     value = parse(data)
     if "\\ud" in data.lower() if isinstance(data, str) else b"\\ud" in data.lower():
-        _refuse_surrogates(value)
+        _refuse_surrogates({k: v for k, v in value.items() if k not in raw} if isinstance(value, dict) else value)
     return typed(value, shape)
 
 

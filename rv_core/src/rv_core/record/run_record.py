@@ -164,7 +164,7 @@ class RunRecord:
         Raises:
             ValueError: if it is no record of a run.
         """
-        plain = state_json.read(text, _RUN_SHAPE)
+        plain = state_json.read(text, _RUN_SHAPE, raw=("argv", "cwd"))
         if not plain["pipelines"]:
             raise ValueError("pipelines is empty")
         known = {name: plain[name] for name in cls.__dataclass_fields__ if name in plain}
