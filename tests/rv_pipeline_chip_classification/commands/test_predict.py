@@ -188,11 +188,21 @@ def test_another_number_of_channels_is_refused_before_anything_is_written(
 def test_channels_with_other_names_are_told(
     predictor: Any, write_image: Any, storage: Storage, control: RecordingControl, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = write_image("a.tif", quarters(), names=["blue", "Green", "red"])
+    path = write_image("a.tif", quarters(), names=["nir", "Green", "blue"])
     with caplog.at_level(logging.WARNING):
         predictor().predict_scene(scene_of(path), storage, control)
     (message,) = [record.getMessage() for record in caplog.records]
-    assert "are blue, Green, red, and the model was trained on red, green, blue: taken by position" in message
+    assert "are nir, Green, blue, and the model was trained on red, green, blue: taken by position" in message
+
+
+def test_channels_in_another_order_are_refused_with_what_mends_it(
+    predictor: Any, write_image: Any, storage: Storage, control: RecordingControl
+) -> None:
+    scene = scene_of(write_image("a.tif", quarters(), names=["blue", "Green", "red"]))
+    with pytest.raises(DataError, match=r"set channel_order=\[2, 1, 0\]"):
+        predictor().predict_scene(scene, storage, control)
+    scene.raster.channel_order = [2, 1, 0]
+    predictor().predict_scene(scene, storage, control)
 
 
 def test_nothing_is_left_behind_when_an_image_is_cut_short(

@@ -83,6 +83,8 @@ def test_train_leaves_a_model_its_contract_metrics_and_history(
     assert contract.channels == ("green", "nir") and contract.dtype == "uint16"
     assert (contract.class_names, contract.chip_size_px, contract.cell_size_px) == (NAMES, 16, 16)
     assert contract.class_colors[0].startswith("#")
+    assert (contract.file_channels, contract.num_bands, contract.nodata) == ((0, 1), 2, None)
+    assert contract.pixel_size_m is not None and contract.pixel_size_m[0] == pytest.approx(1.0, rel=0.01)
     assert load_model(contract, weights)(torch.zeros(1, 2, 16, 16)).shape == (1, 3)
     metrics = json.loads(storage.read_text("train/metrics.json"))
     assert metrics["num_train_chips"] == 32 and metrics["num_validation_chips"] == 16

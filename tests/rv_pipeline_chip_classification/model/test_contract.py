@@ -130,3 +130,20 @@ def test_another_dtype_is_refused(make_contract: Make) -> None:
 def test_floats_of_any_width_are_the_same(make_contract: Make) -> None:
     check_image(make_contract(dtype="float32"), 3, np.dtype("float64"), where="x.tif")
     check_image(make_contract(), 3, np.dtype("uint16"), where="x.tif")
+
+
+def test_what_is_known_of_the_training_files_travels_and_may_be_missing(make_contract: Any) -> None:
+    contract = make_contract(file_channels=(2, 1, 0), num_bands=4, nodata=0.0, pixel_size_m=(10.0, 20.0))
+    plain = json.loads(json.dumps(contract.to_json()))
+    assert ModelContract.from_json(plain, where="x") == contract
+    for name in ("file_channels", "num_bands", "nodata", "pixel_size_m"):
+        del plain[name]
+    assert ModelContract.from_json(plain, where="x") == make_contract()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("file_channels", [0, -1, 1]), ("file_channels", [0]), ("pixel_size_m", [0, 1])]
+)
+def test_damaged_facts_of_the_training_files_are_refused(make_contract: Any, field: str, value: Any) -> None:
+    with pytest.raises(DataError, match="no model description"):
+        ModelContract.from_json({**make_contract().to_json(), field: value}, where="x")

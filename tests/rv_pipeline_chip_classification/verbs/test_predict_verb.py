@@ -16,8 +16,8 @@ from rv_core.errors import DataError, UsageError
 from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.commands.bundle import run_bundle
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassConfig, DatasetConfig
+from rv_pipeline_chip_classification.verbs.channel_choice import choose_channels
 from rv_pipeline_chip_classification.verbs.image_prediction import (
-    choose_channels,
     expand_lists,
     parse_channel_order,
     stems_of,
@@ -258,3 +258,70 @@ def test_an_alpha_band_is_no_channel(bundle: str, write_image: Any, pixels: Any,
     plain = write_image("b.tif", array[..., :3], names=RGB)
     assert main(["predict", bundle, image, plain, "-o", str(tmp_path / "out")]) == 0
     assert scores(tmp_path / "out" / "a.geojson") == scores(tmp_path / "out" / "b.geojson")
+
+
+def test_a_nameless_image_is_read_as_the_training_images_were(
+    storage: Storage,
+    write_trained: Any,
+    write_image: Any,
+    pixels: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bundle = make_bundle(storage, write_trained, channels=(None,) * 3, file_channels=(2, 1, 0), num_bands=3)
+    image = write_image("a.tif", pixels(40, 40, 3))
+    assert main(["predict", bundle, image, "-o", str(tmp_path / "out")]) == 0
+    assert "channels are taken as in training (2,1,0)" in capsys.readouterr().out
+    assert main(["predict", bundle, image, "-o", str(tmp_path / "ask"), "--channel-order", "2,1,0"]) == 0
+    assert scores(tmp_path / "out" / "a.geojson") == scores(tmp_path / "ask" / "a.geojson")
+    more = write_image("more.tif", pixels(40, 40, 4))
+    capsys.readouterr()
+    assert main(["predict", bundle, more, "-o", str(tmp_path / "out")]) == 1
+    assert "the channels 2,1,0 of 3 bands, the image has 4" in capsys.readouterr().err
+
+
+def test_training_orders_that_differ_have_to_be_said(make_contract: Any) -> None:
+    contract = make_contract(channels=(None,) * 3, file_channels=())
+    with pytest.raises(DataError, match="--channel-order"):
+        choose_channels(contract, [None] * 3, [0, 1, 2], where="x")
+    for known in ((0, 1, 2), None):
+        contract = make_contract(channels=(None,) * 3, file_channels=known, num_bands=4)
+        assert choose_channels(contract, [None] * 3, [0, 1, 2], where="x", num_bands=3)[0] is None
+    rgb_of_four = make_contract(channels=(None,) * 3, file_channels=(0, 1, 2), num_bands=4)
+    assert choose_channels(rgb_of_four, [None] * 4, [0, 1, 2, 3], where="x", num_bands=4)[0] == (0, 1, 2)
+
+
+def without_class(path: Path) -> int:
+    return sum(feature["properties"]["class_id"] is None for feature in json.loads(path.read_text())["features"])
+
+
+@pytest.mark.parametrize(("words", "expected"), [([], 1), (["--nodata", "none"], 0), (["--nodata", "7"], 0)])
+def test_nodata_is_that_of_the_training_unless_it_is_said(
+    storage: Storage, write_trained: Any, write_image: Any, pixels: Any, tmp_path: Path, words: list[str], expected: int
+) -> None:
+    bundle = make_bundle(storage, write_trained, nodata=0.0)
+    array = pixels(32, 32, 3)
+    array[:16, :16] = 0
+    image = write_image("a.tif", array, names=RGB)
+    assert main(["predict", bundle, image, "-o", str(tmp_path / "out"), *words]) == 0
+    assert without_class(tmp_path / "out" / "a.geojson") == expected
+
+
+def test_a_nodata_that_is_no_number_is_refused(bundle: str, write_image: Any, pixels: Any, tmp_path: Path) -> None:
+    assert main(["predict", bundle, write_image("a.tif", pixels(20, 20)), "-o", str(tmp_path), "--nodata", "x"]) == 2
+
+
+def test_pixels_of_another_size_and_odd_headers_are_told(
+    storage: Storage,
+    write_trained: Any,
+    write_image: Any,
+    pixels: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bundle = make_bundle(storage, write_trained, pixel_size_m=(10.0, 10.2))
+    images = [write_image(f"p{pixel}.tif", pixels(20, 20, 3), pixel=pixel, names=RGB) for pixel in (10, 0.2)]
+    assert main(["predict", bundle, *images, "-o", str(tmp_path / "out")]) == 0
+    out = capsys.readouterr().out
+    assert out.count("those of the training images 10 m") == 1
+    assert "its pixels are 0.2 m on the ground" in out

@@ -11,6 +11,9 @@ from typing import Any
 from rv_core import Storage
 from rv_core.errors import DataError
 from rv_pipeline_chip_classification.config import AnalyzeConfig, SceneConfig
+from rv_pipeline_chip_classification.model.normalize import MAX_BANDS, MAX_CHANNELS
+from rv_pipeline_chip_classification.model.plain_fields import integer_of, list_of, mapping_of, number_of
+from rv_pipeline_chip_classification.scenes.crs import pixel_size_m
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.scenes.statistics import (
     ChannelStatistics,
@@ -55,11 +58,26 @@ def analyze_scene(
             statistics = merge(statistics, statistics_of(pixels.values, pixels.valid))
             if progress is not None:
                 progress(part.row_end - box.row_off, box.height)
-        names, dtype = list(raster.channel_names), str(raster.dtype)
+        names, dtype, source = list(raster.channel_names), str(raster.dtype), source_facts(raster)
     _tell_of_extremes(scene.id, statistics)
-    plain: dict[str, Any] = {"scene": scene.id, "dtype": dtype, "channels": names, **statistics.to_json()}
+    plain: dict[str, Any] = {
+        "scene": scene.id,
+        "dtype": dtype,
+        "channels": names,
+        "source": source,
+        **statistics.to_json(),
+    }
     storage.write_text(statistics_name(scene.id), json.dumps(plain, indent=1) + "\n")
     return statistics
+
+
+def source_facts(raster: SceneRaster) -> dict[str, Any]:
+    """What a model's contract has to know of the files that it is trained on, as plain JSON values."""
+    return {
+        "file_channels": list(raster.file_channels),
+        "num_bands": raster.num_bands,
+        "pixel_size_m": pixel_size_m(raster.grid),
+    }
 
 
 def _tell_of_extremes(scene_id: str, statistics: ChannelStatistics) -> None:
@@ -109,6 +127,32 @@ def read_channel_names(storage: Storage, scene_id: str) -> list[str | None]:
         where = storage.uri(statistics_name(scene_id))
         raise DataError("statistics are damaged", where=where, why="they name no channels", fix=_RUN_AGAIN)
     return names
+
+
+def read_source_facts(storage: Storage, scene_id: str) -> dict[str, Any]:
+    """The `source_facts` of a scene, as `analyze` noted them; empty where an earlier version of rv wrote the file.
+
+    Raises:
+        DataError: if the file is damaged.
+        StorageError: if it cannot be read.
+    """
+    plain = _read_plain(storage, scene_id)
+    try:
+        return _facts_of(mapping_of(plain, "source")) if "source" in plain else {}
+    except (KeyError, ValueError) as err:
+        where = storage.uri(statistics_name(scene_id))
+        raise DataError("statistics are damaged", where=where, why=f"source: {err}", fix=_RUN_AGAIN) from err
+
+
+def _facts_of(source: dict[str, Any]) -> dict[str, Any]:
+    channels = list_of(source, "file_channels", MAX_CHANNELS)
+    return {
+        "file_channels": [
+            integer_of({"file_channels": channel}, "file_channels", 0, MAX_BANDS) for channel in channels
+        ],
+        "num_bands": integer_of(source, "num_bands", 1, MAX_BANDS),
+        "pixel_size_m": None if source["pixel_size_m"] is None else number_of(source, "pixel_size_m"),
+    }
 
 
 def _read_plain(storage: Storage, scene_id: str) -> dict[str, Any]:

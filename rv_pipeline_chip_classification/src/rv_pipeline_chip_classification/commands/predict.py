@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rv_core import Storage
+from rv_core.errors import DataError
 from rv_pipeline_chip_classification.config import (
     ChipClassificationConfig,
     ChipConfig,
@@ -21,13 +22,20 @@ from rv_pipeline_chip_classification.config import (
 from rv_pipeline_chip_classification.config_parts import cell_size_px
 from rv_pipeline_chip_classification.control import Control
 from rv_pipeline_chip_classification.labels.sources import open_labels
-from rv_pipeline_chip_classification.model.contract import ModelContract, check_image, same_name
+from rv_pipeline_chip_classification.model.contract import ModelContract, check_image
+from rv_pipeline_chip_classification.model.source_fit import pixel_size_note
 from rv_pipeline_chip_classification.model.trained import load_model, read_trained
 from rv_pipeline_chip_classification.prediction.cell_scores import PredictionNames, ScoredCells, prediction_names
 from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid, CellList
 from rv_pipeline_chip_classification.prediction.classifier import Classifier
 from rv_pipeline_chip_classification.prediction.geojson_file import GeoJsonWriter
 from rv_pipeline_chip_classification.prediction.geotiff_file import GridRasterWriter
+from rv_pipeline_chip_classification.scenes.channel_names import (
+    describe_channels,
+    is_permuted,
+    permutation_fix,
+    same_name,
+)
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 
 _log = logging.getLogger(__name__)
@@ -167,11 +175,18 @@ def check_channels(contract: ModelContract, raster: SceneRaster) -> None:
         )
 
 
-def describe_channels(names: tuple[str | None, ...]) -> str:
-    """Channels in words: their names, or how many without a name."""
-    if not any(names):
-        return f"{len(names)} channels without names"
-    return ", ".join(name or f"channel {index} (no name)" for index, name in enumerate(names))
+def refuse_permuted(contract: ModelContract, raster: SceneRaster) -> None:
+    """Refuse a scene whose channels have the names of the training images in another order.
+
+    Raises:
+        DataError: saying which `channel_order` mends it.
+    """
+    if is_permuted(raster.channel_names, contract.channels):
+        raise DataError(
+            f"scene {raster.scene_id!r} gives the channels in another order than the training scenes",
+            why=f"{describe_channels(raster.channel_names)} instead of {describe_channels(contract.channels)}",
+            fix=permutation_fix(raster.channel_names, raster.file_channels, contract.channels),
+        )
 
 
 class Predictor:
@@ -201,6 +216,10 @@ class Predictor:
             DataError: if the image or the labels cannot be used.
         """
         with SceneRaster(scene.raster, scene.id) as raster:
+            raster.tell_notes()
+            refuse_permuted(self._writer.contract, raster)
+            if note := pixel_size_note(self._writer.contract, raster.grid):
+                _log.warning("image of scene %s: %s", scene.id, note)
             cells = self._cells_of(scene, raster)
             counts = self._writer.write(raster, cells, prediction_names(scene.id), storage, control)
         control.record(

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rv_core import Storage
 from rv_core.errors import DataError
 from rv_pipeline_chip_classification.chips.store import ChipStore
-from rv_pipeline_chip_classification.commands.analyze import merge_statistics, read_channel_names
+from rv_pipeline_chip_classification.commands.analyze import (
+    merge_statistics,
+    read_channel_names,
+    read_source_facts,
+    source_facts,
+)
 from rv_pipeline_chip_classification.config import ChipClassificationConfig
 from rv_pipeline_chip_classification.config_checks import palette_color
 from rv_pipeline_chip_classification.config_parts import cell_size_px
@@ -75,10 +82,10 @@ def _tell_of_missing_classes(train: ChipStore, names: Sequence[str]) -> None:
 
 
 def _contract_of(config: ChipClassificationConfig, storage: Storage, train: ChipStore) -> ModelContract:
-    scenes, classes = config.dataset.train_scenes, config.classes
+    scenes, classes, sources = config.dataset.train_scenes, config.classes, _sources(config, storage)
     return ModelContract(
         backbone=config.model.backbone,
-        channels=_channel_names(config, storage),
+        channels=merge_channel_names({scene_id: source.names for scene_id, source in sources.items()}),
         dtype=train.dtype.name,
         normalization=_normalization_of(config, storage, train),
         class_names=tuple(classes.names),
@@ -86,6 +93,7 @@ def _contract_of(config: ChipClassificationConfig, storage: Storage, train: Chip
         class_colors=tuple(map(palette_color, range(len(classes.names)))),
         chip_size_px=config.chip.chip_size_px,
         cell_size_px=cell_size_px(scenes[0].labels, config.chip.chip_size_px),
+        **_source_fields(config, sources),
     )
 
 
@@ -98,13 +106,45 @@ def _normalization_of(config: ChipClassificationConfig, storage: Storage, train:
     return normalization_for(config.normalize, train.dtype, train.num_channels, columns)
 
 
-def _channel_names(config: ChipClassificationConfig, storage: Storage) -> tuple[str | None, ...]:
-    """What the training images call their channels: from the statistics, else from the images themselves."""
-    names: dict[str, Sequence[str | None]] = {}
+@dataclass(frozen=True)
+class _Source:
+    """What the image of a training scene is like: the names of its channels, and `source_facts`."""
+
+    names: Sequence[str | None]
+    facts: Mapping[str, Any]
+
+
+def _sources(config: ChipClassificationConfig, storage: Storage) -> dict[str, _Source]:
+    """From the statistics, else (also where an earlier version wrote these) from the config or the images."""
+    found = {}
     for scene in config.dataset.train_scenes:
         if config.normalize != "none":
-            names[scene.id] = read_channel_names(storage, scene.id)
+            found[scene.id] = _Source(read_channel_names(storage, scene.id), read_source_facts(storage, scene.id))
         else:
             with SceneRaster(scene.raster, scene.id) as raster:
-                names[scene.id] = raster.channel_names
-    return merge_channel_names(names)
+                found[scene.id] = _Source(raster.channel_names, source_facts(raster))
+    return found
+
+
+def _source_fields(config: ChipClassificationConfig, sources: Mapping[str, _Source]) -> dict[str, Any]:
+    """The fields of the contract that describe the files."""
+    scenes = config.dataset.train_scenes
+    orders = {_order_of(sources[scene.id].facts.get("file_channels") or scene.raster.channel_order) for scene in scenes}
+    counts = {source.facts.get("num_bands") for source in sources.values()}
+    # NaN and infinity are no data in any image.
+    nodata = {
+        value if (value := scene.raster.nodata) is not None and math.isfinite(value) else None for scene in scenes
+    }
+    if len(nodata) > 1:
+        _log.warning("training scenes have different raster.nodata: a bundle cannot know which one holds elsewhere")
+    sizes = [size for source in sources.values() if (size := source.facts.get("pixel_size_m"))]
+    return {
+        "file_channels": orders.pop() if len(orders) == 1 else (),
+        "num_bands": counts.pop() if len(counts) == 1 else None,
+        "nodata": nodata.pop() if len(nodata) == 1 else None,
+        "pixel_size_m": (min(sizes), max(sizes)) if sizes else None,
+    }
+
+
+def _order_of(channels: Sequence[int] | None) -> tuple[int, ...] | None:
+    return None if channels is None else tuple(channels)

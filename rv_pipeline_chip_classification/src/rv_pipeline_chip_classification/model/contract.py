@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +12,16 @@ import numpy as np
 
 from rv_core.errors import DataError, Finding, nearest
 from rv_pipeline_chip_classification.config_parts import MAX_SIDE_PX
-from rv_pipeline_chip_classification.model.normalize import MAX_CHANNELS, Normalization
+from rv_pipeline_chip_classification.model.normalize import MAX_BANDS, MAX_CHANNELS, Normalization
 from rv_pipeline_chip_classification.model.plain_fields import (
     integer_of,
     list_of,
     mapping_of,
     number_of,
+    numbers_of,
     text_of,
 )
+from rv_pipeline_chip_classification.scenes.channel_names import is_permuted, same_name
 
 FORMAT = 1
 #: Far above any training set; a description with more is not of a model.
@@ -45,6 +47,12 @@ class ModelContract:
         chip_size_px: side of the chips that it learnt from.
         cell_size_px: side of the cells that it classifies.
         temperature: what logits are divided by before the softmax, fitted on validation chips (1: not fitted).
+        file_channels: which channels of the training images these are, 0-based; empty where training scenes differ,
+            None where it is not known (models of earlier versions).
+        num_bands: bands of the training images; None where they differ or it is not known.
+        nodata: the value that the config declared for the training images; None for what a file declares.
+        pixel_size_m: the smallest and the largest side of a pixel of the training images on the ground; None where it
+            is not known.
     """
 
     backbone: str
@@ -56,6 +64,10 @@ class ModelContract:
     chip_size_px: int
     cell_size_px: int
     temperature: float = 1.0
+    file_channels: tuple[int, ...] | None = None
+    num_bands: int | None = None
+    nodata: float | None = None
+    pixel_size_m: tuple[float, float] | None = None
 
     @property
     def num_channels(self) -> int:
@@ -82,6 +94,10 @@ class ModelContract:
             "chip_size_px": self.chip_size_px,
             "cell_size_px": self.cell_size_px,
             "temperature": self.temperature,
+            "file_channels": None if self.file_channels is None else list(self.file_channels),
+            "num_bands": self.num_bands,
+            "nodata": self.nodata,
+            "pixel_size_m": None if self.pixel_size_m is None else list(self.pixel_size_m),
         }
 
     @classmethod
@@ -105,6 +121,7 @@ class ModelContract:
                 chip_size_px=integer_of(plain, "chip_size_px", 1, MAX_SIDE_PX),
                 cell_size_px=integer_of(plain, "cell_size_px", 1, MAX_SIDE_PX),
                 temperature=number_of(plain, "temperature"),
+                **_source_of(plain),
             )
             contract._check()
         except KeyError as err:
@@ -155,6 +172,34 @@ def _class_of(entry: Any, index: int) -> tuple[str, str]:
     return name, color
 
 
+def _source_of(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of the training images' files; models of earlier versions say nothing of it."""
+    return {name: read(plain, name) for name, read in _SOURCE_FIELDS.items() if plain.get(name) is not None}
+
+
+def _file_channels_of(plain: Mapping[str, Any], name: str) -> tuple[int, ...]:
+    entries = list_of(plain, name, MAX_CHANNELS)
+    channels = tuple(integer_of({name: entry}, name, 0, MAX_BANDS) for entry in entries)
+    if channels and len(channels) != len(list_of(plain, "channels", MAX_CHANNELS)):
+        raise ValueError(f"channels and {name} do not go together")
+    return channels
+
+
+def _pixel_sizes_of(plain: Mapping[str, Any], name: str) -> tuple[float, float]:
+    sizes = numbers_of(plain, name, 2)
+    if len(sizes) != 2 or not 0 < sizes[0] <= sizes[1]:
+        raise ValueError(f"{name} is {sizes!r:.60} and must be the smallest and the largest size, in metres")
+    return sizes[0], sizes[1]
+
+
+_SOURCE_FIELDS: dict[str, Callable[[Mapping[str, Any], str], Any]] = {
+    "file_channels": _file_channels_of,
+    "num_bands": lambda plain, name: integer_of(plain, name, 1, MAX_BANDS),
+    "nodata": number_of,
+    "pixel_size_m": _pixel_sizes_of,
+}
+
+
 def merge_channel_names(scenes: Mapping[str, Sequence[str | None]]) -> tuple[str | None, ...]:
     """The description of each channel over all scenes; None where no scene has one, or scenes have different ones.
 
@@ -168,7 +213,7 @@ def merge_channel_names(scenes: Mapping[str, Sequence[str | None]]) -> tuple[str
     findings = []
     for scene_id, names in scenes.items():
         first = merged or list(names)
-        if _is_permuted(names, first):
+        if is_permuted(names, first):
             what = f"{', '.join(map(str, names))}; the scenes before it {', '.join(map(str, first))}"
             findings.append(Finding(f"scene {scene_id!r}", what))
         merged = [_common_name(one, other) for one, other in zip(first, names, strict=True)]
@@ -178,20 +223,10 @@ def merge_channel_names(scenes: Mapping[str, Sequence[str | None]]) -> tuple[str
     return tuple(merged)
 
 
-def _is_permuted(names: Sequence[str | None], others: Sequence[str | None]) -> bool:
-    one, other = ([(name or "").strip().casefold() for name in each] for each in (names, others))
-    return all(one) and one != other and sorted(one) == sorted(other)
-
-
 def _common_name(one: str | None, other: str | None) -> str | None:
     if one and other:
         return one if same_name(one, other) else None
     return one or other
-
-
-def same_name(one: str, other: str) -> bool:
-    """Whether two descriptions name the same channel: case and blanks do not count."""
-    return one.strip().casefold() == other.strip().casefold()
 
 
 def match_channels(contract: ModelContract, descriptions: Sequence[str | None], *, where: str) -> list[int] | None:

@@ -21,6 +21,8 @@ from rv_pipeline_chip_classification.model.plain_fields import numbers_of, text_
 
 #: More bands than any sensor has.
 MAX_CHANNELS = 4096
+#: As many as a GeoTIFF can have.
+MAX_BANDS = 65_535
 KINDS = ("stats", "minmax", "none")
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 

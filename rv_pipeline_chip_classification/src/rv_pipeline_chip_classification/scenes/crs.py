@@ -13,6 +13,9 @@ from rv_core.errors import DataError
 from rv_pipeline_chip_classification.scenes.grid import Grid
 from rv_pipeline_chip_classification.scenes.raster_reader import GDAL_ERRORS, reason_of
 
+_DEGREE_M = 111_195.0  # on a sphere of the Earth's mean radius
+_SAME_SIZE = 1.1
+
 
 def is_same_crs(one: str | None, other: str | None) -> bool:
     """Whether two CRSs (WKT or names) are the same; None is only the same as None."""
@@ -85,3 +88,25 @@ def degrees_per_unit(crs: str | None) -> float | None:
     if known is None or not known.is_geographic:
         return None
     return float(np.rad2deg(known.units_factor[1]))
+
+
+def pixel_size_m(grid: Grid) -> float | None:
+    """Side of a square as large as the pixel in the middle of a grid, in metres on the ground; None if unknown."""
+    if grid.crs is None:
+        return None
+    row, col = grid.height / 2, grid.width / 2
+    a, b, c, d, e, f = grid.transform
+    pixels = np.array([(col, row), (col + 1, row), (col, row + 1)])
+    points = np.column_stack([pixels @ (a, b) + c, pixels @ (d, e) + f])
+    try:
+        lonlat = project_each(points, grid.crs, "EPSG:4326", where="")
+    except DataError:
+        return None
+    (east, north), (east2, north2) = ((lonlat[i] - lonlat[0] + 180) % 360 - 180 for i in (1, 2))
+    area = abs(east * north2 - east2 * north) * _DEGREE_M**2 * float(np.cos(np.radians(lonlat[0, 1])))
+    return float(np.sqrt(area)) if area > 0 else None  # NaN is not above 0 either
+
+
+def is_same_pixel_size(one_m: float, other_m: float) -> bool:
+    """Whether two pixels are as good as equal: within a tenth, for projections stretch."""
+    return max(one_m, other_m) <= _SAME_SIZE * min(one_m, other_m)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -17,9 +18,11 @@ from rv_core.files import uris
 from rv_core.files.by_uri import local_copy
 from rv_pipeline_chip_classification.config import RasterSourceConfig
 from rv_pipeline_chip_classification.model.bundle_file import Bundle, open_bundle
-from rv_pipeline_chip_classification.model.contract import ModelContract, check_image, match_channels
+from rv_pipeline_chip_classification.model.contract import ModelContract, check_image
 from rv_pipeline_chip_classification.model.openmp import wait_passively
+from rv_pipeline_chip_classification.model.source_fit import pixel_size_note
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.verbs.channel_choice import choose_channels
 
 if TYPE_CHECKING:
     from rv_pipeline_chip_classification.commands.predict import SceneWriter
@@ -36,6 +39,7 @@ class PredictionRequest:
         images: paths or URIs; `@FILE` stands for the lines of a file.
         output: folder or URI.
         channel_order: as typed, or None.
+        nodata: as typed, or None.
         batch_size: windows per forward pass.
         stride_px: step between cells, or None for that of the bundle.
         write_geotiff: whether GeoTIFFs are written.
@@ -45,6 +49,7 @@ class PredictionRequest:
     images: tuple[str, ...]
     output: str
     channel_order: str | None = None
+    nodata: str | None = None
     batch_size: int = 256
     stride_px: int | None = None
     write_geotiff: bool = True
@@ -58,13 +63,20 @@ class ImageJob:
         image: path or URI.
         stem: of its outputs.
         channels: 0-based channels of the file in the model's order; None is all but alpha.
-        note: what the user should know about the channels; "" if nothing.
+        nodata: the value that means "no data"; None for what the file declares.
+        notes: what the user should know about the image.
     """
 
     image: str
     stem: str
     channels: tuple[int, ...] | None
-    note: str
+    nodata: float | None
+    notes: tuple[str, ...]
+
+    @property
+    def source(self) -> RasterSourceConfig:
+        """What is opened."""
+        return _source(self.image, self.channels, self.nodata)
 
 
 def predict_images(request: PredictionRequest) -> int:
@@ -81,10 +93,11 @@ def predict_images(request: PredictionRequest) -> int:
     stems = stems_of(images, request.output)
     order = parse_channel_order(request.channel_order)
     bundle = open_bundle(local_copy(request.bundle), shown=request.bundle)
+    nodata = parse_nodata(request.nodata, bundle.contract)
     jobs, num_bad = [], 0
     for image, stem in zip(images, stems, strict=True):
         try:
-            jobs.append(look_at(image, stem, bundle.contract, order))
+            jobs.append(look_at(image, stem, bundle.contract, order, nodata))
         except RvError as err:
             print_error(str(err))
             num_bad += 1
@@ -168,53 +181,51 @@ def parse_channel_order(text: str | None) -> tuple[int, ...] | None:
     return tuple(int(word) for word in words)
 
 
-def look_at(image: str, stem: str, contract: ModelContract, order: tuple[int, ...] | None) -> ImageJob:
+def parse_nodata(text: str | None, contract: ModelContract) -> float | None:
+    """What `--nodata` says, else what the model was trained with.
+
+    Raises:
+        UsageError: if it is neither a number nor "none".
+    """
+    if text is None:
+        return contract.nodata
+    if text.strip().lower() == "none":
+        return None
+    try:
+        value = float(text)
+    except ValueError as err:
+        fix = 'write for instance --nodata 0, or "none" for what each file declares'
+        raise UsageError(f"--nodata {text!r} is no number", fix=fix) from err
+    # NaN is never valid, whatever is declared.
+    return value if math.isfinite(value) else None
+
+
+def look_at(
+    image: str, stem: str, contract: ModelContract, order: tuple[int, ...] | None, nodata: float | None = None
+) -> ImageJob:
     """Open an image's header and decide which of its channels the model sees; pixels are not read.
 
     Raises:
         DataError: if it cannot be opened, or does not fit the model.
     """
-    channels, note = order, ""
+    channels, notes = order, []
     if order is None:
-        with SceneRaster(RasterSourceConfig(uris=[image]), stem) as raster:
-            names, own = raster.channel_names, raster.file_channels
-        channels, note = choose_channels(contract, names, own, where=image)
-    with SceneRaster(_source(image, channels), stem) as raster:
+        with SceneRaster(_source(image, None, nodata), stem) as raster:
+            notes += [note.text for note in raster.notes]
+            names, own, num_bands = raster.channel_names, raster.file_channels, raster.num_bands
+        channels, note = choose_channels(contract, names, own, where=image, num_bands=num_bands)
+        notes.append(note)
+    with SceneRaster(_source(image, channels, nodata), stem) as raster:
         check_image(contract, raster.num_channels, raster.dtype, where=image)
-    return ImageJob(image, stem, channels, note)
+        notes += [note.text for note in raster.notes if note.text not in notes]
+        notes.append(pixel_size_note(contract, raster.grid))
+    if nodata is not None and nodata == contract.nodata:
+        notes.append(f"pixels of {nodata:g} are no data, as in training (--nodata)")
+    return ImageJob(image, stem, channels, nodata, tuple(filter(None, notes)))
 
 
-def choose_channels(
-    contract: ModelContract, names: Sequence[str | None], file_channels: Sequence[int], *, where: str
-) -> tuple[tuple[int, ...] | None, str]:
-    """The channels of a file in the model's order: by their names where both have names, else by position.
-
-    Args:
-        contract: of the model.
-        names: descriptions of the channels, None where there is none.
-        file_channels: where each of them is in the file, 0-based.
-        where: the image, for messages.
-
-    Returns:
-        (channels or None for all, what the user should know).
-
-    Raises:
-        DataError: if a name that the model needs is missing.
-    """
-    # Too few channels are better told by their number than by the names that are missing.
-    has_names = all(contract.channels) and any(names) and len(names) >= contract.num_channels
-    by_name = match_channels(contract, names, where=where) if has_names else None
-    if by_name is None:
-        whose = "the image" if all(contract.channels) else "the bundle"
-        return None, f"channels are taken by position, because {whose} does not name them"
-    channels = tuple(file_channels[index] for index in by_name)
-    if channels == tuple(file_channels):
-        return None, ""
-    return channels, f"channels are matched by name: {','.join(map(str, channels))}"
-
-
-def _source(image: str, channels: Sequence[int] | None) -> RasterSourceConfig:
-    return RasterSourceConfig(uris=[image], channel_order=None if channels is None else list(channels))
+def _source(image: str, channels: Sequence[int] | None, nodata: float | None) -> RasterSourceConfig:
+    return RasterSourceConfig(uris=[image], channel_order=None if channels is None else list(channels), nodata=nodata)
 
 
 def _predict_all(jobs: Sequence[ImageJob], bundle: Bundle, request: PredictionRequest) -> int:
@@ -245,7 +256,7 @@ def _predict_one(job: ImageJob, label: str, writer: SceneWriter, storage: Storag
     from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid
 
     names = PredictionNames(job.stem)
-    with SceneRaster(_source(job.image, job.channels), job.stem) as raster, _LiveLine(f"{label} {job.image}") as line:
+    with SceneRaster(job.source, job.stem) as raster, _LiveLine(f"{label} {job.image}") as line:
         cells = CellGrid(raster.extent, writer.contract.cell_size_px, stride_px)
         counts = writer.write(raster, cells, names, storage, line)
     rest = f", {counts.num_without_data} without data" if counts.num_without_data else ""
@@ -254,8 +265,8 @@ def _predict_one(job: ImageJob, label: str, writer: SceneWriter, storage: Storag
         f"{label} {job.image} -> {storage.uri(names.geojson)}: {counts.num_cells} cells{rest}"
         f" in {counts.seconds:.1f} s ({rate:.0f}/s)"
     )
-    if job.note:
-        print_text(f"    {job.note}")
+    for note in job.notes:
+        print_text(f"    {note}")
 
 
 class _LiveLine:

@@ -17,7 +17,14 @@ def predict(
         str | None,
         typer.Option(
             metavar="2,1,0",
-            help="0-based channels of the images in the model's order (default: by band names, else by position).",
+            help="0-based channels of the images in the model's order (default: by band names, else as in training).",
+        ),
+    ] = None,
+    nodata: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VALUE",
+            help='The pixel value that means "no data", or "none" for what a file declares (default: as in training).',
         ),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Windows per forward pass at most.")] = 256,
@@ -43,6 +50,7 @@ def predict(
         images=tuple(images),
         output=output,
         channel_order=channel_order,
+        nodata=nodata,
         batch_size=batch_size,
         stride_px=stride_px,
         write_geotiff=geotiff,
