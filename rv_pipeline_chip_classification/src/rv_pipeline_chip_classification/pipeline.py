@@ -7,6 +7,7 @@ themselves are plain functions in `commands/`, imported when they run.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, cast
 
 from rv_core import Finding, Items, Pipeline, command
@@ -54,7 +55,8 @@ class ChipClassificationPipeline(Pipeline):
         from rv_pipeline_chip_classification.commands.analyze import analyze_scene
 
         for scene in scenes:
-            analyze_scene(scene, self.config.analyze, self.storage, self.progress)
+            with self._boundary_of(scene):
+                analyze_scene(scene, self.config.analyze, self.storage, self.progress)
 
     @command(
         items={"train": "dataset.train_scenes", "validation": "dataset.validation_scenes"},
@@ -66,9 +68,10 @@ class ChipClassificationPipeline(Pipeline):
 
         config = self.config
         for scene in scenes:
-            counts = chip_scene(
-                scene, scenes.group, config.classes, config.chip, config.seed, self.storage, self.progress
-            )
+            with self._boundary_of(scene):
+                counts = chip_scene(
+                    scene, scenes.group, config.classes, config.chip, config.seed, self.storage, self.progress
+                )
             self.record(**counts.to_json())
 
     @command(
@@ -109,7 +112,8 @@ class ChipClassificationPipeline(Pipeline):
         predictor = None
         for scene in scenes:
             predictor = predictor or open_predictor(self.config, self.storage)
-            predictor.predict_scene(scene, self.storage, self)
+            with self._boundary_of(scene):
+                predictor.predict_scene(scene, self.storage, self)
 
     @command(
         requires=("predict",),
@@ -138,6 +142,16 @@ class ChipClassificationPipeline(Pipeline):
         from rv_pipeline_chip_classification.commands.bundle import run_bundle
 
         run_bundle(self.config, self.storage)
+
+    def _boundary_of(self, scene: SceneConfig) -> AbstractContextManager[None]:
+        from rv_pipeline_chip_classification.file_boundary import file_boundary
+
+        def place() -> str:
+            config = cast(ChipClassificationConfig, self._config)
+            paths = [path for path, _, other in config.dataset.located_scenes() if other.id == scene.id]
+            return f"dataset.{paths[0] if paths else '?'} ({', '.join(scene.raster.uris[:3])})"
+
+        return file_boundary(f"scene {scene.id!r} cannot be used", where=place)
 
     def preflight(self, todo: Mapping[str, Sequence[str]]) -> Iterable[Finding]:
         """Checks that need neither numpy nor rasterio: that local files are there."""

@@ -16,6 +16,7 @@ from torch import nn
 from rv_core.errors import DataError
 from rv_pipeline_chip_classification.config import RasterSourceConfig
 from rv_pipeline_chip_classification.model.backbones import build_model
+from rv_pipeline_chip_classification.model.normalize import Normalization
 from rv_pipeline_chip_classification.prediction.cell_windows import BatchSizeOf, CellChips, CellGrid
 from rv_pipeline_chip_classification.prediction.classifier import (
     NO_CLASS,
@@ -165,6 +166,28 @@ def test_scores_that_are_no_numbers_are_an_error(make_contract: Any, bright_imag
 
     with pytest.raises(DataError, match=r"no numbers for the window \[0, 0, 16, 16\]"):
         classify(Classifier(Broken(), make_contract(), device=CPU), bright_image)
+
+
+def test_a_cell_without_numbers_has_no_class_and_the_others_keep_theirs(
+    make_contract: Any, brightest_channel: Any, write_image: Any
+) -> None:
+    array = np.full((16, 48, 3), 1, np.float32)
+    array[..., 1] = 2
+    array[3, 20, 0] = 1e38
+    array[0, 0, 0] = np.nan
+
+    class Wild(nn.Module):
+        def forward(self, chips: torch.Tensor) -> torch.Tensor:
+            return brightest_channel()(chips) + 0 * (chips * 1e3).sum((2, 3))
+
+    contract = make_contract(dtype="float32", normalization=Normalization("none", (0.0,) * 3, (1.0,) * 3))
+    path = write_image("a.tif", array)
+    with SceneRaster(RasterSourceConfig(uris=[path]), "scene-1") as raster:
+        (found,) = Classifier(Wild(), contract, device=CPU).classify(CellGrid(raster.extent, 16, 16), raster)
+    assert found.class_ids.tolist() == [1, NO_CLASS, 1]
+    assert np.isnan(found.scores[1]).all()
+    assert found.without_numbers.tolist() == [False, True, False]
+    assert found.first_without_numbers() == (0, 16, 16, 16)
 
 
 class _OnlySixteen(nn.Module):

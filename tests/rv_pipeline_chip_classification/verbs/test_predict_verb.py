@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio.shutil
 
 from rv_core.cli.app import main
 from rv_core.errors import DataError, UsageError
@@ -325,3 +326,14 @@ def test_pixels_of_another_size_and_odd_headers_are_told(
     out = capsys.readouterr().out
     assert out.count("those of the training images 10 m") == 1
     assert "its pixels are 0.2 m on the ground" in out
+
+
+def test_an_image_that_a_library_trips_over_does_not_cost_the_others(
+    bundle: str, write_image: Any, pixels: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = write_image("good.tif", pixels(20, 20, 3), names=RGB)
+    two = str(tmp_path / "two.nc")
+    rasterio.shutil.copy(write_image("src.tif", pixels(20, 20, 2)), two, driver="netCDF")
+    assert main(["predict", bundle, two, good, "-o", str(tmp_path / "out")]) == 1
+    assert (tmp_path / "out" / "good.geojson").exists()
+    assert "holds no bands of its own" in capsys.readouterr().err

@@ -37,6 +37,7 @@ from rv_pipeline_chip_classification.scenes.channel_names import (
     same_name,
 )
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.scenes.windows import Window
 
 _log = logging.getLogger(__name__)
 
@@ -48,23 +49,40 @@ class CellCounts:
     Args:
         per_class: cells by class id.
         num_without_data: cells without a valid pixel, which have no class.
+        num_without_numbers: cells that have one, and for which the model gives no numbers: no class either.
+        first_without_numbers: the window of the first of these.
         seconds: wall time.
     """
 
     per_class: NDArray[np.int64]
     num_without_data: int = 0
+    num_without_numbers: int = 0
+    first_without_numbers: Window | None = None
     seconds: float = 0.0
 
     @property
     def num_cells(self) -> int:
         """All cells."""
-        return int(self.per_class.sum()) + self.num_without_data
+        return int(self.per_class.sum()) + self.num_without_data + self.num_without_numbers
 
     def add(self, cells: ScoredCells) -> None:
         """Count some more cells."""
         known = cells.class_ids[cells.class_ids >= 0]
         self.per_class += np.bincount(known, minlength=len(self.per_class))
-        self.num_without_data += len(cells.class_ids) - len(known)
+        num_lost = int(np.count_nonzero(cells.without_numbers))
+        self.num_without_numbers += num_lost
+        self.num_without_data += len(cells.class_ids) - len(known) - num_lost
+        self.first_without_numbers = self.first_without_numbers or cells.first_without_numbers()
+
+    def lost_note(self) -> str:
+        """In words, that some cells have no numbers; "" if all have."""
+        if self.first_without_numbers is None:
+            return ""
+        window = list(self.first_without_numbers)
+        return (
+            f"{self.num_without_numbers} of {self.num_cells} cells have no class, because the model gives no numbers for "
+            f"their pixel values; the first is the window {window}"
+        )
 
 
 @dataclass
@@ -225,6 +243,7 @@ class Predictor:
         control.record(
             num_cells=counts.num_cells,
             num_without_data=counts.num_without_data,
+            **({"num_without_numbers": counts.num_without_numbers} if counts.num_without_numbers else {}),
             **{
                 f"cells_of_{name}": int(count)
                 for name, count in zip(self._classes.names, counts.per_class, strict=True)
@@ -237,6 +256,8 @@ class Predictor:
                 counts.num_without_data,
                 counts.num_cells,
             )
+        if note := counts.lost_note():
+            _log.warning("scene %s: %s", scene.id, note)
         return counts
 
     def _cells_of(self, scene: SceneConfig, raster: SceneRaster) -> CellGrid | CellList:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rv_pipeline_chip_classification.scenes.windows import WindowArray
+from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray
 
-#: The class id of a cell without any valid pixel.
+#: The class id of a cell without any valid pixel, or for which the model gives no numbers.
 NO_CLASS = -1
 #: Decimals of a score wherever it is written.
 SCORE_DECIMALS = 6
@@ -22,8 +22,8 @@ class ScoredCells(NamedTuple):
     Args:
         first: number of the first cell.
         windows: (B, 4) int64.
-        class_ids: (B,) int64; `NO_CLASS` for a cell without a valid pixel.
-        scores: (B, K) float32, softmax, rounded to `SCORE_DECIMALS`; NaN for a cell without a valid pixel.
+        class_ids: (B,) int64; `NO_CLASS` for a cell without a valid pixel, or without numbers.
+        scores: (B, K) float32, softmax, rounded to `SCORE_DECIMALS`; NaN likewise.
         valid_fractions: (B,) float64, share of valid pixels; what is outside of the extent is not valid.
     """
 
@@ -32,6 +32,17 @@ class ScoredCells(NamedTuple):
     class_ids: NDArray[np.int64]
     scores: NDArray[np.float32]
     valid_fractions: NDArray[np.float64]
+
+    @property
+    def without_numbers(self) -> NDArray[np.bool_]:
+        """Which cells have valid pixels, and still no numbers from the model: (B,) bool."""
+        lost: NDArray[np.bool_] = (self.class_ids == NO_CLASS) & (self.valid_fractions > 0)
+        return lost
+
+    def first_without_numbers(self) -> Window | None:
+        """The window of the first cell without numbers."""
+        lost = self.without_numbers
+        return Window(*self.windows[int(lost.argmax())].tolist()) if lost.any() else None
 
 
 @dataclass(frozen=True)

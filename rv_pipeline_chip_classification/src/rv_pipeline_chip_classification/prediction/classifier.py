@@ -27,7 +27,7 @@ from rv_pipeline_chip_classification.model.prefetch import in_advance, iterate_a
 from rv_pipeline_chip_classification.prediction.cell_scores import NO_CLASS, SCORE_DECIMALS, ScoredCells
 from rv_pipeline_chip_classification.prediction.cell_windows import BatchSizeOf, CellChips
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
-from rv_pipeline_chip_classification.scenes.windows import WindowArray
+from rv_pipeline_chip_classification.scenes.windows import Window
 
 _log = logging.getLogger(__name__)
 
@@ -106,7 +106,8 @@ class Classifier:
             raster: the open scene; nothing else may read it until the iterator is closed.
 
         Raises:
-            DataError: if pixels cannot be read, or the model does not take windows of this size.
+            DataError: if pixels cannot be read, the model does not take windows of this size, or it gives numbers for
+                none of them; a few without numbers have no class.
         """
         threads_before = torch.get_num_threads()
         with ExitStack() as stack:
@@ -116,7 +117,13 @@ class Classifier:
             stack.callback(_close, batches)
             scored = in_advance((partial(self._score_cells, batch) for batch in batches), num_threads=self._num_threads)
             stack.callback(_close, scored)
-            yield from scored
+            has_class, lost = False, None
+            for part in scored:
+                has_class = has_class or bool((part.class_ids != NO_CLASS).any())
+                lost = lost or part.first_without_numbers()
+                yield part
+            if lost is not None and not has_class:
+                raise _no_numbers(lost, raster.scene_id)
 
     def _score_cells(self, batch: CellChips) -> ScoredCells:
         if self._is_cpu:
@@ -131,8 +138,10 @@ class Classifier:
         class_ids = np.full(count, NO_CLASS, np.int64)
         if has_data.any():
             scores[has_data] = self.score(*_only(batch, has_data))
-            _check_finite(scores[has_data], batch.windows[has_data])
-            class_ids[has_data] = scores[has_data].argmax(axis=1)
+            # One wild pixel makes a cell's scores no numbers; the others are as good as ever.
+            has_scores = np.isfinite(scores).all(axis=1)
+            scores[~has_scores] = np.nan
+            class_ids[has_scores] = scores[has_scores].argmax(axis=1)
         rounded = np.round(scores, SCORE_DECIMALS)
         return ScoredCells(batch.first, batch.windows, class_ids, rounded, num_valid / pixels_per_cell)
 
@@ -193,14 +202,12 @@ def _close(iterator: Any) -> None:
     iterator.close()
 
 
-def _check_finite(scores: NDArray[np.float32], windows: WindowArray) -> None:
-    is_wrong = ~np.isfinite(scores).all(axis=1)
-    if is_wrong.any():
-        raise DataError(
-            f"the model gives no numbers for the window {windows[int(is_wrong.argmax())].tolist()}",
-            why="pixel values are far outside of those that it was trained on, or its weights are damaged",
-            fix="compare the values of the image with those of the training images",
-        )
+def _no_numbers(window: Window, scene_id: str) -> DataError:
+    return DataError(
+        f"the model gives no numbers for the window {list(window)} of {scene_id!r}, nor for any other",
+        why="pixel values are far outside of those that it was trained on, or its weights are damaged",
+        fix="compare the values of the image with those of the training images",
+    )
 
 
 def _only(batch: CellChips, wanted: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:

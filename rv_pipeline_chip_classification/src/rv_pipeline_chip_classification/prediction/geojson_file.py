@@ -7,7 +7,8 @@ the date line go on beyond 180. A cell of which a corner is not on Earth, as at 
 
 Properties of a cell: `class_id`, `class_name`, `score` (of that class), `scores` (one per class id, softmax),
 `scene`, `window` `[row_off, col_off, height, width]` in pixels of the scene, `valid_fraction`. A cell without any valid
-pixel has `class_id`, `class_name`, `score` and `scores` null: it is no class, and never evaluated as one.
+pixel, or with pixels so wild that the model gives no numbers, has `class_id`, `class_name`, `score` and `scores` null:
+it is no class, and never evaluated as one.
 """
 
 from __future__ import annotations

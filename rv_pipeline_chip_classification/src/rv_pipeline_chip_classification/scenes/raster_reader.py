@@ -110,8 +110,11 @@ def _why_not_opened(error: BaseException, uri: str, path: str) -> tuple[str, str
     """Why, and what to do."""
     reason = uris.conceal(reason_of(error), uri)
     if os.path.isfile(path):
-        with open(path, "rb") as file:
-            start = file.read(1024)
+        try:
+            with open(path, "rb") as file:
+                start = file.read(1024)
+        except OSError as err:
+            return str(err.strerror), ""
         if not start:
             return "the file is empty", ""
         if b"<VRTDataset" in start:

@@ -17,6 +17,7 @@ from rv_core.errors import EXIT_DONE, EXIT_FAILED, DataError, Finding, RvError, 
 from rv_core.files import uris
 from rv_core.files.by_uri import local_copy
 from rv_pipeline_chip_classification.config import RasterSourceConfig
+from rv_pipeline_chip_classification.file_boundary import file_boundary
 from rv_pipeline_chip_classification.model.bundle_file import Bundle, open_bundle
 from rv_pipeline_chip_classification.model.contract import ModelContract, check_image
 from rv_pipeline_chip_classification.model.openmp import wait_passively
@@ -97,7 +98,8 @@ def predict_images(request: PredictionRequest) -> int:
     jobs, num_bad = [], 0
     for image, stem in zip(images, stems, strict=True):
         try:
-            jobs.append(look_at(image, stem, bundle.contract, order, nodata))
+            with file_boundary("the image cannot be used", where=image):
+                jobs.append(look_at(image, stem, bundle.contract, order, nodata))
         except RvError as err:
             print_error(str(err))
             num_bad += 1
@@ -244,7 +246,8 @@ def _predict_all(jobs: Sequence[ImageJob], bundle: Bundle, request: PredictionRe
     num_bad = 0
     for number, job in enumerate(jobs, 1):
         try:
-            _predict_one(job, f"[{number}/{len(jobs)}]", writer, storage, stride_px)
+            with file_boundary("the image cannot be predicted", where=job.image):
+                _predict_one(job, f"[{number}/{len(jobs)}]", writer, storage, stride_px)
         except DataError as err:
             print_error(str(err))
             num_bad += 1
@@ -265,7 +268,7 @@ def _predict_one(job: ImageJob, label: str, writer: SceneWriter, storage: Storag
         f"{label} {job.image} -> {storage.uri(names.geojson)}: {counts.num_cells} cells{rest}"
         f" in {counts.seconds:.1f} s ({rate:.0f}/s)"
     )
-    for note in job.notes:
+    for note in filter(None, [*job.notes, counts.lost_note()]):
         print_text(f"    {note}")
 
 
