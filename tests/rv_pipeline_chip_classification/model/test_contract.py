@@ -142,7 +142,20 @@ def test_what_is_known_of_the_training_files_travels_and_may_be_missing(make_con
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("file_channels", [0, -1, 1]), ("file_channels", [0]), ("pixel_size_m", [0, 1])]
+    ("field", "value"),
+    [
+        ("file_channels", [0, -1, 1]),
+        ("file_channels", [0]),
+        ("file_channels", [True, False, True]),
+        ("file_channels", "012"),
+        ("num_bands", 0),
+        ("num_bands", 10**400),
+        ("nodata", "0"),
+        ("nodata", float("nan")),
+        ("pixel_size_m", [0, 1]),
+        ("pixel_size_m", [1]),
+        ("pixel_size_m", {"0": 1}),
+    ],
 )
 def test_damaged_facts_of_the_training_files_are_refused(make_contract: Any, field: str, value: Any) -> None:
     with pytest.raises(DataError, match="no model description"):

@@ -20,9 +20,17 @@ from rv_pipeline_chip_classification.checks.cheap import (
     scenes_to_do,
     scenes_to_label,
 )
+from rv_pipeline_chip_classification.checks.headers import (
+    Header,
+    compare_headers,
+    header_of,
+    reference_header,
+    tell_of_image,
+)
 from rv_pipeline_chip_classification.commands.chip import select_windows
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassRasterLabelsConfig, SceneConfig
 from rv_pipeline_chip_classification.config_parts import cell_size_px
+from rv_pipeline_chip_classification.file_boundary import file_boundary
 from rv_pipeline_chip_classification.labels.aoi import Aoi, read_aoi
 from rv_pipeline_chip_classification.labels.sources import LabelSource, open_labels
 from rv_pipeline_chip_classification.prediction.geojson_file import cell_rings
@@ -41,7 +49,7 @@ class _Seen:
     """What the scenes checked so far have shown.
 
     Args:
-        first: path, channels and dtype of the first scene.
+        first: the header that the others are compared with.
         chips: subset -> class id -> windows that would become chips.
         is_complete: whether all scenes to chip could be counted.
         counted_px: pixels of label rasters read so far.
@@ -49,7 +57,7 @@ class _Seen:
         has_uncounted_cells: whether some evaluated scene could not be looked at.
     """
 
-    first: tuple[str, int, str] | None = None
+    first: Header | None = None
     chips: dict[str, Counter[int]] = field(default_factory=dict)
     is_complete: bool = True
     counted_px: int = 0
@@ -67,7 +75,7 @@ def deep_check(config: ChipClassificationConfig, todo: Todo) -> Iterator[Finding
     Yields:
         Findings, all with dotted config paths.
     """
-    seen = _Seen()
+    seen = _Seen(first=reference_header(config))
     labelled = {scene.id for _, _, scene in scenes_to_label(config, todo)}
     for entry in scenes_to_do(config, todo):
         if any(is_missing(uri) for _, uri in uris_of(entry[2])):
@@ -82,11 +90,14 @@ def _check_scene(
     config: ChipClassificationConfig, todo: Todo, entry: LocatedScene, seen: _Seen, *, is_labelled: bool
 ) -> Iterator[Finding]:
     path, _subset, scene = entry
+    named = f"the image of scene {scene.id!r} cannot be used"
     try:
-        with SceneRaster(scene.raster, scene.id) as raster:
+        with file_boundary(named, where=", ".join(scene.raster.uris)), SceneRaster(scene.raster, scene.id) as raster:
             raster.read_last_pixels()
-            yield from (Finding(f"{path}.raster.{note.field}", note.text, "", "warning") for note in raster.notes)
-            yield from _check_alike(path, raster, seen)
+            yield from tell_of_image(entry, raster)
+            mine = header_of(path, raster)
+            seen.first = seen.first or mine
+            yield from compare_headers(mine, seen.first)
             if scene.id in todo.get("predict", ()):
                 yield from _check_place(path, raster)
             if is_labelled:
@@ -106,17 +117,6 @@ def _findings_of(where: str, err: RvError) -> Iterator[Finding]:
     if not block.findings:
         parts = [f"{block.what} ({block.where})" if block.where else block.what, block.why]
         yield Finding(where, ": ".join(part for part in parts if part), block.fix)
-
-
-def _check_alike(path: str, raster: SceneRaster, seen: _Seen) -> Iterator[Finding]:
-    mine = (path, raster.num_channels, str(raster.dtype))
-    seen.first = seen.first or mine
-    if mine[1:] != seen.first[1:]:
-        yield Finding(
-            f"{path}.raster",
-            f"{mine[1]} channels of {mine[2]}, but {seen.first[1]} of {seen.first[2]} in {seen.first[0]}",
-            "every scene must give the model the same channels (channel_order) in one dtype",
-        )
 
 
 def _check_place(path: str, raster: SceneRaster) -> Iterator[Finding]:
@@ -142,11 +142,17 @@ def _check_labels(
     path, _subset, scene = entry
     place = f"{path}.aoi_uris"
     try:
-        aoi = read_aoi(scene.aoi_uris, raster.grid, raster.extent, scene_id=scene.id)
+        with file_boundary(f"the AOI of scene {scene.id!r} cannot be used", where=", ".join(scene.aoi_uris)):
+            aoi = read_aoi(scene.aoi_uris, raster.grid, raster.extent, scene_id=scene.id)
         for note in aoi.notes:
             yield Finding(place, note, "", "warning")
         place = f"{path}.labels.uri"
-        with open_labels(scene, config.classes, raster.grid, raster.extent) as source:
+        labels_uri = ", ".join(uri for name, uri in uris_of(scene) if name.startswith("labels."))
+        named = f"the labels of scene {scene.id!r} cannot be used"
+        with (
+            file_boundary(named, where=labels_uri),
+            open_labels(scene, config.classes, raster.grid, raster.extent) as source,
+        ):
             yield from _check_source(config, todo, entry, raster, source)
             if scene.id in todo.get("chip", ()):
                 yield from _count_chips(config, entry, raster, aoi, source, seen)

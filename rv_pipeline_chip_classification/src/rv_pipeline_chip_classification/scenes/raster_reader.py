@@ -34,6 +34,8 @@ from rv_pipeline_chip_classification.scenes.headers import (
 from rv_pipeline_chip_classification.scenes.masks import alpha_note, as_dtype, choose_mask, find_alpha, is_nodata
 from rv_pipeline_chip_classification.scenes.windows import Window
 
+#: An alpha band is soft at edges alone.
+_MASK_LIKE = 0.9
 #: What rasterio raises; some of GDAL's own errors come through as they are.
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, CRSError)
 
@@ -251,6 +253,32 @@ class RasterFile:
         if alpha is not None:
             values, mask = np.ascontiguousarray(values[..., :-1]), values[..., -1]
         return Pixels(values, valid_pixels(values, self._mask.nodata, mask))
+
+    def alpha_doubt(self) -> RasterNote | None:
+        """Whether the alpha band that is the mask holds more than "nothing" and "all": three blocks are read.
+
+        Raises:
+            DataError: if they cannot be read.
+        """
+        alpha = self._mask.alpha
+        if alpha is None:
+            return None
+        rows, cols = self.block_shape
+        for row, col in ((0, 0), (self.grid.height // 2, self.grid.width // 2), (self.grid.height - 1, 0)):
+            block = Window(row // rows * rows, col // cols * cols, rows, cols)
+            box = block.intersection(Window(0, 0, self.grid.height, self.grid.width))
+            try:
+                values = self._dataset.read(alpha, window=rasterio_window(box))
+            except GDAL_ERRORS as err:
+                raise read_error(self._scene_id, self.uri, box, err) from err
+            full = np.iinfo(values.dtype).max if values.dtype.kind in "iu" else 1
+            share = float(np.isin(values, (0, full, 255)).mean())
+            if share < _MASK_LIKE:
+                text = (
+                    f"band {alpha} is taken as the mask, and {1 - share:.0%} of its pixels are neither empty nor full"
+                )
+                return RasterNote("channel_order", f"{text}: is it data (near infrared)?")
+        return None
 
     def covers_something(self) -> bool:
         """Always: a file lies on its own grid."""

@@ -20,6 +20,7 @@ from rv_pipeline_chip_classification.scenes.row_reader import RowReader, Rows, s
 from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray, bounding_window
 
 _log = logging.getLogger(__name__)
+_MAX_ALPHA_LOOKS = 4
 
 
 class ChipBatch(NamedTuple):
@@ -142,6 +143,11 @@ class SceneRaster:
                 why=self.georeference_problem,
                 fix="give it a transform first, for instance with gdalwarp",
             )
+
+    def alpha_doubts(self) -> list[RasterNote]:
+        """What speaks against an alpha band that is taken as the mask: a look at some of its pixels."""
+        files = [placed.file for placed in self._source.files] if isinstance(self._source, Mosaic) else [self._source]
+        return [note for note in (file.alpha_doubt() for file in files[:_MAX_ALPHA_LOOKS]) if note is not None]
 
     def tell_notes(self) -> None:
         """Write the notes to the log."""
