@@ -44,23 +44,39 @@ def grid_of(dataset: Any, *, where: str, what: str) -> Grid:
     return Grid(dataset.height, dataset.width, (a, b, c, d, e, f), crs)
 
 
-def missing_georeference(dataset: Any) -> str:
-    """Why an image that seems to know its place is read as one that does not; "" for all others."""
+class Misplaced(NamedTuple):
+    """Why an image that seems to know its place is read as one that does not.
+
+    Args:
+        why: in words.
+        fix: what to do about it.
+    """
+
+    why: str
+    fix: str
+
+
+def missing_georeference(dataset: Any) -> Misplaced | None:
+    """Why the place of an image is not known although its header seems to say it; None where nothing is odd."""
     if dataset.transform != rasterio.Affine.identity():
-        return ""
+        return None
     if points := dataset.gcps[0]:
-        return f"it is georeferenced by {len(points)} ground control points alone, which are not used"
+        why = f"it is georeferenced by {len(points)} ground control points alone, which are not used"
+        return Misplaced(why, "warp it first (gdalwarp)")
     if dataset.rpcs is not None:
-        return "it is georeferenced by rational polynomials (RPC) alone, which are not used"
-    return "it has a CRS and no transform, so its pixels have no place" if dataset.crs else ""
+        why = "it is georeferenced by rational polynomials (RPC) alone, which are not used"
+        return Misplaced(why, "warp it first (gdalwarp -rpc)")
+    if dataset.crs:
+        why = "it has a CRS and no transform, so its pixels have no place"
+        return Misplaced(why, "give it a transform (gdal_edit.py -a_ullr)")
+    return None
 
 
 def header_notes(dataset: Any, bands: list[int]) -> list[RasterNote]:
     """Sentences about an image, in order; `bands` are those that are read, 1-based."""
-    found = [
-        RasterNote("uris", f"{reason}: warp it first (gdalwarp); its coordinates are pixels") if reason else None
-        for reason in [missing_georeference(dataset)]
-    ]
+    found = []
+    if odd := missing_georeference(dataset):
+        found.append(RasterNote("uris", f"{odd.why}: its coordinates are pixels; {odd.fix}"))
     if not dataset.crs and dataset.transform != rasterio.Affine.identity():
         text = "it has a transform and no CRS: labels and GeoJSON are in pixels; give it a CRS (gdal_edit.py -a_srs)"
         found.append(RasterNote("uris", text))
@@ -71,7 +87,7 @@ def header_notes(dataset: Any, bands: list[int]) -> list[RasterNote]:
     if palettes:
         text = f"band {palettes[0]} holds numbers of a colour table, not brightness: write its colours into bands"
         found.append(RasterNote("uris", f"{text} (gdal_translate -expand rgb)"))
-    return [note for note in found if note is not None]
+    return found
 
 
 def parts_of(dataset: Any) -> str:

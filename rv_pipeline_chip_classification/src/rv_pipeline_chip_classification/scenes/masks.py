@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
 
 #: Names that say nothing ("Band_4"), and names of masks: an alpha band that is called so is still one.
-_NO_DATA_NAME = re.compile(r"(band|channel)?[ _-]*\d*|.*\b(alpha|mask)\b.*", re.IGNORECASE)
+_NO_DATA_NAME = re.compile(r"(band|channel)?[ _-]*\d*|a|.*\b(alpha|mask)\b.*", re.IGNORECASE)
 
 
 class MaskRule(NamedTuple):

@@ -46,7 +46,7 @@ class Mosaic:
         first = files[0]
         self.dtype, self.num_channels, self.channel_names = first.dtype, first.num_channels, first.channel_names
         self.file_channels, self.num_bands, self.scales = first.file_channels, first.num_bands, first.scales
-        self.georeference_problem = first.georeference_problem
+        self.misplaced = first.misplaced
         self.notes = [*_notes_of_files(files), *notes]
         self.block_shape = (max(file.block_shape[0] for file in files), max(file.block_shape[1] for file in files))
         self.file_pixel_bytes = first.file_pixel_bytes

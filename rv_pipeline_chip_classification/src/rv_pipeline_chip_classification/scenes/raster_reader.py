@@ -151,7 +151,7 @@ class RasterFile:
         num_bands: how many bands the file has.
         band_names: the descriptions of all of them.
         scales: (scale, offset) that the file declares, by channel; they are compared and never applied.
-        georeference_problem: why its place is not known although the file seems to say it; "" if nothing is odd.
+        misplaced: why its place is not known although the file seems to say it; None if nothing is odd.
         notes: what the user should know about the header; empty for labels.
     """
 
@@ -180,7 +180,7 @@ class RasterFile:
         alpha = find_alpha(dataset)
         self._bands = self._chosen_bands(channels, alpha)
         self.dtype = self._common_dtype()
-        self.georeference_problem = missing_georeference(dataset)
+        self.misplaced = missing_georeference(dataset)
         self.notes = self._notes(channels, nodata, alpha) if self._what == "image" else []
         self.num_channels = len(self._bands)
         self.channel_names = tuple(dataset.descriptions[band - 1] for band in self._bands)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rv_pipeline_chip_classification.config import GeoJsonLabelsConfig, RasterSourceConfig, SceneConfig
 from rv_pipeline_chip_classification.scenes.grid import Grid, Pixels
-from rv_pipeline_chip_classification.scenes.headers import RasterNote
+from rv_pipeline_chip_classification.scenes.headers import Misplaced, RasterNote
 from rv_pipeline_chip_classification.scenes.mosaic import Mosaic
 from rv_pipeline_chip_classification.scenes.raster_reader import RasterFile, SourceFieldError, raster_env
 from rv_pipeline_chip_classification.scenes.row_reader import RowReader, Rows, slices_of, strips_over
@@ -52,7 +52,7 @@ class SceneRaster:
         file_channels: which channels of the file they are, 0-based.
         num_bands: how many bands the (first) file has.
         scales: (scale, offset) that the (first) file declares, by channel.
-        georeference_problem: why its place is not known although the file seems to say it; "" if nothing is odd.
+        misplaced: why its place is not known although the file seems to say it; None if nothing is odd.
         notes: what the user should know about the headers.
     """
 
@@ -74,7 +74,7 @@ class SceneRaster:
         self.file_channels: tuple[int, ...] = self._source.file_channels
         self.num_bands: int = self._source.num_bands
         self.scales: tuple[tuple[float, float], ...] = self._source.scales
-        self.georeference_problem: str = self._source.georeference_problem
+        self.misplaced: Misplaced | None = self._source.misplaced
         self.notes: list[RasterNote] = self._source.notes
 
     def read(self, window: Window) -> Pixels:
@@ -135,13 +135,13 @@ class SceneRaster:
             SourceFieldError: naming the image.
         """
         has_polygons = isinstance(scene.labels, GeoJsonLabelsConfig) or bool(scene.aoi_uris)
-        if self.georeference_problem and has_polygons:
+        if self.misplaced and has_polygons:
             raise SourceFieldError(
                 f"polygons cannot be placed on the image of scene {self.scene_id!r}",
                 field="uris",
                 where=", ".join(scene.raster.uris),
-                why=self.georeference_problem,
-                fix="give it a transform first, for instance with gdalwarp",
+                why=self.misplaced.why,
+                fix=self.misplaced.fix,
             )
 
     def alpha_doubts(self) -> list[RasterNote]:
