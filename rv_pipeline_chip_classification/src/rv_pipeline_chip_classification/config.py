@@ -224,7 +224,7 @@ class ModelConfig(Config):
     Args:
         backbone: `small_cnn`, `resnet18`, `resnet34`, `resnet50` or `timm:<name>` (needs timm installed).
         init_weights: safetensors file to start from; names as in torchvision. The first convolution is adapted to the
-            number of channels and a head of another size is left out.
+            number of channels and a head of another size is left out; `rv check` opens it and says what does not fit.
         freeze_backbone_epochs: for so many epochs only the head learns.
     """
 

@@ -27,7 +27,7 @@ def cheap_check(config: ChipClassificationConfig, todo: Todo) -> Iterator[Findin
             yield from _check_local_file(f"{path}.{place}", uri)
     if todo.get("train") and config.model.init_weights is not None:
         yield from _check_local_file("model.init_weights", config.model.init_weights)
-        yield from _check_weights("model.init_weights", config.model.init_weights)
+        yield from check_weights_file("model.init_weights", config.model.init_weights)
     if todo.get("train") and config.model.backbone.startswith("timm:") and find_spec("timm") is None:
         # A warning only: the tasks may run elsewhere.
         fix = "install rv-pipeline-chip-classification[timm] where train and predict run"
@@ -79,7 +79,7 @@ def _check_local_file(where: str, uri: str) -> Iterator[Finding]:
     yield Finding(where, f"{uri} is a folder" if os.path.isdir(path) else f"there is no file {uri}")
 
 
-def _check_weights(where: str, uri: str) -> Iterator[Finding]:
+def check_weights_file(where: str, uri: str) -> Iterator[Finding]:
     """Whether a local file can hold weights: safetensors, or a bundle. Its first bytes tell, and nothing is loaded."""
     file = uris.container_of(uris.expand(uri)) if not is_missing(uri) else ""
     if not file or not uris.is_local(file):

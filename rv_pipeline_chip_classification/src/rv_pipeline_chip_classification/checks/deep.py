@@ -27,6 +27,7 @@ from rv_pipeline_chip_classification.checks.headers import (
     reference_header,
     tell_of_image,
 )
+from rv_pipeline_chip_classification.checks.weights import check_weights
 from rv_pipeline_chip_classification.commands.chip import select_windows
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassRasterLabelsConfig, SceneConfig
 from rv_pipeline_chip_classification.config_parts import cell_size_px
@@ -66,7 +67,7 @@ class _Seen:
 
 
 def deep_check(config: ChipClassificationConfig, todo: Todo) -> Iterator[Finding]:
-    """Open what will run: images, labels and AOIs, and whether they go together.
+    """Open what will run: images, labels, AOIs and initial weights, and whether they go together.
 
     Args:
         config: the config.
@@ -84,6 +85,7 @@ def deep_check(config: ChipClassificationConfig, todo: Todo) -> Iterator[Finding
         yield from _check_scene(config, todo, entry, seen, is_labelled=entry[2].id in labelled)
     yield from _check_totals(config, todo, seen)
     yield from _check_evaluation(config, todo, seen)
+    yield from check_weights(config, todo, seen.first[1] if seen.first else None)
 
 
 def _check_scene(

@@ -67,11 +67,16 @@ def initialise_from(model: nn.Module, tensors: Tensors, *, shown: str) -> Loaded
         DataError: naming every tensor that is missing or of another shape.
     """
     given = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    # Types of 8 bits know no isfinite of their own.
+    odd = next((n for n, t in given.items() if t.is_floating_point() and not bool(t.float().isfinite().all())), None)
+    if odd is not None:
+        fix = "take weights that are whole"
+        raise DataError("weights to start from hold what is no finite number", where=shown, why=f"in {odd!r}", fix=fix)
     own = model.state_dict()
     heads = tuple(f"{name}." for name in head_names(model))
     adapted = []
     for name in (f"{layer}.weight" for layer in first_conv_names(model)):
-        if name in given and name in own and given[name].shape != own[name].shape:
+        if name in given and name in own and _fits_but_for_channels(given[name], own[name]):
             given[name] = fit_channels(given[name], own[name].shape[1])
             adapted.append(name)
     left_out = [name for name in given if name.startswith(heads) and not _has_shape(name, given, own)]
@@ -111,6 +116,11 @@ def _has_shape(name: str, given: Tensors, own: Tensors) -> bool:
     return name in own and given[name].shape == own[name].shape
 
 
+def _fits_but_for_channels(given: Tensor, own: Tensor) -> bool:
+    same = given.ndim == own.ndim and given.shape[:1] + given.shape[2:] == own.shape[:1] + own.shape[2:]
+    return same and given.shape != own.shape and given.shape[1] > 0
+
+
 def _refuse_misfits(given: Tensors, needed: Tensors, own: Tensors, shown: str) -> None:
     findings = []
     for name in needed:
@@ -123,6 +133,8 @@ def _refuse_misfits(given: Tensors, needed: Tensors, own: Tensors, shown: str) -
             findings.append(Finding(name, "is not part of the model"))
         elif tensor.shape != own[name].shape:
             findings.append(Finding(name, f"has shape {tuple(tensor.shape)} instead of {tuple(own[name].shape)}"))
+        elif tensor.is_floating_point() != own[name].is_floating_point():
+            findings.append(Finding(name, f"holds {tensor.dtype} instead of {own[name].dtype}"))
     if findings:
         rest = len(findings) - 20
         why = f"{rest} more like these" if rest > 0 else ""
