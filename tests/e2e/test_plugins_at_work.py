@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.contracts.installed_sources import install_sources, python_path
 
 if TYPE_CHECKING:
     from tests.conftest import RvCli
@@ -43,6 +45,15 @@ TRACKER = """
             file.write(json.dumps([task, attempt, done, total, numbers]) + "\\n")
         time.sleep(float(os.environ.get("SLOW", "0")))
 """
+LISTENER = """
+    import json, os
+
+    @hookimpl
+    def rv_run_finished(run_id, succeeded, summary):
+        with open(os.environ["TOLD"], "a") as file:
+            file.write(json.dumps([succeeded, dict(summary)]) + "\\n")
+"""
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "rv_runner_background"
 
 
 @pytest.fixture
@@ -122,3 +133,23 @@ def test_strict_plugins_do_not_hide_what_is_broken(rv: RvCli, tmp_path: Path, si
     refused = rv("run", "inprocess", "hello", "-a", "root_uri", "out", cwd=tmp_path, env=strict)
     assert refused.returncode == 3
     assert "rv plugins tells more" in refused.stderr
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_of_a_run_that_goes_on_alone_the_end_is_told_once(rv: RvCli, tmp_path: Path, waves: Site, wait: bool) -> None:
+    install_sources(waves.folder, "rv-runner-background", EXAMPLE / "src", {"background": "rv_runner_background.hooks"})
+    waves.install("rv-listen", LISTENER, package="listen")
+    told = tmp_path / "told"
+    env = {"PYTHONPATH": python_path(waves.folder), "TOLD": str(told)}
+    words = ("run", "background", "wave-1", "-a", "root_uri", "out", *(("--wait",) if wait else ()))
+    done = rv(*words, cwd=tmp_path, env=env)
+    assert done.returncode == 0, done.stderr
+    end = time.monotonic() + 60
+    while not list((tmp_path / "out").glob(".rv/runs/*/background/*.exit")) and time.monotonic() < end:
+        time.sleep(0.05)
+    looks = [rv.start("status", "out", *more, cwd=tmp_path, env=env) for more in ((), ("--json",), (), ("--json",))]
+    for look in looks:
+        assert look.communicate(timeout=60)[1] == ""
+    (entry,) = [json.loads(line) for line in told.read_text().splitlines()]
+    assert entry[0] is True
+    assert entry[1]["tasks"] == 1

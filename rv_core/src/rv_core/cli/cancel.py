@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rv_core.cli.status import Root, RunId
+from rv_core.cli.status import Root, RunId, tell_of_end
 from rv_core.terminal import say
 
 
@@ -13,6 +13,12 @@ def cancel(root: Root, run: RunId = None) -> None:
       rv cancel out
     """
     from rv_core.launch.cancel import cancel as cancel_active
-    from rv_core.record.reading import absolute_root
+    from rv_core.record.reading import absolute_root, find_run
+    from rv_core.status.look import status_of
 
-    say(cancel_active(absolute_root(root), run).message)
+    root_uri = absolute_root(root)
+    done = cancel_active(root_uri, run)
+    say(done.message)
+    files = find_run(root_uri, done.run_id)
+    if files.record.capabilities.get("detaches"):
+        tell_of_end(status_of(files))

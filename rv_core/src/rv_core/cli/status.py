@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rv_core.cli.output import is_plain, print_json
+from rv_core.cli.output import is_plain, print_json, warn
 from rv_core.errors import UsageError
 from rv_core.terminal import say
 
@@ -93,8 +93,17 @@ def _show_run(files: RunFiles, root: str, *, as_json: bool) -> None:
     found = status_of(files)
     if as_json:
         print_json({**found.to_json(), "next": next_step(found, root)})
-        return
-    print_lines(status_lines(found, root=root, excerpts=_excerpts(found), now=time.time()))
+    else:
+        print_lines(status_lines(found, root=root, excerpts=_excerpts(found), now=time.time()))
+    tell_of_end(found)
+
+
+def tell_of_end(found: RunStatus) -> None:
+    """Let plugins know of the end of a run that was left to its engine, where this is the first to see it."""
+    if found.files.record.capabilities.get("detaches"):
+        from rv_core.launch import end_of_run
+
+        end_of_run.tell_of_end(found, lambda failure: warn(f"{failure}; the run does not depend on it"))
 
 
 def _excerpts(found: RunStatus) -> dict[str, list[str]]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rv_core.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, RunnerError, StorageError
 from rv_core.files import by_uri, uris
 from rv_core.launch import preflight
+from rv_core.launch.end_of_run import is_first_to_tell
 from rv_core.launch.outcome import RunOutcome, outcome_of_run, outcome_of_status
 from rv_core.launch.prepared import PreparedRun, RootSight, findings_of, plan_again
 from rv_core.launch.write_record import write_record
@@ -170,7 +171,9 @@ def _run(prepared: PreparedRun, show: Show) -> tuple[int, bool]:
                 writer.write("cancelled", reason=cancelled)
             else:
                 writer.write("run_finished", succeeded=outcome.succeeded, **summary)
-        tell("rv_run_finished", run_id=prepared.run_id, succeeded=outcome.succeeded, summary=summary)
+        # Of a detached run somebody who looked on may have told before.
+        if not context.capabilities.detaches or is_first_to_tell(next(iter(prepared.paths.values()))):
+            tell("rv_run_finished", run_id=prepared.run_id, succeeded=outcome.succeeded, summary=summary)
     show.outcome(prepared, outcome)
     return (EXIT_DONE if outcome.succeeded else EXIT_FAILED), False
 

@@ -99,7 +99,10 @@ def rv_task_failed(run_id: str, task: str, attempt: int, reason: str) -> None:
 
 @hookspec
 def rv_run_finished(run_id: str, succeeded: bool, summary: Mapping[str, Any]) -> None:
-    """Called in the submitting process when a run that it waited for has ended. Since 1.
+    """Called once when a run has ended. Since 1.
+
+    In the submitting process where that waited; else in the process that first sees the end of what it left to an
+    engine, on whichever machine: `rv status`, `rv status --watch` or `rv cancel`, where a plugin implements the hook.
 
     Args:
         run_id: the id of the run.

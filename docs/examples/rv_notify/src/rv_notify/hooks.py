@@ -12,7 +12,7 @@ RV_HOOK_API_VERSION = 1
 
 @hookimpl
 def rv_run_finished(run_id: str, succeeded: bool, summary: Mapping[str, Any]) -> None:
-    """Called in the process of `rv run` when the run that it waited for has ended."""
+    """Called once: by the `rv run` that waited for the run, else by the first `rv status` that sees its end."""
     from rv_notify.message import post
 
     post({"event": "run_finished", "run_id": run_id, "succeeded": succeeded, **summary})
