@@ -132,3 +132,57 @@ def test_a_post_init_that_fills_in_what_is_missing_is_fine(rv: RvCli, tmp_path: 
     write_module(tmp_path, fields=POST_INIT.format(body=body))
     done = rv("run", "local", "exp.py", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+CHANGES = """
+from dataclasses import dataclass, field
+from rv_core import Config, Items, Pipeline, PipelineConfig, command
+
+@dataclass
+class Inner(Config):
+    lr: float = 0.1
+    tags: list[str] = field(default_factory=list)
+@dataclass
+class One(Config):
+    id: str
+@dataclass
+class C(PipelineConfig):
+    ones: list[One]
+    inner: Inner = field(default_factory=Inner)
+    def build(self): return P(self)
+class P(Pipeline):
+    @command(items="ones", reads=("inner",))
+    def change(self, ones: Items[One]) -> None:
+        for one in ones:
+            name = one.id
+            {change}
+            self.storage.write_text(f"change/{{name}}.txt", f"{{one.id}} {{self.config.inner}}")
+    @command(items="ones", requires=("change",))
+    def look(self, ones: Items[One]) -> None:
+        for one in ones: self.storage.write_text(f"look/{{one.id}}.txt", str(getattr(self, "own", "nothing")))
+def get_config(runner, root_uri: str = "out"): return C(root_uri=root_uri, ones=[One(id="a"), One(id="b")])
+"""
+
+
+@pytest.mark.parametrize("runner", ["local", "inprocess"])
+@pytest.mark.parametrize("change", ["self.config.inner.lr = 5.0", "self.config.inner.tags.append(name)"])
+def test_a_command_that_changes_what_it_reads_fails_by_every_runner(
+    rv: RvCli, tmp_path: Path, runner: str, change: str
+) -> None:
+    (tmp_path / "exp.py").write_text(CHANGES.format(change=change))
+    done = rv("run", runner, "exp.py", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "the command 'change' changed config.inner" in done.stderr
+    assert not list((tmp_path / "out").glob(".rv/done/change/*"))
+
+
+@pytest.mark.parametrize("runner", ["local", "inprocess"])
+def test_what_a_command_keeps_in_itself_or_changes_in_an_item_reaches_no_other(
+    rv: RvCli, tmp_path: Path, runner: str
+) -> None:
+    (tmp_path / "exp.py").write_text(CHANGES.format(change="self.own = one.id = 'changed'"))
+    assert rv("run", runner, "exp.py", cwd=tmp_path).returncode == 0
+    assert {path.name: path.read_text() for path in (tmp_path / "out" / "look").iterdir()} == {
+        "a.txt": "nothing",
+        "b.txt": "nothing",
+    }

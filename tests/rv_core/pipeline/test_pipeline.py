@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import pickle
 from dataclasses import dataclass, field
 
 import pytest
@@ -8,6 +10,7 @@ from rv_core import ConfigError, Items, Pipeline, PipelineConfig, PlanError, com
 from rv_core.config.classes import Config
 from rv_core.pipeline.guard import guarded
 from rv_core.pipeline.items import WorkItem, item_id
+from rv_core.pipeline.pipeline import CommandInfo
 
 
 @dataclass(kw_only=True)
@@ -127,6 +130,21 @@ def test_properties_and_methods_of_the_config_are_guarded_too() -> None:
     view = guarded(CONFIG, Sample.commands()["cut"])
     with pytest.raises(ConfigError, match=r"tried to set config\.seed"):
         view.seed = 5
+
+
+def test_the_view_can_be_pickled_and_says_what_asdict_and_replace_read() -> None:
+    view = guarded(CONFIG, Sample.commands()["learn"])
+    again = pickle.loads(pickle.dumps(view))
+    assert again.sizes.area() == 1024
+    with pytest.raises(ConfigError, match="config.seed"):
+        _ = again.seed
+    for reads_all in (dataclasses.asdict, dataclasses.replace):
+        with pytest.raises(ConfigError, match=r"reads config\.\w+, which it does not declare"):
+            reads_all(view)  # type: ignore[operator]
+    assert [field.name for field in dataclasses.fields(view)] == [field.name for field in dataclasses.fields(CONFIG)]
+    whole = CommandInfo("all", reads=tuple(field.name for field in dataclasses.fields(CONFIG)))
+    assert dataclasses.asdict(guarded(CONFIG, whole)) == dataclasses.asdict(CONFIG)  # type: ignore[call-overload]
+    assert dataclasses.replace(guarded(CONFIG, whole), seed=5).seed == 5  # type: ignore[type-var]
 
 
 def test_a_dotted_field_opens_nothing_beside_it() -> None:

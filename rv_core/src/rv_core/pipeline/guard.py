@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
-from rv_core.errors import ConfigError, nearest
+from rv_core.errors import ConfigError, TaskError, nearest
 from rv_core.pipeline.pipeline import CommandInfo, Pipeline, PipelineConfig, TaskControl
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class GuardedConfig:
         full = f"{path}.{name}" if path else name
         if name not in allowed:
             raise _undeclared(command, full, allowed)
-        return GuardedConfig(value, allowed[name], command, full) if allowed[name] and value is not None else value
+        return _view(value, allowed[name], command, full) if allowed[name] and value is not None else value
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise ConfigError(
@@ -71,9 +72,26 @@ class GuardedConfig:
             fix="commands get their config as it was saved; keep state elsewhere",
         )
 
+    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
+        # For the processes of a pool; the default goes by __class__, which is that of the config.
+        return _view, object.__getattribute__(self, "_rv")
+
     def __repr__(self) -> str:
         target, _, command, path = object.__getattribute__(self, "_rv")
         return f"<{type(target).__name__}{f' .{path}' if path else ''} as {command} may read it>"
+
+
+def _view(target: Any, allowed: Mapping[str, Any], command: str, path: str = "") -> GuardedConfig:
+    """The view of a config or of a part of it."""
+    kind: Hashable = type(target)
+    return _view_class(kind)(target, allowed, command, path)
+
+
+@cache
+def _view_class(target: type) -> type[GuardedConfig]:
+    """Views of a class: `asdict` and `replace` look at the type, and read the fields through the view."""
+    fields = getattr(target, "__dataclass_fields__", None)
+    return type(f"View of {target.__qualname__}", (GuardedConfig,), {"__dataclass_fields__": fields} if fields else {})
 
 
 def _field_names(target: Any) -> Iterable[str]:
@@ -90,9 +108,50 @@ def _undeclared(command: str, full: str, allowed: Mapping[str, Any]) -> ConfigEr
     )
 
 
+class ConfigWatch:
+    """Notices that a command changed what it reads: who else saw that would depend on the runner and on the splits.
+
+    Args:
+        config: the config.
+        info: the command.
+    """
+
+    #: Above this many characters it is too long to be compared after each item.
+    MANY_CHARACTERS = 2_000
+
+    def __init__(self, config: PipelineConfig, info: CommandInfo) -> None:
+        self._config = config
+        self._command = info.name
+        self._before = {name: self._plain(name) for name in info.reads}
+        self._is_long = len(repr(self._before)) > self.MANY_CHARACTERS
+
+    def check(self, *, is_end: bool) -> None:
+        """Called when an item is complete, and when the command has returned.
+
+        Raises:
+            TaskError: if something is not as it was.
+        """
+        if self._is_long and not is_end:
+            return
+        changed = [name for name, before in self._before.items() if self._plain(name) != before]
+        if changed:
+            names = " and ".join(f"config.{name}" for name in changed)
+            raise TaskError(
+                f"the command {self._command!r} changed {names}",
+                why="whether its other items and later commands see that depends on the runner and on the splits",
+                fix="commands get their config as it was saved: change a copy (`copy.deepcopy`), or keep state elsewhere",
+            )
+
+    def _plain(self, name: str) -> Any:
+        from rv_core.config.lookup import field_at
+        from rv_core.config.values import walk_to_plain
+
+        return walk_to_plain(field_at(self._config, name))
+
+
 def guarded(config: PipelineConfig, info: CommandInfo) -> GuardedConfig:
     """The view of `config` that the command `info` gets."""
-    return GuardedConfig(config, _tree(declared_fields(info)), info.name)
+    return _view(config, _tree(declared_fields(info)), info.name)
 
 
 @contextmanager

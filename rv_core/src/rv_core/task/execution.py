@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rv_core.errors import TaskError
-from rv_core.pipeline.guard import as_command
+from rv_core.pipeline.guard import ConfigWatch, as_command
 from rv_core.pipeline.items import Items, WorkItem, items_by_id
 from rv_core.pipeline.pipeline import Pipeline, TaskStopped
 from rv_core.plan.graph import WHOLE, split_shares
@@ -40,6 +40,7 @@ class TaskExecution:
         self._events = events
         self._info = type(pipeline).commands()[request.command]
         self._root: str = pipeline.config.root_uri
+        self._config = ConfigWatch(pipeline.config, self._info)
         self._graceful = 0
         self._items_done = 0
         self._num_items = 1
@@ -103,6 +104,7 @@ class TaskExecution:
 
     def finish(self, item: WorkItem[Any]) -> None:
         """The item is complete; it counts as done when that is certain (see `ItemEvidence`)."""
+        self._config.check(is_end=False)
         self._evidence.finish()
 
     def _done(self, item: WorkItem[Any]) -> None:
@@ -130,7 +132,7 @@ class TaskExecution:
         if self.stop_requested:
             raise TaskStopped("stopped by TERM")
         self.finish(item)
-        self._evidence.close()
+        self._close()
 
     def _run_items(self, method: Callable[[Items[Any]], None]) -> None:
         share = self._share()
@@ -142,6 +144,10 @@ class TaskExecution:
                 f"{self._request.command} returned with {items.num_left} of {len(share)} items not worked through",
                 fix="a command has to loop over all of its items",
             )
+        self._close()
+
+    def _close(self) -> None:
+        self._config.check(is_end=True)
         self._evidence.close()
 
     def _share(self) -> list[WorkItem[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import time
@@ -89,8 +90,10 @@ class InProcessTasks:
         if problems:
             raise requirement_error(record["command"], problems)
         with gpu_lease(record["resources"]["gpus"]):
+            # Of its own, as in a process of its own: what a task changes in itself or in an item reaches no other.
+            config = copy.deepcopy(self._pipelines[pipeline_name].config)
             execute(
-                self._pipelines[pipeline_name],
+                config.build(),
                 request,
                 events,
                 stop,
