@@ -208,6 +208,16 @@ def test_unknown_sections_are_warnings(place: Place) -> None:
     assert place.load() == CloudSettings()
 
 
+def test_a_file_may_begin_with_a_byte_order_mark(place: Place) -> None:
+    place.project_file("\ufeff[cloud]\nattempts = 3\n")
+    assert place.load().attempts == 3
+
+
+def test_a_folder_in_the_place_of_the_projects_file_is_told(place: Place) -> None:
+    (place.project / "rv.toml").mkdir()
+    assert "the settings cannot be read" in place.message()
+
+
 def test_settings_without_warnings(place: Place) -> None:
     place.profile("[cloud]\nattempts = 1\n[run]\njobs = 3\n")
     assert place.warnings() == []

@@ -15,7 +15,7 @@ from rv_core.cli.errors import exit_code_of
 from rv_core.cli.output import own_output, warn
 from rv_core.cli.state import GlobalOptions
 from rv_core.cli.verbs import BUILTIN_VERBS, VerbGroup
-from rv_core.errors import EXIT_DONE, EXIT_USAGE
+from rv_core.errors import EXIT_DONE, EXIT_USAGE, StorageError
 from rv_core.redaction import register_environment
 
 #: Verbs that need no plugin, or that show what is wrong with them themselves.
@@ -55,10 +55,28 @@ def root(
 
     These options stand before or after the verb.
     """
+    _refuse_to_be_nowhere()
     ctx.obj = GlobalOptions(profile=profile, verbosity=-1 if quiet else verbose, traceback=traceback)
     if ctx.invoked_subcommand is None:
         print(ctx.get_help(), file=sys.stderr)
         raise typer.Exit(EXIT_USAGE)
+
+
+def _refuse_to_be_nowhere() -> None:
+    """Every verb looks at the working directory: for the project's settings, modules and relative names.
+
+    Raises:
+        StorageError: if it is not there any more.
+    """
+    try:
+        os.getcwd()
+    except OSError as err:
+        raise StorageError(
+            "the working directory is not there any more",
+            where=os.environ.get("PWD", ""),
+            why=str(err),
+            fix="go to a folder that is there (`cd`) and type the same again",
+        ) from err
 
 
 def main(argv: Sequence[str]) -> int:

@@ -110,7 +110,8 @@ def _own_annotations(cls: type) -> Iterator[str]:
     """The annotated names of a class that would be fields."""
     for owner in cls.__mro__[:-1]:
         for name, annotation in owner.__dict__.get("__annotations__", {}).items():  # noqa: RUF063 - inspect is heavy
-            if "ClassVar" not in str(annotation):
+            # `_: KW_ONLY` says that what follows is given by name.
+            if "ClassVar" not in str(annotation) and "KW_ONLY" not in str(annotation):
                 yield name
 
 

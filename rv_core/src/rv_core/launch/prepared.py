@@ -262,6 +262,8 @@ def _weights(plan: Plan, slots: int) -> dict[str, int]:
 
 def findings_of(prepared: PreparedRun, *, everything: bool = False) -> list[Finding]:
     """All findings of pre-flight; `everything` also looks at what is done already."""
+    from rv_core.settings.sections import settings_findings
+
     todo: dict[str, Mapping[str, Sequence[str]]] = {}
     for name in prepared.pipelines:
         todo[name] = preflight.items_to_check(prepared.run_plan, name)
@@ -279,4 +281,4 @@ def findings_of(prepared: PreparedRun, *, everything: bool = False) -> list[Find
         # In this process the module is loaded already, from its own file.
         imports_code=everything or not prepared.runner.capabilities.in_process,
     )
-    return [*prepared.findings, *others]
+    return [*settings_findings(prepared.options.profile), *prepared.findings, *others]

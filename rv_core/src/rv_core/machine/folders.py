@@ -19,13 +19,24 @@ _scratch: tuple[int, Path] | None = None
 
 
 def cache_folder() -> Path:
-    """The user's cache folder: `RV_CACHE_DIR`, else that of the system (`~/.cache/rv` on Linux). Not created."""
+    """The user's cache folder: `RV_CACHE_DIR`, else that of the system (`~/.cache/rv` on Linux). Not created.
+
+    Raises:
+        StorageError: if the user has no home folder.
+    """
     configured = os.environ.get("RV_CACHE_DIR")
     if configured:
         return Path(os.path.abspath(os.path.expanduser(configured)))
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("rv", appauthor=False))
+    try:
+        return Path(platformdirs.user_cache_dir("rv", appauthor=False))
+    except RuntimeError as err:
+        raise StorageError(
+            "there is no place for the cache of rv",
+            why=f"the user with the id {os.getuid()} has no name, and HOME is not set: {err}",
+            fix="set HOME, or RV_CACHE_DIR to a folder",
+        ) from err
 
 
 def cache_subfolder(*names: str) -> Path:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -83,15 +82,19 @@ class GuardedConfig:
 
 def _view(target: Any, allowed: Mapping[str, Any], command: str, path: str = "") -> GuardedConfig:
     """The view of a config or of a part of it."""
-    kind: Hashable = type(target)
-    return _view_class(kind)(target, allowed, command, path)
+    return _view_class(type(target))(target, allowed, command, path)
 
 
-@cache
+_VIEW_CLASSES: dict[type, type[GuardedConfig]] = {}
+
+
 def _view_class(target: type) -> type[GuardedConfig]:
     """Views of a class: `asdict` and `replace` look at the type, and read the fields through the view."""
-    fields = getattr(target, "__dataclass_fields__", None)
-    return type(f"View of {target.__qualname__}", (GuardedConfig,), {"__dataclass_fields__": fields} if fields else {})
+    if target not in _VIEW_CLASSES:
+        fields = getattr(target, "__dataclass_fields__", None)
+        names = {"__dataclass_fields__": fields} if fields else {}
+        _VIEW_CLASSES[target] = type(f"View of {target.__qualname__}", (GuardedConfig,), names)
+    return _VIEW_CLASSES[target]
 
 
 def _field_names(target: Any) -> Iterable[str]:

@@ -107,6 +107,12 @@ def item_id(item: Any) -> str:
         return _saveable(own)
     if isinstance(item, (str, int)) and not isinstance(item, bool) and str(item):
         return _saveable(str(item))
+    if isinstance(item, str) or isinstance(own, str):
+        raise PlanError(
+            "the id of an item is empty",
+            why="rv names the manifest of every item after its id",
+            fix="leave the empty text out of the items" if isinstance(item, str) else "give it an id of its own",
+        )
     raise PlanError(
         f"an item of type {type(item).__name__} has no id",
         why="rv names the manifest of every item after its id",

@@ -44,7 +44,10 @@ def config_dir(environ: Mapping[str, str]) -> Path:
         return Path(named).expanduser().absolute()
     import platformdirs
 
-    return platformdirs.user_config_path("rv", appauthor=False)
+    try:
+        return platformdirs.user_config_path("rv", appauthor=False)
+    except RuntimeError:  # a user without a name and HOME
+        return Path(os.devnull)
 
 
 def profile_names(environ: Mapping[str, str]) -> list[str]:
@@ -70,7 +73,8 @@ def settings_files(profile: str | None, environ: Mapping[str, str], cwd: str | o
 def _profile_file(profile: str | None, environ: Mapping[str, str]) -> SettingsFile | None:
     name = profile or environ.get("RV_PROFILE") or DEFAULT_PROFILE
     path = config_dir(environ) / f"{name}.toml"
-    if _PROFILE_NAME.match(name) and path.is_file():
+    # One that cannot be looked at is none: with sudo the home folder may be that of somebody else.
+    if _PROFILE_NAME.match(name) and os.path.exists(path):
         return _read(f"profile {name}", path)
     if name == DEFAULT_PROFILE and not profile and not environ.get("RV_PROFILE"):
         return None
@@ -79,7 +83,8 @@ def _profile_file(profile: str | None, environ: Mapping[str, str]) -> SettingsFi
 
 
 def _project_file(cwd: Path) -> SettingsFile | None:
-    path = next((folder / PROJECT_FILE for folder in (cwd, *cwd.parents) if (folder / PROJECT_FILE).is_file()), None)
+    paths = (folder / PROJECT_FILE for folder in (cwd, *cwd.parents))
+    path = next((path for path in paths if os.path.exists(path)), None)
     return None if path is None else _read("project", path)
 
 
@@ -87,7 +92,8 @@ def _read(kind: str, path: Path) -> SettingsFile:
     import tomllib
 
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        # Some editors begin a file with a byte order mark.
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
         raise ConfigError("not valid TOML", where=str(path), why=str(err)) from err
     except OSError as err:

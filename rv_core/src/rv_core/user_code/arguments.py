@@ -39,7 +39,7 @@ def signature_of(function: Callable[..., Any]) -> Signature:
     """
     try:
         found = inspect.signature(function)
-        annotations = get_type_hints(function, include_extras=True)
+        annotations = get_type_hints(_annotated(function), include_extras=True)
     except (NameError, TypeError, ValueError, SyntaxError) as err:
         raise ConfigError(f"the signature of {function!r} cannot be read", why=f"{type(err).__name__}: {err}") from err
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -52,6 +52,16 @@ def signature_of(function: Callable[..., Any]) -> Signature:
     parameters = {name: parameter for name, parameter in found.parameters.items() if parameter.kind in by_name}
     takes_any = inspect.Parameter.VAR_KEYWORD in kinds
     return Signature(name, _show(name, found), parameters, annotations, takes_any)
+
+
+def _annotated(function: Callable[..., Any]) -> Any:
+    """What carries the annotations of a callable: of a partial the function, of an object its `__call__`."""
+    import functools
+
+    while isinstance(function, functools.partial):
+        function = function.func
+    has_own = inspect.isroutine(function) or inspect.isclass(function)
+    return function if has_own else type(function).__call__
 
 
 def _show(name: str, signature: inspect.Signature) -> str:
