@@ -125,6 +125,33 @@ def test_lines_of_the_setup_come_first_and_hold_for_the_task(tmp_path: Path) -> 
     assert run(script)[1].strip() == "a {b} $"
 
 
+@pytest.mark.parametrize(
+    ("setup", "code"),
+    [
+        (["no_such_program load cuda", "LOADED=1"], 127),
+        (["exit 7"], 7),
+        (["exit 0"], 1),
+        (["cd /no/such/folder || exit 3", "LOADED=1"], 3),
+        (["if true; then", "  false", "fi", "LOADED=1"], 1),
+    ],
+)
+def test_a_line_of_the_setup_that_fails_ends_the_job(tmp_path: Path, setup: list[str], code: int) -> None:
+    script = script_of(tmp_path, program(tmp_path, "print('the task ran')"), setup=setup)
+    ended, said = run(script)
+    assert ended == code
+    assert f"the setup of this job ended with exit code {code}; its task was not started" in said
+    assert "the task ran" not in said
+    assert (tmp_path / "p.work.exit").read_text() == f"{code}\n"
+
+
+def test_a_line_of_the_setup_may_allow_for_failing(tmp_path: Path) -> None:
+    argv = program(tmp_path, "print(os.environ['LOADED']); sys.exit(9)")
+    setup = ["no_such_program || true", "if false; then exit 5; fi", "export LOADED=yes"]
+    ended, said = run(script_of(tmp_path, argv, setup=setup))
+    assert ended == 9
+    assert "yes" in said.splitlines()
+
+
 WAITS = """
 def stop(*_):
     time.sleep(0.2)

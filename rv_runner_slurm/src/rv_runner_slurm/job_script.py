@@ -10,6 +10,21 @@ from pathlib import Path
 #: Exit code of a task that was stopped with its state saved.
 _STOPPED = 75
 
+_SETUP = """\
+# A task that ran without what a line was to bring would look done.
+setup_failed() {{
+  code=$?
+  [ "$code" -ne 0 ] || code=1
+  echo "rv: the setup of this job ended with exit code $code; its task was not started" >&2
+  echo "$code" > "$exit_file.tmp" && mv "$exit_file.tmp" "$exit_file"
+  exit "$code"
+}}
+trap setup_failed EXIT
+set -e
+{lines}
+set +e
+trap - EXIT
+"""
 _SCRIPT = """\
 #!/bin/sh
 # rv run {run_id}, job {job}
@@ -92,7 +107,7 @@ def render_script(
         job: the job, likewise.
         traces: where the exit code is left.
         attempts: how often a task may be started.
-        setup: shell lines to begin with.
+        setup: shell lines to begin with; the first that fails ends the job.
     """
     is_array = traces.first is not None
     # The task of an array that starts last has the id of the whole array as its SLURM_JOB_ID.
@@ -102,7 +117,7 @@ def render_script(
         job=job,
         index=f"index=$(({traces.first} + SLURM_ARRAY_TASK_ID))\n" if is_array else "",
         exit_file=traces.exit_file_in_shell(),
-        setup="".join(f"{line}\n" for line in setup),
+        setup=_SETUP.format(lines="\n".join(setup)) if setup else "",
         command=shlex.join(argv) + (' --split-index "$index"' if is_array else ""),
         stopped=_STOPPED,
         attempts=attempts,

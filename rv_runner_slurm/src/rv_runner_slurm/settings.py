@@ -67,7 +67,8 @@ class SlurmSettings:
         environment: variables of every task. They are saved with the run: no place for secrets.
         environment_from: names of variables that every task gets from the process that submits, for secrets such as
             `API_TOKEN`: their values are written to no file of the run.
-        setup: shell lines that every job begins with, such as `module load cuda`.
+        setup: lines of /bin/sh that every job begins with, such as `. /etc/profile.d/modules.sh` and `module load cuda`.
+            Where one fails the task is not started.
         sbatch_options: more options of sbatch, such as `--reservation=course`.
         commands: what single commands get instead.
     """
