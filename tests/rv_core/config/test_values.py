@@ -13,7 +13,8 @@ import pytest
 from rv_core import Config, ConfigError, PipelineConfig, PluginError, Uri
 from rv_core.config.lookup import annotation_at, field_at
 from rv_core.config.validation.schemas import load
-from rv_core.config.values import absolutise, normalised, to_plain, uris_at, uris_of, walk, walk_to_plain
+from rv_core.config.values import normalised, to_plain, uris_at, uris_of, walk, walk_to_plain, with_uris
+from rv_core.files import uris
 from rv_core.hello import HelloPipeline
 
 
@@ -148,8 +149,8 @@ def test_uris_at_a_path_go_by_the_actual_objects() -> None:
     assert list(uris_at(sample(), "note")) == []
 
 
-def test_absolutise_changes_uris_and_nothing_else() -> None:
-    found = absolutise(sample(), "/base")
+def test_with_uris_changes_uris_and_nothing_else() -> None:
+    found = with_uris(sample(), lambda uri: uris.absolute(uri, "/base"))
     assert dict(uris_of(found)) == {
         "root_uri": "/base/out",
         "scenes[0].uris[0]": "/base/a.tif",
@@ -160,7 +161,7 @@ def test_absolutise_changes_uris_and_nothing_else() -> None:
     }
     assert found.note == "file.txt"
     assert found.bbox == (0, 1, 2, 3)
-    assert absolutise(found, "/elsewhere") == found
+    assert with_uris(found, lambda uri: uris.absolute(uri, "/elsewhere")) == found
 
 
 def test_walk_is_outermost_first() -> None:

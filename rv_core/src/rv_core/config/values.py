@@ -236,16 +236,9 @@ def uris_at(config: Config, dotted: str) -> Iterator[tuple[str, str]]:
     return iter(found)
 
 
-def absolutise(config: C, base_dir: str) -> C:
-    """A copy whose local URIs are absolute paths.
-
-    Args:
-        config: a config that has been checked.
-        base_dir: absolute local folder that relative URIs start from. `${NAME}` stays as it is.
-    """
-    from rv_core.files import uris
-
-    return _with_uris(None, config, lambda uri: uris.absolute(uri, base_dir))  # type: ignore[no-any-return]
+def with_uris(config: C, change: Callable[[str], str]) -> C:
+    """A copy of a config that has been checked, whose URIs are those that `change` makes of them."""
+    return _with_uris(None, config, change)  # type: ignore[no-any-return]
 
 
 def _with_uris(field_type: FieldType | None, value: Any, change: Callable[[str], str]) -> Any:

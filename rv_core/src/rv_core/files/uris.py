@@ -1,7 +1,7 @@
 """URIs as text: what is local, joining, making absolute, `${NAME}`, and what is refused.
 
 A URI is a local path (no scheme, or `file://`) or `scheme://…`. Nothing here opens a file or asks the network; only
-`absolute` (the home folder) and `same_or_nested` (links) look at this machine.
+`absolute` (the home folder), `placed_root` and what compares roots (links) look at this machine.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 
 from rv_core.errors import ConfigError, StorageError
+from rv_core.machine.folders import resolved
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*\Z")
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -21,7 +22,8 @@ _GDAL_PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_]*:(?!//)")
 _GDAL_INLINE = ("<", "{", "[")
 _GDAL_VSI = re.compile(r"/?vsi[a-z0-9_]*(?:[/:?]|\Z)", re.IGNORECASE)
 _GDAL_SCHEMES = frozenset({"vrt", "gdalg"})
-_S3_ALIASES = {"s3a": "s3", "s3n": "s3"}
+#: Schemes of one store that have several names.
+_SAME_STORE = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
 _BUCKET_SCHEMES = frozenset({"s3", "s3a", "s3n", "gs", "gcs"})
 _CONTAINER_AT_ACCOUNT = frozenset({"abfs", "abfss", "wasb", "wasbs"})  # abfs://container@account.…/path
 _IPV6 = re.compile(r"\[[^\]]*\]")
@@ -88,6 +90,27 @@ def absolute(uri: str, base_dir: str) -> str:
     return "/" + os.path.normpath(os.path.join(base_dir, path)).lstrip("/")
 
 
+def root_name(uri: str) -> str:
+    """The one spelling of a root that is absolute already: schemes in lower case, no slash at its end. Pure."""
+    if is_local(uri):
+        return uri
+    scheme, _, rest = uri.partition("://")
+    scheme = scheme.lower()
+    return f"{_SAME_STORE.get(scheme, scheme)}://{rest.rstrip('/') or rest}"
+
+
+def placed_root(uri: str, base_dir: str) -> str:
+    """The one name of a root: absolute, on this machine without links and variables, in a store without slashes behind.
+
+    Variables in the name of a remote root stay: they may hold what must not be written.
+
+    Raises:
+        ConfigError: if a variable is not set.
+    """
+    opened = expand(uri)
+    return resolved(absolute(opened, base_dir)) if is_local(opened) else root_name(uri)
+
+
 def join(root: str, *names: str) -> str:
     """The URI of a relative name under a root.
 
@@ -139,7 +162,7 @@ def expand(uri: str, environ: Mapping[str, str] | None = None) -> str:
             where=uri,
             fix=f"set {missing[0]} where the task runs",
         )
-    expanded = _PLACEHOLDER.sub(lambda match: variables[match[1]], uri)
+    expanded = _PLACEHOLDER.sub(lambda match: _filled_in(variables[match[1]], uri[match.end() :]), uri)
     if uri.startswith("${") and is_relative(expanded):
         raise ConfigError(
             "the variable at the start of a URI holds a relative path",
@@ -147,6 +170,11 @@ def expand(uri: str, environ: Mapping[str, str] | None = None) -> str:
             fix="put an absolute path or a URI into it",
         )
     return expanded
+
+
+def _filled_in(value: str, rest: str) -> str:
+    """A variable's value before the rest of a URI: of a slash at its end and one after it one is meant."""
+    return value.rstrip("/") if rest.startswith("/") and not value.endswith("://") else value
 
 
 def conceal(text: str, uri: str, environ: Mapping[str, str] | None = None) -> str:
@@ -283,6 +311,11 @@ def check_relative_name(name: str) -> str:
     return name
 
 
+def is_same_root(root_a: str, root_b: str) -> bool:
+    """Whether two roots are one place; links of local ones are resolved."""
+    return _place(root_a) == _place(root_b)
+
+
 def same_or_nested(root_a: str, root_b: str) -> bool:
     """Whether two roots are the same folder or one lies in the other; links of local ones are resolved."""
     kind_a, parts_a = _place(root_a)
@@ -299,7 +332,7 @@ def _place(root: str) -> tuple[str, list[str]]:
         return "", [part for part in root.split("/") if part]
     if path:
         return "file", [part for part in os.path.realpath(path).split("/") if part]
-    scheme = _S3_ALIASES.get(scheme_of(root), scheme_of(root))
+    scheme = _SAME_STORE.get(scheme_of(root), scheme_of(root))
     authority, rest = _authority_and_rest(root)
     authority = authority.lower().removesuffix(_DEFAULT_PORTS.get(scheme, "\0"))
     key = rest if scheme not in _DEFAULT_PORTS else re.split(r"[?#]", rest, maxsplit=1)[0]

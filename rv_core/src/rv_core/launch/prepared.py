@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rv_core.config import saved
-from rv_core.errors import Finding, StorageError, UsageError
+from rv_core.errors import ConfigError, Finding, StorageError, UsageError
 from rv_core.files import by_uri, uris
 from rv_core.files.local import FileInfo
 from rv_core.launch import preflight
@@ -159,6 +159,8 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
         cwd=os.getcwd(),
         ship_code=options.ship_code,
     )
+    if options.module.endswith(".json") and not any(path == "root_uri" for path, _ in options.sets):
+        _check_place_of_saved(uris.absolute(options.module, os.getcwd()), loaded.configs[0].root_uri)
     pipelines = {config.name: config.build() for config in loaded.configs}
     configs = {config.name: config for config in loaded.configs}
     roots = {name: config.root_uri for name, config in configs.items()}
@@ -184,6 +186,26 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
     return PreparedRun(
         options, runner, loaded, pipelines, run_plan, made, texts, settings, tuple(unreachable), roots_seen
     )
+
+
+def _check_place_of_saved(uri: str, root_uri: str) -> None:
+    """Refuse a saved config that lies in another root than it names: it would write to where it was copied from.
+
+    Raises:
+        ConfigError: naming both.
+    """
+    of_run = RunPaths.of_config(uri)
+    here = of_run.root_uri if of_run else uri.rpartition("/")[0] or "/"
+    if uris.name_of(uri) != layout.CONFIG_FOR_PEOPLE or uris.is_same_root(root_uri, here):
+        return
+    runs = by_uri.list_files(uris.join(here, layout.RUNS_FOLDER))
+    if of_run or any(name.endswith("/run.json") for name in runs):
+        raise ConfigError(
+            "the saved config lies in another root than it names",
+            where=uri,
+            why=f"its root_uri is {root_uri}: what it runs would be written there, not here",
+            fix=f"add --set root_uri={here} to go on here, or --set root_uri={root_uri} to go on there",
+        )
 
 
 def plan_again(prepared: PreparedRun) -> bool:

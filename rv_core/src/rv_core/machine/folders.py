@@ -58,6 +58,14 @@ def cache_subfolder(*names: str) -> Path:
     return folder
 
 
+def resolved(path: str) -> str:
+    """An absolute path without links on its way; as it is where one leads nowhere, so that this is told as written."""
+    there = path
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    return os.path.realpath(path) if os.path.exists(there) else path
+
+
 def text_digest(text: str, num_digits: int = 20) -> str:
     """A name for any text (a root, a URI) that is safe in a file name: the first digits of its SHA-256."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:num_digits]

@@ -14,7 +14,7 @@ from rv_core.pipeline.pipeline import CommandInfo
 from rv_core.plan.claims import Owner, claim, contradicted
 from rv_core.plan.graph import Job, Plan, Resources, make_tasks, split_shares
 from rv_core.plan.items import PipelineState, PlannedItem, command_parts, plan_items
-from rv_core.plan.keys import CommandParts, job_key, shared_digest
+from rv_core.plan.keys import IN_FULL, CommandParts, InRoot, job_key, shared_digest
 from rv_core.plan.manifests import DoneState, Manifest
 from rv_core.plan.reasons import reasons_for
 from rv_core.plan.selection import EVERYTHING, Selection, ordered_commands, select_commands
@@ -158,6 +158,7 @@ class _Keyed:
     parts: CommandParts
     items: tuple[PlannedItem, ...]
     key: str
+    named: InRoot
 
     def done_by(self, done: DoneState) -> Iterable[Manifest]:
         """The manifests of its items under the keys of now."""
@@ -169,9 +170,13 @@ def _plan_pipeline(state: PipelineState, selection: Selection) -> tuple[list[Com
     """What is decided about every command, and the owners of all outputs of what is done."""
     order = ordered_commands(type(state.pipeline).commands())
     selected = select_commands(order, selection)
-    keyed: dict[str, _Keyed] = {}
-    for info in order:
-        keyed[info.name] = _with_keys(state, info, {name: keyed[name].key for name in info.requires})
+    named = InRoot(state.pipeline.config.root_uri, state.fingerprints)
+    keyed = _all_with_keys(state, order, named)
+    if named and not any(any(command.done_by(state.done)) for command in keyed.values()):
+        # An earlier version keyed what lies under the root by its full name: what it has done is done.
+        in_full = _all_with_keys(state, order, IN_FULL)
+        if any(any(command.done_by(state.done)) for command in in_full.values()):
+            keyed = in_full
     owners: dict[str, Owner] = {}
     shared = [one for command in keyed.values() for one in claim(owners, command.done_by(state.done))]
     wrong = contradicted(shared)
@@ -184,11 +189,18 @@ def _plan_pipeline(state: PipelineState, selection: Selection) -> tuple[list[Com
     return commands, {path: owner for path, owner in owners.items() if owner[:2] not in to_do}
 
 
-def _with_keys(state: PipelineState, info: CommandInfo, required: Mapping[str, str]) -> _Keyed:
-    parts = command_parts(state.pipeline, info, state.fingerprints, required)
-    items = plan_items(state.pipeline, info, parts, state.fingerprints)
+def _all_with_keys(state: PipelineState, order: Sequence[CommandInfo], named: InRoot) -> dict[str, _Keyed]:
+    keyed: dict[str, _Keyed] = {}
+    for info in order:
+        keyed[info.name] = _with_keys(state, info, {name: keyed[name].key for name in info.requires}, named)
+    return keyed
+
+
+def _with_keys(state: PipelineState, info: CommandInfo, required: Mapping[str, str], named: InRoot) -> _Keyed:
+    parts = command_parts(state.pipeline, info, state.fingerprints, required, named)
+    items = plan_items(state.pipeline, info, parts, state.fingerprints, named)
     key = job_key(shared_digest(parts), None if info.items is None else [(i.id, i.key) for i in items])
-    return _Keyed(info, parts, tuple(items), key)
+    return _Keyed(info, parts, tuple(items), key, named)
 
 
 def _plan_command(
@@ -201,7 +213,7 @@ def _plan_command(
     to_do = tuple(i for i in items if is_forced or problems[i.id] is not None)
     done = tuple(i for i in items if not (is_forced or problems[i.id] is not None))
     decision: Decision = "not selected" if not is_selected else "run" if to_do else "done"
-    reasons = reasons_for(state, info, parts, to_do, len(items), problems, is_forced)
+    reasons = reasons_for(state, info, parts, to_do, len(items), problems, is_forced, keyed.named)
     return CommandPlan(
         pipeline=state.name,
         job=f"{state.name}.{info.name}",
@@ -213,7 +225,9 @@ def _plan_command(
         to_do=to_do,
         done=done,
         requires=tuple(f"{state.name}.{name}" for name in info.requires),
-        input_states=state.input_states,
+        input_states={keyed.named(uri): found for uri, found in state.input_states.items()}
+        if keyed.named
+        else state.input_states,
     )
 
 

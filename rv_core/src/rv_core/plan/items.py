@@ -12,7 +12,7 @@ from rv_core.errors import PlanError
 from rv_core.pipeline.items import items_by_id
 from rv_core.pipeline.pipeline import CommandInfo
 from rv_core.plan.graph import WHOLE
-from rv_core.plan.keys import CommandParts, item_key, shared_digest
+from rv_core.plan.keys import IN_FULL, CommandParts, InRoot, item_key, shared_digest
 
 if TYPE_CHECKING:
     from rv_core.pipeline.pipeline import Pipeline
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlannedItem:
-    """One item with its key, its group and the fingerprints of its own inputs."""
+    """One item with its key, its group and the fingerprints of its own inputs (`./…`: under the root)."""
 
     id: str
     key: str
@@ -50,18 +50,22 @@ class PipelineState:
 
 
 def command_parts(
-    pipeline: Pipeline, info: CommandInfo, fingerprints: Mapping[str, str], requires: Mapping[str, str]
+    pipeline: Pipeline,
+    info: CommandInfo,
+    fingerprints: Mapping[str, str],
+    requires: Mapping[str, str],
+    named: InRoot = IN_FULL,
 ) -> CommandParts:
-    """What all items of a command share in their keys."""
+    """What all items of a command share in their keys; `named` names what lies under the root."""
     from rv_core.config.lookup import field_at
     from rv_core.config.values import to_plain
 
     config = pipeline.config
-    reads = {name: to_plain(field_at(config, name)) for name in info.reads}
+    reads = {name: named(to_plain(field_at(config, name))) for name in info.reads}
     for path in info.ignores:
         field_at(config, path)  # a field that is not there is told with its near miss
         _leave_out(reads, path, info.name)
-    inputs = {uri: fingerprints.get(uri, "missing") for uri in shared_inputs(pipeline, info)}
+    inputs = {named(uri): fingerprints.get(uri, "missing") for uri in shared_inputs(pipeline, info)}
     return CommandParts(info.name, info.version, reads, inputs, dict(requires))
 
 
@@ -86,7 +90,11 @@ def shared_inputs(pipeline: Pipeline, info: CommandInfo) -> list[str]:
 
 
 def plan_items(
-    pipeline: Pipeline, info: CommandInfo, parts: CommandParts, fingerprints: Mapping[str, str]
+    pipeline: Pipeline,
+    info: CommandInfo,
+    parts: CommandParts,
+    fingerprints: Mapping[str, str],
+    named: InRoot = IN_FULL,
 ) -> list[PlannedItem]:
     """The items of a command with their keys, in order; one item `all` for a command without items.
 
@@ -100,8 +108,9 @@ def plan_items(
         return [PlannedItem(WHOLE, shared, "", {}, None)]
     found = []
     for name, (group, item) in items_by_id(pipeline, info.name).items():
-        inputs = {uri: fingerprints.get(uri, "missing") for uri in pipeline.inputs(info.name, item)}
-        found.append(PlannedItem(name, item_key(shared, [group, to_plain(item)], inputs), group, inputs, item))
+        inputs = {named(uri): fingerprints.get(uri, "missing") for uri in pipeline.inputs(info.name, item)}
+        plain = named(to_plain(item))
+        found.append(PlannedItem(name, item_key(shared, [group, plain], inputs), group, inputs, item))
     return found
 
 

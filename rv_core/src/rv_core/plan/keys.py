@@ -60,6 +60,38 @@ class CommandParts:
         }
 
 
+class InRoot:
+    """Names what lies under a root relative to it, `./chip/a.npy`: keys hold nothing that a move of the root changes.
+
+    Args:
+        root_uri: the root.
+        inputs: all inputs of its pipeline. Where none lies under it nothing is renamed.
+    """
+
+    def __init__(self, root_uri: str, inputs: Iterable[str]) -> None:
+        prefix = f"{root_uri}/"
+        self._prefix = prefix if any(uri.startswith(prefix) for uri in inputs) else ""
+
+    def __bool__(self) -> bool:
+        return bool(self._prefix)
+
+    def __call__(self, plain: Any) -> Any:
+        """A plain JSON value with the URIs in it renamed."""
+        if not self._prefix:
+            return plain
+        if isinstance(plain, str):
+            return f"./{plain[len(self._prefix) :]}" if plain.startswith(self._prefix) else plain
+        if isinstance(plain, list):
+            return [self(child) for child in plain]
+        if isinstance(plain, dict):
+            return {self(name): self(child) for name, child in plain.items()}
+        return plain
+
+
+#: Names everything in full, as keys did that are older than `InRoot`.
+IN_FULL = InRoot("", ())
+
+
 def shared_digest(parts: CommandParts) -> str:
     """The digest of what all items of a command share; computed once per command."""
     return digest(parts.to_json())

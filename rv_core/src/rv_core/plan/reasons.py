@@ -8,7 +8,7 @@ from typing import Any
 
 from rv_core.pipeline.pipeline import CommandInfo
 from rv_core.plan.items import PipelineState, PlannedItem
-from rv_core.plan.keys import CommandParts
+from rv_core.plan.keys import IN_FULL, CommandParts, InRoot
 
 
 def reasons_for(
@@ -19,6 +19,7 @@ def reasons_for(
     num_items: int,
     problems: Mapping[str, str | None],
     is_forced: bool,
+    named: InRoot = IN_FULL,
 ) -> list[str]:
     """Why the command runs or is skipped, in at most a few lines; equal reasons of many items become one line."""
     if num_items == 0:
@@ -27,7 +28,8 @@ def reasons_for(
         return ["already done" if info.items is None else f"all {num_items} items already done"]
     by_reason: dict[str, list[str]] = {}
     for item in to_do:
-        reason = "asked for by --rerun" if is_forced else _reason_of(state, info, parts, item, problems[item.id] or "")
+        problem = problems[item.id] or ""
+        reason = "asked for by --rerun" if is_forced else _reason_of(state, info, parts, item, problem, named)
         by_reason.setdefault(reason, []).append(item.id)
     if info.items is None:
         return list(by_reason)
@@ -41,7 +43,9 @@ def _reason_line(ids: Sequence[str], reason: str, num_items: int) -> str:
     return f"{', '.join(ids) if len(ids) <= 3 else f'{ids[0]}, {ids[1]} and {len(ids) - 2} more'}: {reason}"
 
 
-def _reason_of(state: PipelineState, info: CommandInfo, parts: CommandParts, item: PlannedItem, problem: str) -> str:
+def _reason_of(
+    state: PipelineState, info: CommandInfo, parts: CommandParts, item: PlannedItem, problem: str, named: InRoot
+) -> str:
     from rv_core.config.values import to_plain
 
     if problem != "not done yet":
@@ -49,7 +53,7 @@ def _reason_of(state: PipelineState, info: CommandInfo, parts: CommandParts, ite
     old = state.done.last_parts(info.name, item.id)
     if old is None:
         return problem
-    value = None if info.items is None else to_plain(item.value)
+    value = None if info.items is None else named(to_plain(item.value))
     new = {**parts.to_json(), "item": value, "item_inputs": dict(item.inputs)}
     return "; ".join(explain_change(old, new)) or "its key changed"
 

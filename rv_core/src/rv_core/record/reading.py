@@ -55,7 +55,7 @@ class RunFiles:
     def moved_from(self) -> list[str]:
         """The roots as they were recorded of pipelines whose roots are elsewhere now."""
         roots = self.roots
-        return [old for name, old in self.recorded_roots.items() if not _is_same_place(old, roots[name])]
+        return [old for name, old in self.recorded_roots.items() if not uris.is_same_root(old, roots[name])]
 
     def all_paths(self) -> list[RunPaths]:
         """The run's paths under each of its roots, the first pipeline's first."""
@@ -81,8 +81,8 @@ def _job_plan(job: Mapping[str, Any], entry: Mapping[str, Any]) -> JobPlan:
 
 
 def absolute_root(root: str) -> str:
-    """A root as typed, made absolute, `${NAME}` expanded."""
-    return uris.expand(uris.absolute(root, os.getcwd()))
+    """A root as typed, by the one name that it has, `${NAME}` expanded."""
+    return uris.expand(uris.placed_root(root, os.getcwd()))
 
 
 def find_run(root_uri: str, run_id: str | None = None) -> RunFiles:
@@ -185,12 +185,6 @@ def _files(paths: RunPaths, record: RunRecord, plan: Mapping[str, Any]) -> RunFi
     )
     pipelines = tuple({"name": name, "root_uri": root} for name, root in roots.items())
     return RunFiles(paths, replace(record, pipelines=pipelines), plan, recorded)
-
-
-def _is_same_place(one: str, other: str) -> bool:
-    if uris.is_local(one) and uris.is_local(other):
-        return os.path.realpath(uris.local_path(one)) == os.path.realpath(uris.local_path(other))
-    return one.rstrip("/") == other.rstrip("/")
 
 
 def no_run_error(root_uri: str) -> UsageError:

@@ -63,10 +63,17 @@ def read_record(paths: RunPaths, command: str, config_uri: str) -> dict[str, Any
         UsageError: if the pipeline has no such command.
     """
     plan = json.loads(read_written(paths.plan))
+    roots = {pipeline["root_uri"] for pipeline in plan["pipelines"].values()}
+    if not any(uris.root_name(root) == uris.root_name(paths.root_uri) for root in roots):
+        raise UsageError(
+            f"this run worked under {', '.join(sorted(roots))}, and its record lies elsewhere now",
+            where=config_uri,
+            fix=f"start a run of the saved config there: --set root_uri={paths.root_uri}",
+        )
     jobs = {
         entry["command"]: entry["job"]
         for pipeline in plan["pipelines"].values()
-        if pipeline["root_uri"] == paths.root_uri
+        if uris.root_name(pipeline["root_uri"]) == uris.root_name(paths.root_uri)
         for entry in pipeline["commands"]
     }
     if command not in jobs:
@@ -178,11 +185,13 @@ class InputWatch:
     Args:
         states: URI -> `fingerprints.state_of` it at plan time.
         tokens: URI -> its fingerprint at plan time, of the inputs of the item.
+        root_uri: the root that URIs such as `./chip/a.npy` are relative to.
     """
 
-    def __init__(self, states: Mapping[str, Any], tokens: Mapping[str, str]) -> None:
-        self._tokens = {uri: token for uri, token in tokens.items() if uri in states}
-        self._states = {uri: states[uri] for uri in self._tokens}
+    def __init__(self, states: Mapping[str, Any], tokens: Mapping[str, str], root_uri: str) -> None:
+        places = {name: f"{root_uri}{name[1:]}" if name.startswith("./") else name for name in tokens if name in states}
+        self._tokens = {uri: tokens[name] for name, uri in places.items()}
+        self._states = {uri: states[name] for name, uri in places.items()}
 
     def begin(self) -> None:
         """The item is about to be worked on.

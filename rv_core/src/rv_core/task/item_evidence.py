@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from rv_core.files import uris
@@ -172,7 +173,16 @@ class ItemEvidence:
         from rv_core.task.inputs import InputWatch
 
         own = self._entries[item.id]["inputs"] if self._has_items else {}
-        return InputWatch(states, {**record["inputs"], **own})
+        return InputWatch(states, {**record["inputs"], **own}, self._root)
+
+    @cached_property
+    def _named(self) -> Callable[[Any], Any]:
+        """Names URIs under the root in plain values as the plan has: relative to it, or in full."""
+        from rv_core.plan.keys import IN_FULL, InRoot
+
+        named = [self._request.record["inputs"], *(entry["inputs"] for entry in self._entries.values())]
+        is_relative = any(uri.startswith("./") for inputs in named for uri in inputs)
+        return InRoot(self._root, (f"{self._root}/",)) if is_relative else IN_FULL
 
     def _check_root(self) -> None:
         from rv_core.task.inputs import check_root
@@ -282,7 +292,8 @@ class ItemEvidence:
         record = self._request.record
         parts = {name: record[name] for name in ("version", "reads", "inputs", "requires")}
         if self._has_items:
-            parts |= {"item": to_plain(item.value), "item_inputs": self._entries[item.id]["inputs"]}
+            inputs = self._entries[item.id]["inputs"]
+            parts |= {"item": self._named(to_plain(item.value)), "item_inputs": inputs}
         return Manifest(
             command=self._request.command,
             item=item.id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from types import ModuleType
 from typing import Any
 
@@ -16,7 +16,7 @@ from rv_core.config.field_types import text_problem
 from rv_core.config.fields import check_is_dataclass
 from rv_core.config.overrides import apply_sets
 from rv_core.config.validation import schemas
-from rv_core.config.values import absolutise, normalised, uris_of, walk_to_plain
+from rv_core.config.values import normalised, uris_of, walk_to_plain, with_uris
 from rv_core.errors import ConfigError, Finding, UsageError, nearest
 from rv_core.files import uris
 from rv_core.pipeline.names import name_pipelines
@@ -91,15 +91,28 @@ def load_configs(
 
 
 def _placed(config: PipelineConfig, folder: str) -> PipelineConfig:
-    """The config with absolute URIs. A root on this machine is named in full: its files are asked for by path."""
-    config = absolutise(config, folder)
-    root = uris.expand(config.root_uri)
-    placed = replace(config, root_uri=uris.absolute(root, folder)) if uris.is_local(root) else config
+    """The config with absolute URIs; the root, and what lies under it, by the one name that the root has."""
+    root = uris.placed_root(config.root_uri, folder)
+    real_folder = lru_cache(maxsize=None)(os.path.realpath)
+    placed = with_uris(config, lambda uri: _respelled(uris.absolute(uri, folder), root, real_folder))
+    placed = replace(placed, root_uri=root)
     wrong = [Finding(path, problem) for path, uri in uris_of(placed) if (problem := text_problem(uri))]
     if wrong:
         fix = "write it as an absolute path, or run from a folder whose name is UTF-8"
         raise ConfigError(schemas.wording_of(len(wrong)), where=ascii(folder), findings=wrong[:20], fix=fix)
     return placed
+
+
+def _respelled(uri: str, root: str, real_folder: Callable[[str], str]) -> str:
+    """A local file that lies under the root, named after the root, whatever links lead there; others as they are.
+
+    Links below the root and the file itself are left alone: a name may be a link to this month's image.
+    """
+    if not (uris.is_local(root) and uri.startswith("/")):
+        return uri
+    folder, _, name = uri.rpartition("/")
+    real = real_folder(folder or "/")
+    return f"{real}/{name}" if f"{real}/".startswith(f"{root}/") else uri
 
 
 def _from_python(

@@ -22,6 +22,7 @@ NAMES = (
     "loses-the-profile",
     "loses-the-verbosity",
     "forgets-to-quote",
+    "names-the-root-as-typed",
     "changes-the-environment",
     "hides-gpus",
     "hides-logs",

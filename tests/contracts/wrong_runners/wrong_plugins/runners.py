@@ -6,6 +6,7 @@ import atexit
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -110,6 +111,13 @@ class LosesTheVerbosityRunner(OwnProcessRunner):
 class ForgetsToQuoteRunner(OwnProcessRunner):
     def start(self, argv: list[str], environ: dict[str, str]) -> int:
         return subprocess.run(["/bin/sh", "-c", " ".join(argv)], env=environ, check=False).returncode
+
+
+class NamesTheRootAsTypedRunner(OwnProcessRunner):
+    def argv(self, task: Task, context: RunContext) -> list[str]:
+        (typed,) = [word.removeprefix("root_uri=") for word in sys.argv if word.startswith("root_uri=")]
+        config = f"{typed}/.rv/runs/{context.run_id}/pipeline-config.json"
+        return [config if word.endswith("/pipeline-config.json") else word for word in super().argv(task, context)]
 
 
 class ChangesTheEnvironmentRunner(OwnProcessRunner):

@@ -61,6 +61,18 @@ class ArgumentRules:
         run = run_probe(rv_bench, "fault", "-s", "2", root=root, num_items=2)
         self._expect_done_or_refused(rv_bench, run, ["after/all.txt", "aside/all.txt", "work/item-0.txt"])
 
+    def test_a_root_has_one_name(self, rv_bench: Workbench) -> None:
+        """A root that is typed with a slash at its end is the root without one: its tasks work, and are done there."""
+        root = rv_bench.root("slash")
+        first = run_probe(rv_bench, "fault", "-s", "2", root=f"{root}/", num_items=2)
+        rv_bench.expect(first.finished.code == 0, "a root with a slash at its end does not work", first.finished)
+        again = run_probe(rv_bench, "fault", "-s", "2", root=root, num_items=2)
+        rv_bench.expect(again.finished.code == 0, "the root without the slash does not work", again.finished)
+        runs = again.evidence.run_ids
+        rv_bench.expect(
+            len(runs) == 1, f"the root without the slash is another one: its runs are {runs}", again.finished
+        )
+
     def test_a_pipeline_may_have_the_longest_name(self, rv_bench: Workbench) -> None:
         """Names of pipelines have up to 64 characters, and engines make names of jobs from them."""
         run = run_probe(rv_bench, "fault", "-s", "2", "--pipeline-run-name", _LONGEST_NAME)
