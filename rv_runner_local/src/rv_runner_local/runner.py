@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
-from rv_core import Capabilities, Finding, Plan, RunContext, Runner, RunnerError, RunRecord
+from rv_core import Capabilities, Finding, Plan, RunContext, Runner, RunnerError, RunRecord, Storage
 from rv_runner_local.makefile import (
     find_failures,
     has_line_break,
@@ -75,7 +75,9 @@ class LocalRunner(Runner):
         messages = _messages_in(Path(context.run_dir))
         messages.parent.mkdir(parents=True, exist_ok=True)
         messages.unlink(missing_ok=True)
-        _write_whole(makefile, self.render(plan, context))
+        # A path that is no UTF-8 comes with surrogates; they stand for its bytes.
+        text = self.render(plan, context).encode("utf-8", "surrogateescape")
+        Storage(str(context.run_dir)).write_bytes(MAKEFILE, text)
         jobs = max(1, min(context.jobs, len(plan.tasks), _MAX_JOBS))
         argv = [make, f"-j{jobs}", *(["-k"] if context.keep_going else []), "-f", str(makefile), "all"]
         exit_code = context.run_process(argv, environ=without_make_variables(os.environ), output=messages)
@@ -141,10 +143,3 @@ def _first_line(make: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as err:
         return str(err)
     return next(iter((answer.stdout or answer.stderr).splitlines()), "")
-
-
-def _write_whole(path: Path, text: str) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    # A path that is no UTF-8 comes with surrogates; they stand for its bytes.
-    aside.write_bytes(text.encode("utf-8", "surrogateescape"))
-    aside.replace(path)

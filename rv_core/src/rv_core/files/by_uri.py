@@ -172,13 +172,17 @@ def local_copy(uri: str) -> Path:
         return download_cache.fetch(opened)
 
 
-def sweep_temporary(root_uri: str, older_than_s: float) -> int:
+def sweep_temporary(root_uri: str, *, elsewhere_too: bool) -> int:
     """Removes what killed processes have left half-written below a local root; how many files.
 
     Remote stores keep no half-written files (a bucket should have a rule that aborts old multipart uploads).
+
+    Args:
+        root_uri: the root.
+        elsewhere_too: see `machine.folders.sweep_temporary`.
     """
     with opened_uri(root_uri) as opened:
-        return folders.sweep_temporary(path_of(opened), older_than_s) if uris.is_local(opened) else 0
+        return folders.sweep_temporary(path_of(opened), elsewhere_too=elsewhere_too) if uris.is_local(opened) else 0
 
 
 def _ask(action: str, uri: str, question: Callable[[Store, str], _Answer]) -> _Answer:

@@ -148,7 +148,7 @@ class Storage:
         uri = self.uri(name)
         parts = name.split("/")
         if is_temporary(parts[-1]):
-            raise StorageError(f"refused name {name!r}", why="names like .*.tmp are those of half-written files")
+            raise StorageError(f"refused name {name!r}", why="this is how half-written files are named")
         # A target that is itself a link is replaced, not followed.
         self._refuse_leaving(name, len(parts) - 1)
         return uri

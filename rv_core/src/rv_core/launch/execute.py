@@ -21,7 +21,7 @@ from rv_core.launch import preflight
 from rv_core.launch.end_of_run import is_first_to_tell
 from rv_core.launch.outcome import RunOutcome, outcome_of_run, outcome_of_status
 from rv_core.launch.prepared import PreparedRun, RootSight, findings_of, plan_again
-from rv_core.launch.write_record import write_record
+from rv_core.launch.write_record import tidy, write_record
 from rv_core.plan.graph import Task
 from rv_core.plugins.installed import plugin_manager
 from rv_core.record import marker
@@ -81,6 +81,7 @@ def execute(prepared: PreparedRun, show: Show) -> int:
     from rv_core.machine.shutdown import Interrupted
 
     if not prepared.run_plan.plan.jobs and prepared.is_plan_of_now:
+        tidy(prepared)
         show.nothing_to_do(prepared)
         return EXIT_DONE
     capabilities = prepared.runner.capabilities
@@ -99,6 +100,7 @@ def execute(prepared: PreparedRun, show: Show) -> int:
             taken.append(paths.root_uri)
         _plan_of_now(prepared, show)
         if not prepared.run_plan.plan.jobs:
+            tidy(prepared)
             show.nothing_to_do(prepared)
             return EXIT_DONE
         write_record(prepared)

@@ -12,12 +12,14 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from rv_core.errors import EXIT_ENVIRONMENT, CheckError, Finding, RvError
-from rv_core.files import uris
+from rv_core.files import by_uri, uris
+from rv_core.files.local import leaves_folder
 from rv_core.machine.child import answer_of
 from rv_core.machine.python import module_argv
 from rv_core.pipeline.pipeline import Pipeline
 from rv_core.plan.decisions import RunPlan
 from rv_core.plan.graph import Plan
+from rv_core.record.layout import CONFIG_FOR_PEOPLE, RUNS_FOLDER
 from rv_core.runner.context import RunContext
 from rv_core.runner.contract import Runner
 
@@ -66,8 +68,9 @@ def root_findings(roots: Mapping[str, str], *, in_process: bool, is_remote: bool
         if uris.scheme_of(uris.expand(root)) in ("http", "https"):
             what = f"{root} is on a web server, which can only be read from"
             findings.append(Finding(f"{name}.root_uri", what, "choose a folder, or a store such as s3://bucket/root"))
-        if uris.is_local(root) and not is_remote:
-            findings += _unwritable(name, uris.local_path(root))
+        if uris.is_local(root):
+            findings += _leaving(name, uris.local_path(root))
+            findings += [] if is_remote else _unwritable(name, uris.local_path(root))
     names = list(roots)
     for position, first in enumerate(names):
         for second in names[position + 1 :]:
@@ -80,6 +83,48 @@ def root_findings(roots: Mapping[str, str], *, in_process: bool, is_remote: bool
                     )
                 )
     return findings
+
+
+def _leaving(name: str, path: str) -> list[Finding]:
+    """A finding for each folder of rv's own state that is a link out of the root: what is written there lands elsewhere."""
+    done = os.path.join(path, ".rv", "done")
+    commands = [os.path.join(".rv", "done", command) for command in (os.listdir(done) if os.path.isdir(done) else ())]
+    return [
+        Finding(f"{name}.root_uri", f"{path}/{folder} is a link that leads out of the root", "put a real folder there")
+        for folder in (".rv", *(os.path.join(".rv", kind) for kind in ("runs", "done", "code")), *sorted(commands))
+        if os.path.islink(os.path.join(path, folder)) and leaves_folder(path, folder.split("/"))
+    ]
+
+
+def foreign_configs(roots: Mapping[str, str]) -> list[Finding]:
+    """A finding for each root that holds a `pipeline-config.json` of somebody else, which a run would replace.
+
+    Raises:
+        StorageError: if a store cannot be asked.
+    """
+    return [
+        Finding(
+            f"{name}.root_uri",
+            f"{uris.join(root, CONFIG_FOR_PEOPLE)} is there, was not written by rv and would be replaced",
+            "choose another root, or rename that file",
+        )
+        for name, root in roots.items()
+        if _is_foreign(root)
+    ]
+
+
+def _is_foreign(root: str) -> bool:
+    place = uris.join(root, CONFIG_FOR_PEOPLE)
+    if not by_uri.exists(place):
+        return False
+    try:
+        found = json.loads(by_uri.read_bytes(place))
+        if isinstance(found, dict) and isinstance(found.get("rv"), dict) and "config" in found:
+            return False
+    except (ValueError, RecursionError):
+        pass
+    # In a root that runs have worked in it is rv's own, and damaged.
+    return not by_uri.list_files(uris.join(root, RUNS_FOLDER))
 
 
 def _unwritable(name: str, path: str) -> list[Finding]:

@@ -175,6 +175,9 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
     texts = {config.name: saved.dump(config, code=loaded.code) for config in loaded.configs}
     try:
         roots_seen = {name: RootSight.of(root) for name, root in roots.items()}
+        preflight.raise_if_wrong(
+            preflight.foreign_configs({n: roots[n] for n, seen in roots_seen.items() if seen.config})
+        )
         run_plan = plan_pipelines(pipelines, splits=options.splits, selection=options.selection)
     except StorageError as error:
         if not capabilities.is_remote:

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING, Any
 
+from rv_core.errors import StorageError
 from rv_core.files import by_uri, uris
 from rv_core.plan.decisions import RunPlan
 from rv_core.plugins.installed import plugin_manager
@@ -31,7 +32,7 @@ def write_record(prepared: PreparedRun) -> None:
     record = make_record(prepared)
     plan_json = {"run_id": prepared.run_id, **prepared.run_plan.to_json()}
     for root_uri in prepared.run_plan.roots.values():
-        by_uri.sweep_temporary(root_uri, older_than_s=0)
+        by_uri.sweep_temporary(root_uri, elsewhere_too=True)
     for name, paths in prepared.paths.items():
         code = prepared.loaded.code
         if code.get("archive"):
@@ -46,6 +47,23 @@ def write_record(prepared: PreparedRun) -> None:
         _write(uris.join(paths.root_uri, layout.CONFIG_FOR_PEOPLE), prepared.config_texts[name])
         _forget(prepared.run_plan, name, paths.root_uri)
     prepared.context.run_dir.mkdir(parents=True, exist_ok=True)
+
+
+def tidy(prepared: PreparedRun) -> None:
+    """Put in order what a run that was killed has left, where nothing is to do: as far as that can be done."""
+    for name, paths in prepared.paths.items():
+        with suppress(StorageError):
+            by_uri.sweep_temporary(paths.root_uri, elsewhere_too=False)
+            place = uris.join(paths.root_uri, layout.CONFIG_FOR_PEOPLE)
+            if by_uri.exists(place) and _config_in(by_uri.read_bytes(place)) != _config_in(prepared.config_texts[name]):
+                _write(place, prepared.config_texts[name])
+
+
+def _config_in(text: str | bytes) -> Any:
+    try:
+        return json.loads(text)["config"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
 
 
 def _write_code(uri: str, data: bytes) -> None:

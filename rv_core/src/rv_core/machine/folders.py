@@ -6,14 +6,17 @@ import hashlib
 import itertools
 import os
 import re
-import time
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from rv_core.errors import StorageError
 
 _MAX_NAME_BYTES = 255
-_TEMPORARY = re.compile(r"\.(?P<host>[A-Za-z0-9_]+)-(?P<pid>\d+)-\d+\.tmp\Z")
+#: `.<name>[.<tag>].<host>-<process>-<number>.tmp`, and claims on a file of a store: names that nobody else gives.
+_TEMPORARY = re.compile(r"\..+\.(?:(?P<host>[A-Za-z0-9_]+)-(?P<pid>\d+)-\d+|[0-9a-f]{20}\.claim)\.tmp", re.DOTALL)
+#: What Linux calls the processes of a machine that is not within a container.
+_FIRST_PID_NAMESPACE = "4026531836"
 _counter = itertools.count()
 _scratch: tuple[int, Path] | None = None
 
@@ -71,9 +74,18 @@ def text_digest(text: str, num_digits: int = 20) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:num_digits]
 
 
+@lru_cache(maxsize=1)
 def host_label() -> str:
-    """This machine's name as it enters names of temporary files: letters, digits, `_`, at most 24 characters."""
-    return re.sub(r"[^A-Za-z0-9]", "_", os.uname().nodename)[:24] or "host"
+    """What process numbers in names of temporary files count on: this machine, and the container if it has its own.
+
+    Letters, digits and `_`. Containers may share one host name, and each sees its own processes alone.
+    """
+    name = re.sub(r"[^A-Za-z0-9]", "_", os.uname().nodename)[:24] or "host"
+    try:
+        namespace = re.sub(r"\D", "", os.readlink("/proc/self/ns/pid"))
+    except OSError:
+        return name
+    return name if namespace in ("", _FIRST_PID_NAMESPACE) else f"{name}_{namespace}"
 
 
 def pid_exists(pid: int) -> bool:
@@ -139,8 +151,8 @@ def _remove_dead_scratch(parent: Path) -> None:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file name (without folder) is that of a file that is being written."""
-    return name.startswith(".") and name.endswith(".tmp")
+    """Whether a file name (without folder) is that of a file that rv is writing, or was when it was killed."""
+    return name.endswith(".tmp") and _TEMPORARY.fullmatch(name) is not None
 
 
 def temporary_name(name: str, attempt_tag: str = "") -> str:
@@ -152,28 +164,29 @@ def temporary_name(name: str, attempt_tag: str = "") -> str:
     return f".{name}{suffix}"
 
 
-def sweep_temporary(folder: str, older_than_s: float) -> int:
-    """Removes temporary files below a folder that no process writes any more.
+def sweep_temporary(folder: str, *, elsewhere_too: bool) -> int:
+    """Removes temporary files below a folder that no process writes any more; links are not followed.
 
     Args:
         folder: where to look, recursively.
-        older_than_s: seconds since the last write. Those of a process that is alive on this machine are kept.
+        elsewhere_too: also what processes of other machines and containers have left. Only for who knows that none of
+            them is at work there: whether they live cannot be seen from here.
 
     Returns:
         How many were removed.
     """
-    limit = time.time() - older_than_s
     num_removed = 0
     for path, _, names in os.walk(folder):
         for name in filter(is_temporary, names):
-            target = os.path.join(path, name)
-            with suppress(OSError):
-                if os.lstat(target).st_mtime <= limit and not _is_in_use(name):
-                    os.unlink(target)
+            if not _may_be_in_use(name, elsewhere_too):
+                with suppress(OSError):
+                    os.unlink(os.path.join(path, name))
                     num_removed += 1
     return num_removed
 
 
-def _is_in_use(name: str) -> bool:
-    match = _TEMPORARY.search(name)
-    return match is not None and match["host"] == host_label() and pid_exists(int(match["pid"]))
+def _may_be_in_use(name: str, elsewhere_too: bool) -> bool:
+    match = _TEMPORARY.fullmatch(name)
+    if match is None or match["host"] is None:
+        return True
+    return pid_exists(int(match["pid"])) if match["host"] == host_label() else not elsewhere_too

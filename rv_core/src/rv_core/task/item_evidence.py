@@ -280,9 +280,11 @@ class ItemEvidence:
         return {path: info.size for path, info in infos.items() if info is not None}
 
     def _delete(self, name: str) -> None:
-        from rv_core.files import by_uri
+        from rv_core.files import by_uri, local
 
-        by_uri.delete(uris.join(self._root, name))
+        # Of a root from somewhere else: a link on the way leads to what is not under the root.
+        if not (uris.is_local(self._root) and local.leaves_folder(uris.local_path(self._root), name.split("/")[:-1])):
+            by_uri.delete(uris.join(self._root, name))
 
     def _manifest(self, work: _Work) -> Manifest:
         from rv_core.config.values import to_plain
