@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rv_core.cli.output import is_plain, print_json, warn
-from rv_core.errors import UsageError
+from rv_core.errors import EXIT_FAILED, UsageError
 from rv_core.terminal import say
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ def status(
     all_runs: Annotated[bool, typer.Option("--all", help="List all runs of this root.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the run until it ends.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Everything that is known, as JSON.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compare every recorded digest with what lies there; 1 if one differs.")
+    ] = False,
 ) -> None:
     """Show how a run is getting on: jobs, items, failed tasks with their reasons, and what to do next.
 
@@ -35,11 +38,16 @@ def status(
       rv status out
 
       rv status out --all
+
+      rv status out --verify
     """
     from rv_core.record.reading import absolute_root, find_run
 
-    _refuse_clashes(run=run, all_runs=all_runs, watch=watch, as_json=as_json)
+    _refuse_clashes(run=run, all_runs=all_runs, watch=watch, as_json=as_json, verify=verify)
     root_uri = absolute_root(root)
+    if verify:
+        _show_differences(root_uri, as_json=as_json)
+        return
     if all_runs:
         _show_runs(root_uri, as_json=as_json)
         return
@@ -50,7 +58,13 @@ def status(
     _show_run(files, root, as_json=as_json)
 
 
-def _refuse_clashes(*, run: str | None, all_runs: bool, watch: bool, as_json: bool) -> None:
+def _refuse_clashes(*, run: str | None, all_runs: bool, watch: bool, as_json: bool, verify: bool) -> None:
+    if verify and (all_runs or watch or run):
+        raise UsageError(
+            "--verify does not go together with --all, --watch or --run",
+            why="it looks at the whole root, whichever run has written what lies there",
+            fix="leave the other out",
+        )
     if all_runs and (watch or run):
         raise UsageError("--all does not go together with --watch or --run", fix="leave one of them out")
     if watch and as_json:
@@ -69,6 +83,38 @@ def _show_runs(root_uri: str, *, as_json: bool) -> None:
         print_json([summary.__dict__ for summary in summaries])
     else:
         print_lines(runs_lines(summaries))
+
+
+def _show_differences(root_uri: str, *, as_json: bool) -> None:
+    """A line for each file that is not as recorded, as they are found.
+
+    Raises:
+        typer.Exit: with 1, if there is one.
+    """
+    from rv_core.record.marker import is_marker_stale, read_marker
+    from rv_core.status.page import line
+    from rv_core.status.verification import verify
+
+    marker = read_marker(root_uri)
+    if marker is not None and not is_marker_stale(marker):
+        say(f"run {marker.run_id} is going on here: what it is just writing may differ", file=sys.stderr)
+    num_files, different = 0, []
+    for comparison in verify(root_uri):
+        num_files += 1
+        if not comparison.problem:
+            continue
+        different.append(comparison)
+        if not as_json:
+            told = f" (recorded in {comparison.recorded_in})" if comparison.recorded_in else ""
+            print_lines([line(f"{comparison.path}: {comparison.problem}{told}")])
+    num_as_recorded = num_files - len(different)
+    if as_json:
+        differences = [comparison.__dict__ for comparison in different]
+        print_json({"files": num_files, "as_recorded": num_as_recorded, "differences": differences})
+    else:
+        print_lines([line(f"{num_as_recorded} of {num_files} files as recorded")])
+    if different:
+        raise typer.Exit(EXIT_FAILED)
 
 
 def _watched(files: RunFiles) -> bool:

@@ -154,6 +154,40 @@ def stat_many(uris_to_ask: Iterable[str]) -> dict[str, FileInfo]:
     return {uri: info for uri, info in _many(uris_to_ask, stat).items() if info is not None}
 
 
+def digest(uri: str) -> tuple[int, str]:
+    """(bytes, SHA-256 in hexadecimal) of a file, as it is now and without holding it in memory.
+
+    Raises:
+        MissingFileError: if it is not there.
+        StorageError: if it cannot be read.
+    """
+    with opened_uri(uri) as opened:
+        if uris.is_local(opened):
+            with problems.explained("read", opened):
+                return local.digest(str(_existing_path(path_of(opened), opened)))
+        from rv_core.files import asking
+
+        # Not the cache: it tells what a file holds by what the store says of it.
+        target = str(folders.scratch_folder() / uris.name_of(opened))
+        with local.temporary_file(target, "digest") as temporary:
+            asking.ask("read", opened, lambda store: _download_anew(store, opened, temporary))
+            return local.digest(temporary)
+
+
+def _download_anew(store: Store, uri: str, path: str) -> None:
+    Path(path).unlink(missing_ok=True)
+    store.download(uri, path)
+
+
+def digest_many(uris_to_read: Iterable[str]) -> dict[str, tuple[int, str]]:
+    """`digest` of many URIs, read at the same time where they are remote; missing ones are left out.
+
+    Raises:
+        StorageError: if any of them cannot be read, with a finding for each.
+    """
+    return _many(uris_to_read, digest)
+
+
 def local_copy(uri: str) -> Path:
     """A local path to read a file from: its own, or for a remote one a checked copy in the user's cache.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING, Any
 
@@ -37,13 +38,13 @@ def write_record(prepared: PreparedRun) -> None:
         code = prepared.loaded.code
         if code.get("archive"):
             _write_code(uris.join(paths.root_uri, code["archive"]), prepared.loaded.code_archive)
-        _write(paths.config, prepared.config_texts[name])
-        _write(paths.plan, _json(plan_json))
+        texts = {paths.config: prepared.config_texts[name], paths.plan: _json(plan_json)}
         for entry in prepared.run_plan.commands:
             if entry.pipeline == name:
-                items = {**entry.record(), "task_hooks": record.task_hooks}
-                _write(paths.items(entry.job), _json(items))
-        _write(paths.run, record.to_text())
+                texts[paths.items(entry.job)] = _json({**entry.record(), "task_hooks": record.task_hooks})
+        start = len(paths.folder) + 1
+        files = {uri[start:]: _write(uri, text) for uri, text in texts.items()}
+        _write(paths.run, replace(record, files=files).to_text())
         _write(uris.join(paths.root_uri, layout.CONFIG_FOR_PEOPLE), prepared.config_texts[name])
         _forget(prepared.run_plan, name, paths.root_uri)
     prepared.context.run_dir.mkdir(parents=True, exist_ok=True)
@@ -72,9 +73,12 @@ def _write_code(uri: str, data: bytes) -> None:
         by_uri.write_bytes(uri, data)
 
 
-def _write(uri: str, text: str) -> None:
+def _write(uri: str, text: str) -> str:
+    """Write a file of the record; the SHA-256 of what was written."""
     # Bytes of a command line or a folder that are no UTF-8 become escapes, which are JSON too.
-    by_uri.write_bytes(uri, text.encode("utf-8", "backslashreplace"))
+    data = text.encode("utf-8", "backslashreplace")
+    by_uri.write_bytes(uri, data)
+    return hashlib.sha256(data).hexdigest()
 
 
 def _forget(run_plan: RunPlan, pipeline: str, root_uri: str) -> None:

@@ -40,6 +40,7 @@ _RUN_SHAPE = {
     "code?": dict,
     "task_hooks?": bool,
     "required?": {str: {str: str}},
+    "files?": {str: str},
 }
 _COMMAND_SHAPE = {
     "command": str,
@@ -82,7 +83,8 @@ def parse_plan(text: str | bytes) -> dict[str, Any]:
 class RunRecord:
     """`run.json`: who started what, when, how, with which versions. Written once, before anything starts.
 
-    `required` is what tasks on other machines must find there (see `task.environment`); empty for other runners.
+    `required` is what tasks on other machines must find there (see `task.environment`); empty for other runners. `files`
+    are the other files of the record that are written once, by name relative to its folder, with their SHA-256.
     """
 
     run_id: str
@@ -102,6 +104,7 @@ class RunRecord:
     code: Mapping[str, Any] = field(default_factory=dict)
     task_hooks: bool = False
     required: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def run_dir(self) -> Path:
