@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -56,6 +57,52 @@ def test_what_a_failed_submission_could_not_end_keeps_the_root_until_it_is_cance
     assert (again.returncode, "is still going on" in again.stderr) == (2, True), again.stderr
     assert run.rv("cancel", run.root).returncode == 0
     assert run.states() == ["CANCELLED"] * 2
+
+
+def test_a_job_of_somebody_else_that_has_got_an_id_of_the_run_is_neither_shown_nor_ended(
+    slurm: SlurmCluster, gated_on: GatedOn
+) -> None:
+    """A cluster that was set up anew, or has counted up to its largest id, gives ids again."""
+    run = gated_on(slurm)
+    run.submit()
+    other = slurm.submit("#!/bin/sh\nexec sleep 300\n", "--job-name=thesis")
+    events = next(run.root.glob(".rv/runs/*/events/submission.jsonl"))
+    [own] = run.jobs("work")
+    events.write_text(events.read_text().replace(f'"native_id": "{own["job_id"]}"', f'"native_id": "{other}"'))
+    slurm.run("scancel", str(own["job_id"]))
+    slurm.wait_for_state(other, "RUNNING")
+    slurm.wait_until(lambda: run.states("work") == ["CANCELLED"])
+    task = run.status()["tasks"]["gated-slurm.work"]
+    assert task["state"] in ("failed", "lost"), task  # by the exit code that it may have left
+    assert run.rv("cancel", run.root).returncode == 0
+    assert slurm.job(other)["job_state"] == "RUNNING"
+    assert set(run.states()) == {"CANCELLED"}
+    slurm.run("scancel", other)
+
+
+@pytest.mark.parametrize("around", ["before", "after", "instead"])
+def test_what_a_site_prints_around_the_id_of_a_job_is_no_id(
+    slurm: SlurmCluster, gated_on: GatedOn, gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, around: str
+) -> None:
+    wrapper = tmp_path / "site" / "sbatch"
+    wrapper.parent.mkdir()
+    banner, program = "echo 'Welcome to the supercomputer'; echo", f'{shutil.which("sbatch")} "$@"'
+    lines = {"before": [banner, program], "after": [program, banner], "instead": [f"{program} >/dev/null", banner]}
+    wrapper.write_text("\n".join(["#!/bin/sh", "set -e", *lines[around], ""]))
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", str(wrapper.parent), prepend=":")
+    run = gated_on(slurm)
+    gate.open()
+    done = run.run("--wait")
+    if around != "instead":
+        assert done.returncode == 0, done.stderr
+        run.assert_whole()
+        return
+    assert done.returncode == 1
+    assert "sbatch printed no id of a job" in done.stderr and "Welcome to the supercomputer" in done.stderr
+    # What was submitted all the same is found by its name and ended, and the root is free.
+    assert set(run.states()) == {"CANCELLED"}
+    assert not (run.root / ".rv" / "active-run.json").exists()
 
 
 def test_jobs_that_cannot_be_released_are_ended(slurm: SlurmCluster, gated_on: GatedOn, failing: Failing) -> None:

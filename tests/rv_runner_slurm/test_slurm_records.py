@@ -13,6 +13,7 @@ from rv_runner_slurm.job_records import (
     parse_partitions,
     parse_sacct,
     parse_squeue,
+    parse_submitted,
     seconds_of_limit,
 )
 
@@ -85,19 +86,33 @@ def test_lines_that_are_no_jobs_are_passed_over(text: str) -> None:
     assert parse_squeue(text) == []
 
 
+BANNER = "Welcome to the supercomputer\n\n  -- 3 nodes are down\n"
+
+
+@pytest.mark.parametrize("text", ["17\n", "17;cluster\n", f"{BANNER}17\n", f"17\n{BANNER}", f"{BANNER}17;c\nBye 18\n"])
+def test_the_id_of_a_job_is_found_among_what_a_site_prints(text: str) -> None:
+    assert parse_submitted(text) == "17"
+
+
+@pytest.mark.parametrize("text", ["", BANNER, "17\n18\n", "Submitted batch job 17\n", "\u0661\n"])
+def test_what_may_be_no_id_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="of the lines that it printed is one"):
+        parse_submitted(text)
+
+
 def test_accounting_is_read_without_steps_and_words_behind_states() -> None:
     text = """\
-7|TIMEOUT|0:0
-7.batch|CANCELLED|0:15
-8_3|CANCELLED by 1000|0:9
-8_[4-9]|PENDING|0:0
-9|FAILED|3:0
-10|RUNNING|0:0
+7|TIMEOUT|0:0|rv-r1-p.chip
+7.batch|CANCELLED|0:15|batch
+8_3|CANCELLED by 1000|0:9|rv-r1-p.train
+8_[4-9]|PENDING|0:0|rv-r1-p.train
+9|FAILED|3:0|a|b
+10|RUNNING|0:0|
 """
     assert parse_sacct(text) == [
-        JobRecord("7", None, "TIMEOUT", exit_code=0),
-        JobRecord("8", 3, "CANCELLED", exit_code=0, signal=9),
-        JobRecord("9", None, "FAILED", exit_code=3),
+        JobRecord("7", None, "TIMEOUT", exit_code=0, name="rv-r1-p.chip"),
+        JobRecord("8", 3, "CANCELLED", exit_code=0, signal=9, name="rv-r1-p.train"),
+        JobRecord("9", None, "FAILED", exit_code=3, name="a|b"),
         JobRecord("10", None, "RUNNING"),
     ]
 

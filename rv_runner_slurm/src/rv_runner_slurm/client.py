@@ -15,11 +15,13 @@ from rv_runner_slurm.job_records import (
     SQUEUE_FORMAT,
     JobRecord,
     NodeShape,
+    is_job_id,
     parse_max_array_size,
     parse_nodes,
     parse_partitions,
     parse_sacct,
     parse_squeue,
+    parse_submitted,
 )
 
 #: How long Slurm's programs may take. They give up by themselves before: sbatch tries for 120 s to get into a full queue.
@@ -58,10 +60,14 @@ def submit(options: Sequence[str], script: str, environ: Mapping[str, str]) -> s
         environ: variables of the job, besides those of this process.
 
     Raises:
-        SlurmError: if it is refused.
+        SlurmError: if it is refused, or no id can be told from what is printed.
     """
     answer = _ask(["sbatch", "--parsable", *options], script=script, environ=environ)
-    return answer.strip().partition(";")[0]  # the name of the cluster may follow
+    try:
+        return parse_submitted(answer)
+    except ValueError as error:
+        fix = "see what the sbatch of your site prints besides the id (sbatch --parsable), and on which stream"
+        raise SlurmError("sbatch printed no id of a job", why=str(error), fix=fix, is_refusal=True) from error
 
 
 def refusal(options: Sequence[str], script: str) -> str:
@@ -99,13 +105,18 @@ def cancel(ids: Iterable[str]) -> None:
         _ask(["scancel", "--quiet", *chunk], allowed=(_UNKNOWN_JOB, "already completing", "already completed"))
 
 
-def jobs(ids: Iterable[str]) -> list[JobRecord]:
+def jobs(ids: Iterable[str], name_prefix: str) -> list[JobRecord]:
     """What Slurm still knows of some jobs. Minutes after its end (MinJobAge) it forgets a job.
+
+    Args:
+        ids: their ids. A cluster that is set up anew, or has counted up to MaxJobId, gives an id again.
+        name_prefix: what their names begin with: another job that has got one of the ids is none of them.
 
     Raises:
         SlurmError: if the cluster cannot be asked.
     """
-    return [record for chunk in _chunks(ids) for record in _squeue(f"--jobs={','.join(chunk)}")]
+    found = (record for chunk in _chunks(ids) for record in _squeue(f"--jobs={','.join(chunk)}"))
+    return [record for record in found if record.name.startswith(name_prefix)]
 
 
 def own_jobs() -> list[JobRecord]:
@@ -117,16 +128,21 @@ def own_jobs() -> list[JobRecord]:
     return _squeue("--me")
 
 
-def accounted_jobs(ids: Iterable[str]) -> list[JobRecord]:
-    """What the accounting of the cluster knows of some jobs; nothing where there is no accounting."""
-    found = []
+def accounted_jobs(ids: Iterable[str], name_prefix: str) -> list[JobRecord]:
+    """What the accounting of the cluster knows of some jobs; nothing where there is no accounting.
+
+    Args:
+        ids: their ids.
+        name_prefix: see `jobs`.
+    """
+    found: list[JobRecord] = []
     words = ["sacct", "--parsable2", "--noheader", "--allocations", f"--format={SACCT_FORMAT}"]
     try:
         for chunk in _chunks(ids):
             found += parse_sacct(_ask([*words, f"--jobs={','.join(chunk)}"]))
     except SlurmError:
-        return found
-    return found
+        pass
+    return [record for record in found if record.name.startswith(name_prefix)]
 
 
 def max_array_size() -> int | None:
@@ -162,7 +178,7 @@ def _squeue(chosen: str) -> list[JobRecord]:
 
 
 def _chunks(ids: Iterable[str]) -> list[list[str]]:
-    every = list(dict.fromkeys(ids))
+    every = [known for known in dict.fromkeys(ids) if is_job_id(known)]
     return [every[start : start + _MAX_IDS] for start in range(0, len(every), _MAX_IDS)]
 
 

@@ -85,12 +85,32 @@ ENDED = frozenset(
     ]
 )
 _GPU = re.compile(r"\bgpu:(?:([^:,()]+):)?(\d+)")
-_ACCOUNTED = re.compile(r"(?P<job>\d+)(?:_(?P<index>\d+))?")
+_SUBMITTED = re.compile(r"\d+(?:;\S+)?", re.ASCII)
+_ACCOUNTED = re.compile(r"(?P<job>\d+)(?:_(?P<index>\d+))?", re.ASCII)
 
 
 def native_id(job_id: str, array_index: int | None) -> str:
     """The id of a job, or of a task of an array, as Slurm's programs take it."""
     return job_id if array_index is None else f"{job_id}_{array_index}"
+
+
+def is_job_id(text: str) -> bool:
+    """Whether a text is the id of a job, or of a task of an array."""
+    return _ACCOUNTED.fullmatch(text) is not None
+
+
+def parse_submitted(text: str) -> str:
+    """The id that `sbatch --parsable` printed, whatever a wrapper of the site prints around it.
+
+    Raises:
+        ValueError: if no line, or more than one, is an id.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    ids = [line.partition(";")[0] for line in lines if _SUBMITTED.fullmatch(line)]  # the name of the cluster may follow
+    if len(ids) != 1:
+        shown = " / ".join(lines[:5])[:300] or "nothing"
+        raise ValueError(f"{len(ids) or 'none'} of the lines that it printed is one: {shown}")
+    return ids[0]
 
 
 def parse_squeue(text: str) -> list[JobRecord]:
@@ -99,16 +119,17 @@ def parse_squeue(text: str) -> list[JobRecord]:
     return [_record(*(word.strip() for word in row)) for row in rows if len(row) == len(_COLUMNS)]
 
 
-SACCT_FORMAT = "JobID,State,ExitCode"
+#: The name last: it may hold what ends a column.
+SACCT_FORMAT = "JobID,State,ExitCode,JobName"
 
 
 def parse_sacct(text: str) -> list[JobRecord]:
     """The jobs that `sacct --parsable2 --noheader --format=SACCT_FORMAT` printed, steps left out."""
     records = []
     for line in text.splitlines():
-        fields = line.split("|")
+        fields = line.split("|", 3)
         job = _ACCOUNTED.fullmatch(fields[0])
-        if job is None or len(fields) < 3:
+        if job is None or len(fields) < 4:
             continue  # a step, or the tasks of an array that wait
         code, _, signal = fields[2].partition(":")
         state = fields[1].split(" ")[0]  # CANCELLED by 1000
@@ -119,6 +140,7 @@ def parse_sacct(text: str) -> list[JobRecord]:
                 state=state,
                 exit_code=int(code or 0) if state in ENDED else None,
                 signal=int(signal or 0),
+                name=fields[3],
             )
         )
     return records

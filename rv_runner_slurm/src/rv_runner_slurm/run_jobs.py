@@ -70,10 +70,11 @@ class RunJobs:
         if SubmittingFile(self._folder).is_cut_short(self._run.created):
             return {task.id: observation.never_submitted() for job in self._jobs for task in job.tasks}
         places = dict(self._places())
-        records = _by_task(places, client.jobs(place.job_id for place in places.values()))
+        prefix = name_prefix(self._run.run_id)
+        records = _by_task(places, client.jobs((place.job_id for place in places.values()), prefix))
         codes = {task: place.exit_code() for task, place in places.items() if task not in records}
         silent = {task: places[task] for task, code in codes.items() if code is None}
-        records |= _by_task(silent, client.accounted_jobs(place.job_id for place in silent.values()))
+        records |= _by_task(silent, client.accounted_jobs((p.job_id for p in silent.values()), prefix))
         found: dict[str, Observation] = {}
         bad: set[str] = set()
         for job in self._jobs:
@@ -137,20 +138,26 @@ class RunJobs:
         """
         ids = [*reversed(self._ids.values()), *unrecorded_jobs(self._run.run_id, self._ids.values())]
         SubmittingFile(self._folder).remove()
-        end_jobs(ids)
+        end_jobs(ids, name_prefix(self._run.run_id))
 
 
-def end_jobs(ids: Iterable[str]) -> None:
+def end_jobs(ids: Iterable[str], name_prefix: str) -> None:
     """End jobs in the order given and wait until they have ended.
+
+    Args:
+        ids: their ids.
+        name_prefix: what their names begin with: whatever else has got one of the ids is somebody's, and left alone.
 
     Raises:
         SlurmError: if the cluster cannot be asked.
         RunnerError: if some do not end.
     """
     every = list(dict.fromkeys(ids))
+    own = {record.job_id for record in client.jobs(every, name_prefix)}
+    every = [job_id for job_id in every if job_id in own]
     client.cancel(every)
     end = time.monotonic() + _END_S
-    while left := {record.native_id for record in client.jobs(every) if not record.is_over}:
+    while left := {record.native_id for record in client.jobs(every, name_prefix) if not record.is_over}:
         if time.monotonic() > end:
             raise RunnerError(
                 f"{len(left)} jobs do not end: {', '.join(sorted(left)[:5])}", fix="ask the administrator"

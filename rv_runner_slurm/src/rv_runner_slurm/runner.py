@@ -24,7 +24,16 @@ from rv_runner_slurm import client
 from rv_runner_slurm.job_settings import job_settings
 from rv_runner_slurm.run_jobs import FOLDER, RunJobs, end_jobs, unrecorded_jobs
 from rv_runner_slurm.settings import SlurmSettings
-from rv_runner_slurm.submission import DEFAULT_MAX_ARRAY_SIZE, JobRequest, RunFacts, comment_of, render, requests_of
+from rv_runner_slurm.submission import (
+    DEFAULT_MAX_ARRAY_SIZE,
+    NAME_PREFIX,
+    JobRequest,
+    RunFacts,
+    comment_of,
+    name_prefix,
+    render,
+    requests_of,
+)
 from rv_runner_slurm.submitting_file import SubmittingFile
 
 
@@ -133,9 +142,10 @@ class SlurmRunner(Runner):
 
 def _end_leftovers(comments: set[str]) -> None:
     """End jobs that a submission to the same root left held when it was killed."""
-    held = [record for record in client.own_jobs() if record.reason == "JobHeldUser" and record.comment in comments]
+    ours = (record for record in client.own_jobs() if record.name.startswith(NAME_PREFIX))
+    held = [record for record in ours if record.reason == "JobHeldUser" and record.comment in comments]
     if held:
-        end_jobs(record.job_id for record in held)
+        end_jobs((record.job_id for record in held), NAME_PREFIX)
 
 
 def _withdraw(run_id: str, ids: Sequence[str]) -> None:
@@ -145,6 +155,6 @@ def _withdraw(run_id: str, ids: Sequence[str]) -> None:
         RunnerError: if something is left.
     """
     try:
-        end_jobs([*unrecorded_jobs(run_id, ids), *ids])
+        end_jobs([*unrecorded_jobs(run_id, ids), *ids], name_prefix(run_id))
     except RunnerError as error:
         raise RunnerError(f"what is left could not be ended ({error.block.what})") from error

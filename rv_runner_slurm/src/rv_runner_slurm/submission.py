@@ -16,6 +16,8 @@ from rv_runner_slurm.job_script import Traces, render_script
 from rv_runner_slurm.job_settings import JobSettings, job_settings
 from rv_runner_slurm.settings import SlurmSettings
 
+#: What the names of all jobs of rv begin with.
+NAME_PREFIX = "rv-"
 #: Slurm's own default of MaxArraySize, for a dry run that asks no cluster.
 DEFAULT_MAX_ARRAY_SIZE = 1001
 #: Long names make the tables of squeue unreadable; a pipeline's name alone may have 64 characters.
@@ -124,7 +126,7 @@ def render(requests: Sequence[JobRequest]) -> str:
 
 def name_prefix(run_id: str) -> str:
     """What the names of all jobs of a run begin with."""
-    return f"rv-{run_id}-"
+    return f"{NAME_PREFIX}{run_id}-"
 
 
 def job_name(run_id: str, key: str) -> str:
@@ -161,13 +163,14 @@ def _requests_of_job(
             setup=settings.setup,
         )
         options = [
-            f"--job-name={job_name(facts.run_id, key)}",
-            f"--comment={comment_of(facts.root_of(job.pipeline))}",
             traces.output_option(),
             *_common_options(settings),
             *_array_options(num_tasks, own, is_array=traces.first is not None),
             *_resource_options(own, settings),
             *own.sbatch_options,
+            # Last, so that nothing takes their place: by these a run knows its jobs.
+            f"--job-name={job_name(facts.run_id, key)}",
+            f"--comment={comment_of(facts.root_of(job.pipeline))}",
         ]
         environ = {**facts.environ(job), **own.environment}
         yield JobRequest(key, job, num_tasks, tuple(options), script, environ, after, traces)
