@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from rv_core.files import by_uri
 from rv_core.record.event_tail import EventTail, RemoteEventTail, TaskBoard
-from rv_core.record.event_writer import EventWriter, file_name, timestamp
+from rv_core.record.event_writer import SEGMENT_BYTES, EventWriter, file_name, timestamp
 from rv_core.record.events import TaskStatus, fold, parse_lines, read_events, seconds_of, task_and_attempt
 
 
@@ -176,6 +176,55 @@ def test_a_remote_copy_is_put_at_a_change_of_state_and_else_every_30_s(tmp_path:
         events.write("finished")
         assert num_remote() == 6
     assert by_uri.read_bytes(uri) == (tmp_path / "a.1.jsonl").read_bytes()
+
+
+def test_a_day_of_progress_puts_little_more_than_it_says_and_holds_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, puts = Clock(), []
+    write = by_uri.write_bytes
+
+    def counted(uri: str, data: bytes) -> None:
+        puts.append(len(data))
+        write(uri, data)
+
+    monkeypatch.setattr(by_uri, "write_bytes", counted)
+    root = f"memory://day-{os.getpid()}/run"
+    tail = RemoteEventTail(root)
+    followed: list[Any] = []
+    with EventWriter(tmp_path / "a.1.jsonl", remote_uri=f"{root}/events/a.1.jsonl", clock=clock) as events:
+        events.write("started")
+        # One hour of those 24 with 5 lines a second; the rest goes on alike, an object after the other.
+        for step in range(3600):
+            for part in range(5):
+                events.progress(5 * step + part, 1e6, {"loss": 0.123456})
+                clock.now += 0.2
+            if step % 1000 == 0:
+                followed += tail.poll().get("a.1", [])
+        events.write("finished")
+    followed += tail.poll().get("a.1", [])
+    said = (tmp_path / "a.1.jsonl").read_bytes()
+    assert len(read_events(said)) > 15_000
+    assert sum(puts) < 2.5 * len(said)
+    assert max(puts) < SEGMENT_BYTES + 60 * 5 * 200
+    # Whoever follows it, and whoever comes later, reads the same.
+    assert followed == read_events(said) == RemoteEventTail(root).poll()["a.1"]
+
+
+def test_what_was_submitted_stays_in_one_object(tmp_path: Path) -> None:
+    uri = f"memory://one-{os.getpid()}/run/events/submission.jsonl"
+    with EventWriter(tmp_path / "submission.jsonl", remote_uri=uri, clock=Clock()) as events:
+        for number in range(100):
+            events.write("submitted", task="t", native_id=f"{number}" * 400)
+    assert by_uri.read_bytes(uri) == (tmp_path / "submission.jsonl").read_bytes()
+    assert list(by_uri.list_files(uri.rpartition("/")[0])) == ["submission.jsonl"]
+
+
+@pytest.mark.parametrize(
+    "name", ["x.\u00b2.jsonl", "x.\u0663.jsonl", "x..jsonl", ".1.jsonl", "x.1+2.jsonl", "x.-1.jsonl"]
+)
+def test_a_name_that_no_attempt_has_speaks_of_none(name: str) -> None:
+    assert task_and_attempt(name) is None
 
 
 def test_a_remote_uri_alone_needs_no_local_file() -> None:

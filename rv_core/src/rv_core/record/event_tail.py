@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ News = dict[str, list[Event]]
 _LISTING_SHARE = 0.01
 #: A folder whose time changed this shortly before it was listed may have got another file within the same tick.
 _MTIME_TICK_NS = 100_000_000
+_SEGMENT = re.compile(r"(.*\.\d+)\+(\d{1,9})\.jsonl", re.ASCII)
 _LAST_EVENTS = frozenset({"finished", "failed", "stopped"})
 
 
@@ -115,14 +117,23 @@ class RemoteEventTail:
         changed = [name for name, info in listed.items() if self._versions.get(name) != info]
         contents = by_uri.read_many([self._prefix + name for name in changed])
         self._versions.update({name: listed[name] for name in changed})
-        found = ((name, self._new_events(name, contents.get(self._prefix + name, b""))) for name in changed)
-        return {name.removesuffix(SUFFIX): events for name, events in found if events}
+        news: News = {}
+        for stem, _, name in sorted((*_stem_and_segment(name), name) for name in changed):
+            if events := self._new_events(name, contents.get(self._prefix + name, b"")):
+                news.setdefault(stem, []).extend(events)
+        return news
 
     def _new_events(self, name: str, data: bytes) -> list[Event]:
         events = parse_lines(data[: data.rfind(b"\n") + 1])
         new = events[self._num_read.get(name, 0) :]
         self._num_read[name] = max(len(events), self._num_read.get(name, 0))
         return new
+
+
+def _stem_and_segment(name: str) -> tuple[str, int]:
+    """Which events an object of a store holds, and which part of them: see `event_writer.segment_name`."""
+    found = _SEGMENT.fullmatch(name)
+    return (found[1], int(found[2])) if found else (name.removesuffix(SUFFIX), 1)
 
 
 @dataclass

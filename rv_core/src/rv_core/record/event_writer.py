@@ -26,6 +26,9 @@ SUFFIX = ".jsonl"
 
 PROGRESS_INTERVAL_S = 0.2
 SYNC_INTERVAL_S = 30.0
+#: An object of events that has this size is complete, and the next ones go into another: put whole each time, one object
+#: alone would cost the square of its length.
+SEGMENT_BYTES = 65536
 
 #: Events that are frequent and change no state: not worth an object of their own in a store.
 _QUIET_EVENTS = frozenset({"progress", "item"})
@@ -37,6 +40,11 @@ def timestamp(seconds: float) -> str:
     """A time in seconds since 1970 as UTC ISO 8601 with milliseconds, for instance `2026-03-01T12:00:00.250Z`."""
     whole, milliseconds = divmod(round(seconds * 1000), 1000)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{milliseconds:03d}Z"
+
+
+def segment_name(name: str, number: int) -> str:
+    """The name of a further object of an event file in a store, counted from 1: `a.1.jsonl`, `a.1+2.jsonl` …"""
+    return name if number == 1 else f"{name.removesuffix(SUFFIX)}+{number}{SUFFIX}"
 
 
 def file_name(task: str, attempt: int) -> str:
@@ -52,7 +60,8 @@ class EventWriter:
 
     Args:
         path_or_uri: the event file: a local path, or a URI for a run that has no folder on this machine.
-        remote_uri: where the same events are put whole: at once when a state changes, else at most every 30 s.
+        remote_uri: where the same events are put: at once when a state changes, else at most every 30 s. What exceeds
+            64 KiB goes into further objects (`segment_name`), but for `submission.jsonl`.
         clock: the time in seconds since 1970.
     """
 
@@ -72,7 +81,8 @@ class EventWriter:
         self._clock = clock
         self._lock = threading.Lock()
         self._copy: list[bytes] | None = [] if self.remote_uri else None
-        self._synced = (0, float("-inf"))  # (lines put, when)
+        self._segment = 1
+        self._synced = (0, float("-inf"))  # (lines of the segment put, when)
         self._progress_at = float("-inf")
         self._held_progress: Event | None = None
         self._is_torn = False
@@ -108,16 +118,22 @@ class EventWriter:
             self.on_progress(line["done"], line["total"], line["numbers"])
 
     def sync(self, *, is_urgent: bool = False) -> None:
-        """Put all events so far to the remote URI, if there is one, something is new, and it is due or urgent."""
+        """Put the events of the last segment to the remote URI, if there is one, something is new, and it is due or urgent."""
         if self._copy is None:
             return
         with self._lock:
             num_lines, (num_put, put_at) = len(self._copy), self._synced
             if num_lines == num_put or not (is_urgent or self._clock() - put_at >= SYNC_INTERVAL_S):
                 return
-            self._synced = (num_lines, self._clock())
-            if not self._put(b"".join(self._copy)):
-                self._synced = (num_put, self._clock())
+            data, now = b"".join(self._copy), self._clock()
+            if not self._put(data):
+                self._synced = (num_put, now)
+                return
+            self._synced = (num_lines, now)
+            if len(data) >= SEGMENT_BYTES and not self.remote_uri.endswith(f"/{SUBMISSION}{SUFFIX}"):
+                self._copy.clear()
+                self._segment += 1
+                self._synced = (0, now)
 
     def close(self) -> None:
         """Write what was held back, put the last lines and close the file. Closing twice does nothing."""
@@ -175,7 +191,7 @@ class EventWriter:
         from rv_core.files import by_uri
 
         try:
-            by_uri.write_bytes(self.remote_uri, data)
+            by_uri.write_bytes(segment_name(self.remote_uri, self._segment), data)
         except Exception as error:  # noqa: BLE001 - stores raise errors of their own; none of them may fail a task
             self._say_once(f"cannot put events to {self.remote_uri}: {error}")
             return False

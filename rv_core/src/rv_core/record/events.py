@@ -30,7 +30,7 @@ def task_and_attempt(name: str) -> tuple[str, int] | None:
     """The task id and the attempt that an event or log file's name speaks of; None for any other name."""
     stem = name.rsplit(".", 1)[0]
     task, _, attempt = stem.rpartition(".")
-    return (task, int(attempt)) if task and attempt.isdigit() else None
+    return (task, int(attempt)) if task and attempt.isdecimal() and attempt.isascii() else None
 
 
 def parse_lines(data: bytes) -> list[Event]:

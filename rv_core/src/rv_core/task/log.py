@@ -14,6 +14,8 @@ from rv_core.record.event_writer import EventWriter
 from rv_core.record.layout import RunPaths, local_run_dir
 
 UPLOAD_INTERVAL_S = 60.0
+#: A log is put whole, so the pauses grow with it: of a log that grows evenly 20 times its size is put in all.
+_PAUSE_SHARE = 0.05
 
 
 @contextlib.contextmanager
@@ -30,7 +32,9 @@ def redirected_to(path: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def copied_to(path: str, upload_uri: str = "") -> Iterator[None]:
-    """Copy this process's stdout and stderr to a file, and put that file to a URI at the end and every 60 s.
+    """Copy this process's stdout and stderr to a file, and put that file to a URI at the end and now and then.
+
+    That is every 60 s, and less often in a task of more than 20 minutes.
 
     For tasks on other machines, where the engine keeps what is printed as well.
     """
@@ -74,18 +78,24 @@ def _restore_output(saved: tuple[int, int], *, close: bool = True) -> None:
 
 def _copy(reading: int, original: int, path: str, upload_uri: str) -> None:
     """Until every writer has closed the pipe: to the original output, to the file, and now and then to the URI."""
-    uploaded_at = time.monotonic()
+    started = uploaded_at = time.monotonic()
     with open(path, "ab", buffering=0) as file:
         while data := os.read(reading, 65536):
             file.write(data)
             with contextlib.suppress(OSError):
                 os.write(original, data)
-            if upload_uri and time.monotonic() - uploaded_at > UPLOAD_INTERVAL_S:
-                uploaded_at = time.monotonic()
+            now = time.monotonic()
+            if upload_uri and now - uploaded_at > upload_pause_s(uploaded_at - started):
+                uploaded_at = now
                 upload(path, upload_uri)
     os.close(reading)
     if upload_uri:
         upload(path, upload_uri)
+
+
+def upload_pause_s(age_s: float) -> float:
+    """How long a log that was put at this age, in seconds, is not put again."""
+    return max(UPLOAD_INTERVAL_S, _PAUSE_SHARE * age_s)
 
 
 def upload(path: str, uri: str) -> None:
