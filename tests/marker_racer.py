@@ -44,7 +44,7 @@ def meet(folder: Path, name: str, index: int, num: int) -> None:
     while not all((folder / f"{name}-{other}").exists() for other in range(num)):
         if time.monotonic() > end:
             raise SystemExit("the others did not come")
-        time.sleep(0.0005)
+        time.sleep(0.002)
 
 
 class Warner:

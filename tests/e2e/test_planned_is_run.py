@@ -114,9 +114,10 @@ def test_what_another_run_has_done_meanwhile_is_not_done_again(copies: Copies) -
 
 def test_what_is_planned_over_a_run_that_is_taken_over_is_planned_after_its_end(copies: Copies) -> None:
     copies.run()
+    other = copies.start("-a", "prefix=B", "-a", "sleep_s=3")
+    wait_for((copies.root / MARKER).exists)
     held = copies.start("-a", "suffix=/", "--take-over", held=True)
-    other = copies.start("-a", "prefix=B", "-a", "sleep_s=0.5")
-    wait_for(lambda: (copies.root / "copy" / "c.txt").read_text().startswith("B"))
+    wait_for(lambda: (copies.root / "copy" / "b.txt").read_text().startswith("B"))
     copies.release(held)
     assert copies.joined() == text(suffix="/")
     assert other.wait(20) == 130

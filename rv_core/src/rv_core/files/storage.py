@@ -36,6 +36,7 @@ class Storage:
         root_uri: local or remote.
         attempt_tag: enters the names of temporary files, so that two copies of one task share none.
         on_output: called with the name before the first byte of an output is written.
+        on_placing: called with the name when `output_file` has all of an output and is about to put it in place.
         on_written: called with the name and its `FileOutput` when the output is in place.
     """
 
@@ -45,11 +46,13 @@ class Storage:
         *,
         attempt_tag: str = "",
         on_output: Callable[[str], object] | None = None,
+        on_placing: Callable[[str], object] | None = None,
         on_written: Callable[[str, FileOutput], object] | None = None,
     ) -> None:
         self.root_uri = root_uri
         self.attempt_tag = attempt_tag
         self.on_output = on_output
+        self.on_placing = on_placing
         self.on_written = on_written
 
     def uri(self, name: str) -> str:
@@ -129,6 +132,8 @@ class Storage:
                 pending = outputs.remote_output(opened)
             with pending as output:
                 yield output.path
+                if self.on_placing is not None:
+                    self.on_placing(name)
         self._record(name, output.bytes, output.sha256)
 
     def _announce(self, name: str) -> None:

@@ -119,7 +119,11 @@ class TaskExecution:
 
         tag = f"{self._request.task}.{self._request.attempt}.{os.getpid()}"
         return Storage(
-            self._root, attempt_tag=tag, on_output=self._evidence.before_output, on_written=self._evidence.after_output
+            self._root,
+            attempt_tag=tag,
+            on_output=self._evidence.before_output,
+            on_placing=self._evidence.before_placing,
+            on_written=self._evidence.after_output,
         )
 
     def _run_whole(self, method: Callable[[], None]) -> None:

@@ -142,15 +142,20 @@ def activate_code_of(text: str, root_uri: str) -> None:
     code_archive.activate_code(code, archive, code.get("folder"))
 
 
-def check_root(root_uri: str, run_id: str) -> None:
+def check_root(root_uri: str, run_id: str, *, has_had_it: bool = False) -> bool:
     """Refuse to work under a root that another run has taken: each would undo the other's work.
 
     Args:
         root_uri: the root.
         run_id: the task's own run; "" for a task that is run by hand.
+        has_had_it: whether the root was the task's own run's when this was asked before.
+
+    Returns:
+        Whether it is now; False where no run has it, as for a task that is run by hand.
 
     Raises:
-        UsageError: naming the run that has it.
+        UsageError: naming the run that has it; or saying that the task's own has lost it, also where the one that took
+            it over has ended by now.
     """
     from rv_core.files import by_uri
     from rv_core.files.problems import MissingFileError
@@ -160,19 +165,32 @@ def check_root(root_uri: str, run_id: str) -> None:
         # Without `record.marker`, which a task needs only where the root is another run's.
         text = by_uri.read_bytes(uris.join(root_uri, MARKER))
     except MissingFileError:
-        return
+        text = b""
     if run_id and f'"run_id": "{run_id}"'.encode() in text:
-        return
-    from rv_core.record.marker import is_marker_stale, read_marker
+        return True
+    from rv_core.record.marker import is_marker_stale, parse_marker
 
-    marker = read_marker(root_uri)
-    if marker is None or marker.run_id == run_id or is_marker_stale(marker):
-        return
+    marker = parse_marker(text) if text else None
+    if marker is not None and marker.run_id == run_id:
+        return True
+    if marker is None or is_marker_stale(marker):
+        if has_had_it:
+            raise _lost(root_uri, run_id)
+        return False
     raise UsageError(
         f"run {marker.run_id} is going on here (runner {marker.runner}, since {marker.created})",
         where=root_uri,
         why="two runs on one root would undo each other's work",
         fix=f"wait for its end, or end it with `rv cancel {root_uri}`",
+    )
+
+
+def _lost(root_uri: str, run_id: str) -> UsageError:
+    return UsageError(
+        f"run {run_id} has lost this root",
+        where=root_uri,
+        why="it was cancelled, or another run has taken the root over: what this task writes would undo its work",
+        fix="run the command again",
     )
 
 

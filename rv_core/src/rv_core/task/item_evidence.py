@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from rv_core.errors import UsageError
 from rv_core.files import uris
 from rv_core.plan.manifests import (
     DONE_FOLDER,
@@ -77,6 +78,7 @@ class ItemEvidence:
         self._written_by: dict[str, str] = {}
         self._problem: TaskError | None = None
         self._pid = os.getpid()
+        self._has_root = False
 
     def is_done(self, item: WorkItem[Any]) -> bool:
         """Whether the item's manifest is there under its key and its outputs have the recorded sizes."""
@@ -121,6 +123,14 @@ class ItemEvidence:
         self._check_root()
         self._retire_manifests(work)
         self._being_written[name] = work
+
+    def before_placing(self, name: str) -> None:
+        """An output that took its time is written and about to be put in place.
+
+        Raises:
+            UsageError: if another run has taken the root meanwhile.
+        """
+        self._check_root()
 
     def after_output(self, name: str, output: FileOutput) -> None:
         """An output is in place.
@@ -187,11 +197,20 @@ class ItemEvidence:
     def _check_root(self) -> None:
         from rv_core.task.inputs import check_root
 
-        check_root(self._root, self._request.run_id)
+        self._has_root = check_root(self._root, self._request.run_id, has_had_it=self._has_root)
 
     def _write_manifests(self) -> None:
-        """Write the manifests of what is complete, in order: from here on it is done."""
+        """Write the manifests of what is complete, in order: from here on it is done.
+
+        Raises:
+            UsageError: if another run has taken the root. What was written since the last look is taken back then: the
+                other run may have replaced the outputs in between.
+        """
         from rv_core.files import by_uri
+
+        if not self._complete:
+            return
+        written: dict[str, bytes] = {}
 
         for work in self._complete:
             self._check_root()
@@ -199,10 +218,19 @@ class ItemEvidence:
             assert manifest is not None
             self._retire_manifests(work)
             self._delete_stale(work)
-            by_uri.write_bytes(uris.join(self._root, manifest.name), manifest.to_text().encode())
+            written[manifest.name] = manifest.to_text().encode()
+            by_uri.write_bytes(uris.join(self._root, manifest.name), written[manifest.name])
             self._manifest_names().add(manifest.name.rsplit("/", 1)[1])
+        complete, self._complete = self._complete, []
+        try:
+            self._check_root()
+        except UsageError:
+            for name, text in written.items():
+                if by_uri.read_bytes(uris.join(self._root, name)) == text:
+                    self._delete(name)
+            raise
+        for work in complete:
             self._on_done(work.item)
-        self._complete = []
 
     def _retire_manifests(self, work: _Work) -> None:
         """Delete the manifests of an item under every key, before the first of its outputs changes.

@@ -1,0 +1,154 @@
+"""Races between whole runs for one root, on any store; what has to be true when all of them have ended."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from tests.marker_races import DAMAGED, LONGEST_S, dead_marker
+from tests.race_pipeline import OUTPUTS
+
+from rv_core.files import by_uri, uris
+from rv_core.record.layout import MARKER
+from rv_core.record.marker import marker_uri
+
+PROJECT = Path(__file__).parents[1]
+RACER = Path(__file__).with_name("run_racer.py")
+PIPELINE = Path(__file__).with_name("race_pipeline.py")
+
+#: What each process is told besides its config, which is named by one letter.
+SITUATIONS: Mapping[str, Sequence[Mapping[str, Any]]] = {
+    # Several at once, each with a config of its own.
+    "clean": ({"word": "A"}, {"word": "B"}, {"word": "C"}),
+    # One is at work; others take over from it at the same moment, with configs of their own.
+    "take over": (
+        {"word": "Z", "pace_s": 0.2},
+        {"word": "A", "after": "works-Z", "words": ["--take-over"]},
+        {"word": "B", "after": "works-Z", "words": ["--take-over"]},
+        {"word": "C", "after": "works-Z"},
+    ),
+    # The same from another container of one host name, from which nobody can end the one that is at work: it has an
+    # output on its way until the other has done everything.
+    "take over from afar": (
+        {"word": "Z", "writes_until": "ends-A", "namespace": "pid:[1]"},
+        {"word": "A", "after": "works-Z", "words": ["--take-over"]},
+    ),
+    # The same at the moment when it is about to write down that an item is done.
+    "take over from afar before a manifest": (
+        {"word": "Z", "manifest_until": "ends-A", "namespace": "pid:[1]"},
+        {"word": "A", "after": "manifest-Z", "words": ["--take-over"]},
+    ),
+    # Done once; planned while another is at work, and begun at the moment when that one ends.
+    "planned before": (
+        {"word": "B", "after": "before-A"},
+        {"word": "A", "is_done_before": True, "after": "works-B", "held": "ends-B"},
+    ),
+}
+SITUATIONS = {**SITUATIONS, **dict.fromkeys(("stale", "cut"), SITUATIONS["clean"])}
+#: One that is taken over may be behind its last look, or have taken the root and not begun, when TERM comes. Where it
+#: cannot be ended it fails.
+_CODES = {
+    "take over": {0, 2, 130, -15},
+    "take over from afar": {0, 1, 2},
+    "take over from afar before a manifest": {0, 1, 2},
+}
+
+
+def run_races(tmp_path: Path, base_uri: str, situation: str, *, num_rounds: int, seed: int) -> list[list[int]]:
+    """Let runs race for new roots, and look that none has another's results and no manifest is untrue.
+
+    Args:
+        tmp_path: a folder for their meetings.
+        base_uri: below it the roots are.
+        situation: one of `SITUATIONS`.
+        num_rounds: how many roots.
+        seed: of the pauses.
+
+    Returns:
+        The exit codes of every round.
+    """
+    meetings = tmp_path / "meetings"
+    meetings.mkdir()
+    parts = SITUATIONS[situation]
+    roots = [f"{base_uri}/{number}" for number in range(num_rounds)]
+    for root in roots:
+        _prepare(situation, root)
+    told = {"folder": str(meetings), "num": len(parts), "seed": seed, "longest_s": LONGEST_S}
+    environ = {**os.environ, "PYTHONPATH": str(PROJECT), "RV_CACHE_DIR": str(tmp_path / "cache"), "RV_RETRY_S": "5"}
+    racers = []
+    for index, part in enumerate(parts):
+        rounds = [_round(part, root) for root in roots]
+        words = {**told, "index": index, "rounds": rounds}
+        racers.append(subprocess.Popen([sys.executable, str(RACER), json.dumps(words)], env=environ))
+    for racer in racers:
+        assert racer.wait(timeout=1800) == 0
+    return [_check(meetings, situation, root, number) for number, root in enumerate(roots)]
+
+
+def _round(part: Mapping[str, Any], root_uri: str) -> dict[str, Any]:
+    arguments = ["-a", f"root_uri={root_uri}", "-a", f"word={part['word']}"]
+    argv = ["run", "inprocess", str(PIPELINE), *arguments, *part.get("words", ())]
+    return {**part, "root": root_uri, "argv": argv, "outputs": OUTPUTS}
+
+
+def _prepare(situation: str, root_uri: str) -> None:
+    if situation == "stale" or situation in DAMAGED:
+        content = DAMAGED[situation] if situation in DAMAGED else dead_marker("20200101-000000-abcdef")
+        by_uri.write_bytes(marker_uri(root_uri), content)
+
+
+def _check(meetings: Path, situation: str, root_uri: str, number: int) -> list[int]:
+    parts = SITUATIONS[situation]
+    logs = [(meetings / f"{number}-log-{index}").read_text() for index in range(len(parts))]
+    results = [json.loads((meetings / f"{number}-result-{index}.json").read_text()) for index in range(len(parts))]
+    told = "\n".join(f"--- {result}\n{log}" for result, log in zip(results, logs, strict=True))
+    assert [result["wrong"] for result in results if result["wrong"]] == [], told
+    codes = [result["code"] for result in results]
+    assert set(codes) <= _CODES.get(situation, {0, 2}), told
+    assert 0 in codes, told
+    assert "Traceback" not in told, told
+    assert "this is a bug" not in told, told
+    files = by_uri.list_files(root_uri)
+    assert untrue_manifests(root_uri, files) == [], told
+    assert [name for name in files if name.endswith(".tmp") and "/." in f"/{name}"] == [], told
+    assert MARKER not in files or _is_free(root_uri), told
+    assert overlaps(meetings / f"{number}-trace") == [], told
+    return codes
+
+
+def _is_free(root_uri: str) -> bool:
+    """An empty marker is what a store leaves that cannot remove a file on a condition; that of a killed run is stale."""
+    from rv_core.record.marker import is_marker_stale, read_marker
+
+    marker = read_marker(root_uri)
+    return marker is None or is_marker_stale(marker)
+
+
+def untrue_manifests(root_uri: str, files: Mapping[str, Any]) -> list[str]:
+    """The manifests whose outputs are not there or hold other bytes."""
+    names = [name for name in files if name.startswith(".rv/done/") and name.endswith(".json")]
+    wrong = []
+    for name, data in _read(root_uri, names).items():
+        outputs = json.loads(data)["outputs"]
+        found = _read(root_uri, [output["path"] for output in outputs if output["path"] in files])
+        hashes = {path: hashlib.sha256(content).hexdigest() for path, content in found.items()}
+        wrong += [f"{name}: {o['path']}" for o in outputs if hashes.get(o["path"]) != o["sha256"]]
+    return wrong
+
+
+def _read(root_uri: str, names: Sequence[str]) -> dict[str, bytes]:
+    return {name: by_uri.read_bytes(uris.join(root_uri, name)) for name in names}
+
+
+def overlaps(trace: Path) -> list[str]:
+    """The runs that put something in place before and after another one did."""
+    words = [word for _, word in sorted((float(time), word) for time, word in map(str.split, trace.open()))]
+    turns = [word for word, _ in groupby(words)]
+    return sorted({word for word in turns if turns.count(word) > 1})
