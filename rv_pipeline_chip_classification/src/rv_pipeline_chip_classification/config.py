@@ -21,7 +21,7 @@ class ClassConfig(Config):
     """The classes that cells are told apart by; the class id of a name is its position in the list, from 0.
 
     Args:
-        names: unique names. A class for "nothing of interest" is listed here like any other.
+        names: unique; a class for "nothing of interest" is listed here like any other.
         colors: one `#rrggbb` per class, for maps and reports; empty takes colours from a fixed palette.
     """
 
@@ -41,16 +41,15 @@ class RasterSourceConfig(Config):
     """Where the pixels of a scene come from.
 
     Args:
-        uris: raster files that GDAL reads; what lies beside them (`.aux.xml`, `.msk`, world files, `.hdr`) and what a
-            `.vrt` names are inputs too. Several are one mosaic: same CRS, pixel size, grid, dtype and band count, bands
-            matched by their names; where they overlap, the first one in the list that has a valid pixel there wins.
+        uris: raster files that GDAL reads, with their side files (`.aux.xml`, `.msk`, …) and what a `.vrt` names. Several
+            are one mosaic of one CRS, pixel size, grid, dtype and set of bands; the first with a valid pixel wins.
         channel_order: 0-based channels of the file in the order the model sees them; a channel may be repeated.
             None takes all bands but an alpha band without a name of its own, and says so.
         nodata: the pixel value that means "no data"; None takes what the file declares (a nodata value, a mask band,
-            an alpha band), as GDAL masks it. Zero is data unless declared otherwise. A pixel is valid where every channel that is read
-            is valid; NaN and infinity are never valid.
-        bbox: crop `[row_off, col_off, height, width]` in pixels of the file (of the mosaic); None is all of it.
-            Windows, labels and predictions keep counting from the file's first pixel.
+            an alpha band), as GDAL masks it. Zero is data unless declared otherwise. A pixel is valid where every
+            channel that is read is valid; NaN and infinity are never valid.
+        bbox: crop `[row_off, col_off, height, width]` in pixels of the file (of the mosaic), from whose first pixel
+            windows, labels and predictions keep counting; None is all of it.
     """
 
     uris: list[Uri]

@@ -223,6 +223,16 @@ def done_names(root_uri: str, command: str) -> set[str]:
     return set(by_uri.list_files(uris.join(root_uri, DONE_FOLDER, command)))
 
 
+def is_named(root_uri: str, path: str) -> bool:
+    """Whether any manifest under the root names a file; every one is read."""
+    from rv_core.files import by_uri, uris
+
+    folder = uris.join(root_uri, DONE_FOLDER)
+    names = [name for name in by_uri.list_files(folder) if name.endswith(".json")]
+    marks = json.dumps(path, ensure_ascii=False).encode()
+    return any(marks in text for text in by_uri.read_many([uris.join(folder, name) for name in names]).values())
+
+
 def unmet_requirements(
     root_uri: str, record: Mapping[str, Any], record_of: Callable[[str], Mapping[str, Any]]
 ) -> list[str]:

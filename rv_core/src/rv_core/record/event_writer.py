@@ -43,7 +43,7 @@ def timestamp(seconds: float) -> str:
 
 
 def segment_name(name: str, number: int) -> str:
-    """The name of a further object of an event file in a store, counted from 1: `a.1.jsonl`, `a.1+2.jsonl` …"""
+    """The name of a further object of an event file in a store, counted from 1: `a.1.jsonl`, `a.1+2.jsonl` and so on."""
     return name if number == 1 else f"{name.removesuffix(SUFFIX)}+{number}{SUFFIX}"
 
 

@@ -18,6 +18,7 @@ from rv_core.plan.manifests import requirement_error, unmet_requirements
 if TYPE_CHECKING:
     from rv_core.pipeline.pipeline import Pipeline
     from rv_core.record.layout import RunPaths
+    from rv_core.record.marker import Marker
 
 _Answer = TypeVar("_Answer")
 #: Pauses before a file in a store that ought to be there is called missing.
@@ -168,16 +169,21 @@ def check_root(root_uri: str, run_id: str, *, has_had_it: bool = False) -> bool:
         text = b""
     if run_id and f'"run_id": "{run_id}"'.encode() in text:
         return True
-    from rv_core.record.marker import is_marker_stale, parse_marker
+    if text:
+        from rv_core.record.marker import is_marker_stale, parse_marker
 
-    marker = parse_marker(text) if text else None
-    if marker is not None and marker.run_id == run_id:
-        return True
-    if marker is None or is_marker_stale(marker):
-        if has_had_it:
-            raise _lost(root_uri, run_id)
-        return False
-    raise UsageError(
+        marker = parse_marker(text)
+        if marker is not None and marker.run_id == run_id:
+            return True
+        if marker is not None and not is_marker_stale(marker):
+            raise _taken(root_uri, marker)
+    if has_had_it:
+        raise _lost(root_uri, run_id)
+    return False
+
+
+def _taken(root_uri: str, marker: Marker) -> UsageError:
+    return UsageError(
         f"run {marker.run_id} is going on here (runner {marker.runner}, since {marker.created})",
         where=root_uri,
         why="two runs on one root would undo each other's work",

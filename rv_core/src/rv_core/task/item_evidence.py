@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import platform
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,13 +15,14 @@ from rv_core.plan.manifests import (
     DONE_FOLDER,
     Manifest,
     done_names,
+    is_named,
     item_file_name,
     manifest_file_name,
     output_json,
     output_problem,
 )
 from rv_core.record.layout import utc_now
-from rv_core.version import __version__
+from rv_core.version import __version__, python_version
 
 if TYPE_CHECKING:
     from rv_core.errors import TaskError
@@ -188,11 +186,12 @@ class ItemEvidence:
     @cached_property
     def _named(self) -> Callable[[Any], Any]:
         """Names URIs under the root in plain values as the plan has: relative to it, or in full."""
-        from rv_core.plan.keys import IN_FULL, InRoot
-
         named = [self._request.record["inputs"], *(entry["inputs"] for entry in self._entries.values())]
-        is_relative = any(uri.startswith("./") for inputs in named for uri in inputs)
-        return InRoot(self._root, (f"{self._root}/",)) if is_relative else IN_FULL
+        if not any(uri.startswith("./") for inputs in named for uri in inputs):
+            return lambda plain: plain
+        from rv_core.plan.keys import InRoot
+
+        return InRoot(self._root, (f"{self._root}/",))
 
     def _check_root(self) -> None:
         from rv_core.task.inputs import check_root
@@ -211,7 +210,6 @@ class ItemEvidence:
         if not self._complete:
             return
         written: dict[str, bytes] = {}
-
         for work in self._complete:
             self._check_root()
             manifest = work.manifest
@@ -274,18 +272,9 @@ class ItemEvidence:
             info = by_uri.stat(uris.join(self._root, path))
             # What was written after the manifest that names it was not written by the item.
             if info is not None and info.size == size and not _is_later(info.mtime_ns, written_ns):
-                if _has_whole_seconds(info.mtime_ns) and self._is_named_elsewhere(path):
+                if _has_whole_seconds(info.mtime_ns) and is_named(self._root, path):
                     continue
                 self._delete(path)
-
-    def _is_named_elsewhere(self, path: str) -> bool:
-        """Whether any manifest under the root names a file; only where the store's times are too coarse to tell."""
-        from rv_core.files import by_uri
-
-        folder = uris.join(self._root, DONE_FOLDER)
-        names = [name for name in by_uri.list_files(folder) if name.endswith(".json")]
-        marks = json.dumps(path, ensure_ascii=False).encode()
-        return any(marks in text for text in by_uri.read_many([uris.join(folder, name) for name in names]).values())
 
     def _manifest_names(self) -> set[str]:
         if self._there is None:
@@ -337,7 +326,7 @@ class ItemEvidence:
                 "duration_s": round(time.monotonic() - monotonic, 3),
                 "cpu_s": round(time.process_time() - cpu, 3),
             },
-            versions={"python": platform_version(), "rv-core": __version__},
+            versions={"python": python_version(), "rv-core": __version__},
             run_id=self._request.run_id,
             task=self._request.task,
             attempt=self._request.attempt,
@@ -350,9 +339,3 @@ def _is_later(time_ns: int | None, than_ns: int | None) -> bool:
 
 def _has_whole_seconds(time_ns: int | None) -> bool:
     return time_ns is None or time_ns % 1_000_000_000 == 0
-
-
-def platform_version() -> str:
-    """The version of Python, for instance `3.11.7`; with the implementation's name where that is not CPython."""
-    version = ".".join(map(str, sys.version_info[:3]))
-    return version if sys.implementation.name == "cpython" else f"{platform.python_implementation()} {version}"

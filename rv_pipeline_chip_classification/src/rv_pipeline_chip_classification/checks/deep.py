@@ -85,7 +85,7 @@ def deep_check(config: ChipClassificationConfig, todo: Todo) -> Iterator[Finding
         yield from _check_scene(config, todo, entry, seen, is_labelled=entry[2].id in labelled)
     yield from _check_totals(config, todo, seen)
     yield from _check_evaluation(config, todo, seen)
-    yield from check_weights(config, todo, seen.first[1] if seen.first else None)
+    yield from check_weights(config, todo, seen.first.num_channels if seen.first else None)
 
 
 def _check_scene(
