@@ -129,3 +129,56 @@ def test_a_task_that_ends_before_its_log_is_open_has_a_reason(rv: RvCli, tmp_pat
     after = rv("logs", "out", "c.after", cwd=tmp_path)
     assert after.returncode == 2
     assert "the library of everything" not in after.stdout
+
+
+@pytest.mark.parametrize("runner", ["local", "inprocess"])
+def test_an_exception_without_a_text_is_told_by_its_class(rv: RvCli, tmp_path: Path, runner: str) -> None:
+    body = "raise type('Mute', (Exception,), {'__str__': lambda self: 1 / 0})()"
+    write_module(tmp_path, body.replace("{", "{{").replace("}", "}}").format())
+    done = rv("run", runner, "exp.py", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "this is a bug in rv" not in done.stderr
+    reason = "Mute: its text cannot be had, its __str__ raised ZeroDivisionError"
+    assert failed_task(rv, tmp_path)["reason"] == reason
+
+
+def test_a_reason_of_a_megabyte_is_cut(rv: RvCli, tmp_path: Path) -> None:
+    write_module(tmp_path, "raise ValueError('x' * 1_000_000)")
+    done = rv("run", "local", "exp.py", cwd=tmp_path)
+    assert done.returncode == 1
+    assert len(done.stdout) + len(done.stderr) < 30_000
+    assert failed_task(rv, tmp_path)["reason"].endswith("x… (1000012 characters)")
+
+
+def test_a_forked_child_that_raises_is_its_parents_affair(rv: RvCli, tmp_path: Path) -> None:
+    body = (
+        "pid = os.fork()\n        if pid == 0: raise ValueError('in the child')\n        assert os.waitpid(pid, 0)[1]"
+    )
+    write_module(tmp_path, body)
+    done = rv("run", "local", "exp.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "FAILED" not in done.stdout + done.stderr
+    (log,) = (tmp_path / "out").glob(".rv/runs/*/logs/c.up.1.log")
+    assert "ValueError: in the child" in log.read_text()
+
+
+def test_logs_of_tasks_in_the_process_of_rv_run_hold_whatever_python_prints(rv: RvCli, tmp_path: Path) -> None:
+    write_module(
+        tmp_path,
+        "print('first'); sys.stdout.writelines(['one\\n', 'two\\n']); sys.stdout.buffer.write(b'bytes\\n'); "
+        "sys.stdout.close(); print('last')",
+    )
+    done = rv("run", "inprocess", "exp.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (log,) = (tmp_path / "out").glob(".rv/runs/*/logs/c.up.1.log")
+    assert log.read_text().split() == ["first", "one", "two", "bytes", "last"]
+    assert [word for word in done.stdout.split() if word in log.read_text().split()] == log.read_text().split()
+
+
+def test_a_locale_without_umlauts_ends_no_task_that_prints_one(rv: RvCli, tmp_path: Path) -> None:
+    write_module(tmp_path, "print('\\xfcber')")
+    env = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
+    done = rv("run", "local", "exp.py", cwd=tmp_path, env=env)
+    assert done.returncode == 0, done.stderr
+    (log,) = (tmp_path / "out").glob(".rv/runs/*/logs/c.up.1.log")
+    assert log.read_text(encoding="utf-8").strip() == "über"

@@ -153,3 +153,10 @@ def test_of_a_run_that_goes_on_alone_the_end_is_told_once(rv: RvCli, tmp_path: P
     (entry,) = [json.loads(line) for line in told.read_text().splitlines()]
     assert entry[0] is True
     assert entry[1]["tasks"] == 1
+
+
+def test_a_plugin_that_interrupts_is_named(rv: RvCli, tmp_path: Path, site: Site) -> None:
+    site.install("rv-torn", "raise KeyboardInterrupt", package="torn")
+    done = rv("run", "inprocess", "hello", "-a", "root_uri", "out", cwd=tmp_path, env=site.environ())
+    assert done.returncode == 130
+    assert "interrupted while the plugin 'torn' (rv-torn 1.0) was imported" in done.stderr

@@ -75,6 +75,10 @@ def load(manager: pluggy.PluginManager, candidate: Candidate) -> LoadedPlugin:
         with contextlib.redirect_stdout(sys.stderr):
             return _registered(manager, record, check_module(entry_point.load()))
     except KeyboardInterrupt:
+        from rv_core.terminal import say
+
+        # Whether somebody pressed Ctrl-C or the plugin raised this itself, nobody else says where rv was.
+        say(f"rv: interrupted while the {record.label} was imported", file=sys.stderr)
         raise
     except BaseException as error:  # noqa: BLE001 - also SystemExit: a plugin must not be able to end rv
         trace = "" if _is_plain_refusal(error) else "".join(traceback.format_exception(error))

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rv_core.files import uris
 from rv_core.record.event_writer import EventWriter
@@ -62,7 +62,13 @@ def _point_output_at(descriptor: int) -> tuple[int, int]:
         if hasattr(stream, "reconfigure"):
             # A file name that is no UTF-8 must not end a task that prints it; C locales write its bytes as they are.
             is_strict = getattr(stream, "errors", "strict") == "strict"
-            stream.reconfigure(line_buffering=True, errors="backslashreplace" if is_strict else None)
+            # Logs are UTF-8, as everything else that rv reads: a locale without umlauts must not end a task either.
+            is_ascii = stream.encoding.replace("-", "").lower() in ("ascii", "ansi_x3.41968", "usascii")
+            stream.reconfigure(
+                line_buffering=True,
+                encoding="utf-8" if is_ascii else None,
+                errors="backslashreplace" if is_strict else "surrogateescape" if is_ascii else None,
+            )
     return saved
 
 
@@ -111,6 +117,25 @@ def upload(path: str, uri: str) -> None:
         say(f"the log could not be written to {uri}: {error}", file=sys.__stderr__)
 
 
+class BytesTee:
+    """The `buffer` of a `Tee`."""
+
+    def __init__(self, stream: object, log: object) -> None:
+        self._stream = stream
+        self._log = log
+
+    def write(self, data: bytes) -> int:
+        """Write to both."""
+        for target in (self._log, self._stream):
+            target.flush()  # type: ignore[attr-defined]  # text that was written before comes before
+            target.buffer.write(data)  # type: ignore[attr-defined]
+            target.buffer.flush()  # type: ignore[attr-defined]
+        return len(data)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream.buffer, name)  # type: ignore[attr-defined]
+
+
 class Tee:
     """A text stream that also writes to a log; for tasks that share the process of `rv run`."""
 
@@ -122,6 +147,20 @@ class Tee:
         """Write to both."""
         self._log.write(text)  # type: ignore[attr-defined]
         return int(self._stream.write(text))  # type: ignore[attr-defined]
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write all of them to both."""
+        for line in lines:
+            self.write(line)
+
+    @property
+    def buffer(self) -> BytesTee:
+        """What takes bytes, for both."""
+        return BytesTee(self._stream, self._log)
+
+    def close(self) -> None:
+        """Nothing: the streams are those of `rv run`, which goes on."""
+        self._stream.flush()  # type: ignore[attr-defined]
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)

@@ -46,13 +46,14 @@ def reported(
         task=request.task,
         attempt=request.attempt,
         host=os.uname().nodename,
-        pid=os.getpid(),
+        pid=(own_pid := os.getpid()),
     )
     try:
         _call_hooks(request, "rv_task_started", events)
         _pass_progress_on(request, events)
         execute()
     except BaseException as error:  # noqa: BLE001 - whatever ends a task is reported, with its traceback in the log
+        _end_child(own_pid, error)
         code, event, reason = outcome_of(error, show_traceback=show_traceback)
         events.write(event, reason=reason, exit_code=code)
         _call_hooks(request, "rv_task_failed", events, reason=reason)
@@ -103,7 +104,35 @@ def outcome_of(error: BaseException, *, show_traceback: bool = False) -> tuple[i
         _say(f"the command called sys.exit({error.code!r}) before it was done")
         return _own_exit_code(error.code), "failed", f"the command called sys.exit({error.code!r})"
     _print_own_frames(error)
-    return EXIT_FAILED, "failed", redacted(f"{type(error).__name__}: {error}")
+    return EXIT_FAILED, "failed", redacted(_reason(error))
+
+
+#: Reasons are shown in one line; the log holds more of the text.
+_MAX_REASON = 2_000
+
+
+def _reason(error: BaseException) -> str:
+    """Class and text of an exception, of which some are huge and some cannot be had."""
+    try:
+        text = str(error)
+    except Exception as other:  # noqa: BLE001 - the `__str__` of an exception raises what it likes
+        text = f"its text cannot be had, its __str__ raised {type(other).__name__}"
+    text = f"{type(error).__name__}: {text}"
+    return text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]}… ({len(text)} characters)"
+
+
+def _end_child(pid: int, error: BaseException) -> None:
+    """In a process that the command has forked: end it, with its traceback; how the task ends is its parent's to say.
+
+    What rv itself refuses there, such as a write that no item can be credited with, is told as the task's end.
+    """
+    if os.getpid() == pid or isinstance(error, RvError):
+        return
+    try:
+        code = outcome_of(error)[0]
+        sys.stdout.flush()
+    finally:
+        os._exit(code)
 
 
 def _own_exit_code(code: object) -> int:
