@@ -115,3 +115,50 @@ def test_a_user_without_a_name_or_with_the_home_of_another(tmp_path: Path, home:
     assert told.startswith("no settings")
     if home is None and "; " in told:
         assert "set HOME, or RV_CACHE_DIR" in told
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
+def test_a_module_that_may_not_be_read_is_told(rv: RvCli, tmp_path: Path) -> None:
+    (tmp_path / "exp.py").write_text(TOP + PLAIN)
+    (tmp_path / "exp.py").chmod(0)
+    done = rv("run", "local", "exp.py", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "'exp.py' cannot be read" in done.stderr
+
+
+def test_a_module_whose_file_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rv_core.errors import UsageError
+    from rv_core.user_code import loading
+
+    def denied(path: str, name: str = "") -> tuple[str, bytes]:
+        raise PermissionError(13, "Permission denied", path)
+
+    (tmp_path / "exp.py").write_text(TOP + PLAIN)
+    monkeypatch.setattr(loading, "pack_module", denied)
+    with pytest.raises(UsageError, match="cannot be read"):
+        loading.load_module("exp.py", str(tmp_path))
+
+
+def test_a_task_that_cannot_write_its_record_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rv_core.errors import StorageError
+    from rv_core.record.layout import RunPaths
+    from rv_core.task.log import opened_record
+
+    (tmp_path / "blocked").write_text("")
+    monkeypatch.setenv("RV_RUN_DIR", str(tmp_path / "blocked"))
+    with (
+        pytest.raises(StorageError, match="the record of the run cannot be written"),
+        opened_record(RunPaths(str(tmp_path / "out"), "20261118-110640-abc123"), "c.up", 1),
+    ):
+        pass
+
+
+def test_files_may_be_limited_to_a_kilobyte(tmp_path: Path) -> None:
+    import subprocess
+
+    (tmp_path / "exp.py").write_text(TOP + PLAIN)
+    rv_program = str(Path(sys.executable).parent / "rv")
+    argv = ["/bin/bash", "-c", 'ulimit -f 1; exec "$@"', "sh", rv_program, "run", "local", "exp.py"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode in (1, 2, 3)
+    assert "this is a bug in rv" not in done.stderr

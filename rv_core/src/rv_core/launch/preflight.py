@@ -192,6 +192,8 @@ def run_deep_check(
         done = answer_of(module_argv("rv_core.launch.deep_check"), request, timeout_s=DEEP_CHECK_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         return [Finding("", f"the check of the inputs took over {DEEP_CHECK_TIMEOUT_S} s and was ended", "", "skipped")]
+    except OSError as err:  # no room for its question, or no more processes
+        return [Finding("", f"the check of the inputs cannot be started: {err}", kind="environment")]
     if done.returncode != 0:
         last = "\n".join(done.stderr.strip().splitlines()[-3:])
         return [Finding("", f"the check of the inputs failed itself (exit code {done.returncode}): {last}")]

@@ -211,18 +211,33 @@ def opened_record(paths: RunPaths, task: str, attempt: int) -> Iterator[tuple[Ev
     """
     run_dir = os.environ.get("RV_RUN_DIR") or local_run_dir(paths)
     events_dir, logs_dir = os.path.join(run_dir, "events"), os.path.join(run_dir, "logs")
-    os.makedirs(events_dir, exist_ok=True)
-    os.makedirs(logs_dir, exist_ok=True)
+    try:
+        os.makedirs(events_dir, exist_ok=True)
+        os.makedirs(logs_dir, exist_ok=True)
+        path, attempt = _first_free(events_dir, task, attempt)
+    except OSError as err:
+        from rv_core.errors import StorageError
+
+        raise StorageError(
+            "the record of the run cannot be written",
+            where=run_dir,
+            why=str(err),
+            fix="let the user who started the run go on with it, or run the same command with a root of your own",
+        ) from err
+    remote = "" if uris.is_local(paths.root_uri) else uris.join(paths.folder, "events", f"{task}.{attempt}.jsonl")
+    with EventWriter(path, remote_uri=remote) as events:
+        yield events, attempt, os.path.join(logs_dir, f"{task}.{attempt}.log")
+
+
+def _first_free(events_dir: str, task: str, attempt: int) -> tuple[str, int]:
+    """The file of events of the first attempt from a number on that nobody has begun, made; and its number."""
     while True:
         path = os.path.join(events_dir, f"{task}.{attempt}.jsonl")
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
-            break
+            return path, attempt
         except FileExistsError:
             attempt += 1
-    remote = "" if uris.is_local(paths.root_uri) else uris.join(paths.folder, "events", f"{task}.{attempt}.jsonl")
-    with EventWriter(path, remote_uri=remote) as events:
-        yield events, attempt, os.path.join(logs_dir, f"{task}.{attempt}.log")
 
 
 def output_of_task(paths: RunPaths, log_path: str, task: str, attempt: int) -> contextlib.AbstractContextManager[None]:

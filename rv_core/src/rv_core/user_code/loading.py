@@ -103,7 +103,10 @@ def _load_file(module: str, cwd: str) -> UserModule:
             f"{module!r} is no module", where=path, fix="name a .py file, a dotted module or a saved .json"
         )
     name, findings = _name_for(path)
-    sha256, archive = pack_module(path, name)
+    try:
+        sha256, archive = pack_module(path, name)
+    except OSError as err:
+        raise UsageError(f"{module!r} cannot be read", where=path, why=str(err)) from err
     loaded = load_from_folder(path, name)
     code = describe_code(name, sha256, os.path.dirname(path))
     return UserModule(loaded, module, code, archive, tuple(findings))
