@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 #: A number of a progress event whose name says that it counts: shown without digits after the point.
 _MAX_NUMBERS = 6
+_MAX_NAME_LENGTH = 40
 
 
 def printable(text: str, limit: int | None = None) -> str:
@@ -53,7 +54,7 @@ def rate_text(per_second: float) -> str:
 def numbers_text(numbers: Mapping[str, Any], limit: int = _MAX_NUMBERS) -> str:
     """The numbers of a progress event as `epoch 3  loss 0.412  val_f1 0.871`, at most six of them."""
     pairs = list(numbers.items())[:limit]
-    return "  ".join(f"{printable(str(name))} {_number_text(value)}" for name, value in pairs)
+    return "  ".join(f"{printable(str(name), _MAX_NAME_LENGTH)} {_number_text(value)}" for name, value in pairs)
 
 
 def count_text(count: int, noun: str) -> str:
@@ -84,7 +85,7 @@ def _signal_name(number: int) -> str:
 def _number_text(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return printable(str(value), 24)
-    return str(value) if isinstance(value, int) else f"{value:.4g}"
+    return printable(str(value), 24) if isinstance(value, int) else f"{value:.4g}"
 
 
 def _short_number(value: float) -> str:

@@ -154,7 +154,7 @@ def test_a_manifest_that_names_what_is_not_below_the_root_is_a_line(root: str, v
     assert "\x07" not in lines[0] and "hostname" not in lines[0]
 
 
-@pytest.mark.parametrize("kind", ["folder", "dangling link", "pipe", "unreadable"])
+@pytest.mark.parametrize("kind", ["folder", "dangling link", "pipe", "link to itself"])
 def test_what_is_no_file_is_said_and_never_waited_for(
     tmp_path: Path, finished: Path, verify: Verify, kind: str
 ) -> None:
@@ -172,7 +172,7 @@ def test_what_is_no_file_is_said_and_never_waited_for(
         output.symlink_to(output)
     code, lines = verify(str(root))
     assert code == 1 and lines[1:] == ["10 of 11 files as recorded"]
-    told = {"folder": "it is a folder", "unreadable": "it cannot be read"}.get(kind, "it is no file")
+    told = "it is a folder" if kind == "folder" else "it is no file"
     assert lines[0].startswith(f"write/c.txt: {told}")
 
 

@@ -19,6 +19,8 @@ from rv_core.files.problems import explained
 from rv_core.machine.folders import is_temporary, temporary_name
 
 _READ_BYTES = 1 << 20
+#: Removed meanwhile, or a link to nowhere or to itself.
+_NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 class FileInfo(NamedTuple):
@@ -44,8 +46,10 @@ def stat(path: str) -> FileInfo | None:
     with explained("look at", path):
         try:
             status = os.stat(path)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        except OSError as err:
+            if err.errno in _NO_FILE:
+                return None
+            raise
     return FileInfo(status.st_size, status.st_mtime_ns) if stat_module.S_ISREG(status.st_mode) else None
 
 
@@ -239,8 +243,10 @@ def _take_entry(
         return
     try:
         status = entry.stat()
-    except FileNotFoundError:  # removed meanwhile, or a link to nowhere
-        return
+    except OSError as err:
+        if err.errno in _NO_FILE:
+            return
+        raise
     if stat_module.S_ISREG(status.st_mode):
         found[prefix + name] = FileInfo(status.st_size, status.st_mtime_ns)
 

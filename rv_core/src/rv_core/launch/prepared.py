@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from rv_core.plan.selection import Selection
 from rv_core.record import layout
 from rv_core.record.layout import RunPaths
 from rv_core.record.marker import read_marker
+from rv_core.record.reading import local_run_ids
 from rv_core.runner.context import RunContext
 from rv_core.runner.contract import Runner
 from rv_core.runner.loading import make_runner
@@ -169,9 +170,8 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
     wrong_roots = preflight.root_findings(roots, in_process=capabilities.in_process, is_remote=capabilities.is_remote)
     if wrong_roots:
         preflight.raise_if_wrong([*unreachable, *wrong_roots])
-    context = partial(
-        _context, options, runner, settings, layout.new_run_id(), configs, pipelines, is_dry_run=is_dry_run
-    )
+    run_id = layout.new_run_id(_newest_run(roots.values()))
+    context = partial(_context, options, runner, settings, run_id, configs, pipelines, is_dry_run=is_dry_run)
     texts = {config.name: saved.dump(config, code=loaded.code) for config in loaded.configs}
     try:
         roots_seen = {name: RootSight.of(root) for name, root in roots.items()}
@@ -209,6 +209,12 @@ def _check_place_of_saved(uri: str, root_uri: str) -> None:
             why=f"its root_uri is {root_uri}: what it runs would be written there, not here",
             fix=f"add --set root_uri={here} to go on here, or --set root_uri={root_uri} to go on there",
         )
+
+
+def _newest_run(roots: Iterable[str]) -> str:
+    """The newest run so far under roots on this machine, by whatever clock; a store has one of its own."""
+    here = [uris.expand(root) for root in roots if uris.is_local(uris.expand(root))]
+    return max((run_id for root in here for run_id in local_run_ids(root)[:1]), default="")
 
 
 def plan_again(prepared: PreparedRun) -> bool:

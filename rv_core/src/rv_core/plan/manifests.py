@@ -205,7 +205,7 @@ def _output_sizes(root_uri: str, manifests: Mapping[str, Any]) -> dict[str, int]
         o["path"] for items in manifests.values() for keys in items.values() for m in keys.values() for o in m.outputs
     ]
     sizes: dict[str, int] = {}
-    for folder in {path.split("/")[0] for path in outputs}:
+    for folder in {path.split("/")[0] for path in outputs if "/" in path}:
         found = by_uri.list_files(uris.join(root_uri, folder))
         sizes.update({f"{folder}/{name}": info.size for name, info in found.items()})
     for path in outputs:

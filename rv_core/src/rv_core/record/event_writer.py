@@ -33,7 +33,9 @@ SEGMENT_BYTES = 65536
 #: Events that are frequent and change no state: not worth an object of their own in a store.
 _QUIET_EVENTS = frozenset({"progress", "item"})
 #: Fields that hold names which rv made itself, so that nothing in them has to be made unreadable.
-_OWN_FIELDS = frozenset({"time", "event", "run_id", "task", "job", "host", "item", "state", "native_id"})
+_OWN_FIELDS = frozenset(
+    {"time", "event", "run_id", "task", "job", "host", "item", "state", "native_id", "process_started"}
+)
 
 
 def timestamp(seconds: float) -> str:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from rv_core import state_json
 from rv_core.record.event_writer import Event
+
+#: A reason is for people; whoever raises an error with a whole file in its text finds more of it in the log.
+MAX_REASON_LENGTH = 2000
+#: Neither a process, a byte count nor a number of seconds comes to this.
+_TOO_LARGE = 1 << 53
 
 TaskState = Literal[
     "waiting", "submitted", "running", "done", "failed", "stopped", "lost", "skipped", "cancelled", "unknown"
@@ -23,7 +28,10 @@ def seconds_of(text: str) -> float:
         moment = datetime.fromisoformat(text)
     except (TypeError, ValueError):
         return 0.0
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except OverflowError:
+        return 0.0
 
 
 def task_and_attempt(name: str) -> tuple[str, int] | None:
@@ -40,10 +48,11 @@ def parse_lines(data: bytes) -> list[Event]:
         if not line.strip():
             continue
         try:
-            event = json.loads(line)
+            event = state_json.parse(line)
         except ValueError:
             continue
-        if isinstance(event, dict) and isinstance(event.get("event"), str):
+        # What an engine was seen to say is never in a file.
+        if isinstance(event, dict) and isinstance(event.get("event"), str) and event["event"] != "observed":
             events.append(event)
     return events
 
@@ -79,6 +88,7 @@ class TaskStatus:
         exit_code: its own exit code (negative: the number of the signal that ended it); None = none known.
         native_id: the id that the runner's engine gave it.
         host, pid: where it runs or ran.
+        process_started: what tells that process from a later one of the same number; "" if it did not say.
         items_done: how many of its items it finished itself, skipped ones not included.
         duration_s, cpu_s, max_rss_mib: what a finished attempt cost; 0.0 = not known.
     """
@@ -96,6 +106,7 @@ class TaskStatus:
     native_id: str = ""
     host: str = ""
     pid: int = 0
+    process_started: str = ""
     updated: float = 0.0
     items_done: int = 0
     duration_s: float = 0.0
@@ -135,6 +146,7 @@ def _started(status: TaskStatus, event: Event, moment: float) -> TaskStatus:
         native_id=status.native_id,
         host=str(event.get("host") or ""),
         pid=_int(event.get("pid")),
+        process_started=str(event.get("process_started") or ""),
     )
 
 
@@ -159,7 +171,7 @@ def _finished(status: TaskStatus, event: Event, moment: float) -> TaskStatus:
 
 def _failed(status: TaskStatus, event: Event, moment: float) -> TaskStatus:
     state: TaskState = "stopped" if event["event"] == "stopped" else "failed"
-    reason, exit_code = str(event.get("reason") or ""), _code(event.get("exit_code"))
+    reason, exit_code = _reason(event), _code(event.get("exit_code"))
     return replace(status, state=state, ended=moment, reason=reason, exit_code=exit_code)
 
 
@@ -175,18 +187,18 @@ def _reported(status: TaskStatus, event: Event, moment: float) -> TaskStatus:
     status = replace(status, task=status.task or str(event.get("task") or ""), native_id=native_id)
     exit_code = _code(event.get("exit_code"))
     if status.state == "done" and exit_code not in (None, 0):
-        said = str(event.get("reason") or "") or f"its process ended with exit code {exit_code}"
+        said = _reason(event) or f"its process ended with exit code {exit_code}"
         return replace(status, state="failed", exit_code=exit_code, reason=f"after it had finished: {said}")
     if exit_code is None or (status.state in ENDED_STATES and status.exit_code is not None):
-        return replace(status, reason=status.reason or str(event.get("reason") or ""))
+        return replace(status, reason=status.reason or _reason(event))
     state: TaskState = "done" if exit_code == 0 else "stopped" if exit_code == 75 else "failed"
-    reason = status.reason or str(event.get("reason") or "")
+    reason = status.reason or _reason(event)
     return replace(status, state=state, ended=status.ended or moment, exit_code=exit_code, reason=reason)
 
 
 def _observed(status: TaskStatus, event: Event, moment: float) -> TaskStatus:
     """What an engine was asked for, by somebody who looks on; never written to a file."""
-    reason = str(event.get("reason") or (status.reason if status.state == event["state"] else ""))
+    reason = _reason(event) or (status.reason if status.state == event["state"] else "")
     exit_code = _code(event.get("exit_code"))
     ended = (status.ended or moment) if event["state"] in ENDED_STATES else 0.0
     status = replace(status, task=status.task or str(event["task"]), state=event["state"], reason=reason, ended=ended)
@@ -196,7 +208,7 @@ def _observed(status: TaskStatus, event: Event, moment: float) -> TaskStatus:
 def _cancelled(status: TaskStatus, event: Event, moment: float) -> TaskStatus:
     if status.state in ENDED_STATES:
         return status
-    return replace(status, state="cancelled", ended=moment, reason=str(event.get("reason") or "cancelled"))
+    return replace(status, state="cancelled", ended=moment, reason=_reason(event) or "cancelled")
 
 
 _STEPS: dict[str, Callable[[TaskStatus, Event, float], TaskStatus]] = {
@@ -213,16 +225,25 @@ _STEPS: dict[str, Callable[[TaskStatus, Event, float], TaskStatus]] = {
 }
 
 
+def _reason(event: Event) -> str:
+    reason = str(event.get("reason") or "")
+    return reason if len(reason) <= MAX_REASON_LENGTH else f"{reason[:MAX_REASON_LENGTH]}… ({len(reason)} characters)"
+
+
 def _int(value: Any) -> int:
-    return value if isinstance(value, int) else 0
+    return value if type(value) is int and 0 <= value < _TOO_LARGE else 0
 
 
 def _code(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return value if type(value) is int and abs(value) < _TOO_LARGE else None
 
 
 def _float(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
+    """A number that something may be counted or measured in; 0.0 for anything else, such as infinity."""
+    if isinstance(value, str):
         return 0.0
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+    return number if abs(number) < _TOO_LARGE else 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import time
 from dataclasses import dataclass
@@ -14,16 +15,42 @@ CONFIG_FOR_PEOPLE = "pipeline-config.json"
 RUNS_FOLDER = ".rv/runs"
 #: The marker of the one unfinished run of a root (see `record.marker`).
 MARKER = ".rv/active-run.json"
+_RUN_ID = re.compile(r"(\d{8}-\d{6})-([0-9a-f]{6})", re.ASCII)
 
 
-def new_run_id() -> str:
+def new_run_id(newest: str = "") -> str:
     """A run id that sorts by time, also within a second: `20261123-121500-3fa9c1`.
 
     The last part is the fraction of the second in 4096ths and three random digits, hexadecimal.
+
+    Args:
+        newest: the newest run so far. Where the clock was ahead when that was started, or is behind now, the new id is
+            the next one behind it: ids tell the order of the runs of a root, `run.json` the time.
     """
     now = time.time()
     fraction = int(now % 1 * 4096)
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{fraction:03x}{secrets.token_hex(2)[:3]}"
+    made = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{fraction:03x}{secrets.token_hex(2)[:3]}"
+    return made if made > newest else _next_id(newest) or made
+
+
+def _next_id(run_id: str) -> str:
+    """A run id that sorts right behind another one; "" if that is none of ours, or the last of its second."""
+    found = _RUN_ID.fullmatch(run_id)
+    if found is None:
+        return ""
+    number = int(found[2], 16) + secrets.randbelow(4095) + 1
+    return f"{found[1]}-{number:06x}" if number < 1 << 24 else ""
+
+
+def run_time_s(run_id: str) -> float | None:
+    """When a run was started by its id, in seconds since 1970; None for an id of another form."""
+    import calendar
+
+    found = _RUN_ID.fullmatch(run_id)
+    try:
+        return None if found is None else float(calendar.timegm(time.strptime(found[1], "%Y%m%d-%H%M%S")))
+    except ValueError:
+        return None
 
 
 def utc_now() -> str:

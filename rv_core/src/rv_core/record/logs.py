@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from rv_core.errors import StorageError, UsageError, nearest
-from rv_core.files import uris
+from rv_core.files import local, uris
 from rv_core.plan.graph import natural_order
 from rv_core.record.event_tail import TaskBoard
 from rv_core.record.events import ENDED_STATES, TaskStatus, task_and_attempt
@@ -22,6 +22,7 @@ FOLLOW_INTERVAL_S = 0.3
 REMOTE_FOLLOW_INTERVAL_S = 5.0
 #: So much of the end of a log is looked at for its last lines.
 _EXCERPT_BYTES = 65536
+_MAX_EXCERPT_LENGTH = 1000
 #: Colours and cursor movements that a task's libraries print; they are no text.
 _TERMINAL_CODES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 
@@ -65,8 +66,9 @@ def _logs_in(run_dir: str) -> Iterator[TaskLog]:
     with os.scandir(folder) as entries:
         for entry in entries:
             named = task_and_attempt(entry.name) if entry.name.endswith(SUFFIX) else None
-            if named:
-                yield TaskLog(*named, entry.path, entry.stat().st_size)
+            info = local.stat(entry.path) if named else None
+            if named and info:  # a folder, a pipe or a link that leads nowhere is no log
+                yield TaskLog(*named, entry.path, info.size)
 
 
 def _remote_logs(files: RunFiles) -> Iterator[TaskLog]:
@@ -97,7 +99,7 @@ def last_lines(uri: str, count: int = 20) -> list[str]:
         return []
     text = data.decode("utf-8", "replace").rstrip()
     lines = text.split("\n")[1 if start else 0 :] if text else []
-    return [clean_line(line) for line in lines[-count:]]
+    return [printable(clean_line(line), _MAX_EXCERPT_LENGTH) for line in lines[-count:]]
 
 
 def _end_of(uri: str) -> tuple[int, bytes]:

@@ -12,11 +12,23 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
+from rv_core import state_json
 from rv_core.errors import RunnerError, UsageError
 from rv_core.files import uris
 from rv_core.record.layout import MARKER, utc_now
 
 _MAX_TRIES = 20
+_SHAPE = {
+    "run_id": str,
+    "runner": str,
+    "host": str,
+    "pid": range(1 << 31),
+    "process_started": str,
+    "created": str,
+    "detached?": bool,
+    "pid_namespace?": str,
+    "submitting?": bool,
+}
 #: An empty marker that stays so for so long is not being written: it is damaged.
 _HALF_WRITTEN_S = 3.0
 
@@ -66,13 +78,11 @@ def read_marker(root_uri: str) -> Marker | None:
 def parse_marker(content: bytes) -> Marker | None:
     """The marker in the content of its file; None if that is empty or damaged."""
     try:
-        plain = json.loads(content)
-        marker = Marker(**{field.name: plain[field.name] for field in fields(Marker) if field.name in plain})
-    except (ValueError, TypeError, RecursionError):
+        plain = state_json.read(content, _SHAPE)
+    except ValueError:
         return None
-    texts = (marker.run_id, marker.runner, marker.host, marker.process_started, marker.created, marker.pid_namespace)
-    is_sound = all(isinstance(text, str) for text in texts) and type(marker.pid) is int
-    return marker if is_sound and _is_name(marker.run_id) else None
+    marker = Marker(**{field.name: plain[field.name] for field in fields(Marker) if field.name in plain})
+    return marker if _is_name(marker.run_id) else None
 
 
 def _is_name(run_id: str) -> bool:

@@ -13,7 +13,7 @@ from rv_core.errors import StorageError, UsageError, unknown_name
 from rv_core.files import uris
 from rv_core.plan.graph import Task, make_tasks
 from rv_core.record.event_tail import EventTail, News, RemoteEventTail, Tail, TaskBoard
-from rv_core.record.layout import RUNS_FOLDER, RunPaths, local_run_dir
+from rv_core.record.layout import RUNS_FOLDER, RunPaths, local_run_dir, run_time_s
 from rv_core.record.marker import read_marker
 from rv_core.record.progress import JobPlan
 from rv_core.record.run_record import RunRecord, parse_plan
@@ -114,6 +114,15 @@ def known_run_ids(root_uri: str) -> list[str]:
     """
     if not uris.is_local(root_uri):
         return run_ids(root_uri)
+    return local_run_ids(root_uri)
+
+
+def local_run_ids(root_uri: str) -> list[str]:
+    """The same of a root on this machine: an id sorts behind those of the runs before it, whatever the clock said.
+
+    Raises:
+        StorageError: if the root cannot be looked at.
+    """
     folder = os.path.join(uris.local_path(root_uri), RUNS_FOLDER)
     try:
         with os.scandir(folder) as entries:
@@ -263,8 +272,19 @@ def read_board(files: RunFiles) -> TaskBoard:
 
 
 def run_ids(root_uri: str) -> list[str]:
-    """The ids of all runs of a root, newest first."""
+    """The ids of all runs of a root in a store, newest first.
+
+    Machines whose clocks differ start runs there. A run is not younger than its record, by the clock of the store.
+    """
     from rv_core.files import by_uri
 
-    names = by_uri.list_files(uris.join(root_uri, RUNS_FOLDER))
-    return sorted({name.split("/")[0] for name in names if name.endswith("/run.json")}, reverse=True)
+    found = by_uri.list_files(uris.join(root_uri, RUNS_FOLDER))
+    written = {
+        n.split("/")[0]: info.mtime_ns for n, info in found.items() if n.count("/") == 1 and n.endswith("/run.json")
+    }
+    return sorted(written, key=lambda run_id: (_started_at_most(run_id, written[run_id]), run_id), reverse=True)
+
+
+def _started_at_most(run_id: str, written_ns: int | None) -> float:
+    moments = [run_time_s(run_id), None if written_ns is None else written_ns / 1e9]
+    return min((moment for moment in moments if moment is not None), default=0.0)

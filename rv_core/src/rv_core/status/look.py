@@ -119,6 +119,9 @@ def is_gone(status: TaskStatus) -> bool:
 
     if status.host != host_name() or status.pid <= 0 or status.pid == os.getpid():
         return False
+    if status.process_started:
+        return not is_alive(status.pid, status.process_started)
+    # By the clock, for what an older version wrote: whoever sets it forward meanwhile makes the process a later one.
     return not is_alive(status.pid) or started_later(status.pid, status.started)
 
 

@@ -39,6 +39,8 @@ def reported(
         show_traceback: print the traceback of an expected error too.
         cpu_before_s: CPU time that this process had used for other things before the task.
     """
+    from rv_core.machine.process_table import process_started
+
     started = time.monotonic()
     events.write(
         "started",
@@ -47,6 +49,7 @@ def reported(
         attempt=request.attempt,
         host=os.uname().nodename,
         pid=(own_pid := os.getpid()),
+        process_started=process_started(own_pid) or "",
     )
     try:
         _call_hooks(request, "rv_task_started", events)
