@@ -227,11 +227,7 @@ def list_files(folder: str) -> dict[str, FileInfo]:
 
 
 def _take_entry(
-    entry: os.DirEntry[str],
-    prefix: str,
-    found: dict[str, FileInfo],
-    pending: list[tuple[str, str]],
-    linked: set[str],
+    entry: os.DirEntry[str], prefix: str, found: dict[str, FileInfo], pending: list[tuple[str, str]], linked: set[str]
 ) -> None:
     name = entry.name
     if is_temporary(name):
