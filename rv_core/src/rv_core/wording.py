@@ -100,3 +100,10 @@ def is_plain(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
         return not stream.isatty()
     except (AttributeError, ValueError):
         return True
+
+
+def typed(text: str) -> str:
+    """A root, say, as it is to be typed in a command line that is advised; most need no quotes."""
+    import shlex
+
+    return shlex.quote(text)

@@ -10,6 +10,7 @@ import typer
 from rv_core.cli.status import Root, RunId, print_lines
 from rv_core.errors import RvError, UsageError
 from rv_core.terminal import say
+from rv_core.wording import typed
 
 if TYPE_CHECKING:
     from rv_core.record.events import TaskStatus
@@ -37,7 +38,9 @@ def logs(
     from rv_core.record.reading import absolute_root, find_run
 
     if task is None and (follow or attempt):
-        raise UsageError("which task's log?", fix=f"rv logs {root} TASK; `rv logs {root}` lists the tasks")
+        raise UsageError(
+            "which task's log?", fix=f"rv logs {typed(root)} TASK; `rv logs {typed(root)}` lists the tasks"
+        )
     files = find_run(absolute_root(root), run)
     if task is None:
         _list_logs(files, root)
@@ -61,7 +64,9 @@ def _list_logs(files: RunFiles, root: str) -> None:
 
     found = find_logs(files)
     if not found:
-        raise UsageError(f"run {files.run_id} has no logs yet", where=root, fix=f"rv status {root} tells what it does")
+        raise UsageError(
+            f"run {files.run_id} has no logs yet", where=root, fix=f"rv status {typed(root)} tells what it does"
+        )
     states = {task.task: task.state for job in status_of(files).jobs for task in job.tasks}
     width = max(map(len, found))
     for task, attempts in found.items():

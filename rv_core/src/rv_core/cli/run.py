@@ -16,6 +16,7 @@ from rv_core.launch.outcome import RunOutcome
 from rv_core.plan.decisions import RunPlan
 from rv_core.plan.selection import Selection
 from rv_core.terminal import say
+from rv_core.wording import typed
 
 if TYPE_CHECKING:
     from rv_core.launch.prepared import PreparedRun
@@ -296,7 +297,7 @@ class Show:
             for line in last_lines(task.log) or _engine_lines(prepared, task.task):
                 say(f"  | {line}", file=out)
             root = next(iter(prepared.run_plan.roots.values()))
-            say(f"  log: {task.log or f'rv logs {root} {task.task}'}", file=out)
+            say(f"  log: {task.log or f'rv logs {typed(root)} {task.task}'}", file=out)
         if len(outcome.failed) > 5:
             say(f"\nand {len(outcome.failed) - 5} more failed tasks", file=out)
         if outcome.not_started:
@@ -313,7 +314,7 @@ class Show:
         """A detaching runner has submitted everything."""
         root = next(iter(prepared.run_plan.roots.values()))
         if not (prepared.options.wait and self._is_quiet):
-            say(f"submitted run {prepared.run_id}; watch it with: rv status {root} --watch", flush=True)
+            say(f"submitted run {prepared.run_id}; watch it with: rv status {typed(root)} --watch", flush=True)
 
     def hook_failed(self, text: str) -> None:
         """A lifecycle hook of a plugin raised or took too long."""
@@ -332,6 +333,9 @@ class Show:
         """INT or TERM ended the run, or only the waiting for it."""
         if goes_on:
             root = next(iter(prepared.run_plan.roots.values()))
-            say(f"\nthe run goes on; rv status {root} shows how it is, rv cancel {root} ends it", file=sys.stderr)
+            say(
+                f"\nthe run goes on; rv status {typed(root)} shows how it is, rv cancel {typed(root)} ends it",
+                file=sys.stderr,
+            )
             return
         say("\ninterrupted: what was finished is kept; the same command goes on from here", file=sys.stderr)

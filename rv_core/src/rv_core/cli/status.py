@@ -12,6 +12,7 @@ import typer
 from rv_core.cli.output import is_plain, print_json, warn
 from rv_core.errors import EXIT_FAILED, UsageError
 from rv_core.terminal import say
+from rv_core.wording import typed
 
 if TYPE_CHECKING:
     from rv_core.record.reading import RunFiles
@@ -53,7 +54,7 @@ def status(
         return
     files = find_run(root_uri, run)
     if watch and not _watched(files):
-        say(f"the run goes on; rv status {root} shows how it is", file=sys.stderr)
+        say(f"the run goes on; rv status {typed(root)} shows how it is", file=sys.stderr)
         return
     _show_run(files, root, as_json=as_json)
 

@@ -121,6 +121,7 @@ def _end(marker: Marker, files: RunFiles | None) -> None:
 
 def _out_of_reach(root_uri: str, marker: Marker) -> UsageError:
     from rv_core.machine.process_table import host_name
+    from rv_core.wording import typed
 
     where = f"on {marker.host}"
     if marker.host == host_name():
@@ -128,7 +129,7 @@ def _out_of_reach(root_uri: str, marker: Marker) -> UsageError:
     return UsageError(
         f"run {marker.run_id} runs {where} (process {marker.pid}), which cannot be reached from here ({host_name()})",
         where=root_uri,
-        fix=f"{where}: rv cancel {root_uri}; if that is gone for good, --take-over gives the root to the next run",
+        fix=f"{where}: rv cancel {typed(root_uri)}; if that is gone for good, --take-over gives the root to the next run",
     )
 
 

@@ -211,6 +211,8 @@ def end_leftovers(other: Marker) -> None:
 
 def already_running(root_uri: str, other: Marker) -> UsageError:
     """The refusal to work under a root where another run is still going on."""
+    from rv_core.wording import typed
+
     process = "" if other.detached else f", process {other.pid} on {other.host}"
     if not (other.detached or is_here(other)):
         process += ", which cannot be seen from here"
@@ -218,7 +220,7 @@ def already_running(root_uri: str, other: Marker) -> UsageError:
         f"run {other.run_id} is still going on here (runner {other.runner}, since {other.created}{process})",
         where=root_uri,
         why="two runs on one root would undo each other's work",
-        fix=f"watch it with `rv status {root_uri} --watch`, end it with `rv cancel {root_uri}`, or use --take-over",
+        fix=f"watch it with `rv status {typed(root_uri)} --watch`, end it with `rv cancel {typed(root_uri)}`, or use --take-over",
     )
 
 

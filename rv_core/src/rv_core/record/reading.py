@@ -18,6 +18,7 @@ from rv_core.record.marker import read_marker
 from rv_core.record.progress import JobPlan
 from rv_core.record.run_record import RunRecord, parse_plan
 from rv_core.record.whereabouts import present_roots
+from rv_core.wording import typed
 
 #: What a display and the rules of states read of `items/<job>.json`.
 _ITEMS_SHAPE = {"items": [{"id": str, "key": str, "group?": str}], "done": [{"id": str, "key": str}]}
@@ -140,7 +141,7 @@ def _named(run_id: str, ids: list[str], root_uri: str) -> str:
     if len(begun) == 1:
         return begun[0]
     what, fix = unknown_name("run", run_id, begun or ids[:10])
-    raise UsageError(what, where=root_uri, fix=fix or f"rv status {root_uri} --all lists them")
+    raise UsageError(what, where=root_uri, fix=fix or f"rv status {typed(root_uri)} --all lists them")
 
 
 def _has_record(paths: RunPaths) -> bool:

@@ -183,11 +183,13 @@ def check_root(root_uri: str, run_id: str, *, has_had_it: bool = False) -> bool:
 
 
 def _taken(root_uri: str, marker: Marker) -> UsageError:
+    from rv_core.wording import typed
+
     return UsageError(
         f"run {marker.run_id} is going on here (runner {marker.runner}, since {marker.created})",
         where=root_uri,
         why="two runs on one root would undo each other's work",
-        fix=f"wait for its end, or end it with `rv cancel {root_uri}`",
+        fix=f"wait for its end, or end it with `rv cancel {typed(root_uri)}`",
     )
 
 

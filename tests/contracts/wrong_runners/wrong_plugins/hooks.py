@@ -40,7 +40,14 @@ NAMES = (
     "sees-the-end-at-once",
     "dies-with-its-parent",
     "shares-the-terminal",
+    "imports-from-here",
+    "spells-roots-anew",
+    "takes-codes-for-signals",
+    "ends-late-tasks-unsaid",
+    "advises-nonsense",
+    "tells-variables",
 )
+_SETTINGS = {"tells-secrets": "Settings", "tells-variables": "VariableSettings"}
 
 
 @hookimpl
@@ -53,4 +60,4 @@ def _class_of(name):
 
 
 def _settings_of(name):
-    return "wrong_plugins.runners:Settings" if name == "tells-secrets" else ""
+    return f"wrong_plugins.runners:{_SETTINGS[name]}" if name in _SETTINGS else ""

@@ -11,13 +11,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 from unittest import mock
 
 from rv_runner_background.runner import FOLDER, BackgroundRunner
 
-from rv_core import Capabilities, Observation, Plan, RunContext, Runner, RunRecord, Secret, Task
+from rv_core import Capabilities, Observation, Plan, RunContext, Runner, RunnerError, RunRecord, Secret, Task
 
 
 class SoundRunner(Runner):
@@ -106,6 +106,22 @@ class LosesTheProfileRunner(OwnProcessRunner):
 class LosesTheVerbosityRunner(OwnProcessRunner):
     def argv(self, task: Task, context: RunContext) -> list[str]:
         return [word for word in context.argv(task) if word != "-v"]
+
+
+class ImportsFromHereRunner(OwnProcessRunner):
+    def argv(self, task: Task, context: RunContext) -> list[str]:
+        return [word for word in context.argv(task) if word != "-P"]
+
+
+class SpellsRootsAnewRunner(OwnProcessRunner):
+    def argv(self, task: Task, context: RunContext) -> list[str]:
+        typed = next(word.removeprefix("root_uri=") for word in sys.argv if word.startswith("root_uri="))
+        config = f"{typed}/.rv/runs/{context.run_id}/pipeline-config.json"
+        known = context.config_uris.values()
+        return [config if word in known else word for word in context.argv(task)]
+
+    def start(self, argv: list[str], environ: dict[str, str]) -> int:
+        return subprocess.run(argv, env=environ, cwd="/", check=False).returncode
 
 
 class ForgetsToQuoteRunner(OwnProcessRunner):
@@ -205,6 +221,33 @@ class ForgivesLateDeathsRunner(OwnProcessRunner):
         return code
 
 
+class TakesCodesForSignalsRunner(OwnProcessRunner):
+    capabilities = Capabilities(retries=True)
+
+    def start(self, argv: list[str], environ: dict[str, str]) -> int:
+        for attempt in (1, 2, 3):
+            code = super().start(argv, {**environ, "RV_ATTEMPT": str(attempt)})
+            if code != 75 and 0 <= code <= 128:
+                break
+        return code
+
+
+class EndsLateTasksUnsaidRunner(OwnProcessRunner):
+    def start(self, argv: list[str], environ: dict[str, str]) -> int:
+        process = subprocess.Popen(argv, env=environ)
+        try:
+            return process.wait(timeout=0.7)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+
+class AdvisesNonsenseRunner(SoundRunner):
+    def run(self, plan: Plan, context: RunContext) -> None:
+        super().run(plan, context)
+        raise RunnerError("the engine has ended", fix="see what it said with `rv logs /no/such/root probe.work`")
+
+
 class NeverRetriesRunner(OwnProcessRunner):
     capabilities = Capabilities(retries=True)
 
@@ -280,6 +323,18 @@ class WritesOnDryRunRunner(SoundRunner):
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     token: Annotated[str, Secret()] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariableSettings:
+    environment: dict[str, str] = field(default_factory=lambda: {"API_TOKEN": "kit-9876543210", "LEVEL": "debug"})
+
+
+class TellsVariablesRunner(SoundRunner):
+    def run(self, plan: Plan, context: RunContext) -> None:
+        exports = [f"export {name}={value}" for name, value in self.settings.environment.items()]
+        (context.run_dir / "script").write_text("\n".join(exports))
+        super().run(plan, context)
 
 
 class TellsSecretsRunner(SoundRunner):

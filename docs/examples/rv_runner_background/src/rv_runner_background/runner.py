@@ -30,7 +30,7 @@ while :; do
   export RV_ATTEMPT
   {command} </dev/null
   code=$?
-  if [ $code -ne 75 ] && [ $code -le 128 ] || [ $RV_ATTEMPT -ge {attempts} ]; then break; fi
+  if [ $code -ne 75 ] && {{ [ $code -le 128 ] || [ $code -gt 192 ]; }} || [ $RV_ATTEMPT -ge {attempts} ]; then break; fi
   RV_ATTEMPT=$((RV_ATTEMPT + 1))
 done
 echo $code > {task}.tmp && mv {task}.tmp {task}.exit

@@ -20,6 +20,8 @@ class RunnerFacts:
         target: its class, as declared.
         capabilities: the fields of its `Capabilities`.
         settings: its settings: name -> {"secret": whether it is one, "value": its value here, as text}.
+        secret_entries: the values in settings that are mappings, such as variables for tasks, whose names say that they
+            are secret: `setting.name` -> its value here.
     """
 
     name: str
@@ -28,6 +30,7 @@ class RunnerFacts:
     target: str
     capabilities: Mapping[str, bool]
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    secret_entries: Mapping[str, str] = field(default_factory=dict)
 
     def claims(self, capability: str) -> bool:
         """Whether the runner has a capability; `not NAME` asks for the opposite.
@@ -65,6 +68,7 @@ def find_facts(name: str, profile: str | None = None) -> RunnerFacts:
         target=spec.target,
         capabilities=asdict(runner.capabilities),
         settings=_settings_of(runner.settings),
+        secret_entries=_secret_entries_of(runner.settings),
     )
 
 
@@ -76,6 +80,21 @@ def _settings_of(settings: Any) -> dict[str, dict[str, Any]]:
     saved = saved_settings(settings)
     names = type(settings).__dataclass_fields__
     return {name: {"secret": name not in saved, "value": str(getattr(settings, name) or "")} for name in names}
+
+
+def _secret_entries_of(settings: Any) -> dict[str, str]:
+    from rv_core.redaction import is_secret_variable
+
+    mappings = (
+        {} if settings is None else {name: getattr(settings, name) for name in type(settings).__dataclass_fields__}
+    )
+    return {
+        f"{setting}.{name}": str(value)
+        for setting, mapping in mappings.items()
+        if isinstance(mapping, Mapping)
+        for name, value in mapping.items()
+        if is_secret_variable(str(name))
+    }
 
 
 def main(argv: list[str]) -> int:

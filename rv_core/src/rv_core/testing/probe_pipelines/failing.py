@@ -16,7 +16,7 @@ class FaultConfig(ProbeConfig):
     """Config of `FaultPipeline`.
 
     Args:
-        fault: `raise`, `exit-7`, `exit-0`, `kill` or `stop`; `late-kill` dies when all is done and said; "" for none.
+        fault: `raise`, `exit-7`, `exit-200`, `exit-0`, `kill` or `stop`; `late-kill` dies when all is done and said; "" for none.
         fault_item: the item at which it happens.
         times: so many attempts are at fault, later ones are not.
     """
@@ -70,7 +70,7 @@ class FaultPipeline(ProbePipeline):
             return
         if fault == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
-        os._exit({"exit-0": 0, "exit-7": 7}[fault])
+        os._exit({"exit-0": 0, "exit-7": 7, "exit-200": 200}[fault])
 
 
 @dataclass(kw_only=True)

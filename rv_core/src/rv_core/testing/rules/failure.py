@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+from pathlib import Path
 from typing import Any
 
 from rv_core.testing.claims import needs
@@ -85,6 +87,18 @@ class FailureRules:
         what = f"a task exited with 7 and rv status shows its exit code as {task['exit_code']}; use RunContext.report"
         rv_bench.expect(task["exit_code"] == 7, what, task)
 
+    @needs("retries", "not in_process")
+    def test_an_exit_code_above_128_is_no_signal(self, rv_bench: Workbench) -> None:
+        """A task that ends its process with 200 is not started again, and is shown with that code: no signal ends with it."""
+        run = run_probe(rv_bench, "retried-fault", "work", fault="exit-200")
+        attempts = sorted(run.evidence.attempts().get("probe.work", {}))
+        what = f"a task that exited with 200, as no signal does, has the attempts {attempts}"
+        rv_bench.expect(attempts == [1], what, run.finished)
+        rv_bench.expect(run.finished.code == 1, "a task exited with 200 and the run did not with 1", run.finished)
+        task = rv_bench.task_states(run.root)["probe.work"]
+        shown = task["exit_code"]
+        rv_bench.expect(shown == 200, f"a task exited with 200 and rv status shows its exit code as {shown}", task)
+
     @needs("not in_process")
     def test_a_task_that_dies_after_its_work_has_failed(self, rv_bench: Workbench) -> None:
         """A task that is killed when all its items are done, and it has said so, is a task that failed all the same."""
@@ -101,6 +115,18 @@ class FailureRules:
         rv_bench.expect(run.finished.code == 1, "a task left its work undone and the run ended with 0", run.finished)
         task = rv_bench.task_states(run.root)["probe.work"]
         rv_bench.expect(task["state"] != "done", "a task left its work undone and is shown as done", task)
+
+    @needs("not detaches")
+    def test_advice_works_when_it_is_followed(self, rv_bench: Workbench) -> None:
+        """The logs that a failed run names are there, and the command lines that it advises can be typed as they are."""
+        run = run_probe(rv_bench, "fault", "work", root=f"{rv_bench.root('a d')}/it's", fault="raise")
+        logs = re.findall(r"^\s*log: (/.*)$", run.finished.said, re.MULTILINE)
+        missing = [path for path in logs if not Path(path).is_file()]
+        rv_bench.expect(not missing, f"logs that the run names are not there: {missing}", run.finished)
+        for advice in re.findall(r"\brv ((?:logs|status|cancel) [^`\n;]*)", run.finished.said):
+            words = shlex.split(advice.removesuffix(")"))
+            followed = rv_bench.rv(*words)
+            rv_bench.expect(followed.code == 0, f"the advice rv {advice} does not work", run.finished, followed)
 
     def test_run_returns_nothing(self, rv_bench: Workbench) -> None:
         """`Runner.run` returns None: there is nothing that it could claim."""

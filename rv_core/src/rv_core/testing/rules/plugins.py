@@ -91,9 +91,12 @@ class SettingRules:
         rv_bench.expect("no_such_setting" in refused.said, "the unknown setting is not named", refused)
 
     def test_secret_settings_are_written_nowhere(self, rv_bench: Workbench) -> None:
-        """The value of a secret setting is in no record, event or log of a run, and is never printed."""
+        """No secret setting, and no secret in a mapping, is in a record, event or log of a run, or is printed."""
         settings = rv_bench.facts.settings
-        secrets = {name: str(s["value"]) for name, s in settings.items() if s["secret"] and len(str(s["value"])) >= 4}
+        values = {name: str(s["value"]) for name, s in settings.items() if s["secret"]} | dict(
+            rv_bench.facts.secret_entries
+        )
+        secrets = {name: value for name, value in values.items() if len(value) >= 4}
         if not secrets:
             _skip(f"no secret setting of {rv_bench.runner!r} has a value here")
         run = survey(rv_bench)

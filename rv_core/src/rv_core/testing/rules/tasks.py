@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -72,6 +73,35 @@ class ArgumentRules:
         rv_bench.expect(
             len(runs) == 1, f"the root without the slash is another one: its runs are {runs}", again.finished
         )
+
+    @needs("not is_remote")
+    def test_a_root_may_be_relative(self, rv_bench: Workbench) -> None:
+        """A root that is typed relative to the folder, with dots and slashes, is the one that an absolute path names."""
+        root, folder = rv_bench.root("relative"), rv_bench.folder / "there" / "deeper"
+        if not root.startswith("/"):
+            pytest.skip("the roots of this kit are no folders")
+        folder.mkdir(parents=True, exist_ok=True)
+        spelt = f"./{os.path.relpath(root, folder)}//"
+        finished = rv_bench.ended(rv_bench.rv(*rv_bench.run_words("fault", spelt, "-s", "2"), folder=folder), root)
+        rv_bench.expect(finished.code == 0, f"a root that is spelt {spelt} does not work", finished)
+        again = run_probe(rv_bench, "fault", "-s", "2", root=root)
+        is_same = again.finished.code == 0 and len(again.evidence.run_ids) == 1
+        rv_bench.expect(is_same, f"{spelt} and {root} are two roots", finished, again.finished)
+
+    @needs("not is_remote")
+    def test_files_of_the_working_folder_are_not_imported(self, rv_bench: Workbench) -> None:
+        """A file of the user's own that is called as a module of Python's does not get into the tasks."""
+        folder = rv_bench.folder / "harmless names"
+        folder.mkdir(exist_ok=True)
+        for name in ("json", "random", "types", "signal"):
+            (folder / f"{name}.py").write_text("raise ImportError('this file is no module')\n")
+        root = rv_bench.root("names")
+        words = rv_bench.run_words("fault", root, "-s", "2")
+        finished = rv_bench.ended(rv_bench.rv(*words, folder=folder), root)
+        what = (
+            "json.py in the folder where rv run is typed gets into the tasks; start them with RunContext.argv as it is"
+        )
+        rv_bench.expect(finished.code == 0, what, finished)
 
     def test_a_pipeline_may_have_the_longest_name(self, rv_bench: Workbench) -> None:
         """Names of pipelines have up to 64 characters, and engines make names of jobs from them."""
