@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -49,6 +50,10 @@ class Copies:
         if held:
             wait_for(self.planned.exists)
         return process  # type: ignore[no-any-return]
+
+    def also_end(self, process: subprocess.Popen[str]) -> None:
+        """End a process with the test, too."""
+        self._started.append(process)
 
     def run(self, *words: str, code: int = 0) -> str:
         """What a run that ends with this exit code says."""
@@ -156,6 +161,46 @@ def test_a_task_that_is_started_by_hand_does_not_work_beside_a_run(copies: Copie
         assert done.returncode == 2, done.stdout + done.stderr
         assert "run other is going on here" in done.stdout + done.stderr
     assert (copies.root / "copy" / "a.txt").read_text() == "cut"
+
+
+def task_by_hand(copies: Copies) -> subprocess.Popen[str]:
+    """The task `copy` of the only run, started by hand and stopped in the item `a`, whose output was cut."""
+    (copies.root / "copy" / "a.txt").write_text("cut")
+    (run_id,) = os.listdir(copies.root / ".rv" / "runs")
+    config = copies.root / ".rv" / "runs" / run_id / "pipeline-config.json"
+    argv = [sys.executable, "-m", "rv_core", "run-command", str(config), "copy"]
+    environ = {**os.environ, "PYTHONPATH": PROJECT}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    task = subprocess.Popen(argv, env=environ, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload]
+    copies.also_end(task)
+    wait_for((copies.root / MARKER).exists)
+    task.send_signal(signal.SIGSTOP)
+    return task
+
+
+def test_a_task_that_is_started_by_hand_keeps_the_root_while_it_works(copies: Copies) -> None:
+    copies.run("-a", "sleep_s=0.5")
+    task = task_by_hand(copies)
+    assert f"process {task.pid} on" in copies.run("-a", "prefix=B", code=2)
+    task.send_signal(signal.SIGCONT)
+    out, _ = task.communicate(timeout=60)
+    assert task.returncode == 0, out
+    assert not (copies.root / MARKER).exists()
+    assert (copies.root / "copy" / "a.txt").read_text() == "A:text of a"
+    copies.run("-a", "prefix=B")
+
+
+def test_a_task_that_has_lost_the_root_to_a_run_that_is_over_writes_nothing_more(copies: Copies) -> None:
+    copies.run("-a", "sleep_s=0.5")
+    task = task_by_hand(copies)
+    (copies.root / MARKER).unlink()
+    copies.run("-a", "prefix=B", "-a", "sleep_s=0")
+    before = {path: path.stat().st_mtime_ns for path in (copies.root / "copy").iterdir()}
+    task.send_signal(signal.SIGCONT)
+    out, _ = task.communicate(timeout=60)
+    assert task.returncode == 2, out
+    assert "has worked here since this task began" in out
+    assert {path: path.stat().st_mtime_ns for path in (copies.root / "copy").iterdir()} == before
 
 
 def test_an_input_that_is_another_one_than_at_plan_time_is_not_worked_with(copies: Copies) -> None:

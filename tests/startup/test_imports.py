@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from rv_core.record.layout import MARKER
+from rv_core.record.marker import this_process_marker
+
 _HEAVY = (
     "torch",
     "rasterio",
@@ -97,6 +100,9 @@ def test_a_task_loads_few_modules_of_the_core(tmp_path: Path, monkeypatch: pytes
     (run_dir,) = (root / ".rv" / "runs").iterdir()
     (manifest,) = (root / ".rv" / "done" / "cpu_task").iterdir()
     manifest.unlink()
+    # As while the run is on; a task that finds no marker looks further.
+    marker = this_process_marker(run_dir.name, "local", detached=False)
+    (root / MARKER).write_text(marker.to_text())
     monkeypatch.setenv("RV_RUN_ID", run_dir.name)
     monkeypatch.setenv("RV_RUN_DIR", str(run_dir))
     names = imported("run-command", str(run_dir / "pipeline-config.json"), "cpu_task", "--runner", "local")

@@ -18,7 +18,7 @@ from rv_core.plan.manifests import requirement_error, unmet_requirements
 if TYPE_CHECKING:
     from rv_core.pipeline.pipeline import Pipeline
     from rv_core.record.layout import RunPaths
-    from rv_core.record.marker import Marker
+    from rv_core.record.root_watch import RootWatch
 
 _Answer = TypeVar("_Answer")
 #: Pauses before a file in a store that ought to be there is called missing.
@@ -143,54 +143,51 @@ def activate_code_of(text: str, root_uri: str) -> None:
     code_archive.activate_code(code, archive, code.get("folder"))
 
 
-def check_root(root_uri: str, run_id: str, *, has_had_it: bool = False) -> bool:
-    """Refuse to work under a root that another run has taken: each would undo the other's work.
+class RootCheck:
+    """Refuses to work under a root that another run has taken: each would undo the other's work.
 
     Args:
         root_uri: the root.
-        run_id: the task's own run; "" for a task that is run by hand.
-        has_had_it: whether the root was the task's own run's when this was asked before.
-
-    Returns:
-        Whether it is now; False where no run has it, as for a task that is run by hand.
-
-    Raises:
-        UsageError: naming the run that has it; or saying that the task's own has lost it, also where the one that took
-            it over has ended by now.
+        run_id: the task's own run; "" for a task that is planned by hand.
     """
-    from rv_core.files import by_uri
-    from rv_core.files.problems import MissingFileError
-    from rv_core.record.layout import MARKER
 
-    try:
-        # Without `record.marker`, which a task needs only where the root is another run's.
-        text = by_uri.read_bytes(uris.join(root_uri, MARKER))
-    except MissingFileError:
-        text = b""
-    if run_id and f'"run_id": "{run_id}"'.encode() in text:
-        return True
-    if text:
-        from rv_core.record.marker import is_marker_stale, parse_marker
+    def __init__(self, root_uri: str, run_id: str) -> None:
+        self._root = root_uri
+        self._run_id = run_id
+        self._was_in_run = False
+        self._watch: RootWatch | None = None
 
-        marker = parse_marker(text)
-        if marker is not None and marker.run_id == run_id:
-            return True
-        if marker is not None and not is_marker_stale(marker):
-            raise _taken(root_uri, marker)
-    if has_had_it:
-        raise _lost(root_uri, run_id)
-    return False
+    def __call__(self) -> None:
+        """Look at the marker of the root.
 
+        Raises:
+            UsageError: naming the run that has the root, or that has had it meanwhile; or saying that the task's own has
+                lost it.
+        """
+        text = self._marker()
+        is_own = bool(self._run_id) and f'"run_id": "{self._run_id}"'.encode() in text
+        if is_own and b'"runner": "run-command"' not in text:
+            self._was_in_run = True
+            return
+        if self._watch is None:
+            # A task needs it only where it is not, or no longer, one of a run that is going on.
+            from rv_core.record.root_watch import RootWatch
 
-def _taken(root_uri: str, marker: Marker) -> UsageError:
-    from rv_core.wording import typed
+            self._watch = RootWatch(self._root, self._run_id)
+        self._watch.refuse_beside_another()
+        if self._was_in_run:
+            raise _lost(self._root, self._run_id)
+        self._watch.check()
 
-    return UsageError(
-        f"run {marker.run_id} is going on here (runner {marker.runner}, since {marker.created})",
-        where=root_uri,
-        why="two runs on one root would undo each other's work",
-        fix=f"wait for its end, or end it with `rv cancel {typed(root_uri)}`",
-    )
+    def _marker(self) -> bytes:
+        from rv_core.files import by_uri
+        from rv_core.files.problems import MissingFileError
+        from rv_core.record.layout import MARKER
+
+        try:
+            return by_uri.read_bytes(uris.join(self._root, MARKER))
+        except MissingFileError:
+            return b""
 
 
 def _lost(root_uri: str, run_id: str) -> UsageError:

@@ -22,6 +22,7 @@ from rv_core.plan.manifests import (
     output_problem,
 )
 from rv_core.record.layout import utc_now
+from rv_core.task.inputs import RootCheck
 from rv_core.version import __version__, python_version
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class ItemEvidence:
         self._written_by: dict[str, str] = {}
         self._problem: TaskError | None = None
         self._pid = os.getpid()
-        self._has_root = False
+        self._check_root = RootCheck(root_uri, request.run_id)
 
     def is_done(self, item: WorkItem[Any]) -> bool:
         """Whether the item's manifest is there under its key and its outputs have the recorded sizes."""
@@ -192,11 +193,6 @@ class ItemEvidence:
         from rv_core.plan.keys import InRoot
 
         return InRoot(self._root, (f"{self._root}/",))
-
-    def _check_root(self) -> None:
-        from rv_core.task.inputs import check_root
-
-        self._has_root = check_root(self._root, self._request.run_id, has_had_it=self._has_root)
 
     def _write_manifests(self) -> None:
         """Write the manifests of what is complete, in order: from here on it is done.

@@ -1,0 +1,74 @@
+"""Whether the root that a task works under still is its run's, from the first look to the last."""
+
+from __future__ import annotations
+
+import atexit
+
+from rv_core.errors import UsageError
+from rv_core.files import by_uri
+from rv_core.record import marker
+from rv_core.record.marker import Marker
+from rv_core.record.reading import known_run_ids
+
+
+class RootWatch:
+    """Looks at the marker of a root for a task that finds no marker of its own run.
+
+    Somebody starts it by hand or with `make -f`. It may work while no other run has begun since, and sets the marker while
+    it does: then none begins.
+
+    Args:
+        root_uri: the root.
+        run_id: the task's own run; "" for a task that is planned by hand, which sets no marker.
+    """
+
+    def __init__(self, root_uri: str, run_id: str) -> None:
+        self._root = root_uri
+        self._run_id = run_id
+        self._newest = self._newest_run()
+
+    def refuse_beside_another(self) -> Marker | None:
+        """The marker, if no other run has the root.
+
+        Raises:
+            UsageError: naming the run that has it.
+        """
+        found = marker.read_marker(self._root)
+        if found is not None and found.run_id != self._run_id and not marker.is_marker_stale(found):
+            raise UsageError(
+                f"run {found.run_id} is going on here (runner {found.runner}, since {found.created})",
+                where=self._root,
+                why="two runs on one root would undo each other's work",
+                fix=f"wait for its end, or end it with `rv cancel {self._root}`",
+            )
+        return found
+
+    def check(self) -> None:
+        """Look again.
+
+        Raises:
+            UsageError: naming the run that has the root, or that has had it meanwhile.
+        """
+        found = self.refuse_beside_another()
+        if not self._run_id:
+            return
+        if (newest := self._newest_run()) > self._newest:
+            raise UsageError(
+                f"run {newest} has worked here since this task began, and this task's run no longer has the root",
+                where=self._root,
+                why="two runs on one root would undo each other's work",
+                fix="run the command of the run that you want again",
+            )
+        if found is None:
+            self._take()
+
+    def _newest_run(self) -> str:
+        return max(known_run_ids(self._root), default="") if self._run_id else ""
+
+    def _take(self) -> None:
+        mine = marker.this_process_marker(self._run_id, "run-command", detached=False)
+        text = mine.to_text().encode()
+        if by_uri.write_once(marker.marker_uri(self._root), text):
+            atexit.register(by_uri.swap, marker.marker_uri(self._root), text, None)
+        elif marker.read_marker(self._root) is not None:
+            self.check()  # somebody was faster; a damaged marker stands for nobody
