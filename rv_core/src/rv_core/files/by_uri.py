@@ -24,6 +24,8 @@ _Answer = TypeVar("_Answer")
 #: Local files are asked at once: what they raise is explained already.
 _LOCAL = LocalStore()
 
+_STATE = "/.rv/"
+
 
 def stat(uri: str) -> FileInfo | None:
     """Size, time and ETag of a file; None if there is none (a folder is none).
@@ -78,6 +80,7 @@ def write_bytes(uri: str, data: bytes, *, attempt_tag: str = "", is_synced: bool
     """
     with opened_uri(uri) as opened:
         if uris.is_local(opened):
+            refuse_links_out(path_of(opened))
             local.write(path_of(opened), data, attempt_tag=attempt_tag, is_synced=is_synced)
         else:
             from rv_core.files import asking
@@ -95,7 +98,7 @@ def write_once(uri: str, data: bytes) -> bool:
     Raises:
         StorageError: if it cannot be written.
     """
-    return _ask("write", uri, lambda store, opened: store.write_once(opened, data))
+    return _change("write", uri, lambda store, opened: store.write_once(opened, data))
 
 
 def delete(uri: str) -> None:
@@ -104,7 +107,7 @@ def delete(uri: str) -> None:
     Raises:
         StorageError: if it cannot be removed.
     """
-    _ask("delete", uri, lambda store, opened: store.delete(opened))
+    _change("delete", uri, lambda store, opened: store.delete(opened))
 
 
 def swap(uri: str, old: bytes, new: bytes | None) -> bool:
@@ -122,7 +125,7 @@ def swap(uri: str, old: bytes, new: bytes | None) -> bool:
     Raises:
         StorageError: if it cannot be read or written.
     """
-    return _ask("replace", uri, lambda store, opened: store.swap(opened, old, new))
+    return _change("replace", uri, lambda store, opened: store.swap(opened, old, new), is_followed=True)
 
 
 def list_files(uri_prefix: str) -> dict[str, FileInfo]:
@@ -217,6 +220,34 @@ def sweep_temporary(root_uri: str, *, elsewhere_too: bool) -> int:
     """
     with opened_uri(root_uri) as opened:
         return folders.sweep_temporary(path_of(opened), elsewhere_too=elsewhere_too) if uris.is_local(opened) else 0
+
+
+def refuse_links_out(path: str, *, is_followed: bool = False) -> None:
+    """Refuse to change a file of the state of a local root, `…/.rv/…`, behind a link that leads out of the root.
+
+    A root may come from somebody else; what such a link names is not the root's to change.
+
+    Args:
+        path: of the file.
+        is_followed: whether a file that is itself a link would be followed, and not replaced.
+
+    Raises:
+        StorageError: if it lies behind such a link.
+    """
+    root, marks, name = path.rpartition(_STATE)
+    parts = name.split("/") if is_followed else name.split("/")[:-1]
+    if marks and local.leaves_folder(root, [".rv", *parts]):
+        why, fix = "a link on the way leaves the root", "put the real file or folder there"
+        raise StorageError("refused to write the state of a root", where=path, why=why, fix=fix)
+
+
+def _change(action: str, uri: str, question: Callable[[Store, str], _Answer], *, is_followed: bool = False) -> _Answer:
+    def guarded(store: Store, opened: str) -> _Answer:
+        if store is _LOCAL:
+            refuse_links_out(path_of(opened), is_followed=is_followed)
+        return question(store, opened)
+
+    return _ask(action, uri, guarded)
 
 
 def _ask(action: str, uri: str, question: Callable[[Store, str], _Answer]) -> _Answer:

@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
+from rv_core.errors import StorageError
+
 Event = dict[str, Any]
 
 #: The name, without suffix, of the file that the submitting process writes.
@@ -179,12 +181,16 @@ class EventWriter:
             self._say_once(f"cannot write an event: {error}")
 
     def _open(self, path: str) -> int:
+        from rv_core.files import by_uri
+
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
+            by_uri.refuse_links_out(path)
             os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            descriptor = os.open(path, flags, 0o666)
             size = os.fstat(descriptor).st_size
             self._is_torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-        except OSError as error:
+        except (OSError, StorageError) as error:
             self._say_once(f"cannot write events: {error}")
             return -1
         return descriptor
