@@ -14,7 +14,22 @@ class RangeHandler(http.server.SimpleHTTPRequestHandler):
 
     log: Path
 
+    def do_HEAD(self) -> None:
+        if not self._is_sent_on():
+            super().do_HEAD()
+
+    def _is_sent_on(self) -> bool:
+        """`/to/PORT/PATH` is on another server."""
+        match = re.fullmatch(r"/to/(\d+)(/.*)", self.path)
+        if match:
+            self.send_response(302)
+            self.send_header("Location", f"http://127.0.0.1:{match[1]}{match[2]}")
+            self.end_headers()
+        return match is not None
+
     def do_GET(self) -> None:
+        if self._is_sent_on():
+            return
         path = Path(self.translate_path(self.path))
         if not path.is_file():
             self.send_error(404)

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -422,20 +423,39 @@ def test_files_with_different_numbers_of_channels_are_no_mosaic(write_image: Wri
 # --- remote files -----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """(URL of the test's folder, file with the sizes of the bodies sent); a process of its own: GDAL holds the GIL."""
-    log = tmp_path / "sent.log"
+@contextmanager
+def serving(folder: Path, log: Path) -> Iterator[str]:
+    """The URL of a folder; a process of its own: GDAL holds the GIL."""
     server = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("range_server.py")), str(tmp_path), str(log)],
+        [sys.executable, str(Path(__file__).with_name("range_server.py")), str(folder), str(log)],
         stdout=subprocess.PIPE,
         text=True,
     )
     assert server.stdout is not None
-    yield f"http://127.0.0.1:{server.stdout.readline().strip()}", log
+    yield f"http://127.0.0.1:{server.stdout.readline().strip()}"
     server.terminate()
     server.wait()
     server.stdout.close()
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """(URL of the test's folder, file with the sizes of the bodies sent)."""
+    log = tmp_path / "sent.log"
+    with serving(tmp_path, log) as url:
+        yield url, log
+
+
+def test_a_server_that_sends_gdal_on_to_another_host_is_refused(
+    served: tuple[str, Path], write_image: WriteImage, pixels: Make, tmp_path: Path
+) -> None:
+    write_image("secret.tif", pixels(20, 20))
+    asked = tmp_path / "asked.log"
+    with serving(tmp_path, asked) as other:
+        port = other.rpartition(":")[2]
+        with pytest.raises(DataError, match="another host"):
+            open_scene(f"{served[0]}/to/{port}/secret.tif")
+    assert not asked.exists()
 
 
 def test_a_remote_image_is_read_by_ranges(

@@ -241,6 +241,26 @@ def refuse_links_out(path: str, *, is_followed: bool = False) -> None:
         raise StorageError("refused to write the state of a root", where=path, why=why, fix=fix)
 
 
+def refuse_redirect(uri: str) -> None:
+    """Ask a web server for a file that others (GDAL) will read, and refuse where it sends them on to another host.
+
+    Whatever else goes wrong is left to who reads the file.
+
+    Raises:
+        StorageError: if it does.
+    """
+    with opened_uri(uri) as opened:
+        if uris.scheme_of(opened) not in ("http", "https"):
+            return
+        from contextlib import suppress
+        from http.client import HTTPException
+
+        from rv_core.files import asking
+
+        with suppress(OSError, ValueError, HTTPException):  # the reader says these in its own words
+            asking.store_for(opened).stat(opened)
+
+
 def _change(action: str, uri: str, question: Callable[[Store, str], _Answer], *, is_followed: bool = False) -> _Answer:
     def guarded(store: Store, opened: str) -> _Answer:
         if store is _LOCAL:

@@ -19,8 +19,8 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
-from rv_core.errors import DataError, RvError
-from rv_core.files import uris
+from rv_core.errors import DataError, RvError, StorageError
+from rv_core.files import by_uri, uris
 from rv_pipeline_chip_classification.scenes.dataset_files import is_virtual, side_files, sources_of
 from rv_pipeline_chip_classification.scenes.gdal_paths import DRIVERS, gdal_options, gdal_path
 from rv_pipeline_chip_classification.scenes.grid import Pixels
@@ -84,8 +84,16 @@ def open_dataset(uri: str, scene_id: str, what: str) -> Any:
 
 
 def _check_plain_file(uri: str, named: str) -> None:
-    """A pipe would be waited for until somebody writes into it, also one that lies in the place of a side file."""
+    """A pipe would be waited for until somebody writes into it, also one that lies in the place of a side file.
+
+    A web server could send GDAL on to any host.
+    """
     path = gdal_path(uri)
+    try:
+        by_uri.refuse_redirect(uris.container_of(uri))
+    except StorageError as err:
+        block = err.block
+        raise DataError(named, where=block.where, why=f"{block.what}: {block.why}", fix=block.fix) from err
     if not uris.is_local(uris.expand(uri)) or path.startswith("/vsi"):
         return
     if not os.path.isfile(path):
