@@ -44,6 +44,7 @@ def no_registered_secrets() -> Iterator[None]:
         ("https://a.blob.core.windows.net/c/x?sv=1&sig=Zm9v%3D", "Zm9v", "sv=1"),
         ("https://h/x?token=tok123#frag", "tok123", "#frag"),
         ("https://h/x?access_token=tok123", "tok123", "access_token="),
+        ("https://h/x?private_token=tok123", "tok123", "private_token="),
         ("key id AKIAIOSFODNN7EXAMPLE was used", "AKIAIOSFODNN7EXAMPLE", "was used"),
         ("ASIAIOSFODNN7EXAMPLE", "ASIA", "***"),
         ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG", "wJalr", "aws_secret_access_key = ***"),

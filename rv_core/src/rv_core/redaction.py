@@ -23,7 +23,7 @@ _USER_INFO = re.compile(
 )
 _SECRET_NAME = (
     r"(?:x-(?:amz|goog)-(?:signature|credential|security-token|algorithm|signedheaders)"
-    r"|awsaccesskeyid|signature|sig|sas|se|skoid|credential|access[-_]?token|api[-_]?key|subscription[-_]?key"
+    r"|awsaccesskeyid|signature|sig|sas|se|skoid|credential|(?:access|private|auth|session|id|job|deploy|refresh|api|secret)[-_]?(?:token|key)|subscription[-_]?key"
     r"|client[-_]?secret|secret|token|key|password|passwd|pwd|auth(?:orization)?)"
 )
 _QUERY = re.compile(rf"(?P<name>[?&;#]{_SECRET_NAME})=(?!\*\*\*)[^&;#\s\"'<>]+", re.IGNORECASE)

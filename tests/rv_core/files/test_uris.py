@@ -235,6 +235,8 @@ def test_uris_that_are_not_plain_ones_are_refused(uri: str, words: str) -> None:
         "https://h/a?X%2DGoog%2DSignature=TOPSECRET",
         "https://h/a?api-key=TOPSECRET",
         "https://h/a#access_token=TOPSECRET",
+        "https://h/a?private_token=TOPSECRET",
+        "https://h/a?job-token=TOPSECRET",
         "https://h/a?password=TOPSECRET${N}",
     ],
 )

@@ -29,7 +29,7 @@ _CONTAINER_AT_ACCOUNT = frozenset({"abfs", "abfss", "wasb", "wasbs"})  # abfs://
 _IPV6 = re.compile(r"\[[^\]]*\]")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _SECRET_PARAMETER = re.compile(
-    r"(?:access|api|secret|subscription)[-_]?(?:key|token)|awsaccesskeyid|key|token|auth(?:orization)?|credential"
+    r"(?:access|api|secret|subscription|private|auth|session|id|job|deploy|refresh)[-_]?(?:key|token)|awsaccesskeyid|key|token|auth(?:orization)?|credential"
     r"|(?:client_)?secret|passw(?:or)?d|pwd|sas|sig(?:nature)?|x-(?:amz|goog)-.*",
     re.IGNORECASE,
 )
