@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
+from rasterio.warp import transform as warp_transform
 
 from rv_core.errors import DataError
 from rv_pipeline_chip_classification.labels.geojson import read_geojson
@@ -179,3 +180,23 @@ def test_damaged_predictions_are_refused_with_the_line(tmp_path: Path, change: A
         list(read_predictions(path, where="predict/a.geojson"))
     assert expected in str(caught.value)
     assert "predict/a.geojson" in str(caught.value)
+
+
+@pytest.mark.parametrize(("crs", "pole"), [("EPSG:3995", 90), ("EPSG:3031", -90)])
+@pytest.mark.parametrize("shift", [0, 300, 1000])
+def test_a_cell_at_a_pole_covers_what_lies_around_it(tmp_path: Path, crs: str, pole: int, shift: int) -> None:
+    """Inside of a cell, or at the corner of four; what they cover is compared with points of the cells themselves."""
+    grid = Grid(4, 4, (1000.0, 0.0, -3000.0 + shift, 0.0, -1000.0, 3000.0 - shift), crs)
+    windows = [[row, col, 2, 2] for row in (0, 2) for col in (0, 2)] if shift == 1000 else [[2, 2, 2, 2]]
+    document = write(tmp_path / "a.geojson", grid, scored(windows))
+    for feature, (row, col, _, _) in zip(document["features"], windows, strict=True):
+        outline = shapely.geometry.shape(feature["geometry"])
+        assert outline.is_valid
+        assert outline.exterior.is_ccw
+        assert outline.distance(shapely.box(-180, pole, 540, pole)) == 0
+        at = [(col + x, row + y) for x, y in ((0.3, 0.3), (1.7, 0.3), (0.3, 1.7), (1.7, 1.7), (1.0, 1.0))]
+        a, _, c, _, e, f = grid.transform
+        longitudes, latitudes = warp_transform(crs, "EPSG:4326", [a * x + c for x, _ in at], [e * y + f for _, y in at])
+        for longitude, latitude in zip(longitudes, latitudes, strict=True):
+            there = [shapely.Point(longitude + turn, latitude) for turn in (0, 360)]
+            assert any(outline.intersects(point) for point in there), (longitude, latitude)

@@ -2,7 +2,8 @@
 
 RFC 7946: EPSG:4326, longitude then latitude, exterior rings counterclockwise. Coordinates have 12 decimals (a tenth of
 a micrometre), and neighbours share their corners to the last digit. Cells begin between -180 and 180, and those across
-the date line go on beyond 180. A cell of which a corner is not on Earth, as at the rim of a geostationary image, has
+the date line go on beyond 180. A cell that holds a pole, or has a corner there, has more points than four: its ring
+leads along the pole. A cell of which a corner is not on Earth, as at the rim of a geostationary image, has
 `"geometry": null`. Where the image has no CRS, coordinates are pixels (x = column, y = row) and the collection says `"rv:coordinates": "pixels"`.
 
 Properties of a cell: `class_id`, `class_name`, `score` (of that class), `scores` (one per class id, softmax),
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from rv_core.errors import DataError
 from rv_pipeline_chip_classification.prediction.cell_scores import ScoredCells
+from rv_pipeline_chip_classification.prediction.polar_cells import outlines_of
 from rv_pipeline_chip_classification.scenes.crs import degrees_per_unit, project_each
 from rv_pipeline_chip_classification.scenes.grid import Affine6, Grid
 from rv_pipeline_chip_classification.scenes.windows import WindowArray
@@ -65,6 +67,8 @@ class GeoJsonWriter:
         self._file, self._grid, self._where = file, grid, where
         self._names = list(class_names)
         self._scene = json.dumps(scene_id)
+        # In degrees a cell as wide as the world is a plain box.
+        self._is_projected = grid.crs is not None and degrees_per_unit(grid.crs) is None
         self._pending: list[ScoredCells] = []
         self._num_pending = 0
         self._separator = ""
@@ -91,7 +95,8 @@ class GeoJsonWriter:
         rings = cell_rings(np.concatenate([cells.windows for cells in self._pending]), self._grid, where=self._where)
         is_placed: list[bool] = np.asarray(np.isfinite(rings).all(axis=(1, 2))).tolist()
         self.num_without_place += is_placed.count(False)
-        texts = iter([ring if placed else None for ring, placed in zip(rings.tolist(), is_placed, strict=True)])
+        outlines = outlines_of(rings) if self._is_projected else rings.tolist()
+        texts = iter([ring if placed else None for ring, placed in zip(outlines, is_placed, strict=True)])
         for cells in self._pending:
             self._write_features(cells, texts)
         self._pending, self._num_pending = [], 0
