@@ -207,6 +207,13 @@ def test_a_list_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     assert expand_lists([f"@{tmp_path / 'list.txt'}"]) == ["a.tif", "b.tif"]
 
 
+def test_names_in_a_list_may_be_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("'odd'").touch()
+    Path("list.txt").write_text('"a b.tif"\n  \'c.tif\'\n\'odd\'\n"d.tif\n""\n', encoding="utf-8")
+    assert expand_lists(["@list.txt"]) == ["a b.tif", "c.tif", "'odd'", '"d.tif', '""']
+
+
 def test_lists_that_cannot_be_read_are_usage_errors(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         expand_lists([f"@{tmp_path / 'none.txt'}"])

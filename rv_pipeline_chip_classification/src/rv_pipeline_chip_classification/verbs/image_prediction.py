@@ -110,7 +110,9 @@ def predict_images(request: PredictionRequest) -> int:
 
 
 def expand_lists(words: Iterable[str]) -> list[str]:
-    """The images of a command line, `@FILE` replaced by the lines of the file (blank ones and `#` comments left out).
+    """The images of a command line, `@FILE` replaced by the lines of the file.
+
+    Blank lines, `#` comments and quotes around a name are left out.
 
     Raises:
         UsageError: if a list cannot be read, or nothing is left, or an image is given twice.
@@ -133,7 +135,14 @@ def _lines_of(path: str) -> list[str]:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as err:
         raise UsageError("the list of images cannot be read", where=path, why=str(err)) from err
-    return [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
+    words = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
+    return [_unquoted(word) for word in words]
+
+
+def _unquoted(word: str) -> str:
+    """A name as shells and spreadsheets quote it; what is a file with its quotes stays as it is."""
+    is_quoted = len(word) > 2 and word[0] == word[-1] and word[0] in "\"'"
+    return word[1:-1] if is_quoted and not os.path.exists(word) else word
 
 
 def stems_of(images: Sequence[str], output: str) -> list[str]:
