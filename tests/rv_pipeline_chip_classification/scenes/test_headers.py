@@ -118,3 +118,12 @@ def test_files_of_a_mosaic_that_disagree_are_told(write_image: WriteImage) -> No
     names, scales = notes_of(left, right)
     assert "called nir" in names
     assert "other scales or offsets" in scales
+
+
+def test_a_file_per_band_is_no_silent_mosaic(write_image: WriteImage) -> None:
+    bands = [write_image(f"B{band}.tif", np.full((8, 8), band, np.uint16)) for band in (2, 3, 4)]
+    (note,) = notes_of(*bands)
+    assert note.startswith(f"{bands[1]} lies wholly on {bands[0]}, and so do 1 more")
+    assert "gdalbuildvrt -separate" in note
+    beside = write_image("r.tif", np.ones((8, 8), np.uint16), origin=(500_004.0, 4_500_000.0))
+    assert notes_of(bands[0], beside) == []

@@ -47,7 +47,7 @@ class Mosaic:
         self.dtype, self.num_channels, self.channel_names = first.dtype, first.num_channels, first.channel_names
         self.file_channels, self.num_bands, self.scales = first.file_channels, first.num_bands, first.scales
         self.misplaced = first.misplaced
-        self.notes = [*_notes_of_files(files), *notes]
+        self.notes = [*_notes_of_files(files), *notes, *_notes_of_places(self.files)]
         self.block_shape = (max(file.block_shape[0] for file in files), max(file.block_shape[1] for file in files))
         self.file_pixel_bytes = first.file_pixel_bytes
         self.grid = _union_grid(first.grid, [placed.box for placed in self.files])
@@ -149,6 +149,25 @@ def _notes_of_files(files: Sequence[RasterFile]) -> list[RasterNote]:
         note._replace(text=f"{its[0]}{f' and {len(its) - 1} more' if len(its) > 1 else ''}: {note.text}")
         for note, its in uris_by_note.items()
     ]
+
+
+def _notes_of_places(placed: Sequence[PlacedFile]) -> list[RasterNote]:
+    """Files that lie wholly on one before them: one file per band is no mosaic, and all but the first would be lost."""
+    boxes = np.array([(box.row_off, box.col_off, box.row_end, box.col_end) for box in (its.box for its in placed)])
+    covered = []
+    for index in range(1, len(boxes)):
+        is_around = (boxes[:index, :2] <= boxes[index, :2]) & (boxes[:index, 2:] >= boxes[index, 2:])
+        if (first := np.flatnonzero(is_around.all(axis=1))).size:
+            covered.append((placed[index].file, placed[int(first[0])].file))
+    if not covered:
+        return []
+    file, under = covered[0]
+    more = f", and so do {len(covered) - 1} more" if len(covered) > 1 else ""
+    text = (
+        f"{file.uri} lies wholly on {under.uri}{more}: a mosaic takes of it only what is no data there; files that "
+        "hold one band each of an image are stacked with gdalbuildvrt -separate"
+    )
+    return [RasterNote("uris", text)]
 
 
 def _local(part: Window, box: Window) -> Window:
