@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +203,18 @@ def test_a_cell_at_a_pole_covers_what_lies_around_it(tmp_path: Path, crs: str, p
         for longitude, latitude in zip(longitudes, latitudes, strict=True):
             there = [shapely.Point(longitude + turn, latitude) for turn in (0, 360)]
             assert any(outline.intersects(point) for point in there), (longitude, latitude)
+
+
+def test_the_data_of_another_installation_of_proj_is_named(tmp_path: Path) -> None:
+    """PROJ reads its database once, when the process begins."""
+    (tmp_path / "proj.db").touch()
+    program = (
+        "import numpy as np\n"
+        "from rv_pipeline_chip_classification.scenes.crs import project_each\n"
+        "project_each(np.zeros((1, 2)), 'EPSG:4326', 'EPSG:32632', where='a.geojson')"
+    )
+    env = {**os.environ, "PROJ_DATA": str(tmp_path), "PROJ_LIB": str(tmp_path)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, check=False, env=env, capture_output=True, text=True, timeout=120)
+    assert "unset PROJ_DATA and PROJ_LIB" in done.stderr
+    assert "check the order" not in done.stderr

@@ -131,6 +131,14 @@ def test_a_virtual_dataset_that_reads_anything_else_is_refused(
     assert files_of(str(tmp_path / "x.vrt")) == []
 
 
+def test_a_missing_source_of_a_virtual_dataset_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.vrt").write_text(virtual(source("gone.tif")))
+    with pytest.raises(DataError, match=r"x\.vrt names .*gone\.tif") as raised:
+        opened(str(tmp_path / "x.vrt"))
+    assert "there is no such file" in str(raised.value)
+    assert "download" not in str(raised.value)
+
+
 def test_a_source_that_is_no_raster_by_content_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_text("<GDAL_WMS><Service name='WMS'/></GDAL_WMS>")
     (tmp_path / "x.vrt").write_text(virtual(source("a.tif")))
