@@ -9,6 +9,7 @@ from rv_core.files import by_uri
 from rv_core.record import marker
 from rv_core.record.marker import Marker
 from rv_core.record.reading import known_run_ids
+from rv_core.wording import typed
 
 
 class RootWatch:
@@ -39,7 +40,7 @@ class RootWatch:
                 f"run {found.run_id} is going on here (runner {found.runner}, since {found.created})",
                 where=self._root,
                 why="two runs on one root would undo each other's work",
-                fix=f"wait for its end, or end it with `rv cancel {self._root}`",
+                fix=f"wait for its end, or end it with `rv cancel {typed(self._root)}`",
             )
         return found
 
