@@ -25,6 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
+    if words[:1] == ["run-command"]:  # as makefiles and engines start a task
+        from rv_core.task.process import main as run_task
+
+        return run_task(words[1:])
     from rv_core.cli.argv import RUN_COMMAND, split_at_verb
 
     leading, verb, rest = split_at_verb(words)

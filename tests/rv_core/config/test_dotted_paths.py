@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rv_core.config.dotted_paths import Step, join, join_paths, outward, parse
+from rv_core.config.dotted_paths import join, join_paths, outward, parse
+from rv_core.config.field_types import Step
 
 
 @pytest.mark.parametrize(

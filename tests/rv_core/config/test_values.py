@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import pytest
 
 from rv_core import Config, ConfigError, PipelineConfig, PluginError, Uri
-from rv_core.config.lookup import annotation_at, field_at
+from rv_core.config.dotted_paths import annotation_at, field_at
 from rv_core.config.validation.schemas import load
 from rv_core.config.values import normalised, to_plain, uris_at, uris_of, walk, walk_to_plain, with_uris
 from rv_core.files import uris

@@ -1,7 +1,7 @@
 """Rewrites what users may type into what Typer can take. Pure.
 
 Typer knows neither an option with a value of two words (`-a KEY VALUE`) nor options of the group after the verb.
-Every task and `rv --version` go through this module, so it imports next to nothing.
+`rv --version` goes through this module, so it imports next to nothing.
 """
 
 from __future__ import annotations

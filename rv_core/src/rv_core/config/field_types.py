@@ -1,7 +1,7 @@
 """The types that config fields can have: small objects that know how to walk and describe values.
 
 Everything that works on configs – saving, loading, keys, URIs, schemas, `--set` – goes by these objects, so that a
-field is declared in one place only: its annotation (`annotations` reads it). `schemas` validates.
+field is declared in one place only: its annotation (`fields` reads it). `schemas` validates.
 """
 
 # ruff: noqa: D102 - the methods of FieldType are documented there
@@ -13,7 +13,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rv_core.config.classes import Config, Range
-from rv_core.config.dotted_paths import Step
+
+#: A step of a path through values: the name of a field or the key of a dict, or an index.
+Step = str | int
 
 
 class FieldType:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rv_core.config.classes import Config
-from rv_core.config.dotted_paths import Step, join, parse
+from rv_core.config.dotted_paths import join, no_such_field, parse
 from rv_core.config.field_types import (
     ChoiceType,
     DictType,
@@ -15,11 +15,11 @@ from rv_core.config.field_types import (
     ListType,
     ObjectType,
     ScalarType,
+    Step,
     TupleType,
     options_of,
 )
 from rv_core.config.fields import fields_of
-from rv_core.config.lookup import no_such_field
 from rv_core.config.type_hints import concrete_class
 from rv_core.config.values import walk_to_plain
 from rv_core.errors import ConfigError

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from rv_core.config.classes import Config
-from rv_core.config.dotted_paths import Step, join
+from rv_core.config.dotted_paths import join
 from rv_core.config.field_types import (
     ChoiceType,
     DictType,
@@ -19,6 +19,7 @@ from rv_core.config.field_types import (
     ListType,
     ObjectType,
     ScalarType,
+    Step,
     TupleType,
     UnionType,
 )
@@ -228,7 +229,7 @@ def uris_at(config: Config, dotted: str) -> Iterator[tuple[str, str]]:
     Raises:
         ConfigError: if there is no such field.
     """
-    from rv_core.config.lookup import descend
+    from rv_core.config.dotted_paths import descend
 
     value, field_type = descend(config, dotted)
     found: list[tuple[str, str]] = []

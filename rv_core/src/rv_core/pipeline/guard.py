@@ -146,7 +146,7 @@ class ConfigWatch:
             )
 
     def _plain(self, name: str) -> Any:
-        from rv_core.config.lookup import field_at
+        from rv_core.config.dotted_paths import field_at
         from rv_core.config.values import walk_to_plain
 
         return walk_to_plain(field_at(self._config, name))

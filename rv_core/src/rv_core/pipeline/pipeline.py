@@ -237,12 +237,12 @@ class Pipeline:
         return ()
 
     def _items_from(self, source: ItemSource) -> Sequence[Any]:
-        from rv_core.config.lookup import field_at
+        from rv_core.config.dotted_paths import field_at
 
         return source(self._config) if callable(source) else field_at(self._config, source)
 
     def _item_annotation(self, command: str) -> Any:
-        from rv_core.config.lookup import annotation_at
+        from rv_core.config.dotted_paths import annotation_at
 
         spec = self.commands()[command].items
         sources = list(spec.values()) if isinstance(spec, Mapping) else [spec]

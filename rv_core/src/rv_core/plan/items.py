@@ -57,7 +57,7 @@ def command_parts(
     named: InRoot = IN_FULL,
 ) -> CommandParts:
     """What all items of a command share in their keys; `named` names what lies under the root."""
-    from rv_core.config.lookup import field_at
+    from rv_core.config.dotted_paths import field_at
     from rv_core.config.values import to_plain
 
     config = pipeline.config
