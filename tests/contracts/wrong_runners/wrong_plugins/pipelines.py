@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from rv_core import Items, Pipeline, PipelineConfig, command
 
@@ -46,9 +47,8 @@ class WritesAProcessIdPipeline(SoundPipeline):
 
 
 class RemembersPipeline(SoundPipeline):
-    def __init__(self, config: PipelineConfig) -> None:
-        super().__init__(config)
-        self.seen: list[str] = []
+    #: Of the class: an object of its own is what every command gets.
+    seen: ClassVar[list[str]] = []
 
     def greet_one(self, name: str) -> None:
         super().greet_one(name)

@@ -254,12 +254,12 @@ class NeverRetriesRunner(OwnProcessRunner):
 
 class RetriesErrorsRunner(SoundRunner):
     def run_task(self, task: Task, context: RunContext) -> int:
-        return next((0 for _ in range(2) if replace(context, _failed_jobs=set()).run_task(task) == 0), 1)
+        return next((0 for _ in range(2) if replace(context).run_task(task) == 0), 1)
 
 
 class RetriesForEverRunner(SoundRunner):
     def run_task(self, task: Task, context: RunContext) -> int:
-        codes = (replace(context, _failed_jobs=set()).run_task(task) for _ in range(2))
+        codes = (replace(context).run_task(task) for _ in range(2))
         return next((code for code in codes if code == 0), 75)
 
 
