@@ -124,3 +124,24 @@ def test_a_state_folder_that_leads_out_of_the_root_is_refused(
     assert refused.returncode == 2, refused.stdout + refused.stderr
     assert f"{root}/{folder} is a link that leads out of the root" in refused.stderr
     assert os.listdir(outside) == []
+
+
+@pytest.mark.parametrize("name", [".rv/done/spoil/x.json", ".rv", "pipeline-config.json"])
+def test_a_command_cannot_write_into_the_record_of_runs(rv: Any, tmp_path: Path, name: str) -> None:
+    module = tmp_path / "spoiler.py"
+    module.write_text(
+        "from dataclasses import dataclass\n"
+        "from rv_core import Pipeline, PipelineConfig, command\n"
+        "class Spoiler(Pipeline):\n"
+        "    @command()\n"
+        "    def spoil(self):\n"
+        f"        self.storage.write_text({name!r}, 'mine')\n"
+        "@dataclass(kw_only=True)\n"
+        "class SpoilerConfig(PipelineConfig):\n"
+        "    pipeline = 'spoiler:Spoiler'\n"
+        "def get_config(runner, root_uri):\n"
+        "    return SpoilerConfig(root_uri=root_uri)\n"
+    )
+    done = rv("run", "inprocess", module, "-a", f"root_uri={tmp_path / 'root'}")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"refused name {name!r}" in done.stderr and "the record of runs is kept there" in done.stderr

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -35,6 +35,7 @@ class Storage:
     Args:
         root_uri: local or remote.
         attempt_tag: enters the names of temporary files, so that two copies of one task share none.
+        reserved: names, of files and folders in the root, that are neither written nor deleted.
         on_output: called with the name before the first byte of an output is written.
         on_placing: called with the name when `output_file` has all of an output and is about to put it in place.
         on_written: called with the name and its `FileOutput` when the output is in place.
@@ -45,12 +46,14 @@ class Storage:
         root_uri: str,
         *,
         attempt_tag: str = "",
+        reserved: Collection[str] = (),
         on_output: Callable[[str], object] | None = None,
         on_placing: Callable[[str], object] | None = None,
         on_written: Callable[[str, FileOutput], object] | None = None,
     ) -> None:
         self.root_uri = root_uri
         self.attempt_tag = attempt_tag
+        self.reserved = reserved
         self.on_output = on_output
         self.on_placing = on_placing
         self.on_written = on_written
@@ -154,6 +157,8 @@ class Storage:
         parts = name.split("/")
         if is_temporary(parts[-1]):
             raise StorageError(f"refused name {name!r}", why="this is how half-written files are named")
+        if parts[0] in self.reserved:
+            raise StorageError(f"refused name {name!r}", why="the record of runs is kept there", fix="use another name")
         # A target that is itself a link is replaced, not followed.
         self._refuse_leaving(name, len(parts) - 1)
         return uri

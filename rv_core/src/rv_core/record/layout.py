@@ -13,6 +13,8 @@ from rv_core.files import uris
 #: For people, in the root itself: the config of the last run.
 CONFIG_FOR_PEOPLE = "pipeline-config.json"
 RUNS_FOLDER = ".rv/runs"
+#: What in a root is no output of any command.
+RESERVED = (".rv", CONFIG_FOR_PEOPLE)
 #: The marker of the one unfinished run of a root (see `record.marker`).
 MARKER = ".rv/active-run.json"
 _RUN_ID = re.compile(r"(\d{8}-\d{6})-([0-9a-f]{6})", re.ASCII)

@@ -15,6 +15,7 @@ from rv_core.pipeline.guard import ConfigWatch, as_command
 from rv_core.pipeline.items import Items, WorkItem, items_by_id
 from rv_core.pipeline.pipeline import Pipeline, TaskStopped
 from rv_core.plan.graph import WHOLE, split_shares
+from rv_core.record.layout import RESERVED
 from rv_core.task.inputs import TaskRequest
 from rv_core.task.item_evidence import ItemEvidence
 
@@ -121,6 +122,7 @@ class TaskExecution:
         return Storage(
             self._root,
             attempt_tag=tag,
+            reserved=RESERVED,
             on_output=self._evidence.before_output,
             on_placing=self._evidence.before_placing,
             on_written=self._evidence.after_output,
