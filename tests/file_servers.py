@@ -139,7 +139,7 @@ def _s3_endpoint() -> Iterator[str]:
 @pytest.fixture
 def s3_root(_s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """`s3://rv-test/root` on an S3 server that is empty; the environment holds its address and credentials."""
-    pytest.importorskip("rv_store_s3", reason="the store of s3:// (rv-store-s3) is not installed")
+    pytest.importorskip("rv_store_s3.hooks", reason="the store of s3:// (rv-store-s3) is not installed")
     monkeypatch.setenv("AWS_ENDPOINT_URL", _s3_endpoint)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")

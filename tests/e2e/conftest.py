@@ -34,7 +34,7 @@ def tiny_data(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     """All commands of `tiny_experiment.py`, run once for all tests."""
-    pytest.importorskip("rv_pipeline_chip_classification")
+    pytest.importorskip("rv_pipeline_chip_classification.hooks")
     folder = tmp_path_factory.mktemp("tiny")
     run = TinyRun(_write_data(folder / "data"), folder / "root")
     words = ["run", "inprocess", str(TINY), "-a", f"data={run.data}", "-a", f"root_uri={run.root}"]

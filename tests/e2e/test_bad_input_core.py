@@ -112,7 +112,7 @@ COMMAND_LINES = {
 def test_a_mistake_on_the_command_line(rv: Any, tmp_path: Path, case: str) -> None:
     words, code, expected = COMMAND_LINES[case]
     if " local " in words:
-        pytest.importorskip("rv_runner_local")
+        pytest.importorskip("rv_runner_local.hooks")
     (tmp_path / "experiment.py").write_text("")
 
     block = block_of(rv(*words.format(hello=HELLO).split()), code)
@@ -372,7 +372,7 @@ def test_a_saved_config_whose_plugin_is_not_installed_names_the_package(
 @pytest.mark.parametrize("runner", ["inprocess", "local"])
 def test_a_disk_that_fills_up_during_a_run_is_told_and_the_same_command_goes_on(tmp_path: Path, runner: str) -> None:
     if runner == "local":
-        pytest.importorskip("rv_runner_local")
+        pytest.importorskip("rv_runner_local.hooks")
     done = run_on_disk(
         tmp_path,
         "size=400k",
@@ -428,7 +428,7 @@ def test_a_folder_of_the_root_that_is_read_only_is_told_by_the_task_that_writes_
     tmp_path: Path, runner: str
 ) -> None:
     if runner == "local":
-        pytest.importorskip("rv_runner_local")
+        pytest.importorskip("rv_runner_local.hooks")
     done = run_on_disk(
         tmp_path,
         "size=1m",
@@ -450,7 +450,7 @@ rv run {runner} {HELLO} -a root_uri="$disk/root"
 
 
 def test_of_two_runs_that_begin_on_one_root_at_once_one_runs_and_one_is_refused(rv: Any, root: Path) -> None:
-    pytest.importorskip("rv_runner_local")
+    pytest.importorskip("rv_runner_local.hooks")
     words = ("run", "local", HELLO, "-a", "root_uri", root, "-a", "sleep_s", 1)
 
     processes = [rv.start(*words) for _ in range(2)]
@@ -550,7 +550,7 @@ def test_a_secret_in_a_variable_of_a_uri_reaches_no_file_of_the_run(
     rv: Any, tmp_path: Path, root: Path, isolated_environment: Path, runner: str
 ) -> None:
     if runner == "local":
-        pytest.importorskip("rv_runner_local")
+        pytest.importorskip("rv_runner_local.hooks")
     (tmp_path / "leak.py").write_text(SECRET_PIPELINE)
     env = {"LEAK_USER": "ada", "LEAK_TOKEN": SECRET, "RV_RETRY_S": "0"}
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-pytest.importorskip("rv_pipeline_chip_classification")
+pytest.importorskip("rv_pipeline_chip_classification.hooks")
 
 from tests import scenes
 from tests.e2e.blocks import block_of, findings_of
@@ -311,7 +311,7 @@ def test_an_image_with_a_damaged_part_names_file_scene_and_window_and_leaves_no_
     rv: Any, tiny_data: Path, root: Path, runner: str
 ) -> None:
     if runner == "local":
-        pytest.importorskip("rv_runner_local")
+        pytest.importorskip("rv_runner_local.hooks")
     whole = (tiny_data / "train-2.tif").read_bytes()
     spoil_the_middle(tiny_data / "train-2.tif")
     words = ["run", runner, *settings(tiny_data, root), "chip"]

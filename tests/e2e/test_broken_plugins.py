@@ -48,7 +48,7 @@ def test_a_run_and_every_other_verb_work_beside_broken_plugins(
     rv: Any, broken_site: Site, tmp_path: Path, runner: str
 ) -> None:
     if runner == "local":
-        pytest.importorskip("rv_runner_local")
+        pytest.importorskip("rv_runner_local.hooks")
     root, env = tmp_path / "root", broken_site.environ()
 
     done = rv("run", runner, HELLO, "-a", "root_uri", root, "-s", 2, env=env)

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("rv_pipeline_chip_classification")
-pytest.importorskip("rv_runner_local")
+pytest.importorskip("rv_pipeline_chip_classification.hooks")
+pytest.importorskip("rv_runner_local.hooks")
 
 MODULE = Path(__file__).with_name("small_experiment.py")
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("rv_runner_local")
+pytest.importorskip("rv_runner_local.hooks")
 from rv_core.machine.process_table import processes_of_run
 
 PROBE = Path(__file__).with_name("probe_pipeline.py")

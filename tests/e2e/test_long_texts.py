@@ -23,7 +23,7 @@ def test_a_reason_of_half_a_megabyte_is_shown_in_part(
     tmp_path: Path, runner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if runner == "local":
-        pytest.importorskip("rv_runner_local")
+        pytest.importorskip("rv_runner_local.hooks")
     monkeypatch.setenv("WORK_BODY", "raise ValueError('begins ' + 'x' * 500_000)")
     root = str(tmp_path / "root")
     code, said = rv("run", runner, MODULE, "-a", f"root_uri={root}")

@@ -91,7 +91,7 @@ def test_a_working_folder_that_is_no_text_is_told_and_does_not_matter_to_absolut
 @pytest.mark.parametrize("runner", ["inprocess", "local"])
 def test_printing_a_name_that_is_no_text_fails_no_task(rv: RvCli, runner: str) -> None:
     if runner == "local":
-        pytest.importorskip("rv_runner_local")
+        pytest.importorskip("rv_runner_local.hooks")
     done = rv("run", runner, "odd.py", "-a", "root_uri=out", env={"LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8"})
     assert done.returncode == 0, done.stderr
     assert "a name of an old disk: caf\\udce9.tif" in rv("logs", "out", "work").stdout
@@ -141,7 +141,7 @@ def test_half_a_character_in_a_saved_config_is_named(rv: RvCli, tmp_path: Path) 
 def test_damaged_code_of_the_root_is_mended_by_the_next_run_of_the_module(
     rv: RvCli, tmp_path: Path, damage: bytes | None
 ) -> None:
-    pytest.importorskip("rv_runner_local")
+    pytest.importorskip("rv_runner_local.hooks")
     assert rv("run", "local", "odd.py", "-a", "root_uri=out").returncode == 0
     (archive,) = (tmp_path / "out/.rv/code").iterdir()
     good = archive.read_bytes()

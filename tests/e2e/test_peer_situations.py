@@ -73,7 +73,7 @@ def test_commands_typed_in_another_order_run_in_the_order_of_the_pipeline(rv: An
 
 def test_splits_without_work_are_not_started(rv: Any, root: Path) -> None:
     """Three items and eight splits are three tasks, whichever items they are."""
-    pytest.importorskip("rv_runner_local")
+    pytest.importorskip("rv_runner_local.hooks")
     done = rv("run", "local", *hello(root, num_items=3), "-s", 8)
     assert done.returncode == 0, done.stderr
     assert "3 of 3 items in 3 tasks" in done.stdout
@@ -82,7 +82,7 @@ def test_splits_without_work_are_not_started(rv: Any, root: Path) -> None:
 
 
 def test_splits_of_two_training_and_one_validation_scene(rv: Any, tiny_data: Path, root: Path) -> None:
-    pytest.importorskip("rv_pipeline_chip_classification")
+    pytest.importorskip("rv_pipeline_chip_classification.hooks")
     done = rv("run", "inprocess", *tiny(tiny_data, root), "-s", 4, "--dry-run", "--json")
     assert done.returncode == 0, done.stderr
     plan = json.loads(done.stdout)
@@ -164,7 +164,7 @@ def test_an_empty_label_file_with_a_background_class_is_a_scene_of_background(
 def test_one_of_four_splits_fails(rv: Any, root: Path, runner: str, keep_going: bool) -> None:
     """The task is named with its own exit code and lines; what depends on it does not start; the rest can go on."""
     if runner == "local":
-        pytest.importorskip("rv_runner_local")
+        pytest.importorskip("rv_runner_local.hooks")
     words = hello(root, fail_on="item-1")
     done = rv("run", runner, *words, "-s", 4, "--jobs", 1, *(["--keep-going"] if keep_going else []))
 
@@ -195,7 +195,7 @@ def test_with_keep_going_a_failure_in_one_pipeline_does_not_keep_the_other_from_
     rv: Any, tmp_path: Path, root: Path, runner: str
 ) -> None:
     if runner == "local":
-        pytest.importorskip("rv_runner_local")
+        pytest.importorskip("rv_runner_local.hooks")
     (tmp_path / "two.py").write_text(TWO_PIPELINES)
     done = rv("run", runner, "two.py", "-a", f"root_uri={root}", "--keep-going")
     assert done.returncode == 1
@@ -215,7 +215,7 @@ def processes_left(root: Path) -> list[int]:
 
 
 def test_ctrl_c_to_the_whole_group_ends_every_process_and_the_run_goes_on_later(rv: Any, root: Path) -> None:
-    pytest.importorskip("rv_runner_local")
+    pytest.importorskip("rv_runner_local.hooks")
     words = ["run", "local", *hello(root, num_items=6, sleep_s=0.4), "-s", 2, "--jobs", 2]
     process = rv.start(*words)
     wait_until(lambda: items_done(root, "cpu_task"))

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("rv_pipeline_chip_classification")
-pytest.importorskip("rv_runner_local")
+pytest.importorskip("rv_pipeline_chip_classification.hooks")
+pytest.importorskip("rv_runner_local.hooks")
 pytestmark = pytest.mark.real_data
 
 

@@ -17,7 +17,7 @@ def test_nothing_is_found_after_a_local_run(
     rv: RvCli, tmp_path: Path, runner: str, fails: str, options: tuple[str, ...]
 ) -> None:
     if runner == "local":
-        pytest.importorskip("rv_runner_local")
+        pytest.importorskip("rv_runner_local.hooks")
     (tmp_path / "leaky.py").write_text(PIPELINE)
     words = ["run", runner, "leaky.py", "-a", "root_uri=out", "-a", f"fails={fails}", *ARGUMENTS, *options]
     environ = {**ENVIRON, "RV_CACHE_DIR": str(tmp_path / "cache"), "API_TOKEN": "s" * 20}

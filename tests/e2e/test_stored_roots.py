@@ -103,7 +103,7 @@ def test_a_killed_run_is_gone_on_with_where_it_stopped(
     rv: Callable[..., Any], steps: Path, runner: str, module: str
 ) -> None:
     if runner == "local":
-        pytest.importorskip("rv_runner_local")
+        pytest.importorskip("rv_runner_local.hooks")
     before = contents(steps)
     words = ["-a", "root_uri=root"] if module == "steps.py" else []
     printed = succeeded(rv("run", runner, module, *words, cwd=steps.parent))

@@ -51,7 +51,7 @@ def share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Share:
 @pytest.fixture(params=["inprocess", "local"])
 def each_runner(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Share]:
     if request.param == "local":
-        pytest.importorskip("rv_runner_local")
+        pytest.importorskip("rv_runner_local.hooks")
     yield Share(request.param, tmp_path / "root", monkeypatch)
 
 
@@ -69,7 +69,7 @@ def test_a_task_that_fails_behind_its_loop_is_a_run_that_failed(each_runner: Sha
 
 
 def test_a_task_that_dies_behind_its_loop_is_a_run_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("rv_runner_local")
+    pytest.importorskip("rv_runner_local.hooks")
     share = Share("local", tmp_path / "root", monkeypatch)
     code, said = share.run(f"{PLAIN}\nos.kill(os.getpid(), 11)")
     assert code == 1 and "SIGSEGV" in said
@@ -112,7 +112,7 @@ def test_outputs_that_no_item_can_be_credited_with_are_an_error(share: Share, bo
     ],
 )
 def test_a_loop_that_works_on_one_item_after_the_other_goes_on_where_it_was_killed(share: Share, body: str) -> None:
-    pytest.importorskip("rv_runner_local")
+    pytest.importorskip("rv_runner_local.hooks")
     share.runner = "local"
     code, said = share.run(body, fail_at="c")
     assert code == 1, said

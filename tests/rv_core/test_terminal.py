@@ -89,7 +89,7 @@ def test_json_hides_what_stands_under_the_name_of_a_secret() -> None:
 @pytest.mark.parametrize("runner", ["local", "inprocess"])
 def test_no_escape_of_an_exception_reaches_the_terminal(rv: RvCli, tmp_path: Path, runner: str) -> None:
     if runner == "local":
-        pytest.importorskip("rv_runner_local")
+        pytest.importorskip("rv_runner_local.hooks")
     (tmp_path / "evil.py").write_text(PIPELINE)
     done = rv("run", runner, "evil.py", "-a", "root_uri=out")
     assert done.returncode == 1

@@ -17,7 +17,7 @@ HELLO = "rv_core.hello"
 
 
 def test_what_was_begun_on_this_machine_is_finished_by_batch(cloud: Cloud, gate: Gate, gated: Gated) -> None:
-    pytest.importorskip("rv_runner_local")
+    pytest.importorskip("rv_runner_local.hooks")
     root, before = cloud.new_root(), len(cloud.batch.jobs())
     flag = gate.order("fail", "i2")
     gate.open()
@@ -37,7 +37,7 @@ def test_what_was_begun_on_this_machine_is_finished_by_batch(cloud: Cloud, gate:
 def test_what_was_begun_on_batch_is_finished_on_this_machine(
     cloud: Cloud, gate: Gate, gated: Gated, rv_here: Rv
 ) -> None:
-    pytest.importorskip("rv_runner_local")
+    pytest.importorskip("rv_runner_local.hooks")
     root, before = cloud.new_root(), len(cloud.batch.jobs())
     flag = gate.order("fail", "i3")
     gate.open()

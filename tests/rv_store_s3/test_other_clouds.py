@@ -14,7 +14,7 @@ from rv_core.errors import EXIT_ENVIRONMENT, StorageError
 from rv_core.files import by_uri
 from rv_core.files.problems import MissingFileError
 
-pytest.importorskip("rv_store_s3")
+pytest.importorskip("rv_store_s3.hooks")
 
 #: obstore signs what it puts also where it is told to sign nothing.
 _NOBODY = {"disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}

@@ -14,7 +14,7 @@ from rv_core.testing import StoreConformance
 if TYPE_CHECKING:
     from tests.file_servers import WebServer
 
-pytest.importorskip("rv_store_s3")
+pytest.importorskip("rv_store_s3.hooks")
 
 pytest_plugins = ("tests.file_servers",)
 _ADDRESSES = ("AWS_ENDPOINT_URL", "GOOGLE_BASE_URL", "AZURE_STORAGE_ENDPOINT")

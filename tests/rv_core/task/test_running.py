@@ -30,7 +30,7 @@ def get_config(runner, root_uri):
 @pytest.mark.parametrize("runner", ["inprocess", "local"])
 def test_a_traceback_begins_with_the_command_whatever_its_file_is_called(rv: Any, tmp_path: Path, runner: str) -> None:
     if runner == "local":
-        pytest.importorskip("rv_runner_local")
+        pytest.importorskip("rv_runner_local.hooks")
     module = tmp_path / "execution.py"  # one of the files on the way to the command has this name, too
     module.write_text(_MODULE)
     assert rv("run", runner, module, "-a", "root_uri", tmp_path / "out").returncode == 1
