@@ -46,6 +46,11 @@ class Cloud:
         pages = self.batch.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/")
         return [entry["Key"].removeprefix(f"{prefix}/") for page in pages for entry in page.get("Contents", ())]
 
+    def is_taken(self, root_uri: str) -> bool:
+        """Whether a run has the root: its marker is there and, where it cannot be deleted on a condition, not empty."""
+        marker = ".rv/active-run.json"
+        return marker in self.keys(root_uri) and bool(self.text(f"{root_uri}/{marker}").strip())
+
     def manifests(self, root_uri: str, command: str) -> list[str]:
         """The names of what is done of a command."""
         return [key for key in self.keys(root_uri) if key.startswith(f".rv/done/{command}/")]

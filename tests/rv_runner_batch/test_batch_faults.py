@@ -205,7 +205,7 @@ def test_a_submission_that_fails_halfway_leaves_nothing_running(
     assert len(jobs) == 2 + is_accepted
     for job in reversed(jobs):
         assert cloud.batch.wait_for_status(job["jobId"])["status"] == "FAILED"
-    assert ".rv/active-run.json" not in cloud.keys(root), "the same command can be run again"
+    assert not cloud.is_taken(root), "the same command can be run again"
 
 
 def test_what_a_failed_submission_could_not_end_keeps_the_root_until_it_is_cancelled(
@@ -230,7 +230,7 @@ def test_what_a_failed_submission_could_not_end_keeps_the_root_until_it_is_cance
     assert (code, "is still going on" in err, len(cloud.jobs_since(before))) == (2, True, 1)
     assert rv_here("cancel", root)[0] == 0
     assert cloud.batch.wait_for_status(left["jobId"])["status"] == "FAILED"
-    assert ".rv/active-run.json" not in cloud.keys(root)
+    assert not cloud.is_taken(root)
 
 
 @pytest.mark.parametrize("failing", [1, 3])
@@ -435,7 +435,7 @@ def test_a_run_is_cancelled_in_every_state(cloud: Cloud, gate: Gate, gated: Gate
     assert status["run"]["note"].startswith("cancelled by ")
     code, out, _ = rv_here("cancel", root)
     assert (code, "nothing to cancel" in out) == (0, True)
-    assert ".rv/active-run.json" not in cloud.keys(root)
+    assert not cloud.is_taken(root)
 
 
 def test_taking_over_cancels_what_runs_and_submits_what_is_left(cloud: Cloud, gate: Gate, gated: Gated) -> None:

@@ -44,7 +44,7 @@ def test_a_run_is_submitted_waited_for_and_done(cloud: Cloud, rv_here: Rv) -> No
     assert cloud.text(f"{root}/cpu_task/item-3.txt") == "hello item-3\n"
     assert cloud.text(f"{root}/gpu_task/summary.txt").startswith("4 greetings")
     assert f".rv/runs/{run_id}/logs/hello.gpu_task.1.log" in cloud.keys(root)
-    assert ".rv/active-run.json" not in cloud.keys(root)
+    assert not cloud.is_taken(root)
     events = [json.loads(line) for line in cloud.text(f"{root}/.rv/runs/{run_id}/events/submission.jsonl").splitlines()]
     submitted = {event["job"]: event["native_id"] for event in events if event["event"] == "submitted"}
     assert submitted == {"hello.cpu_task": cpu["jobId"], "hello.gpu_task": gpu["jobId"]}

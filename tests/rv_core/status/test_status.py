@@ -207,6 +207,7 @@ def test_items_that_were_removed_after_a_task_finished_are_told(run_folder: Make
     found = job(run.root, "greet")
     assert (found.state, found.items_done) == ("done", 1)
     assert found.tasks[0].reason == "1 of its 2 items were removed or replaced since"
+    assert "does again what was removed" in next_step(run_status(str(run.root)), str(run.root))
 
 
 def test_an_older_run_shows_what_it_did_although_a_newer_one_replaced_it(run_folder: Make) -> None:

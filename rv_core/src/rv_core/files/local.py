@@ -205,24 +205,21 @@ def delete(path: str) -> None:
 def list_files(folder: str) -> dict[str, FileInfo]:
     """Every file below a folder by relative path, `/` between the parts; {} if there is no such folder.
 
-    Temporary files are left out. Links are followed; a folder that contains itself is entered once.
+    Temporary files are left out. Links are followed, but not from what is done under a root to what lies outside of it;
+    a folder that contains itself is entered once.
 
     Raises:
         StorageError: if a folder cannot be listed.
     """
     found: dict[str, FileInfo] = {}
     linked: set[str] = set()
-    pending = [(folder, "")]
+    pending = [] if _leads_out_of_root(folder) else [(folder, "")]
     while pending:
         path, prefix = pending.pop()
-        with explained("list", path):
-            try:
-                entries = os.scandir(path)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            with entries:
-                for entry in entries:
-                    _take_entry(entry, prefix, found, pending, linked)
+        gone = (FileNotFoundError, NotADirectoryError)
+        with explained("list", path), suppress(*gone), os.scandir(path) as entries:
+            for entry in entries:
+                _take_entry(entry, prefix, found, pending, linked)
     return found
 
 
@@ -247,10 +244,15 @@ def _take_entry(
         found[prefix + name] = FileInfo(status.st_size, status.st_mtime_ns)
 
 
+def _leads_out_of_root(path: str) -> bool:
+    root, is_of_state, _ = f"{path}/".partition("/.rv/done/")
+    return bool(is_of_state) and not os.path.realpath(path).startswith(os.path.realpath(root).rstrip("/") + "/")
+
+
 def _is_new_folder(link: str, linked: set[str]) -> bool:
     target = os.path.realpath(link)
     parent = os.path.realpath(os.path.dirname(link))
-    if target in linked or (parent + "/").startswith(target.rstrip("/") + "/"):
+    if target in linked or (parent + "/").startswith(target.rstrip("/") + "/") or _leads_out_of_root(link):
         return False
     linked.add(target)
     return True

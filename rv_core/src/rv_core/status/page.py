@@ -199,6 +199,8 @@ def exit_explanation(exit_code: int | None, reason: str = "") -> str:
 def next_step(status: RunStatus, root: str) -> str:
     """What a person would do now."""
     quoted = shlex.quote(root)
+    if status.state == "done" and any(job.state == "done" and job.items_done < job.items_total for job in status.jobs):
+        return f"the same command does again what was removed or replaced: {command_text(status.files.record)}"
     if status.state == "done":
         return f"nothing is left to do; results are under {', '.join(dict.fromkeys(status.files.roots.values()))}"
     if status.state in ("running", "submitted"):
