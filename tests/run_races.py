@@ -149,6 +149,8 @@ def _read(root_uri: str, names: Sequence[str]) -> dict[str, bytes]:
 
 def overlaps(trace: Path) -> list[str]:
     """The runs that put something in place before and after another one did."""
-    words = [word for _, word in sorted((float(time), word) for time, word in map(str.split, trace.open()))]
+    words = [
+        word for _, word in sorted((float(time), word) for time, word in map(str.split, trace.read_text().splitlines()))
+    ]
     turns = [word for word, _ in groupby(words)]
     return sorted({word for word in turns if turns.count(word) > 1})

@@ -110,8 +110,8 @@ def outcome_of(error: BaseException, *, show_traceback: bool = False) -> tuple[i
     return EXIT_FAILED, "failed", redacted(_reason(error))
 
 
-#: Reasons are shown in one line; the log holds more of the text.
-_MAX_REASON = 2_000
+#: Reasons are shown in one line, the log holds more of the text; with its mark it is below what readers cut at.
+_MAX_REASON = 1_900
 
 
 def _reason(error: BaseException) -> str:
