@@ -75,6 +75,7 @@ def jobs_since(batch: LocalBatch, count: int) -> dict[str, dict[str, Any]]:
     return {job["tags"]["rv-job"].partition(".")[2]: job for job in batch.jobs()[count:]}
 
 
+@pytest.mark.slow
 def test_batch_gives_the_same_results_as_this_machine_even_if_train_is_reclaimed(
     cloud_rv: Any, batch: LocalBatch
 ) -> None:

@@ -59,6 +59,7 @@ def run_locally(rv: RvCli, scenes: Path, root: Path, *more: str) -> dict[str, st
     return found
 
 
+@pytest.mark.slow
 def test_slurm_gives_the_same_results_as_this_machine(
     slurm: SlurmCluster, rv: RvCli, scenes: Path, tmp_path: Path
 ) -> None:
