@@ -13,7 +13,12 @@ def put_in_place(sample: Path, folder: Path) -> Path:
 
     Large outputs are not stored: files of the recorded size stand for those that a manifest names and that are missing.
     """
-    texts = {"@FOLDER@": str(folder), "@PYTHON@": sys.executable, "@HOST@": os.uname().nodename}
+    texts = {
+        "@ROOT@": str(folder / "root"),
+        "@FOLDER@": str(folder),
+        "@PYTHON@": sys.executable,
+        "@HOST@": os.uname().nodename,
+    }
     for path in filter(Path.is_file, sample.rglob("*")):
         data = path.read_bytes()
         for old, new in texts.items():
