@@ -28,6 +28,11 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def shortened(text: str, limit: int) -> str:
+    """The text, or its first `limit` characters with how many there were: `ValueError: xxx… (1000012 characters)`."""
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
+
+
 def duration_text(seconds: float) -> str:
     """A duration as `0.4 s`, `0:42`, `1:02:03` or `2 d 3 h`; "" for a negative or unknown one."""
     if not 0 <= seconds < float("inf"):

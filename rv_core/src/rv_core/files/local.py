@@ -245,8 +245,8 @@ def _take_entry(
 
 
 def _leads_out_of_root(path: str) -> bool:
-    root, is_of_state, _ = f"{path}/".partition("/.rv/done/")
-    return bool(is_of_state) and not os.path.realpath(path).startswith(os.path.realpath(root).rstrip("/") + "/")
+    root, is_of_state, name = f"{path}/".partition("/.rv/done/")
+    return bool(is_of_state) and leaves_folder(root, [".rv", "done", *filter(None, name.split("/"))])
 
 
 def _is_new_folder(link: str, linked: set[str]) -> bool:

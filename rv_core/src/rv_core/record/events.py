@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from rv_core import state_json
 from rv_core.record.event_writer import Event
+from rv_core.wording import shortened
 
 #: A reason is for people; whoever raises an error with a whole file in its text finds more of it in the log.
 MAX_REASON_LENGTH = 2000
@@ -226,8 +227,7 @@ _STEPS: dict[str, Callable[[TaskStatus, Event, float], TaskStatus]] = {
 
 
 def _reason(event: Event) -> str:
-    reason = str(event.get("reason") or "")
-    return reason if len(reason) <= MAX_REASON_LENGTH else f"{reason[:MAX_REASON_LENGTH]}… ({len(reason)} characters)"
+    return shortened(str(event.get("reason") or ""), MAX_REASON_LENGTH)
 
 
 def _int(value: Any) -> int:

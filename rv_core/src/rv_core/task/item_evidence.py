@@ -264,8 +264,6 @@ class ItemEvidence:
         from rv_core.files import by_uri
 
         for path in work.earlier.keys() - self._written_by.keys():
-            if self._is_outside(path):
-                continue
             size, written_ns = work.earlier[path]
             info = by_uri.stat(uris.join(self._root, path))
             # What was written after the manifest that names it was not written by the item.
@@ -273,13 +271,6 @@ class ItemEvidence:
                 if _has_whole_seconds(info.mtime_ns) and is_named(self._root, path):
                     continue
                 self._delete(path)
-
-    def _is_outside(self, path: str) -> bool:
-        """Whether a file that a manifest names lies behind a link out of the root: not ours, whoever wrote that."""
-        from rv_core.files import local
-
-        root = uris.expand(self._root)
-        return uris.is_local(root) and local.leaves_folder(uris.local_path(root), path.split("/")[:-1])
 
     def _manifest_names(self) -> set[str]:
         if self._there is None:
@@ -304,8 +295,9 @@ class ItemEvidence:
     def _delete(self, name: str) -> None:
         from rv_core.files import by_uri, local
 
-        # Of a root from somewhere else: a link on the way leads to what is not under the root.
-        if not (uris.is_local(self._root) and local.leaves_folder(uris.local_path(self._root), name.split("/")[:-1])):
+        # What lies behind a link out of the root is not ours, whoever wrote its name into a manifest.
+        root = uris.expand(self._root)
+        if not (uris.is_local(root) and local.leaves_folder(uris.local_path(root), name.split("/")[:-1])):
             by_uri.delete(uris.join(self._root, name))
 
     def _manifest(self, work: _Work) -> Manifest:

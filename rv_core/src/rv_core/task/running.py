@@ -120,8 +120,9 @@ def _reason(error: BaseException) -> str:
         text = str(error)
     except Exception as other:  # noqa: BLE001 - the `__str__` of an exception raises what it likes
         text = f"its text cannot be had, its __str__ raised {type(other).__name__}"
-    text = f"{type(error).__name__}: {text}"
-    return text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]}… ({len(text)} characters)"
+    from rv_core.wording import shortened
+
+    return shortened(f"{type(error).__name__}: {text}", _MAX_REASON)
 
 
 def _end_child(pid: int, error: BaseException) -> None:
