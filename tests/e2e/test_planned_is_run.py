@@ -164,8 +164,9 @@ def test_a_task_that_is_started_by_hand_does_not_work_beside_a_run(copies: Copie
 
 
 def task_by_hand(copies: Copies) -> subprocess.Popen[str]:
-    """The task `copy` of the only run, started by hand and stopped in the item `a`, whose output was cut."""
-    (copies.root / "copy" / "a.txt").write_text("cut")
+    """The task `copy` of the only run, started by hand and stopped between the two outputs of `a`, which were cut."""
+    first = copies.root / "copy" / "a.txt"
+    first.write_text("cut")
     (run_id,) = os.listdir(copies.root / ".rv" / "runs")
     config = copies.root / ".rv" / "runs" / run_id / "pipeline-config.json"
     argv = [sys.executable, "-m", "rv_core", "run-command", str(config), "copy"]
@@ -174,6 +175,8 @@ def task_by_hand(copies: Copies) -> subprocess.Popen[str]:
     task = subprocess.Popen(argv, env=environ, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload]
     copies.also_end(task)
     wait_for((copies.root / MARKER).exists)
+    # Before that it may be stopped on the last step of a write, which nothing takes back.
+    wait_for(lambda: first.read_text() != "cut")
     task.send_signal(signal.SIGSTOP)
     return task
 
