@@ -1,4 +1,6 @@
-"""The configuration of the chip classification pipeline: what a user writes, and nothing that has to be imported.
+"""The configuration of the chip classification pipeline, whole: what a user writes, and nothing that has to be imported.
+
+Every config class can be imported from here, as saved configs do.
 
 Sizes and offsets are whole pixels of the scene's own grid (after `bbox` they still count from the file's first pixel).
 Windows are half-open boxes `[row_off, col_off, height, width]`. Class ids are positions in `ClassConfig.names`, from 0.
@@ -6,305 +8,46 @@ Windows are half-open boxes `[row_off, col_off, height, width]`. Class ids are p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from rv_core import Config, PipelineConfig, Range, Uri
+from rv_core import PipelineConfig
 from rv_core.errors import Finding
 from rv_pipeline_chip_classification import config_checks as checks
-from rv_pipeline_chip_classification.config_parts import Fraction, LabelsConfig, NotNegative, Positive, SidePx, Subset
-
-
-@dataclass(kw_only=True)
-class ClassConfig(Config):
-    """The classes that cells are told apart by; the class id of a name is its position in the list, from 0.
-
-    Args:
-        names: unique; a class for "nothing of interest" is listed here like any other.
-        colors: one `#rrggbb` per class, for maps and reports; empty takes colours from a fixed palette.
-    """
-
-    names: list[str]
-    colors: list[str] = field(default_factory=list)
-
-    def validate(self) -> Iterable[Finding]:
-        return checks.check_classes(self.names, self.colors)
-
-    def color_of(self, class_id: int) -> str:
-        """The colour of a class as `#rrggbb`."""
-        return self.colors[class_id] if self.colors else checks.palette_color(class_id)
-
-
-@dataclass(kw_only=True)
-class RasterSourceConfig(Config):
-    """Where the pixels of a scene come from.
-
-    Args:
-        uris: raster files that GDAL reads, with their side files (`.aux.xml`, `.msk`, …) and what a `.vrt` names. Several
-            are one mosaic of one CRS, pixel size, grid, dtype and set of bands; the first with a valid pixel wins.
-        channel_order: 0-based channels of the file in the order the model sees them; a channel may be repeated.
-            None takes all bands but an alpha band without a name of its own, and says so.
-        nodata: the pixel value that means "no data"; None takes what the file declares (a nodata value, a mask band,
-            an alpha band), as GDAL masks it. Zero is data unless declared otherwise. A pixel is valid where every
-            channel that is read is valid; NaN and infinity are never valid.
-        bbox: crop `[row_off, col_off, height, width]` in pixels of the file (of the mosaic), from whose first pixel
-            windows, labels and predictions keep counting; None is all of it.
-    """
-
-    uris: list[Uri]
-    channel_order: list[int] | None = None
-    nodata: float | None = None
-    bbox: list[int] | None = None
-
-    def validate(self) -> Iterable[Finding]:
-        return checks.check_raster_source(self.uris, self.channel_order, self.bbox)
-
-
-@dataclass(kw_only=True)
-class GeoJsonLabelsConfig(LabelsConfig):
-    """Labels from polygons in a GeoJSON file (EPSG:4326, or its legacy `crs` member; pixels if the image has no CRS).
-
-    The class of a feature is its property `class_id` (0-based), else `class_name`, else `label`; a feature without
-    any of them is dropped and counted. A name that is no class is an error.
-
-    Args:
-        uri: the GeoJSON file. A file without features is allowed with `background_class`: all of the scene is that.
-        infer_cells: True lays a grid of cells over the extent and gives each the class of a polygon; False takes the
-            bounds of each feature as a cell.
-        ioa_threshold: a polygon is a candidate for a window if intersection over area reaches this (equality counts).
-            Each polygon is looked at on its own. Of several candidates the one with the largest intersection wins,
-            ties go to the smaller class id.
-        use_intersection_over_cell: the area in "intersection over area" is the window's; False takes the polygon's,
-            and then a polygon larger than a cell labels hardly any.
-        pick_min_class_id: of several candidates the smallest class id wins instead.
-        background_class: the class of windows without a candidate; None leaves them unlabelled, which means neither
-            chipped nor evaluated.
-        class_property: the one property that holds the class, an id or a name, instead of the three above. That no
-            feature has it is an error.
-        class_mapping: name or number in the file -> class name; "" leaves such features out. A number that is mapped
-            (`{"10": "forest"}`, for 10 and 10.0 alike) is no class id.
-    """
-
-    uri: Uri
-    infer_cells: bool = True
-    ioa_threshold: Annotated[float, Range(min_exclusive=0, max=1)] = 0.5
-    use_intersection_over_cell: bool = False
-    pick_min_class_id: bool = False
-    background_class: str | None = None
-    class_property: str | None = None
-    class_mapping: dict[str, str] = field(default_factory=dict)
-
-    def validate(self) -> Iterable[Finding]:
-        return checks.check_geojson_labels(self.class_property)
-
-    def class_names_used(self) -> Iterator[tuple[str, str]]:
-        if self.background_class is not None:
-            yield "background_class", self.background_class
-        yield from ((f"class_mapping.{key}", name) for key, name in self.class_mapping.items() if name)
-
-    def has_cell_grid(self) -> bool:
-        return self.infer_cells
-
-
-@dataclass(kw_only=True)
-class ClassRasterLabelsConfig(LabelsConfig):
-    """Labels from a raster of class values: a window has the class of most of its labelled pixels (ties: smaller id).
-
-    Args:
-        uri: the raster, its first band. Any CRS and grid: nearest neighbour onto the scene's grid.
-        class_values: raster value -> class name. Several values may name one class; pixels of other values, of
-            nodata and outside the raster are unlabelled.
-        min_fraction: the share of *all* pixels of the window that its class must reach, else it is unlabelled.
-    """
-
-    uri: Uri
-    class_values: dict[int, str]
-    min_fraction: Fraction = 0.0
-
-    def validate(self) -> Iterable[Finding]:
-        return checks.check_class_values(self.class_values)
-
-    def class_names_used(self) -> Iterator[tuple[str, str]]:
-        yield from ((f"class_values.{value}", name) for value, name in self.class_values.items())
-
-
-@dataclass(kw_only=True)
-class SceneConfig(Config):
-    """One scene: an image, what is known about it, and where that knowledge is complete.
-
-    Args:
-        id: names the scene's files; letters, digits, `.`, `_`, `-`, at most 100, unique without regard to case.
-        raster: the pixels.
-        labels: the truth; None is a scene that is only predicted.
-        aoi_uris: GeoJSON files of the areas inside which the scene is fully labelled; their union counts.
-            None given: everywhere. Chips and evaluated cells are those inside.
-    """
-
-    id: str
-    raster: RasterSourceConfig
-    labels: LabelsConfig | None = None
-    aoi_uris: list[Uri] = field(default_factory=list)
-
-    def validate(self) -> Iterable[Finding]:
-        return checks.check_scene_id(self.id)
-
-
-@dataclass(kw_only=True)
-class DatasetConfig(Config):
-    """The scenes, by what they are used for.
-
-    Args:
-        train_scenes: chipped, and what the model and the statistics are made from.
-        validation_scenes: chipped to watch the training; predicted and evaluated by default.
-        test_scenes: never chipped; predicted and evaluated by default.
-    """
-
-    train_scenes: list[SceneConfig]
-    validation_scenes: list[SceneConfig] = field(default_factory=list)
-    test_scenes: list[SceneConfig] = field(default_factory=list)
-
-    def validate(self) -> Iterable[Finding]:
-        ids = [(path, scene.id) for path, _, scene in self.located_scenes()]
-        return checks.check_dataset(ids, has_training=bool(self.train_scenes))
-
-    def scenes_of(self, subset: str) -> list[SceneConfig]:
-        """The scenes of a subset: "train", "validation" or "test"."""
-        scenes: list[SceneConfig] = getattr(self, f"{subset}_scenes")
-        return scenes
-
-    def located_scenes(self) -> Iterator[tuple[str, str, SceneConfig]]:
-        """Every scene as (dotted path in this object, subset, scene), in order."""
-        for subset in ("train", "validation", "test"):
-            for index, scene in enumerate(self.scenes_of(subset)):
-                yield f"{subset}_scenes[{index}]", subset, scene
-
-
-@dataclass(kw_only=True)
-class AnalyzeConfig(Config):
-    """How the statistics of the training scenes are taken.
-
-    Args:
-        sample_fraction: share of the strips of blocks that is read, evenly spread over each scene; 1 reads all.
-    """
-
-    sample_fraction: Annotated[float, Range(min_exclusive=0, max=1)] = 1.0
-
-
-@dataclass(kw_only=True)
-class ChipConfig(Config):
-    """Which windows of a scene become chips.
-
-    Args:
-        chip_size_px: side of a chip in pixels.
-        stride_px: step between sliding windows; None is the chip size.
-        sampling: `sliding` covers the extent row by row, the last window of a row or column padded (and masked) where
-            it overflows the bottom or right edge; `random` draws windows inside the extent, seeded per scene.
-        windows_per_scene: how many windows `random` draws.
-        min_valid_fraction: least share of valid pixels of a window (padding is not valid); with none it is left out.
-        within_aoi: a window must lie inside the union of the AOI polygons; False: it must touch it.
-    """
-
-    chip_size_px: SidePx = 64
-    stride_px: SidePx | None = None
-    sampling: Literal["sliding", "random"] = "sliding"
-    windows_per_scene: Positive | None = None
-    min_valid_fraction: Fraction = 0.0
-    within_aoi: bool = True
-
-    def validate(self) -> Iterable[Finding]:
-        return checks.check_chip(self.sampling, stride_px=self.stride_px, windows_per_scene=self.windows_per_scene)
-
-
-@dataclass(kw_only=True)
-class ModelConfig(Config):
-    """The network.
-
-    Args:
-        backbone: `small_cnn`, `resnet18`, `resnet34`, `resnet50` or `timm:<name>` (needs timm installed).
-        init_weights: safetensors file to start from; names as in torchvision. The first convolution is adapted to the
-            number of channels and a head of another size is left out; `rv check` opens it and says what does not fit.
-        freeze_backbone_epochs: for so many epochs only the head learns.
-    """
-
-    backbone: str = "small_cnn"
-    init_weights: Uri | None = None
-    freeze_backbone_epochs: NotNegative = 0
-
-    def validate(self) -> Iterable[Finding]:
-        return checks.check_backbone(self.backbone)
-
-
-@dataclass(kw_only=True)
-class TrainConfig(Config):
-    """How the model learns.
-
-    Args:
-        num_epochs: passes over the training chips.
-        batch_size: chips per step.
-        learning_rate: peak learning rate.
-        optimizer: `adamw` or `sgd` (momentum 0.9).
-        schedule: `one_cycle` and `cosine` (with a warm-up) end near zero, `constant` stays.
-        weight_decay: decay of the weights per step, times the learning rate.
-        class_weights: of the loss; `balanced` is inverse to the number of training chips (at most 100 times the
-            smallest weight), or one number per class.
-        augment: `flips`, `d4` (the eight symmetries of the square), `d4_color` (and brightness and contrast per
-            channel) or `none`.
-        precision: of the forward pass; `auto` is float32 on a CPU and bfloat16 or float16 on a GPU.
-        early_stopping_patience: stop after so many epochs without a better validation score; None never stops early.
-        checkpoint_every_s: seconds between checkpoints; one is also written on TERM.
-        num_workers: threads that prepare batches; 0 is one.
-        num_threads: threads of the arithmetic, which decides the last bits of the result; None is the cores.
-    """
-
-    num_epochs: Positive = 20
-    batch_size: Positive = 32
-    learning_rate: Annotated[float, Range(min_exclusive=0)] = 1e-3
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
-    weight_decay: Annotated[float, Range(min=0)] = 1e-2
-    class_weights: Literal["none", "balanced"] | list[float] = "none"
-    augment: Literal["none", "flips", "d4", "d4_color"] = "d4_color"
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    early_stopping_patience: Positive | None = None
-    checkpoint_every_s: Annotated[float, Range(min_exclusive=0)] = 300.0
-    num_workers: NotNegative = 0
-    num_threads: Positive | None = None
-
-
-@dataclass(kw_only=True)
-class PredictConfig(Config):
-    """How scenes are classified: in windows as large as a cell.
-
-    Args:
-        stride_px: step between predicted cells; None is the cell size. With a smaller one cells overlap, for a denser
-            map, and those that are labelled are evaluated; the cell size must be a multiple of it.
-        batch_size: windows per forward pass.
-        write_geotiff: write a GeoTIFF with one pixel per cell beside the GeoJSON.
-        subsets: the scenes to predict.
-    """
-
-    stride_px: SidePx | None = None
-    batch_size: Positive = 256
-    write_geotiff: bool = True
-    subsets: list[Subset] = field(default_factory=lambda: ["validation", "test"])
-
-    def validate(self) -> Iterable[Finding]:
-        return checks.check_subsets(self.subsets)
-
-
-@dataclass(kw_only=True)
-class EvalConfig(Config):
-    """What is evaluated.
-
-    Args:
-        subsets: the scenes to evaluate; they must be predicted. Scenes without labels are left out.
-    """
-
-    subsets: list[Subset] = field(default_factory=lambda: ["validation", "test"])
-
-    def validate(self) -> Iterable[Finding]:
-        return checks.check_subsets(self.subsets)
+from rv_pipeline_chip_classification.config_parts import NotNegative
+from rv_pipeline_chip_classification.config_scenes import (
+    ClassConfig,
+    ClassRasterLabelsConfig,
+    DatasetConfig,
+    GeoJsonLabelsConfig,
+    RasterSourceConfig,
+    SceneConfig,
+)
+from rv_pipeline_chip_classification.config_steps import (
+    AnalyzeConfig,
+    ChipConfig,
+    EvalConfig,
+    ModelConfig,
+    PredictConfig,
+    TrainConfig,
+)
+
+__all__ = [
+    "AnalyzeConfig",
+    "ChipClassificationConfig",
+    "ChipConfig",
+    "ClassConfig",
+    "ClassRasterLabelsConfig",
+    "DatasetConfig",
+    "EvalConfig",
+    "GeoJsonLabelsConfig",
+    "ModelConfig",
+    "PredictConfig",
+    "RasterSourceConfig",
+    "SceneConfig",
+    "TrainConfig",
+]
 
 
 @dataclass(kw_only=True)

@@ -1,0 +1,143 @@
+"""The part of the configuration that says what is done: one class per step, and the model's.
+
+Sizes and offsets are whole pixels of the scene's own grid (after `bbox` they still count from the file's first pixel).
+Windows are half-open boxes `[row_off, col_off, height, width]`. Class ids are positions in `ClassConfig.names`, from 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from rv_core import Config, Range, Uri
+from rv_core.errors import Finding
+from rv_pipeline_chip_classification import config_checks as checks
+from rv_pipeline_chip_classification.config_parts import Fraction, NotNegative, Positive, SidePx, Subset
+
+
+@dataclass(kw_only=True)
+class AnalyzeConfig(Config):
+    """How the statistics of the training scenes are taken.
+
+    Args:
+        sample_fraction: share of the strips of blocks that is read, evenly spread over each scene; 1 reads all.
+    """
+
+    sample_fraction: Annotated[float, Range(min_exclusive=0, max=1)] = 1.0
+
+
+@dataclass(kw_only=True)
+class ChipConfig(Config):
+    """Which windows of a scene become chips.
+
+    Args:
+        chip_size_px: side of a chip in pixels.
+        stride_px: step between sliding windows; None is the chip size.
+        sampling: `sliding` covers the extent row by row, the last window of a row or column padded (and masked) where
+            it overflows the bottom or right edge; `random` draws windows inside the extent, seeded per scene.
+        windows_per_scene: how many windows `random` draws.
+        min_valid_fraction: least share of valid pixels of a window (padding is not valid); with none it is left out.
+        within_aoi: a window must lie inside the union of the AOI polygons; False: it must touch it.
+    """
+
+    chip_size_px: SidePx = 64
+    stride_px: SidePx | None = None
+    sampling: Literal["sliding", "random"] = "sliding"
+    windows_per_scene: Positive | None = None
+    min_valid_fraction: Fraction = 0.0
+    within_aoi: bool = True
+
+    def validate(self) -> Iterable[Finding]:
+        return checks.check_chip(self.sampling, stride_px=self.stride_px, windows_per_scene=self.windows_per_scene)
+
+
+@dataclass(kw_only=True)
+class ModelConfig(Config):
+    """The network.
+
+    Args:
+        backbone: `small_cnn`, `resnet18`, `resnet34`, `resnet50` or `timm:<name>` (needs timm installed).
+        init_weights: safetensors file to start from; names as in torchvision. The first convolution is adapted to the
+            number of channels and a head of another size is left out; `rv check` opens it and says what does not fit.
+        freeze_backbone_epochs: for so many epochs only the head learns.
+    """
+
+    backbone: str = "small_cnn"
+    init_weights: Uri | None = None
+    freeze_backbone_epochs: NotNegative = 0
+
+    def validate(self) -> Iterable[Finding]:
+        return checks.check_backbone(self.backbone)
+
+
+@dataclass(kw_only=True)
+class TrainConfig(Config):
+    """How the model learns.
+
+    Args:
+        num_epochs: passes over the training chips.
+        batch_size: chips per step.
+        learning_rate: peak learning rate.
+        optimizer: `adamw` or `sgd` (momentum 0.9).
+        schedule: `one_cycle` and `cosine` (with a warm-up) end near zero, `constant` stays.
+        weight_decay: decay of the weights per step, times the learning rate.
+        class_weights: of the loss; `balanced` is inverse to the number of training chips (at most 100 times the
+            smallest weight), or one number per class.
+        augment: `flips`, `d4` (the eight symmetries of the square), `d4_color` (and brightness and contrast per
+            channel) or `none`.
+        precision: of the forward pass; `auto` is float32 on a CPU and bfloat16 or float16 on a GPU.
+        early_stopping_patience: stop after so many epochs without a better validation score; None never stops early.
+        checkpoint_every_s: seconds between checkpoints; one is also written on TERM.
+        num_workers: threads that prepare batches; 0 is one.
+        num_threads: threads of the arithmetic, which decides the last bits of the result; None is the cores.
+    """
+
+    num_epochs: Positive = 20
+    batch_size: Positive = 32
+    learning_rate: Annotated[float, Range(min_exclusive=0)] = 1e-3
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
+    weight_decay: Annotated[float, Range(min=0)] = 1e-2
+    class_weights: Literal["none", "balanced"] | list[float] = "none"
+    augment: Literal["none", "flips", "d4", "d4_color"] = "d4_color"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    early_stopping_patience: Positive | None = None
+    checkpoint_every_s: Annotated[float, Range(min_exclusive=0)] = 300.0
+    num_workers: NotNegative = 0
+    num_threads: Positive | None = None
+
+
+@dataclass(kw_only=True)
+class PredictConfig(Config):
+    """How scenes are classified: in windows as large as a cell.
+
+    Args:
+        stride_px: step between predicted cells; None is the cell size. With a smaller one cells overlap, for a denser
+            map, and those that are labelled are evaluated; the cell size must be a multiple of it.
+        batch_size: windows per forward pass.
+        write_geotiff: write a GeoTIFF with one pixel per cell beside the GeoJSON.
+        subsets: the scenes to predict.
+    """
+
+    stride_px: SidePx | None = None
+    batch_size: Positive = 256
+    write_geotiff: bool = True
+    subsets: list[Subset] = field(default_factory=lambda: ["validation", "test"])
+
+    def validate(self) -> Iterable[Finding]:
+        return checks.check_subsets(self.subsets)
+
+
+@dataclass(kw_only=True)
+class EvalConfig(Config):
+    """What is evaluated.
+
+    Args:
+        subsets: the scenes to evaluate; they must be predicted. Scenes without labels are left out.
+    """
+
+    subsets: list[Subset] = field(default_factory=lambda: ["validation", "test"])
+
+    def validate(self) -> Iterable[Finding]:
+        return checks.check_subsets(self.subsets)
