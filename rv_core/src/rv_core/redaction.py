@@ -16,8 +16,9 @@ _MIN_SECRET_CHARACTERS = 4
 
 _registered: set[str] = set()
 
+# Texts, which `re` compiles at their first use: most commands hide nothing, and these would be 3 ms of their start.
 # The second form is a password with a slash in it: what stands behind the colon is then no port.
-_USER_INFO = re.compile(
+_USER_INFO = (
     r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.\-]{0,20}://)"
     r"(?:[^\s/?#\"'<>]+|[^\s/?#\"'<>@:\[]*:(?!\d+[/?#]|\$\{)[^\s\"'<>]{1,200})@"
 )
@@ -26,26 +27,24 @@ _SECRET_NAME = (
     r"|awsaccesskeyid|signature|sig|sas|se|skoid|credential|(?:access|private|auth|session|id|job|deploy|refresh|api|secret)[-_]?(?:token|key)|subscription[-_]?key"
     r"|client[-_]?secret|secret|token|key|password|passwd|pwd|auth(?:orization)?)"
 )
-_QUERY = re.compile(rf"(?P<name>[?&;#]{_SECRET_NAME})=(?!\*\*\*)[^&;#\s\"'<>]+", re.IGNORECASE)
-_ACCESS_KEY = re.compile(r"\b(?:AKIA|ASIA|AGPA|AIDA|AROA|ANPA)[A-Z0-9]{12,}\b")
+_QUERY = rf"(?i)(?P<name>[?&;#]{_SECRET_NAME})=(?!\*\*\*)[^&;#\s\"'<>]+"
+_ACCESS_KEY = r"\b(?:AKIA|ASIA|AGPA|AIDA|AROA|ANPA)[A-Z0-9]{12,}\b"
 _ASSIGNED_NAME = (
     r"[A-Za-z0-9_.\-]{0,40}(?:secret[-_]?access[-_]?key|session[-_]?token|secret[-_]?key|access[-_]?key(?:[-_]?id)?"
     r"|account[-_]?key|api[-_]?key|private[-_]?key|client[-_]?secret|auth[-_]?token|access[-_]?token"
     r"|password|passwd|secret|token)"
 )
-_NAME_OF_SECRET = re.compile(_ASSIGNED_NAME, re.IGNORECASE)
 _SECRET_WORDS = frozenset(
     {"password", "passwd", "passphrase", "pwd", "pw", "pass", "secret", "secrets", "token", "tokens", "credential"}
     | {"credentials", "key", "keys", "apikey", "auth", "authorization", "cookie", "signature", "sas", "dsn"}
 )
 _MIN_VARIABLE_CHARACTERS = 8
 _TAKES_TWO_WORDS = ("-a", "--arg", "--set")
-_ASSIGNMENT = re.compile(
-    rf"(?P<name>(?<![A-Za-z0-9_]){_ASSIGNED_NAME}(?P<quote>\\?[\"']?))(?P<sign>\s*[:=]\s*)"
-    r"(?:(?P<open>\\?[\"'])(?P<quoted>.*?)(?P=open)|(?P<bare>[^\s\"',;&}\])]+))",
-    re.IGNORECASE,
+_ASSIGNMENT = (
+    rf"(?i)(?P<name>(?<![A-Za-z0-9_]){_ASSIGNED_NAME}(?P<quote>\\?[\"']?))(?P<sign>\s*[:=]\s*)"
+    r"(?:(?P<open>\\?[\"'])(?P<quoted>.*?)(?P=open)|(?P<bare>[^\s\"',;&}\])]+))"
 )
-_AUTHORIZATION = re.compile(r"(?P<name>\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/\-]{8,}=*", re.IGNORECASE)
+_AUTHORIZATION = r"(?i)(?P<name>\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/\-]{8,}=*"
 
 
 def register_secret(value: str | None) -> None:
@@ -64,12 +63,12 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     for value in _spellings([*_registered, *secrets]):
         text = text.replace(value, HIDDEN)
     if "://" in text:
-        text = _USER_INFO.sub(rf"\g<scheme>{HIDDEN}@", text)
-        text = _QUERY.sub(rf"\g<name>={HIDDEN}", text)
-    text = _ACCESS_KEY.sub(HIDDEN, text)
+        text = re.sub(_USER_INFO, rf"\g<scheme>{HIDDEN}@", text)
+        text = re.sub(_QUERY, rf"\g<name>={HIDDEN}", text)
+    text = re.sub(_ACCESS_KEY, HIDDEN, text)
     if ":" in text or "=" in text:
-        text = _ASSIGNMENT.sub(_hide_assigned, text)
-    return _AUTHORIZATION.sub(rf"\g<name>{HIDDEN}", text)
+        text = re.sub(_ASSIGNMENT, _hide_assigned, text)
+    return re.sub(_AUTHORIZATION, rf"\g<name>{HIDDEN}", text)
 
 
 def _hide_assigned(match: re.Match[str]) -> str:
@@ -120,7 +119,7 @@ def _redact_entry(name: str, value: Any, secrets: tuple[str, ...]) -> Any:
 
 def is_secret_name(name: str) -> bool:
     """Whether what is assigned to this name is a secret: `password`, `db.password`, `API_TOKEN`, `aws_secret_access_key`."""
-    return _NAME_OF_SECRET.fullmatch(name) is not None
+    return re.fullmatch(_ASSIGNED_NAME, name, re.IGNORECASE) is not None
 
 
 def is_secret_variable(name: str) -> bool:

@@ -6,7 +6,6 @@ Typer knows neither an option with a value of two words (`-a KEY VALUE`) nor opt
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 #: Options of built-in verbs that take the next word, whatever it looks like; a test compares them with the verbs.
@@ -34,8 +33,7 @@ ARGUMENT_VERBS = frozenset(("run", "check"))
 SHIP_CODE = "--ship-code"
 RUN_COMMAND = "run-command"
 _ALIASES = {"run_command": RUN_COMMAND}
-_FLAG = re.compile(r"-v+|--verbose|-q|--quiet|--traceback")
-_PROFILE = re.compile(r"-p|--profile|-p.+|--profile=.*", re.DOTALL)
+_FLAGS = frozenset(("--verbose", "-q", "--quiet", "--traceback"))
 
 
 class _Words:
@@ -90,15 +88,23 @@ def split_at_verb(argv: Sequence[str]) -> tuple[list[str], str | None, list[str]
 
 def is_global_option(word: str) -> bool:
     """Whether a word is an option of `rv` itself, wherever it stands."""
-    return bool(_FLAG.fullmatch(word) or _PROFILE.fullmatch(word))
+    return _is_flag(word) or _is_profile(word)
+
+
+def _is_flag(word: str) -> bool:
+    return word in _FLAGS or (word.startswith("-v") and not word[1:].strip("v"))
+
+
+def _is_profile(word: str) -> bool:
+    return word.startswith(("-p", "--profile=")) or word == "--profile"
 
 
 def _take_global(words: _Words) -> bool:
     word = words.rest[0]
-    if _FLAG.fullmatch(word):
+    if _is_flag(word):
         words.global_words += words.take(1)
         return True
-    if not _PROFILE.fullmatch(word):
+    if not _is_profile(word):
         return False
     if word not in ("-p", "--profile"):
         words.global_words += words.take(1)
@@ -143,14 +149,14 @@ def _argument_option(word: str) -> tuple[str, str]:
 
 
 def _looks_like_an_option(word: str) -> bool:
-    return re.match(r"-[^\d.]", word) is not None
+    return word.startswith("-") and len(word) > 1 and not (word[1].isdecimal() or word[1] == ".")
 
 
 def _take_plain(words: _Words, verb: str) -> None:
     word = words.rest[0]
     taken = words.take(2 if word in VALUE_OPTIONS else 1)
-    if verb == "run":
-        taken[0] = re.sub(r"^--split(?=$|=)", "--splits", word, flags=re.DOTALL)
+    if verb == "run" and word.partition("=")[0] == "--split":
+        taken[0] = word.replace("--split", "--splits", 1)
     if verb in ARGUMENT_VERBS and word == SHIP_CODE:
         taken[0] = f"{SHIP_CODE}=."
     words.verb_words += taken

@@ -31,21 +31,23 @@ def candidates(environ: Mapping[str, str]) -> list[Candidate]:
     """All entry points of the group, sorted by distribution and name, so that every process sees one order."""
     disabled = disabled_names(environ)
     found: dict[tuple[str, str], Candidate] = {}
-    for distribution, name in _with_entry_points():
+    for distribution in _with_entry_points():
+        metadata = distribution.metadata  # parsed anew whenever it is asked for
+        name, version = metadata["Name"] or "unknown", metadata["Version"] or "unknown"
         for entry_point in distribution.entry_points.select(group=GROUP):
             is_disabled = bool({normalised(name), normalised(entry_point.name)} & disabled)
-            candidate = Candidate(entry_point, name, distribution.version or "unknown", is_disabled)
+            candidate = Candidate(entry_point, name, version, is_disabled)
             # A distribution that is there twice counts as Python imports it: the first on the path.
             found.setdefault((normalised(name), entry_point.name), candidate)
     return [found[key] for key in sorted(found)]
 
 
-def _with_entry_points() -> Iterator[tuple[Distribution, str]]:
+def _with_entry_points() -> Iterator[Distribution]:
     """The distributions that may have an entry point of ours; reading the text first keeps the start fast."""
     for distribution in distributions():
         text = distribution.read_text("entry_points.txt")
         if text and _SECTION.search(text):
-            yield distribution, distribution.metadata["Name"] or "unknown"
+            yield distribution
 
 
 _SECTION = re.compile(rf"^\s*\[\s*{GROUP}\s*\]", re.MULTILINE)
