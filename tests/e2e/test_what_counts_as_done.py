@@ -200,3 +200,11 @@ def test_an_output_that_another_item_writes_now_is_not_deleted_as_stale(each_run
     assert code == 0, said
     assert each_runner.files() == ["a", "b", "c", "d", "legend"]  # and what nobody writes any more is gone
     assert "Nothing to do" in each_runner.run(body, "-a", "salt=1")[1]
+
+
+@pytest.mark.parametrize(("gone", "at"), [("", "b"), (".rv", "d")], ids=["root", "record"])
+def test_a_root_that_is_removed_while_a_run_is_going_on_is_told(each_runner: Share, gone: str, at: str) -> None:
+    remove = f"import shutil\nfor n in names:\n    write(n)\n    if n == {at!r}: shutil.rmtree("
+    code, said = each_runner.run(f"{remove}{str(each_runner.root / gone)!r})")
+    assert code == 1 and "was removed while the run was going on" in said, said
+    assert "Traceback" not in said and "done:" not in said, said

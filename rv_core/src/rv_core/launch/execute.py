@@ -19,7 +19,7 @@ from rv_core.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, RunnerError
 from rv_core.files import by_uri, uris
 from rv_core.launch import preflight
 from rv_core.launch.end_of_run import is_first_to_tell
-from rv_core.launch.outcome import RunOutcome, outcome_of_run, outcome_of_status
+from rv_core.launch.outcome import RunOutcome, expect_roots, outcome_of_run, outcome_of_status, roots_stay
 from rv_core.launch.prepared import PreparedRun, RootSight, findings_of, plan_again
 from rv_core.launch.write_record import tidy, write_record
 from rv_core.plan.graph import Task
@@ -104,7 +104,8 @@ def execute(prepared: PreparedRun, show: Show) -> int:
             show.nothing_to_do(prepared)
             return EXIT_DONE
         write_record(prepared)
-        code, is_left_running = _run(prepared, show)
+        with roots_stay(prepared.paths):
+            code, is_left_running = _run(prepared, show)
         return code
     except RunnerError as error:
         is_left_running = error.leaves_running
@@ -166,6 +167,7 @@ def _run(prepared: PreparedRun, show: Show) -> tuple[int, bool]:
             if not prepared.options.wait:
                 return EXIT_DONE, True
             show.wait(prepared)
+        expect_roots(prepared.paths)
         outcome, cancelled = _outcome(prepared)
         summary = outcome.summary(time.monotonic() - prepared.started)
         for writer in writers:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rv_core.errors import TaskError
+from rv_core.files import uris
 from rv_core.files.problems import full_disk
 from rv_core.plan.claims import SharedOutput, claim, contradicted
 from rv_core.plan.decisions import RunPlan
@@ -77,13 +79,48 @@ class RunOutcome:
         }
 
 
+@contextmanager
+def roots_stay(paths: Mapping[str, RunPaths]) -> Iterator[None]:
+    """While a run is going on: whatever fails for it, a root that was removed meanwhile is what is told.
+
+    Args:
+        paths: pipeline -> where the record of the run was written.
+
+    Raises:
+        TaskError: naming the root whose record is not there any more.
+    """
+    try:
+        yield
+    except Exception as error:
+        expect_roots(paths, error)
+        raise
+
+
+def expect_roots(paths: Mapping[str, RunPaths], error: Exception | None = None) -> None:
+    """Look whether the record of the run is still where it was written; without it nothing can be said to be done.
+
+    Raises:
+        TaskError: naming the root that has lost it; from `error`, if that is given.
+    """
+    from rv_core.files import by_uri
+
+    for of_run in paths.values():
+        if not by_uri.exists(of_run.run):
+            raise TaskError(
+                f"the record of run {of_run.run_id} was removed while the run was going on",
+                where=of_run.root_uri,
+                why=f"there is no {of_run.run} any more: without it nothing counts as done",
+                fix="leave the root in its place and run the same command again: it does what is not there",
+            ) from error
+
+
 def reject_shared_outputs(run_plan: RunPlan, paths: Mapping[str, RunPaths]) -> tuple[SharedOutput, ...]:
     """Find outputs that two items or commands have written, and delete the manifests of both: neither is done.
 
     Raises:
         StorageError: if the manifests cannot be read or deleted.
     """
-    from rv_core.files import by_uri, uris
+    from rv_core.files import by_uri
 
     found: list[SharedOutput] = []
     for name, root_uri in run_plan.roots.items():

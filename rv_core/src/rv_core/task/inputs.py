@@ -194,7 +194,8 @@ def _lost(root_uri: str, run_id: str) -> UsageError:
     return UsageError(
         f"run {run_id} has lost this root",
         where=root_uri,
-        why="it was cancelled, or another run has taken the root over: what this task writes would undo its work",
+        why="it was cancelled, the root was removed, or another run has taken it over: what this task writes would undo "
+        "its work",
         fix="run the command again",
     )
 
