@@ -162,3 +162,27 @@ def test_files_may_be_limited_to_a_kilobyte(tmp_path: Path) -> None:
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode in (1, 2, 3)
     assert "this is a bug in rv" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [("run", "local"), ("run", "inprocess"), ("check",)], ids=" ".join)
+def test_too_few_open_files_are_told_before_anything_begins(tmp_path: Path, words: tuple[str, ...]) -> None:
+    import subprocess
+
+    (tmp_path / "exp.py").write_text(TOP + PLAIN)
+    argv = ["/bin/sh", "-c", 'ulimit -n 10; exec "$@"', "sh", sys.executable, "-P", "-m", "rv_core", *words, "exp.py"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 3, done.stderr
+    assert "no more than 10 files open here" in done.stderr and "ulimit -n 1024" in done.stderr
+    assert done.stderr.startswith("storage error: ") and done.stderr.count("\n") == 3
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_open_file_too_many_is_no_bug_of_rv(capsys: pytest.CaptureFixture[str]) -> None:
+    import errno
+
+    from rv_core.cli.errors import exit_code_of
+
+    error = OSError(errno.EMFILE, os.strerror(errno.EMFILE), "/x/labels.json")
+    assert exit_code_of(error, ["status", "/x"]) == 3
+    said = capsys.readouterr().err
+    assert "  where: /x/labels.json\n" in said and "ulimit" in said and "Traceback" not in said

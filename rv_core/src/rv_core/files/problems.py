@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from rv_core.errors import StorageError
 
 #: What `OSError.errno` is when nothing more can be written here.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+#: What it is when this process, or the machine, has as many files open as it may.
+TOO_MANY = (errno.EMFILE, errno.ENFILE)
 
 #: With less than this free, an event or a line of a log may not find room.
 _SMALL_FILE_BYTES = 64 * 1024
@@ -51,7 +53,37 @@ def missing(shown: str) -> MissingFileError:
     return MissingFileError(f"{os.path.basename(shown.rstrip('/')) or shown!r} does not exist", where=shown)
 
 
+def expect_free_files(num_files: int) -> None:
+    """Refuse to begin what would fail half-way, at whatever happens to open one file too many.
+
+    Raises:
+        StorageError: if this process may not open so many more files now.
+    """
+    try:
+        with ExitStack() as stack:
+            for _ in range(num_files):
+                stack.enter_context(open(os.devnull, "rb"))
+    except OSError as err:
+        if err.errno in TOO_MANY:
+            raise too_many_files(OSError(err.errno, err.strerror)) from err
+
+
+def too_many_files(err: OSError) -> StorageError:
+    """The error for an `OSError` that says that no more files can be opened."""
+    why, fix = _reason(err, "")
+    what = "this machine" if err.errno == errno.ENFILE else "this process"
+    return StorageError(f"{what} cannot open enough files", where=str(err.filename or ""), why=why, fix=fix)
+
+
 def _reason(err: OSError, path: str) -> tuple[str, str]:
+    if err.errno == errno.EMFILE:
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return (
+            f"a process may have no more than {limit} files open here",
+            "allow more, such as `ulimit -n 1024`, then run the same command again",
+        )
     if err.errno in (errno.ENOSPC, errno.EDQUOT):
         return describe_space(path, is_quota=err.errno == errno.EDQUOT), (
             "free some space or use a folder on a larger disk, then run the same command again: it goes on from there"

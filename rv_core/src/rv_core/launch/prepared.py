@@ -14,6 +14,7 @@ from rv_core.config import saved
 from rv_core.errors import ConfigError, Finding, StorageError, UsageError
 from rv_core.files import by_uri, uris
 from rv_core.files.local import FileInfo
+from rv_core.files.problems import expect_free_files
 from rv_core.launch import preflight
 from rv_core.pipeline.pipeline import Pipeline, PipelineConfig
 from rv_core.plan.decisions import RunPlan
@@ -31,6 +32,9 @@ from rv_core.user_code.configs import LoadedModule, load_configs
 
 if TYPE_CHECKING:
     from rv_core.settings.sections import RunSettings
+
+#: A run of one task at a time needs ten at once, most of them for pipes to what it starts.
+_MIN_FREE_FILES = 12
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,7 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
     """
     from rv_core.settings.sections import run_settings
 
+    expect_free_files(_MIN_FREE_FILES)
     if options.splits < 1:
         raise UsageError(f"--splits {options.splits} is below 1")
     if options.jobs is not None and options.jobs < 1:
