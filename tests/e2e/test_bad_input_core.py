@@ -140,7 +140,7 @@ MODULES = {
     ),
     "ends the program": (
         "import sys\ndef get_config(runner, root_uri: str):\n    sys.exit('bye')\n",
-        ["SystemExit: bye (it ended the program)", "experiment.py:3"],
+        ["it ended the program with sys.exit('bye')", "experiment.py:3"],
     ),
     "has no get_config": ("def get_conf(runner):\n    pass\n", ["neither get_config nor get_configs", "'get_conf'?"]),
     "returns nothing": (

@@ -182,3 +182,25 @@ def test_a_locale_without_umlauts_ends_no_task_that_prints_one(rv: RvCli, tmp_pa
     assert done.returncode == 0, done.stderr
     (log,) = (tmp_path / "out").glob(".rv/runs/*/logs/c.up.1.log")
     assert log.read_text(encoding="utf-8").strip() == "über"
+
+
+NOWHERE = "import os\nif not os.path.exists(__file__): os._exit(0)\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "top", "body", "code", "says"),
+    [
+        (("run", "local"), "import os; os._exit(0)\n", "pass", 2, "exp.py:1 in <module>: import os; os._exit(0)"),
+        (("check",), NOWHERE, "pass", 2, "failed itself (exit code 0): it gave no answer"),
+        (("run", "inprocess"), "", "__import__('os')._exit(0)", 1, "the command called os._exit(0)"),
+    ],
+    ids=["module", "module in a check", "command"],
+)
+def test_os_exit_0_is_nowhere_taken_for_done(
+    rv: RvCli, tmp_path: Path, words: tuple[str, ...], top: str, body: str, code: int, says: str
+) -> None:
+    write_module(tmp_path, body)
+    (tmp_path / "exp.py").write_text(top + (tmp_path / "exp.py").read_text())
+    done = rv(*words, "exp.py", cwd=tmp_path)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert says in done.stderr and "Traceback" not in done.stderr

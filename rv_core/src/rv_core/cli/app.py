@@ -16,6 +16,7 @@ from rv_core.cli.output import own_output, warn
 from rv_core.cli.state import GlobalOptions
 from rv_core.cli.verbs import BUILTIN_VERBS, VerbGroup
 from rv_core.errors import EXIT_DONE, EXIT_USAGE, StorageError
+from rv_core.machine.hard_exit import hard_exits_raise
 from rv_core.redaction import register_environment
 
 #: Verbs that need no plugin, or that show what is wrong with them themselves.
@@ -94,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show must not end a run
     try:
         words = normalise(argv)
-        with own_output(goes_on=split_at_verb(words)[1] == "run"):
+        with own_output(goes_on=split_at_verb(words)[1] == "run"), hard_exits_raise():
             try:
                 code = _run(words)
             except typer.Exit as end:

@@ -194,11 +194,11 @@ def run_deep_check(
         return [Finding("", f"the check of the inputs took over {DEEP_CHECK_TIMEOUT_S} s and was ended", "", "skipped")]
     except OSError as err:  # no room for its question, or no more processes
         return [Finding("", f"the check of the inputs cannot be started: {err}", kind="environment")]
-    if done.returncode != 0:
-        last = "\n".join(done.stderr.strip().splitlines()[-3:])
-        return [Finding("", f"the check of the inputs failed itself (exit code {done.returncode}): {last}")]
     lines = done.stdout.splitlines()
-    return [Finding(**entry) for entry in json.loads(lines[-1])] if lines else []
+    if done.returncode != 0 or not lines:
+        last = "\n".join(done.stderr.strip().splitlines()[-3:]) or "it gave no answer"
+        return [Finding("", f"the check of the inputs failed itself (exit code {done.returncode}): {last}")]
+    return [Finding(**entry) for entry in json.loads(lines[-1])]
 
 
 def all_findings(

@@ -104,8 +104,10 @@ def outcome_of(error: BaseException, *, show_traceback: bool = False) -> tuple[i
         _print_own_frames(error)
         return EXIT_FAILED, "failed", redacted(str(error))
     if isinstance(error, SystemExit):
-        _say(f"the command called sys.exit({error.code!r}) before it was done")
-        return _own_exit_code(error.code), "failed", f"the command called sys.exit({error.code!r})"
+        from rv_core.machine.hard_exit import called_exit
+
+        _say(f"the command called {called_exit(error)} before it was done")
+        return _own_exit_code(error.code), "failed", f"the command called {called_exit(error)}"
     _print_own_frames(error)
     return EXIT_FAILED, "failed", redacted(_reason(error))
 

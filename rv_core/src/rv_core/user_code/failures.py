@@ -15,10 +15,11 @@ from rv_core.config.classes import Config
 from rv_core.config.fields import fields_of
 from rv_core.config.type_hints import with_subclasses
 from rv_core.errors import ConfigError, RvError, nearest
+from rv_core.machine import hard_exit
 
 _MAX_FRAMES = 4
 _UNKNOWN_ARGUMENT = re.compile(r"(?P<class>\S+)\.__init__\(\) got an unexpected keyword argument '(?P<name>\w+)'")
-_OWN_FOLDER = os.path.dirname(os.path.abspath(__file__))
+_OWN_FOLDERS = tuple(os.path.dirname(os.path.abspath(file)) for file in (__file__, hard_exit.__file__))
 
 
 @contextmanager
@@ -66,7 +67,7 @@ def user_lines(err: BaseException) -> list[str]:
 
 def _is_users(filename: str) -> bool:
     paths = sysconfig.get_paths()
-    not_theirs = (_OWN_FOLDER, paths["stdlib"], paths["platstdlib"], paths["purelib"], paths["platlib"])
+    not_theirs = (*_OWN_FOLDERS, paths["stdlib"], paths["platstdlib"], paths["purelib"], paths["platlib"])
     return not os.path.abspath(filename).startswith(tuple(folder + os.sep for folder in not_theirs))
 
 
@@ -76,10 +77,9 @@ def _short(filename: str) -> str:
 
 
 def _message(err: BaseException) -> str:
-    text = f"{type(err).__name__}: {err}"
     if isinstance(err, SystemExit):
-        return f"{text} (it ended the program)"
-    return text
+        return f"it ended the program with {hard_exit.called_exit(err)}"
+    return f"{type(err).__name__}: {err}"
 
 
 def _advice(err: BaseException) -> str:
