@@ -28,6 +28,9 @@ from rv_core.config.type_hints import TYPE_HINT, concrete_class, hint_of
 
 C = TypeVar("C", bound=Config)
 
+#: Values that hold nothing: most of a config of a million names, for which a call each would take seconds.
+_LEAVES = frozenset((str, int, float, bool, type(None)))
+
 
 def walk(config: Config) -> Iterator[tuple[str, Config]]:
     """(dotted path, object) of a config and of every config object inside it, outermost first."""
@@ -39,12 +42,10 @@ def _walk(value: Any, path: str) -> Iterator[tuple[str, Config]]:
         yield path, value
         for name in fields_of(type(value)):
             yield from _walk(getattr(value, name, None), join(path, name))
-    elif isinstance(value, list | tuple):
-        for index, child in enumerate(value):
-            yield from _walk(child, join(path, index))
-    elif isinstance(value, dict):
-        for key, child in value.items():
-            yield from _walk(child, join(path, key))
+    elif isinstance(value, list | tuple | dict):
+        for step, child in value.items() if isinstance(value, dict) else enumerate(value):
+            if type(child) not in _LEAVES:
+                yield from _walk(child, join(path, step))
 
 
 def to_plain(value: Any, *, all_hints: bool = False) -> Any:
@@ -61,7 +62,7 @@ def to_plain(value: Any, *, all_hints: bool = False) -> Any:
     if isinstance(value, Config):
         return _plain_object(value, has_hint=True, all_hints=all_hints)
     if isinstance(value, list | tuple):
-        return [to_plain(child, all_hints=all_hints) for child in value]
+        return [child if type(child) in _LEAVES else to_plain(child, all_hints=all_hints) for child in value]
     if isinstance(value, dict):
         return {_plain_key(key): to_plain(child, all_hints=all_hints) for key, child in value.items()}
     return value.value if isinstance(value, Enum) else value
@@ -80,7 +81,8 @@ def _plain(field_type: FieldType | None, value: Any, all_hints: bool) -> Any:
     if isinstance(field_type, ScalarType) and type(value) is field_type.kind:
         return value
     if isinstance(field_type, ListType) and isinstance(value, list | tuple):
-        return [_plain(field_type.item, child, all_hints) for child in value]
+        kind = _kind_of(field_type.item)
+        return [child if type(child) is kind else _plain(field_type.item, child, all_hints) for child in value]
     if isinstance(value, Config):
         has_hint = not isinstance(field_type, ObjectType) or field_type.needs_hint(type(value))
         return _plain_object(value, has_hint=has_hint, all_hints=all_hints)
@@ -90,6 +92,11 @@ def _plain(field_type: FieldType | None, value: Any, all_hints: bool) -> Any:
             return {_plain_key(key): child for key, child in children}
         return [child for _, child in children]
     return to_plain(value, all_hints=all_hints)
+
+
+def _kind_of(field_type: FieldType) -> type | None:
+    """The class of values that are their own plain form, and their own value when loaded; None where there is none."""
+    return field_type.kind if isinstance(field_type, ScalarType) else None
 
 
 def _plain_key(key: Any) -> Any:
@@ -116,7 +123,7 @@ def walk_to_plain(value: Any) -> Any:
         present = ((name, getattr(value, name)) for name in names if hasattr(value, name))
         return Walked(type(value), {name: walk_to_plain(child) for name, child in present})
     if isinstance(value, list | tuple):
-        return [walk_to_plain(child) for child in value]
+        return [child if type(child) in _LEAVES else walk_to_plain(child) for child in value]
     if isinstance(value, dict):
         return {key: walk_to_plain(child) for key, child in value.items()}
     return value
@@ -155,7 +162,8 @@ def build(  # noqa: PLR0911 - one for each kind of type
     if isinstance(field_type, ScalarType):
         return value if type(value) is field_type.kind else _scalar(field_type.kind, value)
     if isinstance(field_type, ListType):
-        return [build(field_type.item, child, make) for child in value]
+        kind = _kind_of(field_type.item)
+        return [child if type(child) is kind else build(field_type.item, child, make) for child in value]
     if isinstance(field_type, TupleType):
         return tuple(build(inner, child, make) for _, inner, child in field_type.children(value))
     if isinstance(field_type, DictType):

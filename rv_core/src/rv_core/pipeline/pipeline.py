@@ -141,23 +141,30 @@ class Pipeline:
     requires_modules: ClassVar[tuple[str, ...]] = ()
     #: `"module:function"`, run in a child process by `rv check`: (config, {command: [ids of items to do]}) -> findings.
     deep_check: ClassVar[str] = ""
+    _rv_commands: ClassVar[dict[str, CommandInfo]]
 
     def __init__(self, config: PipelineConfig) -> None:
         self._config = config
         self._view: Any = config
         self._storage: Storage | None = None
         self._task: TaskControl = _NoTask()
+        # What is the same for all items of a command, by command: planning asks for each of them.
+        self._annotations: dict[str, Any] = {}
+        self._read_uris: dict[str, list[str]] = {}
 
     @classmethod
     def commands(cls) -> dict[str, CommandInfo]:
         """The commands in the order of their definition, base classes first."""
-        found: dict[str, CommandInfo] = {}
-        for owner in reversed(cls.__mro__):
-            for name, attribute in vars(owner).items():
-                info = getattr(attribute, "__rv_command__", None)
-                if info is not None:
-                    found[name] = info
-        return found
+        # Asked for every item, and a class is not changed once it has been asked.
+        if (found := vars(cls).get("_rv_commands")) is None:
+            found = {}
+            for owner in reversed(cls.__mro__):
+                for name, attribute in vars(owner).items():
+                    info = getattr(attribute, "__rv_command__", None)
+                    if info is not None:
+                        found[name] = info
+            cls._rv_commands = found
+        return dict(found)
 
     @property
     def config(self) -> Any:
@@ -212,13 +219,18 @@ class Pipeline:
 
         if item is None:
             return []
-        return [uri for _, uri in uris_of(item, self._item_annotation(command))]
+        if command not in self._annotations:
+            self._annotations[command] = self._item_annotation(command)
+        return [uri for _, uri in uris_of(item, self._annotations[command])]
 
     def inputs_of_reads(self, command: str) -> list[str]:
         """Every `Uri` in the fields that the command reads; the same for all items."""
         from rv_core.config.values import uris_at
 
-        return [uri for name in self.commands()[command].reads for _, uri in uris_at(self._config, name)]
+        if command not in self._read_uris:
+            reads = self.commands()[command].reads
+            self._read_uris[command] = [uri for name in reads for _, uri in uris_at(self._config, name)]
+        return list(self._read_uris[command])
 
     def items_of(self, command: str) -> dict[str, list[Any]] | None:
         """The items of a command by group ({"": items} without groups), or None for a command without items."""
