@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rv_core.version import __version__
 
 if TYPE_CHECKING:
+    from rv_core.config.classes import AsBefore as AsBefore
     from rv_core.config.classes import Config as Config
     from rv_core.config.classes import Range as Range
     from rv_core.config.classes import Secret as Secret
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "config.classes": (
+        "AsBefore",
         "Config",
         "Range",
         "Secret",

@@ -259,6 +259,22 @@ def test_the_trusted_way_upgrades_too(drawing: Drawing) -> None:
     )
 
 
+def test_a_field_that_came_later_has_its_value_of_before_in_a_config_that_lacks_it(drawing: Drawing) -> None:
+    text = dump(drawing.config())
+    (drawing.folder / "rv_drawing" / "configs.py").write_text(
+        CONFIGS.replace("import Config,", "import AsBefore, Config,")
+        .replace("import dataclass, field", "import dataclass, field\nfrom typing import Annotated")
+        .replace(
+            "    width_px: int = 1", "    width_px: int = 1\n    margins: Annotated[list[int], AsBefore([0])] = None"
+        )
+    )
+    drawing.forget()
+    for load in (parse, parse_trusted):
+        first, second = load(text, source="old.json", expected=PipelineConfig).config.shapes  # type: ignore[attr-defined]
+        assert (first.margins, second.margins) == ([0], [0])
+        assert first.margins is not second.margins
+
+
 def test_a_file_that_names_no_version_is_of_the_first(drawing: Drawing) -> None:
     data = {"rv": {**VERSION_1["rv"], "versions": {}}, "config": VERSION_1["config"]}
     assert parse(json.dumps(data), source="x", expected=PipelineConfig).config.colors == {0: "red"}  # type: ignore[attr-defined]

@@ -1,18 +1,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rv_core import Items, Pipeline, PipelineConfig, PlanError, Uri, command
-from rv_core.config.classes import Config
+from rv_core import AsBefore, Items, Pipeline, PipelineConfig, PlanError, Uri, command
+from rv_core.config.classes import Config, Range
+from rv_core.config.values import to_key
 from rv_core.errors import RvError
 from rv_core.plan.decisions import RunPlan, plan_run
 from rv_core.plan.graph import make_tasks, split_shares
-from rv_core.plan.items import PipelineState
+from rv_core.plan.items import PipelineState, command_parts
 from rv_core.plan.manifests import DoneState, Manifest, item_file_name
 from rv_core.plan.selection import Selection
 
@@ -318,3 +319,34 @@ def test_only_fields_within_those_that_are_read_can_be_ignored() -> None:
         key_of(MisspeltPipeline(config))
     with pytest.raises(PlanError, match=r"ignores 'pace\.workers', which is not within a field that it reads"):
         key_of(OutsidePipeline(config))
+
+
+@dataclass(kw_only=True)
+class PaceOfToday(Pace):
+    margin: Annotated[int, Range(min=0), AsBefore(0)] = 4
+    kinds: Annotated[list[str], AsBefore(["a"])] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
+class ConfigOfToday(PipelineConfig):
+    pace: PaceOfToday = field(default_factory=PaceOfToday)
+    extra: Annotated[float, AsBefore(1.0)] = 2.0
+
+    def build(self) -> Pipeline:
+        return PipelineOfToday(self)
+
+
+class PipelineOfToday(Pipeline):
+    @command(reads=("pace", "pace.margin", "extra"), ignores=("pace.workers",))
+    def fit(self) -> None: ...
+
+
+def test_a_field_of_a_later_version_enters_keys_only_where_it_changes_something() -> None:
+    def pipeline(extra: float = 1.0, **pace: Any) -> Pipeline:
+        made = PaceOfToday(**{"margin": 0, "kinds": ["a"], **pace})
+        return PipelineOfToday(ConfigOfToday(root_uri="/r", pace=made, extra=extra))
+
+    parts = command_parts(pipeline(), PipelineOfToday.commands()["fit"], {}, {})
+    assert list(parts.reads) == ["pace"]
+    assert parts.reads["pace"] == {"type_hint": to_key(PaceOfToday())["type_hint"], "epochs": 3}
+    assert len({key_of(pipeline(**change)) for change in ({}, {"extra": 2.0}, {"margin": 4}, {"kinds": []})}) == 4

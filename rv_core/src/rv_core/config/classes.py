@@ -1,4 +1,4 @@
-"""What config classes are written with: `Config`, `Uri`, `Range` and `Secret`.
+"""What config classes are written with: `Config`, `Uri`, `Range`, `Secret` and `AsBefore`.
 
 Imports the standard library only, since every task and every plugin's config module needs it.
 """
@@ -6,7 +6,7 @@ Imports the standard library only, since every task and every plugin's config mo
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, get_args, get_origin
 
 from rv_core.errors import Finding
 
@@ -90,6 +90,43 @@ class Range:
         names = ("min", "max", "min_exclusive", "max_exclusive")
         given = (f"{name}={bound}" for name, bound in zip(names, self._bounds(), strict=True) if bound is not None)
         return f"Range({', '.join(given)})"
+
+
+class AsBefore:
+    """Marks a field that came with a later version: `context_px: Annotated[int, AsBefore(0)] = 32`.
+
+    Args:
+        value: with it everything is as it was before there was the field, as a plain JSON value. At this value the
+            field enters no key, so what was done before is still done; and a saved config that lacks the field has it.
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def is_it(self, plain: Any) -> bool:
+        """Whether a plain value is that one; 0, 0.0 and False are three."""
+        return type(plain) is type(self.value) and bool(plain == self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AsBefore) and self.is_it(other.value)
+
+    def __hash__(self) -> int:
+        return hash(AsBefore)
+
+    def __repr__(self) -> str:
+        return f"AsBefore({self.value!r})"
+
+
+def split_mark(annotation: Any) -> tuple[Any, AsBefore | None]:
+    """An annotation without `AsBefore`, and that mark if it has one."""
+    if get_origin(annotation) is not Annotated:
+        return annotation, None
+    inner, *marks = get_args(annotation)
+    found = next((mark for mark in marks if isinstance(mark, AsBefore)), None)
+    rest = [mark for mark in marks if not isinstance(mark, AsBefore)]
+    return (Annotated[inner, *rest] if rest else inner), found
 
 
 class Config:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from rv_core.config.classes import Config, Range, Secret, UriMark
+from rv_core.config.classes import AsBefore, Config, Range, Secret, UriMark, split_mark
 from rv_core.config.field_types import (
     ChoiceType,
     DictType,
@@ -38,11 +38,15 @@ class ConfigField:
         name: the field's name.
         field_type: what its annotation allows.
         field: what `dataclasses` knows of it.
+        before: the mark of a field of a later version.
     """
 
-    __slots__ = ("field", "name", "type")
+    __slots__ = ("before", "field", "name", "type")
 
-    def __init__(self, name: str, field_type: FieldType, field: dataclasses.Field[Any]) -> None:
+    def __init__(
+        self, name: str, field_type: FieldType, field: dataclasses.Field[Any], before: AsBefore | None = None
+    ) -> None:
+        self.before = before
         self.name = name
         self.type = field_type
         self.field = field
@@ -121,7 +125,8 @@ def _read_fields(cls: type) -> dict[str, ConfigField]:
     fields: dict[str, ConfigField] = {}
     for field in getattr(cls, "__dataclass_fields__", {}).values():
         if field._field_type is dataclasses._FIELD:  # type: ignore[attr-defined]
-            fields[field.name] = ConfigField(field.name, _type_of(cls, field, annotations[field.name]), field)
+            annotation, before = split_mark(annotations[field.name])
+            fields[field.name] = ConfigField(field.name, _type_of(cls, field, annotation), field, before)
         elif field._field_type is dataclasses._FIELD_INITVAR:  # type: ignore[attr-defined]
             raise _unusable(cls, field.name, "an InitVar is not kept, so it cannot be saved")
     return fields

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from rv_core.config.dotted_paths import join
+from rv_core.config.fields import fields_of
 from rv_core.config.type_hints import TYPE_HINT, class_of
 from rv_core.errors import ConfigError, Finding
 from rv_core.plugins.declarations import ConfigSpec
@@ -71,7 +73,16 @@ def upgraded(plain: dict[str, Any], saved: SavedTypes, specs: list[ConfigSpec]) 
         for version in range(saved.versions.get(spec.plugin, FIRST_VERSION), spec.version):
             _upgrade_all(holder, spec, version, saved)
     _refuse_missing(holder["config"], saved, specs)
+    _fill_in(holder["config"])
     return holder["config"]
+
+
+def _fill_in(plain: dict[str, Any]) -> None:
+    """Give fields that came after the file was saved their value of before (`AsBefore`), whatever their default is."""
+    for _, value in hinted_objects(plain):
+        for name, field in fields_of(class_of(value[TYPE_HINT])).items():
+            if field.before is not None and name not in value:
+                value[name] = deepcopy(field.before.value)
 
 
 def _refuse_newer(saved: SavedTypes, specs: list[ConfigSpec]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from rv_core.config.classes import Config
 from rv_core.config.dotted_paths import join
@@ -48,6 +48,13 @@ def _walk(value: Any, path: str) -> Iterator[tuple[str, Config]]:
                 yield from _walk(child, join(path, step))
 
 
+class _Form(NamedTuple):
+    """What is written: `type_hint` on every object or where it is needed, and all fields or those that enter keys."""
+
+    all_hints: bool = False
+    is_key: bool = False
+
+
 def to_plain(value: Any, *, all_hints: bool = False) -> Any:
     """The plain JSON form of a config, or of any value that a config may hold; for values that have been checked.
 
@@ -59,39 +66,50 @@ def to_plain(value: Any, *, all_hints: bool = False) -> Any:
     Returns:
         dicts with text keys, lists, text, numbers, booleans and None. What is none of these comes back as it is.
     """
+    return _plain_value(value, _Form(all_hints=all_hints))
+
+
+def to_key(value: Any) -> Any:
+    """`to_plain` without the fields that are at their value of before they came (`AsBefore`): what enters keys."""
+    return _plain_value(value, _Form(is_key=True))
+
+
+def _plain_value(value: Any, form: _Form) -> Any:
     if isinstance(value, Config):
-        return _plain_object(value, has_hint=True, all_hints=all_hints)
+        return _plain_object(value, form, has_hint=True)
     if isinstance(value, list | tuple):
-        return [child if type(child) in _LEAVES else to_plain(child, all_hints=all_hints) for child in value]
+        return [child if type(child) in _LEAVES else _plain_value(child, form) for child in value]
     if isinstance(value, dict):
-        return {_plain_key(key): to_plain(child, all_hints=all_hints) for key, child in value.items()}
+        return {_plain_key(key): _plain_value(child, form) for key, child in value.items()}
     return value.value if isinstance(value, Enum) else value
 
 
-def _plain_object(config: Config, *, has_hint: bool, all_hints: bool) -> dict[str, Any]:
-    plain: dict[str, Any] = {TYPE_HINT: hint_of(type(config))} if has_hint or all_hints else {}
+def _plain_object(config: Config, form: _Form, *, has_hint: bool) -> dict[str, Any]:
+    plain: dict[str, Any] = {TYPE_HINT: hint_of(type(config))} if has_hint or form.all_hints else {}
     for name, field in fields_of(type(config)).items():
-        plain[name] = _plain(field.type, getattr(config, name), all_hints)
+        value = _plain(field.type, getattr(config, name), form)
+        if not (form.is_key and field.before is not None and field.before.is_it(value)):
+            plain[name] = value
     return plain
 
 
-def _plain(field_type: FieldType | None, value: Any, all_hints: bool) -> Any:
+def _plain(field_type: FieldType | None, value: Any, form: _Form) -> Any:
     if isinstance(field_type, UnionType):
         field_type = field_type.option_for(value)
     if isinstance(field_type, ScalarType) and type(value) is field_type.kind:
         return value
     if isinstance(field_type, ListType) and isinstance(value, list | tuple):
         kind = _kind_of(field_type.item)
-        return [child if type(child) is kind else _plain(field_type.item, child, all_hints) for child in value]
+        return [child if type(child) is kind else _plain(field_type.item, child, form) for child in value]
     if isinstance(value, Config):
         has_hint = not isinstance(field_type, ObjectType) or field_type.needs_hint(type(value))
-        return _plain_object(value, has_hint=has_hint, all_hints=all_hints)
+        return _plain_object(value, form, has_hint=has_hint)
     if isinstance(field_type, TupleType | DictType) and field_type.accepts(value):
-        children = [(step, _plain(inner, child, all_hints)) for step, inner, child in field_type.children(value)]
+        children = [(step, _plain(inner, child, form)) for step, inner, child in field_type.children(value)]
         if isinstance(field_type, DictType):
             return {_plain_key(key): child for key, child in children}
         return [child for _, child in children]
-    return to_plain(value, all_hints=all_hints)
+    return _plain_value(value, form)
 
 
 def _kind_of(field_type: FieldType) -> type | None:
