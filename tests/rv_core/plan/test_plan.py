@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rv_core import AsBefore, Items, Pipeline, PipelineConfig, PlanError, Uri, command
 from rv_core.config.classes import Config, Range
-from rv_core.config.values import to_key
+from rv_core.config.values import to_short
 from rv_core.errors import RvError
 from rv_core.plan.decisions import RunPlan, plan_run
 from rv_core.plan.graph import make_tasks, split_shares
@@ -348,5 +348,5 @@ def test_a_field_of_a_later_version_enters_keys_only_where_it_changes_something(
 
     parts = command_parts(pipeline(), PipelineOfToday.commands()["fit"], {}, {})
     assert list(parts.reads) == ["pace"]
-    assert parts.reads["pace"] == {"type_hint": to_key(PaceOfToday())["type_hint"], "epochs": 3}
+    assert parts.reads["pace"] == {"type_hint": to_short(PaceOfToday())["type_hint"], "epochs": 3}
     assert len({key_of(pipeline(**change)) for change in ({}, {"extra": 2.0}, {"margin": 4}, {"kinds": []})}) == 4

@@ -97,7 +97,8 @@ class AsBefore:
 
     Args:
         value: with it everything is as it was before there was the field, as a plain JSON value. At this value the
-            field enters no key, so what was done before is still done; and a saved config that lacks the field has it.
+            field enters no key, so what was done before is still done, and is not saved; a saved config that lacks the
+            field has it.
     """
 
     __slots__ = ("value",)

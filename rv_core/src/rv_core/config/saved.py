@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -15,7 +16,7 @@ from rv_core.config.classes import Config
 from rv_core.config.field_types import ObjectType
 from rv_core.config.fields import class_label, fields_of, is_importable
 from rv_core.config.type_hints import TYPE_HINT, class_at, config_specs, hint_of, package_version, remember_class
-from rv_core.config.values import build, to_plain, walk
+from rv_core.config.values import build, to_short, walk
 from rv_core.errors import ConfigError, Finding
 
 C = TypeVar("C", bound=Config)
@@ -82,7 +83,7 @@ def dump(config: Config, *, code: Mapping[str, Any] | None = None) -> str:
         "packages": {name: package_version(name) for name in sorted(packages)},
         "code": dict(code or {}),
     }
-    plain = to_plain(config, all_hints=True)
+    plain = to_short(config, all_hints=True)
     return json.dumps({"rv": header, "config": plain}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -263,7 +264,7 @@ class _NotTrustedError(Exception):
 def _build_trusted(
     plain: Mapping[str, Any], types: Mapping[str, str], packages: Mapping[str, str], expected: type[C]
 ) -> C:
-    """The config of plain values that carry every field and every `type_hint`.
+    """The config of plain values that carry every `type_hint`, and every field but those that are as before they came.
 
     Args:
         plain: the values.
@@ -283,9 +284,11 @@ def _build_trusted(
         if cls is None or not issubclass(cls, object_type.classes):
             raise _NotTrustedError(f"the class of an object is not in the file: {values!r:.60}")
         fields = fields_of(cls)
-        if len(values) != len(fields) + 1 or not all(name in values for name in fields):
+        before = {name: field.before.value for name, field in fields.items() if field.before and name not in values}
+        if len(values) + len(before) != len(fields) + 1 or not all(name in values or name in before for name in fields):
             raise _NotTrustedError(f"{cls.__name__} has other fields than the file")
-        return cls(**{name: build(field.type, values[name], make) for name, field in fields.items()})
+        given = {**deepcopy(before), **values}
+        return cls(**{name: build(field.type, given[name], make) for name, field in fields.items()})
 
     config = make(ObjectType(expected, (expected,)), plain)
     assert isinstance(config, expected)

@@ -49,10 +49,10 @@ def _walk(value: Any, path: str) -> Iterator[tuple[str, Config]]:
 
 
 class _Form(NamedTuple):
-    """What is written: `type_hint` on every object or where it is needed, and all fields or those that enter keys."""
+    """What is written: `type_hint` on every object or where it is needed; all fields or those that are not as before."""
 
     all_hints: bool = False
-    is_key: bool = False
+    is_short: bool = False
 
 
 def to_plain(value: Any, *, all_hints: bool = False) -> Any:
@@ -69,9 +69,9 @@ def to_plain(value: Any, *, all_hints: bool = False) -> Any:
     return _plain_value(value, _Form(all_hints=all_hints))
 
 
-def to_key(value: Any) -> Any:
-    """`to_plain` without the fields that are at their value of before they came (`AsBefore`): what enters keys."""
-    return _plain_value(value, _Form(is_key=True))
+def to_short(value: Any, *, all_hints: bool = False) -> Any:
+    """`to_plain` without the fields that are as before they came (`AsBefore`): what enters keys and is saved."""
+    return _plain_value(value, _Form(all_hints=all_hints, is_short=True))
 
 
 def _plain_value(value: Any, form: _Form) -> Any:
@@ -88,7 +88,7 @@ def _plain_object(config: Config, form: _Form, *, has_hint: bool) -> dict[str, A
     plain: dict[str, Any] = {TYPE_HINT: hint_of(type(config))} if has_hint or form.all_hints else {}
     for name, field in fields_of(type(config)).items():
         value = _plain(field.type, getattr(config, name), form)
-        if not (form.is_key and field.before is not None and field.before.is_it(value)):
+        if not (form.is_short and field.before is not None and field.before.is_it(value)):
             plain[name] = value
     return plain
 

@@ -58,10 +58,10 @@ def command_parts(
 ) -> CommandParts:
     """What all items of a command share in their keys; `named` names what lies under the root."""
     from rv_core.config.dotted_paths import field_at, is_as_before
-    from rv_core.config.values import to_key
+    from rv_core.config.values import to_short
 
     config = pipeline.config
-    reads = {name: named(to_key(field_at(config, name))) for name in info.reads if not is_as_before(config, name)}
+    reads = {name: named(to_short(field_at(config, name))) for name in info.reads if not is_as_before(config, name)}
     for path in info.ignores:
         field_at(config, path)  # a field that is not there is told with its near miss
         _leave_out(reads, path, info.name)
@@ -101,7 +101,7 @@ def plan_items(
     Raises:
         PlanError: if two items have one id.
     """
-    from rv_core.config.values import to_key
+    from rv_core.config.values import to_short
 
     shared = shared_digest(parts)
     if info.items is None:
@@ -109,7 +109,7 @@ def plan_items(
     found = []
     for name, (group, item) in items_by_id(pipeline, info.name).items():
         inputs = {named(uri): fingerprints.get(uri, "missing") for uri in pipeline.inputs(info.name, item)}
-        plain = named(to_key(item))
+        plain = named(to_short(item))
         found.append(PlannedItem(name, item_key(shared, [group, plain], inputs), group, inputs, item))
     return found
 

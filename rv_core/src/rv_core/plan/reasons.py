@@ -46,14 +46,14 @@ def _reason_line(ids: Sequence[str], reason: str, num_items: int) -> str:
 def _reason_of(
     state: PipelineState, info: CommandInfo, parts: CommandParts, item: PlannedItem, problem: str, named: InRoot
 ) -> str:
-    from rv_core.config.values import to_key
+    from rv_core.config.values import to_short
 
     if problem != "not done yet":
         return problem
     old = state.done.last_parts(info.name, item.id)
     if old is None:
         return problem
-    value = None if info.items is None else named(to_key(item.value))
+    value = None if info.items is None else named(to_short(item.value))
     new = {**parts.to_json(), "item": value, "item_inputs": dict(item.inputs)}
     return "; ".join(explain_change(old, new)) or "its key changed"
 

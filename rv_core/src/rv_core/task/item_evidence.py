@@ -301,7 +301,7 @@ class ItemEvidence:
             by_uri.delete(uris.join(self._root, name))
 
     def _manifest(self, work: _Work) -> Manifest:
-        from rv_core.config.values import to_key
+        from rv_core.config.values import to_short
 
         item = work.item
         started, monotonic, cpu = work.started
@@ -309,7 +309,7 @@ class ItemEvidence:
         parts = {name: record[name] for name in ("version", "reads", "inputs", "requires")}
         if self._has_items:
             inputs = self._entries[item.id]["inputs"]
-            parts |= {"item": self._named(to_key(item.value)), "item_inputs": inputs}
+            parts |= {"item": self._named(to_short(item.value)), "item_inputs": inputs}
         return Manifest(
             command=self._request.command,
             item=item.id,
