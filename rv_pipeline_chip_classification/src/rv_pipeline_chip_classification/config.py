@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 from rv_core import PipelineConfig
 from rv_core.errors import Finding
 from rv_pipeline_chip_classification import config_checks as checks
-from rv_pipeline_chip_classification.config_parts import NotNegative
+from rv_pipeline_chip_classification.config_parts import LabelsConfig, NotNegative
 from rv_pipeline_chip_classification.config_scenes import (
     ClassConfig,
     ClassRasterLabelsConfig,
@@ -42,6 +42,7 @@ __all__ = [
     "DatasetConfig",
     "EvalConfig",
     "GeoJsonLabelsConfig",
+    "LabelsConfig",
     "ModelConfig",
     "PredictConfig",
     "RasterSourceConfig",
