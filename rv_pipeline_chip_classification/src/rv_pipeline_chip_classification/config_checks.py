@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from rv_core.errors import Finding, unknown_name
-from rv_pipeline_chip_classification.config_parts import LabelsConfig, cell_size_px
+from rv_pipeline_chip_classification.config_parts import MAX_SIDE_PX, LabelsConfig, cell_size_px
 
 SCENE_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 BACKBONES = ("small_cnn", "resnet18", "resnet34", "resnet50")
@@ -147,6 +147,14 @@ def check_chip(sampling: str, *, stride_px: int | None, windows_per_scene: int |
         yield Finding(
             "windows_per_scene", 'is not used where sampling is "sliding"', 'leave it out, or set sampling to "random"'
         )
+
+
+def check_context(chip_size_px: int, context_px: int) -> Iterator[Finding]:
+    """A chip with its surroundings can be held in memory."""
+    side_px = chip_size_px + 2 * context_px
+    if side_px > MAX_SIDE_PX:
+        what = f"a chip of {chip_size_px} px with {context_px} px on every side is {side_px} px wide"
+        yield Finding("context_px", what, f"chip_size_px + 2 * context_px is at most {MAX_SIDE_PX}")
 
 
 def check_backbone(backbone: str) -> Iterator[Finding]:

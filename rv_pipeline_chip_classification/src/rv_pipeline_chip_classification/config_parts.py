@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from rv_core import Config, Range
+from rv_core import AsBefore, Config, Range
 
 Subset = Literal["train", "validation", "test"]
 Positive = Annotated[int, Range(min=1)]
 #: A chip of this side with four channels is a gigabyte as float32: more is a mistake, or meant to exhaust a machine.
 MAX_SIDE_PX = 8192
 SidePx = Annotated[int, Range(min=1, max=MAX_SIDE_PX)]
+#: Pixels around a cell; there were none in the first version.
+ContextPx = Annotated[int, Range(min=0, max=MAX_SIDE_PX), AsBefore(0)]
 NotNegative = Annotated[int, Range(min=0)]
 Fraction = Annotated[float, Range(min=0, max=1)]
 

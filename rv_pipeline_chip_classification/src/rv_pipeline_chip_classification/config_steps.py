@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from rv_core import Config, Range, Uri
 from rv_core.errors import Finding
 from rv_pipeline_chip_classification import config_checks as checks
-from rv_pipeline_chip_classification.config_parts import Fraction, NotNegative, Positive, SidePx, Subset
+from rv_pipeline_chip_classification.config_parts import ContextPx, Fraction, NotNegative, Positive, SidePx, Subset
 
 
 @dataclass(kw_only=True)
@@ -32,7 +32,10 @@ class ChipConfig(Config):
     """Which windows of a scene become chips.
 
     Args:
-        chip_size_px: side of a chip in pixels.
+        chip_size_px: side of a window that is labelled, in pixels.
+        context_px: pixels that the model sees on every side of a window and of a predicted cell besides: its images are
+            `chip_size_px + 2 * context_px` wide. They change neither labels nor what is selected, evaluated and
+            written; what of them lies outside of the extent is masked.
         stride_px: step between sliding windows; None is the chip size.
         sampling: `sliding` covers the extent row by row, the last window of a row or column padded (and masked) where
             it overflows the bottom or right edge; `random` draws windows inside the extent, seeded per scene.
@@ -42,6 +45,7 @@ class ChipConfig(Config):
     """
 
     chip_size_px: SidePx = 64
+    context_px: ContextPx = 0
     stride_px: SidePx | None = None
     sampling: Literal["sliding", "random"] = "sliding"
     windows_per_scene: Positive | None = None
@@ -49,7 +53,8 @@ class ChipConfig(Config):
     within_aoi: bool = True
 
     def validate(self) -> Iterable[Finding]:
-        return checks.check_chip(self.sampling, stride_px=self.stride_px, windows_per_scene=self.windows_per_scene)
+        yield from checks.check_chip(self.sampling, stride_px=self.stride_px, windows_per_scene=self.windows_per_scene)
+        yield from checks.check_context(self.chip_size_px, self.context_px)
 
 
 @dataclass(kw_only=True)

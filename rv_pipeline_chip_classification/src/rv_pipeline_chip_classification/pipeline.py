@@ -81,6 +81,7 @@ class ChipClassificationPipeline(Pipeline):
             "dataset.train_scenes",
             "dataset.validation_scenes",
             "chip.chip_size_px",
+            "chip.context_px",
             "model",
             "train",
             "normalize",

@@ -25,10 +25,25 @@ def test_a_contract_comes_back_from_its_text(make_contract: Make) -> None:
     assert ModelContract.from_text(json.dumps(contract.to_json()), where="x") == contract
 
 
+def test_only_a_model_that_sees_more_than_the_cell_has_the_format_that_says_so(make_contract: Make) -> None:
+    plain = make_contract().to_json()
+    assert plain["format"] == 1
+    assert "context_px" not in plain
+    assert ModelContract.from_json(plain, where="x").context_px == 0
+    wide = make_contract(context_px=24)
+    assert wide.to_json()["format"] == 2
+    assert ModelContract.from_text(json.dumps(wide.to_json()), where="x") == wide
+    assert wide.chip_width_px == 64
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": 2}, "format is 2"),
+        ({"format": 3}, "format is 3"),
+        ({"format": 2}, "it has no 'context_px'"),
+        ({"format": 2, "context_px": 0}, "context_px is 0"),
+        ({"format": 2, "context_px": "8"}, "context_px is '8'"),
+        ({"format": 2, "context_px": 5000}, "wider than 8192 px"),
         ({"classes": []}, "no classes"),
         ({"channels": ["red"]}, "channels and normalisation"),
         ({"dtype": "colourful"}, "colourful"),

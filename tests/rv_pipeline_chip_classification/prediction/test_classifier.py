@@ -213,7 +213,9 @@ def test_reading_is_only_a_few_batches_ahead(make_contract: Any, brightest_chann
     class Counted:
         num_cells = 200
 
-        def iter_chips(self, raster: SceneRaster, batch_size_of: BatchSizeOf) -> Iterator[CellChips]:
+        def iter_chips(
+            self, raster: SceneRaster, batch_size_of: BatchSizeOf, context_px: int = 0
+        ) -> Iterator[CellChips]:
             nonlocal most_ahead
             for first in range(200):
                 most_ahead = max(most_ahead, first - done)

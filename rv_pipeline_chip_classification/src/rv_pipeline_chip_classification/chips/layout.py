@@ -25,7 +25,8 @@ class ChipLayout:
         stored_rows: (box.height + 1,) int64: row r of the box is row `stored_rows[r]` of the array, if some window
             covers it; the last number is how many rows there are.
         windows: (N, 4) int64, the windows as far as there are pixels.
-        offsets: (N, 2) int64, row and column of each window's first pixel in the array.
+        offsets: (N, 2) int64, row and column of each window's first pixel in the array; negative where the window begins
+            before the first pixel there is.
     """
 
     box: Window
@@ -59,11 +60,11 @@ def layout_of(windows: WindowArray, extent: Window) -> ChipLayout:
     """The layout that stores every pixel that some window covers once; rows that none covers are left out.
 
     Args:
-        windows: (N, 4) int64, beginning inside the extent.
+        windows: (N, 4) int64, each with some pixel inside the extent.
         extent: where there are pixels.
     """
     clipped = clip_windows(windows, extent)
     box = bounding_window(clipped)
     stored_rows = np.concatenate([[0], np.cumsum(covered_rows(clipped, box))]).astype(np.int64)
-    offsets = np.column_stack([stored_rows[clipped[:, 0] - box.row_off], clipped[:, 1] - box.col_off])
-    return ChipLayout(box, stored_rows, clipped, offsets)
+    firsts = np.column_stack([stored_rows[clipped[:, 0] - box.row_off], clipped[:, 1] - box.col_off])
+    return ChipLayout(box, stored_rows, clipped, firsts - (clipped[:, :2] - windows[:, :2]))

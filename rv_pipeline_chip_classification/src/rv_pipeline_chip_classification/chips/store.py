@@ -8,9 +8,12 @@ Per scene there are two or three files under `chip/`:
 - `<scene id>.jsonl`: one line per chip, in the order of the windows:
   `{"scene", "window": [row_off, col_off, height, width], "offset": [row, col] in the .npy, "bounds": [left, bottom,
   right, top] in the scene's CRS, "class_id", "class_name", "ioa_over_polygon" | "ioa_over_cell" | "label_fraction":
-  share, or null for background, "valid_fraction", "masked": whether a pixel of it inside the scene is invalid}`.
+  share, or null for background, "valid_fraction", "masked": whether a pixel of it inside the scene is invalid,
+  "context_px": pixels of the chip on every side of the window, left out where there are none}`.
 
-A window that overflows the extent has no pixels there: its chip is padded with zeros, which are not valid.
+What a chip has beyond the extent has no pixels: it is padded with zeros, which are not valid. So is what lies before
+the first row or column of the `.npy`, where `offset` is negative. `window`, `bounds` and `valid_fraction` are those of
+the window without its context; `offset` and `masked` are those of the chip.
 `chips/writer.py` writes these files.
 """
 
@@ -56,11 +59,12 @@ class ChipIndex:
     """The chips of one scene as columns, in the order of the file.
 
     Args:
-        windows: (N, 4) int64, in the scene's pixels.
+        windows: (N, 4) int64, in the scene's pixels, without context.
         offsets: (N, 2) int64, row and column of the chip's first pixel in the scene's `.npy`.
         class_ids: (N,) int64.
-        valid_fractions: (N,) float64, share of valid pixels; padding is not valid.
+        valid_fractions: (N,) float64, share of valid pixels of the window; padding is not valid.
         has_mask: whether the scene has a mask that must be read.
+        context_px: pixels of a chip on every side of its window.
     """
 
     windows: WindowArray
@@ -68,6 +72,7 @@ class ChipIndex:
     class_ids: NDArray[np.int64]
     valid_fractions: NDArray[np.float64]
     has_mask: bool
+    context_px: int = 0
 
 
 def read_index(path: Path) -> ChipIndex:
@@ -77,18 +82,27 @@ def read_index(path: Path) -> ChipIndex:
         DataError: if a line is not what `chip` writes.
     """
     columns: list[list[NDArray[Any]]] = [[_column([], *kind)] for kind in _COLUMNS.values()]
-    has_mask = False
+    has_mask, contexts = False, set[Any]()
     try:
         for records in _records_of(path):
             for column, (key, kind) in zip(columns, _COLUMNS.items(), strict=True):
                 column.append(_column([record[key] for record in records], *kind))
             has_mask = has_mask or any(record["masked"] for record in records)
+            contexts.update(record.get("context_px", 0) for record in records)
         windows, offsets, class_ids, fractions = map(np.concatenate, columns)
-        index = ChipIndex(windows, offsets, class_ids, fractions, has_mask)
+        index = ChipIndex(windows, offsets, class_ids, fractions, has_mask, _context_of(contexts))
         _check_bounds(index)
     except (KeyError, TypeError, ValueError, OverflowError) as err:
         raise DataError("a list of chips is damaged", where=str(path), why=repr(err), fix=_RUN_AGAIN) from err
     return index
+
+
+def _context_of(contexts: set[Any]) -> int:
+    """The one context of all chips; ValueError if it is something else."""
+    (context_px,) = contexts or {0}
+    if type(context_px) is not int or not 0 <= context_px <= MAX_SIDE_PX:
+        raise ValueError(f"context_px is {context_px!r:.60} and should be a number of pixels")
+    return context_px
 
 
 #: Key of a record -> dtype of its column, and how many numbers a record has of it (0: one, and not a list).
@@ -111,7 +125,8 @@ def _column(values: list[Any], dtype: type[Any], width: int) -> NDArray[Any]:
 
 def _check_bounds(index: ChipIndex) -> None:
     """ValueError for numbers that no chip has: they would ask for any amount of memory."""
-    if len(index.windows) and not ((index.windows[:, 2:] >= 1) & (index.windows[:, 2:] <= MAX_SIDE_PX)).all():
+    sides = index.windows[:, 2:]
+    if not ((sides >= 1) & (sides + 2 * index.context_px <= MAX_SIDE_PX)).all():
         raise ValueError(f"a window is not from 1 to {MAX_SIDE_PX} px wide and high")
     if len(index.class_ids) and not 0 <= index.class_ids.min() <= index.class_ids.max() < MAX_CLASSES:
         raise ValueError(f"a class id is not from 0 to {MAX_CLASSES - 1}")
@@ -159,6 +174,14 @@ class _SceneChips:
     pixels: NDArray[Any]
     mask: NDArray[np.uint8] | None
 
+    @property
+    def has_invalid(self) -> bool:
+        """Whether some chip has a pixel without data, or is padded."""
+        index = self.index
+        ends = index.offsets + index.windows[:, 2:] + 2 * index.context_px
+        is_padded = (index.offsets < 0).any() or (ends > self.pixels.shape[:2]).any()
+        return index.has_mask or bool(is_padded) or bool((index.valid_fractions < 1).any())
+
 
 def _open_scene(storage: Storage, scene_id: str) -> _SceneChips:
     index = read_index(storage.input_file(index_name(scene_id)))
@@ -167,7 +190,8 @@ def _open_scene(storage: Storage, scene_id: str) -> _SceneChips:
     mask = open_array(storage.input_file(mask_name(scene_id))) if index.has_mask else None
     if pixels.ndim != 3 or (mask is not None and mask.shape != pixels.shape[:2]):
         raise DataError("the pixels of chips do not have the shape that chip writes", where=str(path), fix=_RUN_AGAIN)
-    if len(index.offsets) and (index.offsets.min() < 0 or (index.offsets >= pixels.shape[:2]).any()):
+    is_outside = (index.offsets < -index.context_px) | (index.offsets >= pixels.shape[:2])
+    if is_outside.any():
         raise DataError("a chip lies outside the pixels of its scene", where=str(path), fix=_RUN_AGAIN)
     return _SceneChips(scene_id, index, pixels, mask)
 
@@ -180,9 +204,10 @@ class ChipStore:
     Attributes:
         scene_ids: the scenes, in order.
         class_ids: (N,) int64.
-        windows: (N, 4) int64, in pixels of the chip's scene.
-        valid_fractions: (N,) float64.
+        windows: (N, 4) int64, in pixels of the chip's scene, without context.
+        valid_fractions: (N,) float64, of the windows.
         scene_indices: (N,) int64, position of the chip's scene in `scene_ids`.
+        context_px: pixels of a chip on every side of its window.
     """
 
     def __init__(self, scenes: Sequence[_SceneChips]) -> None:
@@ -197,7 +222,8 @@ class ChipStore:
         filled = [scene for scene in scenes if len(scene.index.class_ids)]
         _check_alike(filled)
         self._example = filled[0].pixels if filled else (scenes[0].pixels if scenes else None)
-        self._has_invalid = bool((self.valid_fractions < 1).any())
+        self.context_px = filled[0].index.context_px if filled else 0
+        self._has_invalid = any(scene.has_invalid for scene in scenes)
 
     @classmethod
     def open(cls, storage: Storage, scene_ids: Sequence[str]) -> ChipStore:
@@ -228,8 +254,11 @@ class ChipStore:
 
     @property
     def chip_shape(self) -> tuple[int, int]:
-        """Height and width of every chip, in pixels."""
-        return (int(self.windows[0, 2]), int(self.windows[0, 3])) if self.num_chips else (0, 0)
+        """Height and width of every chip with its context, in pixels."""
+        if not self.num_chips:
+            return 0, 0
+        height, width = self.windows[0, 2:] + 2 * self.context_px
+        return int(height), int(width)
 
     @property
     def has_invalid_pixels(self) -> bool:
@@ -262,35 +291,27 @@ class ChipStore:
         places = zip(self.scene_indices[numbers].tolist(), self._offsets[numbers].tolist(), strict=True)
         for position, (scene_index, (row, col)) in enumerate(places):
             scene = self._scenes[scene_index]
-            pixels = scene.pixels[row : row + height, col : col + width]
-            if pixels.shape[0] == height and pixels.shape[1] == width:
-                chips[position] = pixels
-            else:
-                _fill_padded(chips[position], pixels)
+            stored = slice(max(row, 0), max(row + height, 0)), slice(max(col, 0), max(col + width, 0))
+            pixels = scene.pixels[stored]
+            is_whole = pixels.shape[0] == height and pixels.shape[1] == width
+            top, left = max(-row, 0), max(-col, 0)
+            inside = slice(top, top + pixels.shape[0]), slice(left, left + pixels.shape[1])
+            if not is_whole:
+                chips[position] = 0
+            chips[position][inside] = pixels
             if valid is not None:
-                _fill_valid(valid[position], pixels.shape, scene.mask, row, col)
+                if not is_whole:
+                    valid[position] = False
+                valid[position][inside] = True if scene.mask is None else scene.mask[stored]
         return chips, valid
-
-
-def _fill_padded(chip: NDArray[Any], pixels: NDArray[Any]) -> None:
-    chip[...] = 0
-    chip[: pixels.shape[0], : pixels.shape[1]] = pixels
-
-
-def _fill_valid(
-    valid: NDArray[np.bool_], shape: tuple[int, ...], mask: NDArray[np.uint8] | None, row: int, col: int
-) -> None:
-    height, width = shape[:2]
-    valid[height:] = False
-    valid[:, width:] = False
-    if mask is not None:
-        valid[:height, :width] = mask[row : row + height, col : col + width]
 
 
 def _check_alike(scenes: Sequence[_SceneChips]) -> None:
     """All scenes give chips of one dtype, number of channels and size."""
     for scene in scenes:
         first, same_size = scenes[0], scenes[0].index.windows[0, 2:]
+        if scene.index.context_px != first.index.context_px:
+            raise DataError("chips differ in context", where=f"scene {scene.scene_id!r}", fix=_RUN_AGAIN)
         if scene.pixels.dtype != first.pixels.dtype or scene.pixels.shape[2] != first.pixels.shape[2]:
             raise DataError(
                 "scenes differ in dtype or number of channels",

@@ -75,13 +75,14 @@ class ChipRecords:
 
     Args:
         scene_id: the scene.
-        windows: (N, 4) int64.
-        offsets: (N, 2) int64, in the `.npy`.
+        windows: (N, 4) int64, without context.
+        offsets: (N, 2) int64, of the chip with its context in the `.npy`.
         class_ids: (N,) int64.
         shares: (N,) float64, the label's IoA or fraction; NaN where there is none (background).
         share_name: what the share is, denominator included: the key of the line.
         valid_fractions: (N,) float64.
-        is_masked: (N,) bool, whether a pixel inside the scene is invalid.
+        is_masked: (N,) bool, whether a pixel of the chip inside the scene is invalid.
+        context_px: pixels of a chip on every side of its window.
     """
 
     scene_id: str
@@ -92,6 +93,7 @@ class ChipRecords:
     share_name: str
     valid_fractions: NDArray[np.float64]
     is_masked: NDArray[np.bool_]
+    context_px: int = 0
 
 
 def bounds_of(windows: WindowArray, transform: Affine6) -> NDArray[np.float64]:
@@ -141,9 +143,10 @@ def _texts(numbers: NDArray[np.float64]) -> list[str]:
 
 
 def _share_texts(records: ChipRecords) -> Iterator[str]:
-    """The end of each line: share of the label, valid fraction, and whether the chip is masked."""
+    """The end of each line: share of the label, valid fraction, whether the chip is masked, and its context if any."""
     key = json.dumps(records.share_name)
+    end = f', "context_px": {records.context_px}}}\n' if records.context_px else "}\n"
     masked = np.where(records.is_masked, "true", "false").tolist()
     columns = zip(_texts(records.shares), _texts(records.valid_fractions), masked, strict=True)
     for share, valid_fraction, is_masked in columns:
-        yield f'{key}: {share}, "valid_fraction": {valid_fraction}, "masked": {is_masked}}}\n'
+        yield f'{key}: {share}, "valid_fraction": {valid_fraction}, "masked": {is_masked}{end}'

@@ -22,6 +22,8 @@ from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.scenes.windows import (
     Window,
     WindowArray,
+    clip_windows,
+    expanded_windows,
     random_windows,
     scene_rng,
     windows_over,
@@ -196,9 +198,10 @@ def _store(
     progress: Progress | None,
 ) -> ChipRecords:
     """Write the pixels, and say which windows have enough valid ones."""
-    layout = layout_of(selected.windows, raster.extent)
-    num_invalid = _write_pixels(raster, layout, storage, progress)
-    num_valid = layout.windows[:, 2] * layout.windows[:, 3] - num_invalid
+    layout = layout_of(expanded_windows(selected.windows, chip.context_px), raster.extent)
+    inside = clip_windows(selected.windows, raster.extent) if chip.context_px else layout.windows
+    num_invalid, num_invalid_in_chip = _write_pixels(raster, layout, inside, storage, progress)
+    num_valid = inside[:, 2] * inside[:, 3] - num_invalid
     fractions = num_valid / (selected.windows[:, 2] * selected.windows[:, 3])
     kept = (num_valid > 0) & (fractions >= chip.min_valid_fraction)
     return ChipRecords(
@@ -209,15 +212,28 @@ def _store(
         selected.labels.shares[kept],
         share_name,
         np.round(fractions[kept], 6).astype(np.float64),
-        num_invalid[kept] > 0,
+        num_invalid_in_chip[kept] > 0,
+        chip.context_px,
     )
 
 
 def _write_pixels(
-    raster: SceneRaster, layout: ChipLayout, storage: Storage, progress: Progress | None
-) -> NDArray[np.int64]:
-    """Write the pixels, and their mask if some are invalid: pixels without data in each window, (N,) int64."""
-    num_invalid = np.zeros(len(layout.windows), np.int64)
+    raster: SceneRaster, layout: ChipLayout, inside: WindowArray, storage: Storage, progress: Progress | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Write the pixels, and their mask if some are invalid.
+
+    Args:
+        raster: the open scene.
+        layout: of the chips.
+        inside: (N, 4) int64, their windows without context, as far as there are pixels.
+        storage: where they go.
+        progress: as in `chip_scene`.
+
+    Returns:
+        Pixels without data in each window and in each chip: two of (N,) int64.
+    """
+    num_invalid = np.zeros(len(inside), np.int64)
+    num_in_chip = num_invalid if inside is layout.windows else num_invalid.copy()
     scene_id, shape = raster.scene_id, layout.shape
     with ExitStack() as stack:
         path = stack.enter_context(storage.output_file(pixels_name(scene_id)))
@@ -234,12 +250,14 @@ def _write_pixels(
                     mask = pixels.valid[rows].view(np.uint8)
                     mask_file.write(stored_row, part.col_off - layout.box.col_off, mask)
             if pixels.valid is not None:
-                _add_invalid(num_invalid, layout.windows, part, ~pixels.valid)
+                _add_invalid(num_invalid, inside, part, ~pixels.valid)
+                if inside is not layout.windows:
+                    _add_invalid(num_in_chip, layout.windows, part, ~pixels.valid)
             if progress is not None:
                 progress(part.row_end - layout.box.row_off, layout.box.height)
     if mask_file is None and storage.exists(mask_name(scene_id)):
         storage.delete(mask_name(scene_id))
-    return num_invalid
+    return num_invalid, num_in_chip
 
 
 def _add_invalid(

@@ -76,7 +76,7 @@ def _make_trainer(config: ChipClassificationConfig, data: TrainingData) -> Train
     train, contract = config.train, data.contract
     seed_everything(config.seed)
     model = build_model(contract.backbone, contract.num_channels, contract.num_classes)
-    check_forward(model, contract.num_channels, contract.num_classes, contract.chip_size_px)
+    check_forward(model, contract.num_channels, contract.num_classes, contract.chip_width_px)
     if config.model.init_weights is not None:
         _initialise(model, config.model.init_weights)
     make = _batch_maker(train, contract.normalization, config.seed)

@@ -92,6 +92,7 @@ def _contract_of(config: ChipClassificationConfig, storage: Storage, train: Chip
         # Other colours are no other model: those of the config come with predictions and the bundle.
         class_colors=tuple(map(palette_color, range(len(classes.names)))),
         chip_size_px=config.chip.chip_size_px,
+        context_px=config.chip.context_px,
         cell_size_px=cell_size_px(scenes[0].labels, config.chip.chip_size_px),
         **_source_fields(config, sources),
     )

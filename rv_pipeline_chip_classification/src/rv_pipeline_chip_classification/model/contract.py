@@ -24,6 +24,8 @@ from rv_pipeline_chip_classification.model.plain_fields import (
 from rv_pipeline_chip_classification.scenes.channel_names import is_permuted, same_name
 
 FORMAT = 1
+#: Of a model that sees more than the cell: what does not know of it must not use it.
+FORMAT_WITH_CONTEXT = 2
 #: Far above any training set; a description with more is not of a model.
 MAX_CLASSES = 65_536
 #: Temperatures that are fitted lie between 0.1 and 10; far out no score is left but 0 and 1, or all are alike.
@@ -53,6 +55,7 @@ class ModelContract:
         nodata: the value that the config declared for the training images; None for what a file declares.
         pixel_size_m: the smallest and the largest side of a pixel of the training images on the ground; None where it
             is not known.
+        context_px: pixels that it sees on every side of a chip and of a cell.
     """
 
     backbone: str
@@ -68,6 +71,12 @@ class ModelContract:
     num_bands: int | None = None
     nodata: float | None = None
     pixel_size_m: tuple[float, float] | None = None
+    context_px: int = 0
+
+    @property
+    def chip_width_px(self) -> int:
+        """Side of the chips that it learnt from, with their context."""
+        return self.chip_size_px + 2 * self.context_px
 
     @property
     def num_channels(self) -> int:
@@ -82,7 +91,7 @@ class ModelContract:
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return {
-            "format": FORMAT,
+            "format": FORMAT_WITH_CONTEXT if self.context_px else FORMAT,
             "backbone": self.backbone,
             "channels": list(self.channels),
             "dtype": self.dtype,
@@ -98,6 +107,7 @@ class ModelContract:
             "num_bands": self.num_bands,
             "nodata": self.nodata,
             "pixel_size_m": None if self.pixel_size_m is None else list(self.pixel_size_m),
+            **({"context_px": self.context_px} if self.context_px else {}),
         }
 
     @classmethod
@@ -108,8 +118,9 @@ class ModelContract:
             DataError: if it is something else, or of a newer format.
         """
         try:
-            if type(plain["format"]) is not int or plain["format"] != FORMAT:
-                raise ValueError(f"its format is {plain['format']!r:.60}; this version of rv knows {FORMAT}")
+            if type(plain["format"]) is not int or plain["format"] not in (FORMAT, FORMAT_WITH_CONTEXT):
+                known = f"{FORMAT} and {FORMAT_WITH_CONTEXT}"
+                raise ValueError(f"its format is {plain['format']!r:.60}; this version of rv knows {known}")
             classes = [_class_of(entry, index) for index, entry in enumerate(list_of(plain, "classes", MAX_CLASSES))]
             contract = cls(
                 backbone=text_of(plain, "backbone"),
@@ -121,6 +132,7 @@ class ModelContract:
                 chip_size_px=integer_of(plain, "chip_size_px", 1, MAX_SIDE_PX),
                 cell_size_px=integer_of(plain, "cell_size_px", 1, MAX_SIDE_PX),
                 temperature=number_of(plain, "temperature"),
+                context_px=0 if plain["format"] == FORMAT else integer_of(plain, "context_px", 1, MAX_SIDE_PX),
                 **_source_of(plain),
             )
             contract._check()
@@ -135,6 +147,8 @@ class ModelContract:
             raise ValueError("channels and normalisation do not go together")
         if not self.class_names or len(set(self.class_names)) < len(self.class_names):
             raise ValueError("it has no classes, or two of one name")
+        if max(self.chip_size_px, self.cell_size_px) + 2 * self.context_px > MAX_SIDE_PX:
+            raise ValueError(f"with context_px {self.context_px} its images are wider than {MAX_SIDE_PX} px")
         if not _MIN_TEMPERATURE <= self.temperature <= 1 / _MIN_TEMPERATURE:
             raise ValueError(f"its temperature is {self.temperature}, outside of {_MIN_TEMPERATURE} to 1e6")
 

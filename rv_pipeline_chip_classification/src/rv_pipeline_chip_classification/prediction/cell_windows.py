@@ -15,8 +15,15 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from rv_pipeline_chip_classification.scenes.grid import Pixels
+from rv_pipeline_chip_classification.scenes.row_reader import Rows, slices_of
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
-from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray, grid_shape
+from rv_pipeline_chip_classification.scenes.windows import (
+    Window,
+    WindowArray,
+    bounding_window,
+    expanded_windows,
+    grid_shape,
+)
 
 #: How many chips to read at once, given the pixels of each.
 BatchSizeOf = Callable[[int], int]
@@ -28,7 +35,7 @@ class CellChips(NamedTuple):
     Args:
         first: number of the first cell.
         windows: (B, 4) int64, all of one size.
-        chips: (B, H, W, C) in the scene's dtype; what is outside of the extent is 0.
+        chips: (B, H, W, C) in the scene's dtype, with context around the cells; what is outside of the extent is 0.
         valid: (B, H, W) bool, or None where every pixel is valid; what is outside of the extent is not.
     """
 
@@ -78,48 +85,65 @@ class CellGrid:
         windows[:, 1] = self.extent.col_off + cols * self.stride_px
         return windows
 
-    def iter_chips(self, raster: SceneRaster, batch_size_of: BatchSizeOf) -> Iterator[CellChips]:
+    def iter_chips(self, raster: SceneRaster, batch_size_of: BatchSizeOf, context_px: int = 0) -> Iterator[CellChips]:
         """The chips of all cells in batches, in order; each block of the raster is read once.
 
         Args:
             raster: a raster with this extent.
             batch_size_of: chips per batch; the last one may have fewer.
+            context_px: pixels of a chip on every side of its cell.
         """
-        num_cells, num_cols, size_px = self.num_cells, self.shape[1], self.size_px
-        batch_size = batch_size_of(size_px**2)
+        num_cells, num_cols, width = self.num_cells, self.shape[1], self.size_px + 2 * context_px
+        batch_size = batch_size_of(width**2)
         rows = raster.rows(self.extent) if num_cells else None
         for first in range(0, num_cells if rows is not None else 0, batch_size):
             stop = min(first + batch_size, num_cells)
-            chips = np.zeros((stop - first, size_px, size_px, raster.num_channels), raster.dtype)
+            chips = np.zeros((stop - first, width, width, raster.num_channels), raster.dtype)
             valid = np.zeros(chips.shape[:3], np.bool_)
             for row in range(first // num_cols, (stop - 1) // num_cols + 1):
                 begin, end = max(first, row * num_cols), min(stop, (row + 1) * num_cols)
-                top = self.extent.row_off + row * self.stride_px
-                pixels = rows.read(top, min(size_px, self.extent.row_end - top))  # type: ignore[union-attr]
-                place = slice(begin - first, end - first)
-                self._cut_row(pixels, begin - row * num_cols, chips[place], valid[place])
+                top = self.extent.row_off + row * self.stride_px - context_px
+                above = max(0, self.extent.row_off - top)
+                height = min(width, self.extent.row_end - top) - above
+                pixels = rows.read(top + above, height)  # type: ignore[union-attr]
+                place = slice(begin - first, end - first), slice(above, above + height)
+                first_left = (begin - row * num_cols) * self.stride_px - context_px
+                _cut_row(pixels, first_left, self.stride_px, chips[place], valid[place])
             yield CellChips(first, self.windows(first, stop), chips, None if valid.all() else valid)
 
-    def _cut_row(self, pixels: Pixels, first_col: int, chips: NDArray[Any], valid: NDArray[np.bool_]) -> None:
-        """Fill chips of one row of cells, from the cell in column `first_col` on."""
-        height, width = pixels.values.shape[:2]
-        num_whole = max(0, (width - self.size_px) // self.stride_px + 1 - first_col)
-        for index in range(min(num_whole, len(chips)), len(chips)):
-            left = (first_col + index) * self.stride_px
-            part = slice(left, left + self.size_px)
-            chips[index, :height, : width - left] = pixels.values[:, part]
-            valid[index, :height, : width - left] = True if pixels.valid is None else pixels.valid[:, part]
-        num_whole = min(num_whole, len(chips))
-        if num_whole:
-            chips[:num_whole, :height] = self._boxes(pixels.values, first_col, num_whole)
-            has_mask = pixels.valid is not None
-            valid[:num_whole, :height] = self._boxes(pixels.valid, first_col, num_whole) if has_mask else True
 
-    def _boxes(self, values: Any, first_col: int, count: int) -> NDArray[Any]:
-        """Cells beside each other as a view: (H, W[, C]) -> (count, H, size_px[, C])."""
-        boxes = sliding_window_view(values, self.size_px, axis=1)[:, first_col * self.stride_px :: self.stride_px]
-        boxes = np.moveaxis(boxes[:, :count], 0, 1)
-        return np.moveaxis(boxes, -1, 2)
+def _cut_row(pixels: Pixels, first_left: int, stride_px: int, chips: NDArray[Any], valid: NDArray[np.bool_]) -> None:
+    """Fill the chips of cells beside each other from the rows that they have in common.
+
+    Args:
+        pixels: values (H, width of the extent, C).
+        first_left: column of the first chip's first pixel; negative before the extent.
+        stride_px: columns from one chip to the next.
+        chips: (B, H, W, C) of zeros.
+        valid: (B, H, W) of False.
+    """
+    width, size_px = pixels.values.shape[1], chips.shape[2]
+    # From the first chip that begins inside the extent to the first one that leaves it.
+    begin = min(len(chips), max(0, -(first_left // stride_px)))
+    end = max(begin, min(len(chips), (width - size_px - first_left) // stride_px + 1))
+    for index in (*range(begin), *range(end, len(chips))):
+        left = first_left + index * stride_px
+        part = slice(max(left, 0), min(left + size_px, width))
+        place = slice(part.start - left, part.stop - left)
+        chips[index, :, place] = pixels.values[:, part]
+        valid[index, :, place] = True if pixels.valid is None else pixels.valid[:, part]
+    if end > begin:
+        left = first_left + begin * stride_px
+        chips[begin:end] = _boxes(pixels.values, left, stride_px, size_px, end - begin)
+        has_mask = pixels.valid is not None
+        valid[begin:end] = _boxes(pixels.valid, left, stride_px, size_px, end - begin) if has_mask else True
+
+
+def _boxes(values: Any, left: int, stride_px: int, size_px: int, count: int) -> NDArray[Any]:
+    """Boxes beside each other as a view: (H, W[, C]) -> (count, H, size_px[, C])."""
+    boxes = sliding_window_view(values, size_px, axis=1)[:, left::stride_px][:, :count]
+    boxes = np.moveaxis(boxes, 0, 1)
+    return np.moveaxis(boxes, -1, 2)
 
 
 @dataclass(frozen=True)
@@ -137,27 +161,41 @@ class CellList:
         """How many cells there are."""
         return len(self.all_windows)
 
-    def iter_chips(self, raster: SceneRaster, batch_size_of: BatchSizeOf) -> Iterator[CellChips]:
-        """The chips of all cells in order; a batch ends where the size changes.
+    def iter_chips(self, raster: SceneRaster, batch_size_of: BatchSizeOf, context_px: int = 0) -> Iterator[CellChips]:
+        """The chips of all cells in order; a batch ends where the size changes, and each block is read once.
 
         Args:
             raster: where they lie.
             batch_size_of: chips per batch at most.
+            context_px: pixels of a chip on every side of its cell.
         """
-        sizes = self.all_windows[:, 2:]
+        if not self.num_cells:
+            return
+        windows = expanded_windows(self.all_windows, context_px)
+        box = bounding_window(windows).intersection(raster.extent)
+        rows, sizes = raster.rows(box), windows[:, 2:]
         changes = np.flatnonzero((sizes[1:] != sizes[:-1]).any(axis=1)) + 1
-        bounds = [0, *changes.tolist(), self.num_cells]
-        for begin, end in pairwise(bounds):
-            batch_size = batch_size_of(int(sizes[begin].prod())) if end > begin else 1
+        for begin, end in pairwise([0, *changes.tolist(), self.num_cells]):
+            batch_size = batch_size_of(int(sizes[begin].prod()))
             for first in range(begin, end, batch_size):
-                yield self._read(raster, first, min(first + batch_size, end))
+                stop = min(first + batch_size, end)
+                chips, valid = _cut_list(rows, box, windows[first:stop], raster)
+                yield CellChips(first, self.all_windows[first:stop], chips, None if valid.all() else valid)
 
-    def _read(self, raster: SceneRaster, first: int, stop: int) -> CellChips:
-        windows = self.all_windows[first:stop]
-        pieces = [raster.read(Window(*window)) for window in windows.tolist()]
-        chips = np.stack([pixels.values for pixels in pieces])
-        if all(pixels.valid is None for pixels in pieces):
-            return CellChips(first, windows, chips, None)
-        shape = chips.shape[1:3]
-        valid = [np.ones(shape, np.bool_) if pixels.valid is None else pixels.valid for pixels in pieces]
-        return CellChips(first, windows, chips, np.stack(valid))
+
+def _cut_list(
+    rows: Rows, box: Window, windows: WindowArray, raster: SceneRaster
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Chips of windows of one size: (B, H, W, C) and (B, H, W); what is outside of the box is 0 and not valid."""
+    height, width = windows[0, 2:].tolist()
+    chips = np.zeros((len(windows), height, width, raster.num_channels), raster.dtype)
+    valid = np.zeros(chips.shape[:3], np.bool_)
+    for index, window in enumerate(windows.tolist()):
+        inside = Window(*window).intersection(box)
+        if inside.is_empty:
+            continue
+        pixels, place = rows.read(inside.row_off, inside.height), slices_of(inside, Window(*window))
+        part = slice(inside.col_off - box.col_off, inside.col_end - box.col_off)
+        chips[index][place] = pixels.values[:, part]
+        valid[index][place] = True if pixels.valid is None else pixels.valid[:, part]
+    return chips, valid

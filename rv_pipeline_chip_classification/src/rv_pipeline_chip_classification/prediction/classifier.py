@@ -43,7 +43,7 @@ class Cells(Protocol):
         """How many cells there are."""
         ...
 
-    def iter_chips(self, raster: SceneRaster, batch_size_of: BatchSizeOf) -> Iterator[CellChips]:
+    def iter_chips(self, raster: SceneRaster, batch_size_of: BatchSizeOf, context_px: int = 0) -> Iterator[CellChips]:
         """Their chips in order."""
         ...
 
@@ -67,7 +67,7 @@ class Classifier:
 
     Args:
         model: from (B, C, H, W) float32 to (B, K) logits.
-        contract: of the model: how pixel values reach it, and the temperature of its scores.
+        contract: of the model: how pixel values reach it, what it sees around a cell, the temperature of its scores.
         batch_size: chips per forward pass at most.
         device: where it runs; None takes the GPU if there is one.
         num_threads: threads on a CPU; None takes the cores of this task.
@@ -109,11 +109,12 @@ class Classifier:
             DataError: if pixels cannot be read, the model does not take windows of this size, or it gives numbers for
                 none of them; a few without numbers have no class.
         """
+        context_px = self.contract.context_px
         threads_before = torch.get_num_threads()
         with ExitStack() as stack:
             # Set on the workers, it is also what later threads of torch begin with.
             stack.callback(torch.set_num_threads, threads_before)
-            batches = iterate_ahead(lambda: cells.iter_chips(raster, self.batch_size_of))
+            batches = iterate_ahead(lambda: cells.iter_chips(raster, self.batch_size_of, context_px))
             stack.callback(_close, batches)
             scored = in_advance((partial(self._score_cells, batch) for batch in batches), num_threads=self._num_threads)
             stack.callback(_close, scored)
@@ -128,11 +129,14 @@ class Classifier:
     def _score_cells(self, batch: CellChips) -> ScoredCells:
         if self._is_cpu:
             torch.set_num_threads(1)
-        pixels_per_cell = batch.chips.shape[1] * batch.chips.shape[2]
-        count = len(batch.chips)
-        num_valid = (
-            np.full(count, pixels_per_cell) if batch.valid is None else np.count_nonzero(batch.valid, axis=(1, 2))
-        )
+        count, pixels_per_cell = len(batch.chips), int(batch.windows[0, 2:].prod())
+        num_valid = np.full(count, pixels_per_cell)
+        if batch.valid is not None:
+            # Of the cell alone: one without a valid pixel has no class, whatever lies around it.
+            rows, cols = (
+                slice(self.contract.context_px, side - self.contract.context_px) for side in batch.valid.shape[1:]
+            )
+            num_valid = np.count_nonzero(batch.valid[:, rows, cols], axis=(1, 2))
         has_data = num_valid > 0
         scores = np.full((count, self.contract.num_classes), np.nan, np.float32)
         class_ids = np.full(count, NO_CLASS, np.int64)
@@ -187,7 +191,8 @@ class Classifier:
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, AssertionError, ValueError) as err:
-            size, trained_px = (chips.shape[1], chips.shape[2]), self.contract.chip_size_px
+            around_px, trained_px = 2 * self.contract.context_px, self.contract.chip_size_px
+            size = (chips.shape[1] - around_px, chips.shape[2] - around_px)
             if size == (trained_px, trained_px):
                 raise
             raise DataError(

@@ -110,6 +110,14 @@ def clip_windows(windows: WindowArray, extent: Window) -> WindowArray:
     return np.concatenate([begin, np.maximum(end - begin, 0)], axis=1)
 
 
+def expanded_windows(windows: WindowArray, margin_px: int) -> WindowArray:
+    """The windows with a margin on every side: (N, 4) int64; they may begin before the first pixel."""
+    expanded = windows.copy()
+    expanded[:, :2] -= margin_px
+    expanded[:, 2:] += 2 * margin_px
+    return expanded
+
+
 def bounding_window(windows: WindowArray) -> Window:
     """The smallest window that holds all of them; empty for no windows."""
     if not len(windows):
