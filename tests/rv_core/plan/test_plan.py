@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 import pytest
@@ -15,6 +15,7 @@ from rv_core.plan.decisions import RunPlan, plan_run
 from rv_core.plan.graph import make_tasks, split_shares
 from rv_core.plan.items import PipelineState, command_parts
 from rv_core.plan.manifests import DoneState, Manifest, item_file_name
+from rv_core.plan.reasons import explain_change
 from rv_core.plan.selection import Selection
 
 
@@ -350,3 +351,28 @@ def test_a_field_of_a_later_version_enters_keys_only_where_it_changes_something(
     assert list(parts.reads) == ["pace"]
     assert parts.reads["pace"] == {"type_hint": to_short(PaceOfToday())["type_hint"], "epochs": 3}
     assert len({key_of(pipeline(**change)) for change in ({}, {"extra": 2.0}, {"margin": 4}, {"kinds": []})}) == 4
+
+
+class TellingPipeline(MapPipeline):
+    text = "a"
+
+    def facts(self, command: str) -> dict[str, str]:
+        return {"text of the code": self.text} if command == "fit" else {}
+
+
+class RewrittenPipeline(TellingPipeline):
+    text = "b"
+
+
+def test_what_a_pipeline_tells_of_a_command_enters_its_key_and_is_a_reason() -> None:
+    config = config_of()
+    states = [
+        state_of(config),
+        *(replace(state_of(config), pipeline=p(config)) for p in (TellingPipeline, RewrittenPipeline)),
+    ]
+    keys = [{entry.command: entry.key for entry in plan_run([state]).commands} for state in states]
+    for before, after in ((keys[0], keys[1]), (keys[1], keys[2])):
+        assert {name for name in before if before[name] != after[name]} == {"fit", "predict", "evaluate", "bundle"}
+    assert explain_change({"reads": {"text of the code": "a"}}, {"reads": {"text of the code": "b"}}) == [
+        'text of the code "a" → "b"'
+    ]

@@ -232,6 +232,14 @@ class Pipeline:
             self._read_uris[command] = [uri for name in reads for _, uri in uris_at(self._config, name)]
         return list(self._read_uris[command])
 
+    def facts(self, command: str) -> Mapping[str, Any]:
+        """Plain JSON values by name that enter the keys of a command beside the fields that it reads.
+
+        For what its outputs depend on and is neither a field nor a file: the text of code that the config names, a
+        table that comes with the package. Must be pure and cheap: it is asked whenever a run is planned.
+        """
+        return {}
+
     def items_of(self, command: str) -> dict[str, list[Any]] | None:
         """The items of a command by group ({"": items} without groups), or None for a command without items."""
         spec = self.commands()[command].items

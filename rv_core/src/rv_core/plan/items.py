@@ -65,6 +65,7 @@ def command_parts(
     for path in info.ignores:
         field_at(config, path)  # a field that is not there is told with its near miss
         _leave_out(reads, path, info.name)
+    reads |= named(dict(pipeline.facts(info.name)))
     inputs = {named(uri): fingerprints.get(uri, "missing") for uri in shared_inputs(pipeline, info)}
     return CommandParts(info.name, info.version, reads, inputs, dict(requires))
 
