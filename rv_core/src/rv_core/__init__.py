@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from rv_core.pipeline.pipeline import Pipeline as Pipeline
     from rv_core.pipeline.pipeline import PipelineConfig as PipelineConfig
     from rv_core.pipeline.pipeline import command as command
+    from rv_core.pipeline.summary import Summary as Summary
+    from rv_core.pipeline.summary import SummaryTable as SummaryTable
     from rv_core.plan.graph import Job as Job
     from rv_core.plan.graph import Plan as Plan
     from rv_core.plan.graph import Resources as Resources
@@ -93,6 +95,10 @@ _HOMES = {
         "Pipeline",
         "PipelineConfig",
         "command",
+    ),
+    "pipeline.summary": (
+        "Summary",
+        "SummaryTable",
     ),
     "plan.graph": (
         "Job",

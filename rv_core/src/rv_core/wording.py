@@ -62,6 +62,17 @@ def numbers_text(numbers: Mapping[str, Any], limit: int = _MAX_NUMBERS) -> str:
     return "  ".join(f"{printable(str(name), _MAX_NAME_LENGTH)} {_number_text(value)}" for name, value in pairs)
 
 
+def cell_text(value: Any) -> str:
+    """A value of a table: `0.812`, `1,200`, `forest`; `–` for one that is not defined."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.3f}" if value == 0 or 1e-3 <= abs(value) < 1e3 else f"{value:.4g}"
+
+
 def count_text(count: int, noun: str) -> str:
     """A count with its noun: `1 task`, `5 tasks`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

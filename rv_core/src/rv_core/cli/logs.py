@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rv_core.cli.status import Root, RunId, print_lines
+from rv_core.cli.output import print_lines
+from rv_core.cli.status import Root, RunId
 from rv_core.errors import RvError, UsageError
 from rv_core.terminal import say
 from rv_core.wording import typed

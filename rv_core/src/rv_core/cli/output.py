@@ -9,13 +9,17 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rv_core.errors import EXIT_ENVIRONMENT, RvError
 from rv_core.redaction import redact
 from rv_core.terminal import json_text, say, shown
 from rv_core.wording import printable
+
+if TYPE_CHECKING:
+    from rv_core.status.page import Line
+    from rv_core.status.results import PipelineSummary
 
 
 def print_json(value: Any) -> None:
@@ -35,6 +39,30 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         _print_plain(columns, cells)
     else:
         _print_rich(columns, cells)
+
+
+def print_lines(lines: Iterable[Line]) -> None:
+    """Print lines, with their styles on a terminal only."""
+    if is_plain():
+        for line in lines:
+            say(line.text)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    for line in lines:
+        console.print(Text.assemble(*line.pieces), soft_wrap=True)
+
+
+def print_results(found: Sequence[PipelineSummary]) -> None:
+    """Print what pipelines say of their results, and of which that cannot be told."""
+    from rv_core.status.results import results_lines
+
+    print_lines(results_lines(found))
+    for one in found:
+        if one.problem:
+            warn(f"{one.pipeline}: {one.problem}")
 
 
 def is_plain() -> bool:

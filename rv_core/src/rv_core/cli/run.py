@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rv_core.cli.output import print_json
+from rv_core.cli.output import print_json, print_results
 from rv_core.cli.state import GlobalOptions
 from rv_core.errors import EXIT_DONE, Finding, UsageError
 from rv_core.launch.outcome import RunOutcome
@@ -20,6 +21,7 @@ from rv_core.wording import typed
 
 if TYPE_CHECKING:
     from rv_core.launch.prepared import PreparedRun
+    from rv_core.status.results import PipelineSummary
 
 Arguments = Annotated[
     list[str] | None,
@@ -309,6 +311,11 @@ class Show:
             say(f"{left} of {outcome.num_items} items are not done; the same command goes on from here", file=out)
         else:
             say("all items are done, and yet a task has failed: see its log", file=out)
+
+    def results(self, prepared: PreparedRun, found: Sequence[PipelineSummary]) -> None:
+        """What the pipelines say of their results."""
+        if not self._is_quiet:
+            print_results(found)
 
     def submitted(self, prepared: PreparedRun) -> None:
         """A detaching runner has submitted everything."""

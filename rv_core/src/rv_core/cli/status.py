@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rv_core.cli.output import is_plain, print_json, warn
+from rv_core.cli.output import print_json, print_lines, print_results, warn
 from rv_core.errors import EXIT_FAILED, UsageError
 from rv_core.terminal import say
 from rv_core.wording import typed
 
 if TYPE_CHECKING:
     from rv_core.record.reading import RunFiles
-    from rv_core.status.page import Line
+    from rv_core.status.results import PipelineSummary
     from rv_core.status.values import RunStatus
 
 Root = Annotated[str, typer.Argument(metavar="ROOT", help="The root_uri of a pipeline that was run.")]
@@ -138,11 +137,23 @@ def _show_run(files: RunFiles, root: str, *, as_json: bool) -> None:
     from rv_core.status.page import next_step, status_lines
 
     found = status_of(files)
+    summaries = _summaries(found)
     if as_json:
-        print_json({**found.to_json(), "next": next_step(found, root)})
+        told = [summary.to_json() for summary in summaries]
+        print_json({**found.to_json(), "next": next_step(found, root), "summaries": told})
     else:
         print_lines(status_lines(found, root=root, excerpts=_excerpts(found), now=time.time()))
+        print_results(summaries)
     tell_of_end(found)
+
+
+def _summaries(found: RunStatus) -> list[PipelineSummary]:
+    """What the pipelines of a run that is done say of their results."""
+    if found.state != "done":
+        return []
+    from rv_core.launch.summaries import summaries_of
+
+    return summaries_of(found)
 
 
 def tell_of_end(found: RunStatus) -> None:
@@ -164,17 +175,3 @@ def _excerpts(found: RunStatus) -> dict[str, list[str]]:
     own = {task: last_lines(logs[task][-1].uri, EXCERPT_LINES) for task in failed if task in logs}
     record = found.files.record
     return {task: own.get(task) or last_engine_lines(record, task, EXCERPT_LINES) for task in failed}
-
-
-def print_lines(lines: Iterable[Line]) -> None:
-    """Print lines, with their styles on a terminal only."""
-    if is_plain():
-        for line in lines:
-            say(line.text)
-        return
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(highlight=False, soft_wrap=True)
-    for line in lines:
-        console.print(Text.assemble(*line.pieces), soft_wrap=True)

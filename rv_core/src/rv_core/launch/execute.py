@@ -32,6 +32,7 @@ from rv_core.task.log import print_library_logs
 
 if TYPE_CHECKING:
     from rv_core.plugins.installed import Plugins
+    from rv_core.status.results import PipelineSummary
 
 #: A run whose marker is younger than this may not have written its record yet.
 _SUBMITTING_S = 60.0
@@ -54,6 +55,9 @@ class Show(Protocol):
 
     def outcome(self, prepared: PreparedRun, outcome: RunOutcome) -> None:
         """The run has ended."""
+
+    def results(self, prepared: PreparedRun, found: Sequence[PipelineSummary]) -> None:
+        """What the pipelines say of their results, where all that was asked for is done."""
 
     def submitted(self, prepared: PreparedRun) -> None:
         """A runner that detaches has submitted everything."""
@@ -81,9 +85,7 @@ def execute(prepared: PreparedRun, show: Show) -> int:
     from rv_core.machine.shutdown import Interrupted
 
     if not prepared.run_plan.plan.jobs and prepared.is_plan_of_now:
-        tidy(prepared)
-        show.nothing_to_do(prepared)
-        return EXIT_DONE
+        return _nothing_to_do(prepared, show)
     capabilities = prepared.runner.capabilities
     mine = marker.this_process_marker(prepared.run_id, prepared.options.runner, detached=capabilities.detaches)
     taken: list[str] = []
@@ -100,9 +102,7 @@ def execute(prepared: PreparedRun, show: Show) -> int:
             taken.append(paths.root_uri)
         _plan_of_now(prepared, show)
         if not prepared.run_plan.plan.jobs:
-            tidy(prepared)
-            show.nothing_to_do(prepared)
-            return EXIT_DONE
+            return _nothing_to_do(prepared, show)
         write_record(prepared)
         with roots_stay(prepared.paths):
             code, is_left_running = _run(prepared, show)
@@ -118,6 +118,20 @@ def execute(prepared: PreparedRun, show: Show) -> int:
         if not is_left_running:
             for root_uri in taken:
                 marker.release_marker(root_uri, prepared.run_id)
+
+
+def _nothing_to_do(prepared: PreparedRun, show: Show) -> int:
+    tidy(prepared)
+    show.nothing_to_do(prepared)
+    _show_results(prepared, show, is_recorded=False)
+    return EXIT_DONE
+
+
+def _show_results(prepared: PreparedRun, show: Show, *, is_recorded: bool) -> None:
+    from rv_core.launch.summaries import summaries_at_end
+
+    if found := summaries_at_end(prepared, is_recorded=is_recorded):
+        show.results(prepared, found)
 
 
 def _plan_of_now(prepared: PreparedRun, show: Show) -> None:
@@ -179,6 +193,8 @@ def _run(prepared: PreparedRun, show: Show) -> tuple[int, bool]:
         if not context.capabilities.detaches or is_first_to_tell(next(iter(prepared.paths.values()))):
             tell("rv_run_finished", run_id=prepared.run_id, succeeded=outcome.succeeded, summary=summary)
     show.outcome(prepared, outcome)
+    if outcome.succeeded:
+        _show_results(prepared, show, is_recorded=True)
     return (EXIT_DONE if outcome.succeeded else EXIT_FAILED), False
 
 

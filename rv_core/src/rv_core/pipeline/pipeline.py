@@ -6,7 +6,7 @@ one, whole or a share of the items at a time; a command never knows which.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeVar
@@ -16,6 +16,7 @@ from rv_core.errors import ConfigError, Finding
 
 if TYPE_CHECKING:
     from rv_core.files.storage import Storage
+    from rv_core.pipeline.summary import Summary
 
 F = TypeVar("F", bound=Callable[..., None])
 
@@ -255,6 +256,19 @@ class Pipeline:
             todo: ids of the items that will be worked through, by command.
         """
         return ()
+
+    def summary(self, storage: Storage, done: Collection[str]) -> Summary | None:
+        """What came out, in a few lines: shown at the end of a run and by `rv status`. None where there is nothing to say.
+
+        It reads small files that commands have written, computes nothing heavy, imports nothing heavy and writes
+        nothing. An exception in it is told and costs the run nothing.
+
+        Args:
+            storage: the files under the root, to read.
+            done: the commands all of whose items are done under this config. What other commands have left may lie
+                there too, from another config: say nothing of it.
+        """
+        return None
 
     def _items_from(self, source: ItemSource) -> Sequence[Any]:
         from rv_core.config.dotted_paths import field_at

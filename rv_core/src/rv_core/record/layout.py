@@ -92,6 +92,11 @@ class RunPaths:
         """URI of the events that the submitting process writes."""
         return uris.join(self.folder, "events", "submission.jsonl")
 
+    @property
+    def summary(self) -> str:
+        """URI of the summary of the results that the run left."""
+        return uris.join(self.folder, "summary.json")
+
     def items(self, job: str) -> str:
         """URI of the items of a job."""
         return uris.join(self.folder, "items", f"{job}.json")
