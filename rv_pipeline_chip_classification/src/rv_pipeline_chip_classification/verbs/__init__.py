@@ -1,1 +1,1 @@
-"""`rv predict`, `rv demo` and the pictures that they draw."""
+"""`rv predict` and `rv demo`."""

@@ -144,8 +144,8 @@ def _write_pictures(root: Path, config: dict[str, Any], is_synthetic: bool) -> l
 def _write_picture(root: Path, config: dict[str, Any], scene_id: str, picture: Path, is_synthetic: bool) -> None:
     """Image, truth and prediction of one scene as a PNG."""
     from rv_core.config.saved import parse
+    from rv_pipeline_chip_classification.commands.quicklook import write_quicklook
     from rv_pipeline_chip_classification.config import ChipClassificationConfig
-    from rv_pipeline_chip_classification.verbs.quicklook import write_quicklook
 
     saved = root / "pipeline-config.json"
     loaded: Any = parse(saved.read_text(encoding="utf-8"), source=str(saved), expected=ChipClassificationConfig).config

@@ -10,6 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rv_pipeline_chip_classification.commands.quicklook import (
+    PANEL_PX,
+    render_cells,
+    render_image,
+    rgb_channels,
+    write_quicklook,
+)
 from rv_pipeline_chip_classification.config import (
     ChipConfig,
     ClassConfig,
@@ -22,13 +29,6 @@ from rv_pipeline_chip_classification.prediction.geojson_file import GeoJsonWrite
 from rv_pipeline_chip_classification.scenes.grid import Grid
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.scenes.windows import Window
-from rv_pipeline_chip_classification.verbs.quicklook import (
-    PANEL_PX,
-    render_cells,
-    render_image,
-    rgb_channels,
-    write_quicklook,
-)
 
 CLASSES = ClassConfig(names=["forest", "rock"], colors=["#1c6330", "#b2ada3"])
 CHIP = ChipConfig(chip_size_px=16)
