@@ -299,6 +299,16 @@ class MisspeltPipeline(Pipeline):
     def fit(self) -> None: ...
 
 
+class NarrowPipeline(Pipeline):
+    @command(reads=("pace.epochs",))
+    def fit(self) -> None: ...
+
+
+class MoreReadPipeline(Pipeline):
+    @command(reads=("pace.epochs", "pace.workers"), ignores=("pace.workers",))
+    def fit(self) -> None: ...
+
+
 class OutsidePipeline(Pipeline):
     @command(reads=("pace.epochs",), ignores=("pace.workers",))
     def fit(self) -> None: ...
@@ -312,6 +322,11 @@ def test_an_ignored_field_does_not_enter_the_key_and_those_beside_it_do() -> Non
     keys = [key_of(PacedPipeline(PacedConfig(root_uri="/r", pace=pace))) for pace in (Pace(), Pace(workers=9))]
     assert keys[0] == keys[1]
     assert key_of(PacedPipeline(PacedConfig(root_uri="/r", pace=Pace(epochs=4)))) != keys[0]
+
+
+def test_a_command_may_read_a_field_more_and_keep_its_keys() -> None:
+    config = PacedConfig(root_uri="/r")
+    assert key_of(MoreReadPipeline(config)) == key_of(NarrowPipeline(config))
 
 
 def test_only_fields_within_those_that_are_read_can_be_ignored() -> None:

@@ -38,8 +38,8 @@ class CommandInfo:
         items: where its items come from, or None for a command that is a single task.
         requires: commands whose every item must be done first.
         reads: (dotted) fields of the config that it may read besides its items; they enter its keys.
-        ignores: (dotted) fields within those of `reads` that cannot change its outputs, such as how many threads read
-            ahead; it may read them, and they do not enter its keys.
+        ignores: (dotted) fields of `reads`, or within those, that cannot change its outputs, such as how many threads
+            read ahead, or that enter its keys by way of what it requires; it may read them, and they do not enter.
         version: raise it when the command's outputs change for the same inputs; it enters the keys.
         cpus: cores that a task wants, or None for the runner's default.
         memory_mib: memory that a task wants, or None.

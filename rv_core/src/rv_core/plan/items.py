@@ -71,7 +71,10 @@ def command_parts(
 
 
 def _leave_out(reads: dict[str, Any], path: str, command: str) -> None:
-    """Remove a field from the plain values of the fields that a command reads."""
+    """Remove a field from the plain values of the fields that a command reads; one that `reads` itself names goes."""
+    if path in reads:
+        del reads[path]
+        return
     for name, value in reads.items():
         if path.startswith(f"{name}."):
             *parents, last = path.removeprefix(f"{name}.").split(".")
@@ -79,7 +82,7 @@ def _leave_out(reads: dict[str, Any], path: str, command: str) -> None:
             return
     raise PlanError(
         f"the command {command!r} ignores {path!r}, which is not within a field that it reads",
-        fix=f"name a field below one of reads: {', '.join(reads) or '(there are none)'}",
+        fix=f"name one of reads, or a field below one: {', '.join(reads) or '(there are none)'}",
     )
 
 
