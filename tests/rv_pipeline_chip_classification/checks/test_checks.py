@@ -30,23 +30,31 @@ from rv_pipeline_chip_classification.config import (
 )
 
 NAMES = ["background", "forest"]
+ORIGIN = (500_000.0, 4_500_000.0)
 Square = Callable[..., Any]
 
 
 class Scenes:
-    """Makes scenes of 64 px whose labels give both classes."""
+    """Makes scenes of 64 px whose labels give both classes, each name 10 km east of the one before."""
 
     def __init__(self, write_image: Callable[..., str], write_labels: Callable[..., str], square: Square) -> None:
         self.write_image, self.write_labels, self.square = write_image, write_labels, square
         self._array = np.random.default_rng(0).integers(1, 250, (64, 64, 3)).astype(np.uint8)
+        self._names: list[str] = []
+
+    def origin(self, name: str) -> tuple[float, float]:
+        if name not in self._names:
+            self._names.append(name)
+        return ORIGIN[0] + 10_000.0 * self._names.index(name), ORIGIN[1]
 
     def image(self, name: str, **options: Any) -> str:
+        options.setdefault("origin", self.origin(name))
         return self.write_image(f"{name}.tif", options.pop("array", self._array), **options)
 
     def labels(self, name: str, **options: Any) -> GeoJsonLabelsConfig:
         shapes = options.pop("shapes", [(self.square(0, 0, 30), {"class_name": "forest"})])
         crs = {"crs": options.pop("crs")} if "crs" in options else {}
-        uri = self.write_labels(f"{name}.geojson", shapes, **crs)
+        uri = self.write_labels(f"{name}.geojson", shapes, origin=self.origin(name), **crs)
         defaults = {"background_class": "background", "use_intersection_over_cell": True}
         return GeoJsonLabelsConfig(uri=uri, **{**defaults, **options})
 
@@ -276,7 +284,9 @@ def test_an_image_used_for_training_and_testing_is_warned_of(scenes: Scenes) -> 
     test.raster = train.raster
     found = warnings_of(config_of([train], test))
     assert "also an image of dataset.train_scenes[0]" in found["dataset.test_scenes[0].raster.uris"]
-    test.raster = RasterSourceConfig(uris=train.raster.uris, bbox=[0, 0, 32, 64])
+    train.raster = RasterSourceConfig(uris=train.raster.uris, bbox=[0, 0, 24, 64])
+    test.raster = RasterSourceConfig(uris=train.raster.uris, bbox=[40, 0, 24, 64])
+    test.labels = train.labels
     assert warnings_of(config_of([train], test)) == {}
 
 
@@ -289,7 +299,9 @@ def test_class_rasters_are_looked_at(scenes: Scenes) -> None:
     noise = ClassRasterLabelsConfig(
         uri=scenes.write_image("f.tif", values + np.float32(0.5)), class_values={1: "forest"}
     )
-    config = config_of([scenes("a", labels=near), scenes("b", labels=far), scenes("c", labels=noise)])
+    first, second = scenes("a", labels=near), scenes("b", labels=far)
+    third = scenes("c", raster=RasterSourceConfig(uris=[scenes.image("c", origin=ORIGIN)]), labels=noise)
+    config = config_of([first, second, third])
     found = errors(config)
     assert "do not overlap" in found["dataset.train_scenes[1].labels.uri"]
     assert "whole numbers" in found["dataset.train_scenes[2].labels.uri"]

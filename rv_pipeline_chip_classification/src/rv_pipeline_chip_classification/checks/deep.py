@@ -27,6 +27,7 @@ from rv_pipeline_chip_classification.checks.headers import (
     reference_header,
     tell_of_image,
 )
+from rv_pipeline_chip_classification.checks.leakage import check_leakage
 from rv_pipeline_chip_classification.checks.weights import check_weights
 from rv_pipeline_chip_classification.commands.chip import select_windows
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassRasterLabelsConfig, SceneConfig
@@ -86,6 +87,8 @@ def deep_check(config: ChipClassificationConfig, todo: Todo) -> Iterator[Finding
     yield from _check_totals(config, todo, seen)
     yield from _check_evaluation(config, todo, seen)
     yield from check_weights(config, todo, seen.first.num_channels if seen.first else None)
+    if any(todo.values()):
+        yield from check_leakage(config)
 
 
 def _check_scene(

@@ -118,6 +118,12 @@ class SceneRaster:
                 whole_rows = part._replace(col_off=box.col_off, width=box.width)
                 yield whole_rows, rows.read(part.row_off, part.height)
 
+    def file_boxes(self) -> list[Window]:
+        """The boxes of the grid that files fill: of a mosaic one each, else all of it."""
+        if isinstance(self._source, Mosaic):
+            return [placed.box for placed in self._source.files]
+        return [self.grid.extent]
+
     def read_last_pixels(self) -> None:
         """Read the last block of every file: what was cut short fails here.
 
