@@ -5,9 +5,11 @@ What every task pays for (`run-command`) and what scripts ask often (`--version`
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,7 +45,30 @@ def _run(words: list[str]) -> int:
         return run_task([*leading, *rest])
     from rv_core.cli.app import main as run_app
 
-    return run_app(words)
+    return _run_to_its_end(run_app, words) if verb == "run" else run_app(words)
+
+
+def _run_to_its_end(run_app: Callable[[Sequence[str]], int], words: list[str]) -> int:
+    """`rv run`: TERM and HUP end it as Ctrl-C does, wherever it is, and take no exit code back that is settled."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    _on_signals(interrupt)
+    code = 130
+    try:
+        code = run_app(words)
+    finally:
+        _on_signals(lambda *_: os._exit(code))
+    return code
+
+
+def _on_signals(handle: Callable[..., None]) -> None:
+    """Let TERM and HUP do something; what `nohup` ignores stays ignored."""
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            with contextlib.suppress(ValueError):  # no handler is set but in the main thread
+                signal.signal(signum, handle)
 
 
 def _open_missing_streams() -> None:

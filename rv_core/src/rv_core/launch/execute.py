@@ -116,8 +116,16 @@ def execute(prepared: PreparedRun, show: Show) -> int:
         return EXIT_INTERRUPTED
     finally:
         if not is_left_running:
-            for root_uri in taken:
-                marker.release_marker(root_uri, prepared.run_id)
+            try:
+                _give_free(taken, prepared.run_id)
+            except KeyboardInterrupt:  # a signal at this moment ends the run, and does not keep its roots
+                _give_free(taken, prepared.run_id)
+                raise
+
+
+def _give_free(root_uris: Sequence[str], run_id: str) -> None:
+    for root_uri in root_uris:
+        marker.release_marker(root_uri, run_id)
 
 
 def _nothing_to_do(prepared: PreparedRun, show: Show) -> int:
