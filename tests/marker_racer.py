@@ -1,4 +1,4 @@
-"""One of several processes that want the same root at the same moment: `python marker_racer.py JSON`.
+"""One of several processes that want the same root at the same moment: `python marker_racer.py TOLD.json`.
 
 It calls the functions of the product and only puts pauses where a race is decided: between what is read and what is done
 about it. In every round all of them meet before they begin, and again when each knows how it ended.
@@ -33,6 +33,7 @@ def slowed(function: Callable[..., Any], chance: random.Random, longest_s: float
 
 def put_pauses(chance: random.Random, longest_s: float) -> None:
     """After every look at what is there, also where it is compared under a lock or a claim."""
+    marker._HALF_WRITTEN_S = 10 * longest_s  # who waits for an empty one to be written is not kept for seconds
     for module, name in ((marker, "_content"), (local, "_is_still"), (stores, "_content")):
         setattr(module, name, slowed(getattr(module, name), chance, longest_s))
 
@@ -71,7 +72,7 @@ def race(root_uri: str, role: str, run_id: str, stale: str) -> dict[str, str]:
 
 def main() -> None:
     """Run all rounds."""
-    told = json.loads(sys.argv[1])
+    told = json.loads(Path(sys.argv[1]).read_text())
     folder, index, num = Path(told["folder"]), told["index"], told["num"]
     put_pauses(random.Random(told["seed"] * 100 + index), told["longest_s"])
     marker.read_marker(told["roots"][0]["uri"])  # the store is made before the first round

@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from rv_core.files import by_uri
 from rv_core.machine.process_table import host_name, pid_namespace, process_started
@@ -53,15 +55,34 @@ def run_races(tmp_path: Path, base_uri: str, kind: str, roles: Sequence[str], *,
         for root in roots:
             _prepare(stack, root["uri"], kind, root["stale"])
         told = {"folder": str(tmp_path), "num": len(roles), "roots": roots, "seed": seed, "longest_s": LONGEST_S}
-        racers = [
-            subprocess.Popen([sys.executable, str(RACER), json.dumps({**told, "index": index, "role": role})])
-            for index, role in enumerate(roles)
-        ]
-        for racer in racers:
-            assert racer.wait(timeout=240) == 0
+        race(RACER, tmp_path, [{**told, "role": role} for role in roles], timeout_s=1.5 * num_rounds + 60)
     for number, root in enumerate(roots):
         results = [json.loads((tmp_path / f"{number}-result-{index}.json").read_text()) for index in range(len(roles))]
         _check(root["uri"], number, results)
+
+
+def race(
+    racer: Path,
+    folder: Path,
+    told: Sequence[Mapping[str, Any]],
+    *,
+    timeout_s: float,
+    env: Mapping[str, str] | None = None,
+) -> None:
+    """Let processes of one program run to their end, each told what it is to do in a file and which of them it is."""
+    racers = []
+    try:
+        for index, words in enumerate(told):
+            path = folder / f"told-{index}.json"
+            path.write_text(json.dumps({**words, "index": index}))
+            racers.append(subprocess.Popen([sys.executable, str(racer), str(path)], env=env))
+        end = time.monotonic() + timeout_s
+        for process in racers:
+            assert process.wait(timeout=max(0.1, end - time.monotonic())) == 0
+    finally:
+        for process in racers:
+            process.kill()
+            process.wait()
 
 
 def _prepare(stack: ExitStack, root_uri: str, kind: str, run_id: str) -> None:

@@ -1,4 +1,4 @@
-"""One of several shells in which `rv run` is typed on the same roots at the same moment: `python run_racer.py JSON`.
+"""One of several shells in which `rv run` is typed on the same roots at the same moment: `python run_racer.py TOLD.json`.
 
 Every round is a process of its own, forked from one in which rv is imported already, so that they really meet. Pauses
 lie where a race is decided: behind the look at a marker, between the plan and the taking of the root, between the last
@@ -20,6 +20,7 @@ from typing import Any
 
 from tests.marker_racer import meet, put_pauses, slowed
 
+from rv_core.__main__ import main as main_of_rv
 from rv_core.cli import app, run
 from rv_core.files import by_uri, uris
 from rv_core.launch import cancel, execute, prepared
@@ -129,7 +130,7 @@ class Round:
         os.environ |= {"RACE_MEETINGS": self._meetings, "RACE_WORD": self._told["word"]}
         os.environ["RACE_PACE_S"] = str(self._told.get("pace_s", 0.01))
         os.environ["RACE_UNTIL"] = self._told.get("writes_until", "")
-        return app.main(self._told["argv"]), self._wrong
+        return main_of_rv(self._told["argv"]), self._wrong
 
 
 def forked(round_: Round, log: Path, seed: int, longest_s: float) -> dict[str, Any]:
@@ -163,7 +164,7 @@ def warm_up(folder: Path, index: int, argv: list[str]) -> None:
 
 def main() -> None:
     """Run all rounds."""
-    told = json.loads(sys.argv[1])
+    told = json.loads(Path(sys.argv[1]).read_text())
     folder, index, num = Path(told["folder"]), told["index"], told["num"]
     warm_up(folder, index, told["rounds"][0]["argv"])
     for number, one in enumerate(told["rounds"]):

@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from tests.marker_races import DAMAGED, LONGEST_S, dead_marker
+from tests.marker_races import DAMAGED, LONGEST_S, dead_marker, race
 from tests.race_pipeline import OUTPUTS
 
 from rv_core.files import by_uri, uris
@@ -52,10 +50,9 @@ SITUATIONS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     ),
 }
 SITUATIONS = {**SITUATIONS, **dict.fromkeys(("stale", "cut"), SITUATIONS["clean"])}
-#: One that is taken over may be behind its last look, or have taken the root and not begun, when TERM comes. Where it
-#: cannot be ended it fails.
+#: One that is taken over is interrupted, or is behind its last look when TERM comes. Where it cannot be ended it fails.
 _CODES = {
-    "take over": {0, 2, 130, -15},
+    "take over": {0, 2, 130},
     "take over from afar": {0, 1, 2},
     "take over from afar before a manifest": {0, 1, 2},
 }
@@ -82,13 +79,8 @@ def run_races(tmp_path: Path, base_uri: str, situation: str, *, num_rounds: int,
         _prepare(situation, root)
     told = {"folder": str(meetings), "num": len(parts), "seed": seed, "longest_s": LONGEST_S}
     environ = {**os.environ, "PYTHONPATH": str(PROJECT), "RV_CACHE_DIR": str(tmp_path / "cache"), "RV_RETRY_S": "5"}
-    racers = []
-    for index, part in enumerate(parts):
-        rounds = [_round(part, root) for root in roots]
-        words = {**told, "index": index, "rounds": rounds}
-        racers.append(subprocess.Popen([sys.executable, str(RACER), json.dumps(words)], env=environ))
-    for racer in racers:
-        assert racer.wait(timeout=1800) == 0
+    words = [{**told, "rounds": [_round(part, root) for root in roots]} for part in parts]
+    race(RACER, meetings, words, timeout_s=9.0 * num_rounds + 60, env=environ)
     return [_check(meetings, situation, root, number) for number, root in enumerate(roots)]
 
 
