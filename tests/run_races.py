@@ -58,7 +58,9 @@ _CODES = {
 }
 
 
-def run_races(tmp_path: Path, base_uri: str, situation: str, *, num_rounds: int, seed: int) -> list[list[int]]:
+def run_races(
+    tmp_path: Path, base_uri: str, situation: str, *, num_rounds: int, seed: int, runner: str = "inprocess"
+) -> list[list[int]]:
     """Let runs race for new roots, and look that none has another's results and no manifest is untrue.
 
     Args:
@@ -67,6 +69,7 @@ def run_races(tmp_path: Path, base_uri: str, situation: str, *, num_rounds: int,
         situation: one of `SITUATIONS`.
         num_rounds: how many roots.
         seed: of the pauses.
+        runner: of all runs.
 
     Returns:
         The exit codes of every round.
@@ -79,14 +82,14 @@ def run_races(tmp_path: Path, base_uri: str, situation: str, *, num_rounds: int,
         _prepare(situation, root)
     told = {"folder": str(meetings), "num": len(parts), "seed": seed, "longest_s": LONGEST_S}
     environ = {**os.environ, "PYTHONPATH": str(PROJECT), "RV_CACHE_DIR": str(tmp_path / "cache"), "RV_RETRY_S": "5"}
-    words = [{**told, "rounds": [_round(part, root) for root in roots]} for part in parts]
+    words = [{**told, "rounds": [_round(part, root, runner) for root in roots]} for part in parts]
     race(RACER, meetings, words, timeout_s=9.0 * num_rounds + 60, env=environ)
     return [_check(meetings, situation, root, number) for number, root in enumerate(roots)]
 
 
-def _round(part: Mapping[str, Any], root_uri: str) -> dict[str, Any]:
+def _round(part: Mapping[str, Any], root_uri: str, runner: str) -> dict[str, Any]:
     arguments = ["-a", f"root_uri={root_uri}", "-a", f"word={part['word']}"]
-    argv = ["run", "inprocess", str(PIPELINE), *arguments, *part.get("words", ())]
+    argv = ["run", runner, str(PIPELINE), *arguments, *part.get("words", ())]
     return {**part, "root": root_uri, "argv": argv, "outputs": OUTPUTS}
 
 

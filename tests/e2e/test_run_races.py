@@ -31,6 +31,21 @@ def test_they_do_not_in_other_stores(tmp_path: Path, base_uri: str) -> None:
     run_races(tmp_path, base_uri, "take over", num_rounds=2, seed=1)
 
 
+@pytest.mark.parametrize("store", ["files"])
+def test_they_do_not_with_tasks_in_processes_of_their_own(tmp_path: Path, base_uri: str) -> None:
+    run_races(tmp_path, base_uri, "take over", num_rounds=1, seed=1, runner="local")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("store", ["files", S3])
+@pytest.mark.parametrize("situation", ["clean", "stale", "take over", "take over from afar", "planned before"])
+def test_it_is_so_in_twenty_rounds_with_tasks_in_processes_of_their_own(
+    tmp_path: Path, base_uri: str, situation: str
+) -> None:
+    run_races(tmp_path, base_uri, situation, num_rounds=20, seed=os.getpid(), runner="local")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("store", ["files", "fsspec", S3])
