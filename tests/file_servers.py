@@ -131,9 +131,23 @@ def _s3_endpoint() -> Iterator[str]:
     moto_server = pytest.importorskip("moto.server", reason="the local S3 server (moto[server]) is not installed")
     server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
+    _one_write_at_a_time(server._server)
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
     server.stop()
+
+
+def _one_write_at_a_time(server: Any) -> None:
+    """Between moto's look at `If-Match` and its write there is time for another thread's: in S3 there is none."""
+    lock, serve = threading.Lock(), server.app
+
+    def serve_in_turn(environ: Any, start_response: Any) -> Any:
+        if environ["REQUEST_METHOD"] == "GET":
+            return serve(environ, start_response)
+        with lock:
+            return serve(environ, start_response)
+
+    server.app = serve_in_turn
 
 
 @pytest.fixture
