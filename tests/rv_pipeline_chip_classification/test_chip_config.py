@@ -274,3 +274,11 @@ def test_a_base_of_labels_is_no_labels() -> None:
 
     found = findings(dataset=DatasetConfig(train_scenes=[scene("a", labels=LabelsConfig())]))
     assert any(where.startswith("dataset.train_scenes[0].labels") for where in found)
+
+
+def test_every_public_name_can_be_imported_with_a_star() -> None:
+    import rv_pipeline_chip_classification as package
+
+    names: dict[str, Any] = {}
+    exec("from rv_pipeline_chip_classification import *", names)
+    assert set(package.__all__) <= set(names)
