@@ -42,6 +42,7 @@ TEST_TOOLS = ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "jsonsch
 #: Most tests wait for processes of their own: two at a time, more where there are cores; a file's tests stay together.
 WORKERS = ["-n", str(max(2, min(os.cpu_count() or 1, 6))), "--dist", "loadfile"]
 S3_TOOLS = ["moto[server]"]
+NOTEBOOK_TOOLS = ["ipykernel", "nbclient", "nbformat"]
 #: What is left to the sessions of `full`.
 QUICK = "not slow and not real_data and not random_kills"
 #: Spelt out: a bare `torch` may bring gigabytes that nobody asked for.
@@ -277,9 +278,9 @@ def third_party(session: nox.Session) -> None:
 @check(requires=["wheels"])
 def guides(session: nox.Session) -> None:
     """Every block of the guides, in order, as a reader would run them."""
-    install(session, wheel("rv_core", "testing"), *TEST_TOOLS)
+    install(session, wheel("rv_core", "testing"), wheel("rv_runner_local"), *TEST_TOOLS, *NOTEBOOK_TOOLS)
     session.env["RV_WHEELS"] = str(DIST)
-    pytest(session, "tests/docs/test_guides.py", marks="slow or not slow")
+    pytest(session, "tests/docs/test_guides.py", "tests/docs/test_python_page.py", marks="slow or not slow")
 
 
 @check(requires=["wheels"])

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 from rv_core.version import __version__
 
 if TYPE_CHECKING:
+    from rv_core.api import RunResult as RunResult
+    from rv_core.api import check as check
+    from rv_core.api import run as run
     from rv_core.config.classes import AsBefore as AsBefore
     from rv_core.config.classes import Config as Config
     from rv_core.config.classes import Range as Range
@@ -66,6 +69,11 @@ if TYPE_CHECKING:
     from rv_core.runner.submission import submit_in_order as submit_in_order
 
 _HOMES = {
+    "api": (
+        "RunResult",
+        "check",
+        "run",
+    ),
     "config.classes": (
         "AsBefore",
         "Config",

@@ -90,7 +90,10 @@ def _problem_of(target: str, kind: str, declaration: str) -> str:
 
 def _mismatch(value: object, kind: str) -> str:
     """Why a resolved value cannot be what it is declared as, or ""."""
-    from rv_core import Config, PipelineConfig, Runner, Store
+    from rv_core.config.classes import Config
+    from rv_core.files.stores import Store
+    from rv_core.pipeline.pipeline import PipelineConfig
+    from rv_core.runner.contract import Runner
 
     bases: dict[str, type] = {"runner": Runner, "pipeline": PipelineConfig, "type": Config, "store": Store}
     if kind in bases:

@@ -112,7 +112,7 @@ def run(
     if prepared.run_plan.plan.jobs:
         findings = [*prepared.loaded.findings, *findings_of(prepared)]
         preflight.raise_if_wrong(findings)
-        _print_findings(findings)
+        print_findings(findings)
     sys.stdout.flush()
     raise typer.Exit(execute(prepared, Show(is_quiet=state.verbosity < 0)))
 
@@ -156,7 +156,7 @@ def check(
         print_json(preflight.report_json(findings))
         raise typer.Exit(EXIT_DONE if preflight.report_json(findings)["ok"] else 2)
     preflight.raise_if_wrong(findings)
-    _print_findings(findings)
+    print_findings(findings)
     skipped = any(finding.severity == "skipped" for finding in findings)
     done = not prepared.run_plan.plan.jobs
     say(
@@ -228,7 +228,8 @@ def _print_dry_run(prepared: PreparedRun, *, as_json: bool) -> None:
         say(text, limit=None)
 
 
-def _print_findings(findings: list[Finding]) -> None:
+def print_findings(findings: list[Finding]) -> None:
+    """A line per finding."""
     for finding in findings:
         say(f"  {finding.severity}: {finding}", file=sys.stderr)
 

@@ -62,18 +62,20 @@ class PlainConfig:
     packages: dict[str, str]
 
 
-def dump(config: Config, *, code: Mapping[str, Any] | None = None) -> str:
+def dump(config: Config, *, code: Mapping[str, Any] | None = None, for_this_process: bool = False) -> str:
     """The JSON text of a config that has been checked.
 
     Args:
         config: the config; equal ones give equal texts.
         code: what `archive.describe_code` says of the module that it came from.
+        for_this_process: whether no other process has to read it; its classes may then live in a notebook.
 
     Raises:
         ConfigError: if a fresh process could not find a class of it.
     """
     classes = {type(part): path for path, part in reversed(list(walk(config)))}
-    _refuse_unfindable(classes)
+    if not for_this_process:
+        _refuse_unfindable(classes)
     types = {hint_of(cls): class_label(cls) for cls in classes}
     packages = {label.partition(":")[0].partition(".")[0] for label in types.values()}
     header = {

@@ -28,7 +28,7 @@ from rv_core.record.reading import local_run_ids
 from rv_core.runner.context import RunContext
 from rv_core.runner.contract import Runner
 from rv_core.runner.loading import make_runner
-from rv_core.user_code.configs import LoadedModule, load_configs
+from rv_core.user_code.configs import LoadedModule, load_configs, load_objects
 
 if TYPE_CHECKING:
     from rv_core.settings.sections import RunSettings
@@ -43,7 +43,8 @@ class RunOptions:
 
     Args:
         runner: the runner's name.
-        module: dotted module, `.py` path or saved `.json`.
+        module: dotted module, `.py` path or saved `.json`; "" where configs are given.
+        configs: config objects in place of a module, or None.
         selection: which commands.
         arguments: `-a` pairs.
         sets: `--set` pairs.
@@ -59,7 +60,8 @@ class RunOptions:
     """
 
     runner: str
-    module: str
+    module: str = ""
+    configs: tuple[PipelineConfig, ...] | None = None
     selection: Selection = field(default_factory=Selection)
     arguments: tuple[tuple[str, str], ...] = ()
     sets: tuple[tuple[str, str], ...] = ()
@@ -156,15 +158,7 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
         raise UsageError(f"--jobs {options.jobs} is below 1")
     runner = make_runner(options.runner, options.profile)
     settings = run_settings(options.profile, {"jobs": options.jobs})
-    loaded = load_configs(
-        options.module,
-        runner=options.runner,
-        arguments=list(options.arguments),
-        sets=list(options.sets),
-        run_name=options.run_name,
-        cwd=os.getcwd(),
-        ship_code=options.ship_code,
-    )
+    loaded = _load(options)
     if options.module.endswith(".json") and not any(path == "root_uri" for path, _ in options.sets):
         _check_place_of_saved(uris.absolute(options.module, os.getcwd()), loaded.configs[0].root_uri)
     pipelines = {config.name: config.build() for config in loaded.configs}
@@ -177,7 +171,8 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
         preflight.raise_if_wrong([*unreachable, *wrong_roots])
     run_id = layout.new_run_id(_newest_run(roots.values()))
     context = partial(_context, options, runner, settings, run_id, configs, pipelines, is_dry_run=is_dry_run)
-    texts = {config.name: saved.dump(config, code=loaded.code) for config in loaded.configs}
+    stays_here = options.configs is not None and capabilities.in_process
+    texts = {c.name: saved.dump(c, code=loaded.code, for_this_process=stays_here) for c in loaded.configs}
     try:
         roots_seen = {name: RootSight.of(root) for name, root in roots.items()}
         preflight.raise_if_wrong(
@@ -193,6 +188,25 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
     made = context(run_plan.plan)
     return PreparedRun(
         options, runner, loaded, pipelines, run_plan, made, texts, settings, tuple(unreachable), roots_seen
+    )
+
+
+def _load(options: RunOptions) -> LoadedModule:
+    if options.configs is not None:
+        return load_objects(
+            options.configs,
+            sets=list(options.sets),
+            run_name=options.run_name,
+            cwd=os.getcwd(),
+        )
+    return load_configs(
+        options.module,
+        runner=options.runner,
+        arguments=list(options.arguments),
+        sets=list(options.sets),
+        run_name=options.run_name,
+        cwd=os.getcwd(),
+        ship_code=options.ship_code,
     )
 
 

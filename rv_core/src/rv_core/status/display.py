@@ -1,6 +1,7 @@
 """What a person sees while a run is on, drawn from the event files alone, so that it is the same for every runner.
 
-On a terminal a table that is redrawn in place (`live_table`), anywhere else dated lines (`plain_lines`).
+On a terminal and in a notebook a table that is redrawn in place (`live_table`, `notebook_table`), anywhere else dated
+lines (`plain_lines`).
 """
 
 from __future__ import annotations
@@ -47,9 +48,15 @@ def make_drawing(
     Args:
         stream: where to draw.
         is_quiet: failures only, as plain lines.
-        live: force a live (True) or a plain (False) one; None decides by the stream and the environment.
+        live: force a live (True) or a plain (False) one; None decides by the stream and the environment. A notebook has
+            one of its own, beside what tasks print.
         clock: seconds since 1970.
     """
+    if not is_quiet and live is not True and "ipykernel" in sys.modules:
+        from rv_core.status.notebook_table import NotebookDisplay, is_notebook
+
+        if is_notebook(stream):
+            return NotebookDisplay(clock=clock)
     if is_quiet or not (not is_plain(stream) if live is None else live):
         return PlainDisplay(stream, is_quiet=is_quiet, clock=clock)
     from rv_core.status.live_table import LiveDisplay

@@ -23,12 +23,15 @@ from rv_core.pipeline.names import name_pipelines
 from rv_core.pipeline.pipeline import PipelineConfig
 from rv_core.user_code.archive import activate_code, archive_name, check_code, pack_module
 from rv_core.user_code.arguments import arguments_for, signature_of
+from rv_core.user_code.class_homes import code_of_objects
 from rv_core.user_code.failures import call
 from rv_core.user_code.loading import UserModule, load_module
 from rv_core.user_code.post_init import post_init_findings
 from rv_core.user_code.shipping import ship, siblings_of
 
 Pairs = Sequence[tuple[str, str]]
+#: What messages call configs that were given as objects.
+_OBJECTS = "the config"
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,30 @@ def load_configs(
         loaded = _from_python(module, runner, arguments, sets, folder, ship_code)
     configs = _named([_placed(config, folder) for config in loaded.configs], run_name, loaded.source)
     return replace(loaded, configs=configs)
+
+
+def load_objects(configs: Sequence[Any], *, sets: Pairs = (), run_name: str | None = None, cwd: str) -> LoadedModule:
+    """Config objects as `load_configs` gives them: copies, checked, with absolute URIs and with names that differ.
+
+    Args:
+        configs: the objects.
+        sets: as `--set`.
+        run_name: `--pipeline-run-name`.
+        cwd: the absolute folder that relative URIs start from.
+
+    Raises:
+        ConfigError: with everything that is wrong with them.
+    """
+    wrong = [config for config in configs if not isinstance(config, PipelineConfig)]
+    if wrong or not configs:
+        what = f"{schemas.shown(wrong[0])} is no PipelineConfig" if wrong else "there is no config"
+        raise ConfigError(what, fix="give a PipelineConfig, or a list of them")
+    for config in configs:
+        check_is_dataclass(type(config))
+    code, archive = code_of_objects(configs)
+    checked, findings = _checked(configs, sets, _OBJECTS)
+    named = _named([_placed(config, cwd) for config in checked], run_name, _OBJECTS)
+    return LoadedModule(named, code, archive, _OBJECTS, tuple(findings))
 
 
 def _placed(config: PipelineConfig, folder: str) -> PipelineConfig:
