@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rv_core import Items, Pipeline, PipelineConfig, command
+from rv_core.cli.app import main
 from rv_core.config import saved
 from rv_core.config.validation.schemas import check
 from rv_core.config.values import normalised
@@ -29,7 +30,9 @@ class LongConfig(PipelineConfig):
 
 class LongPipeline(Pipeline):
     @command(items="items", reads=("names",))
-    def work(self, items: Items[str]) -> None: ...
+    def work(self, items: Items[str]) -> None:
+        for _ in items:
+            pass
 
     @command(requires=("work",), reads=("names",))
     def join(self) -> None: ...
@@ -64,3 +67,24 @@ def test_one_more_costs_few_calls(tmp_path: Path, grows: str, does: Callable[[Lo
     few, many = (long_config(tmp_path, **{grows: n}) for n in (1_000, 2_000))
     more = num_calls(lambda: does(many)) - num_calls(lambda: does(few))
     assert more / 1_000 <= at_most
+
+
+def get_config(runner: str, root_uri: str, names: int) -> LongConfig:
+    return long_config(Path(root_uri), items=2, names=names)
+
+
+def test_manifests_of_items_hold_no_copy_each_of_a_long_field(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "long.py").write_text(Path(__file__).read_text())
+    words = ["run", "inprocess", str(tmp_path / "long.py"), "-a", f"root_uri={tmp_path}/out", "-a"]
+    assert main([*words, "names=20000"]) == 0
+    sizes = {path.parent.name: path.stat().st_size for path in tmp_path.glob("out/.rv/done/*/*.json")}
+    assert sizes["work"] < 2_000 and sizes["join"] > 100_000
+    capsys.readouterr()
+    assert main([*words, "names=20000"]) == 0
+    assert "Nothing to do" in capsys.readouterr().out
+    assert main([*words, "names=20001", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "2 of 2 items · names changed (all 2 items)" in said
+    assert "names [20000 values] → [20001 values]" in said

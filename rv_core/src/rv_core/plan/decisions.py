@@ -54,6 +54,7 @@ class CommandPlan:
             "job": self.job,
             "pipeline": self.pipeline,
             **self.parts.to_json(),
+            "reads": dict(self.parts.reads if self.info.items is None else self.parts.kept_reads),
             "key": self.key,
             "required_jobs": list(self.requires),
             "resources": asdict(Resources.of(self.info)),

@@ -10,11 +10,17 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from rv_core.errors import PlanError
 
 KEY_DIGITS = 16
+#: A field whose JSON is longer is kept in the manifest of each item as its digest: they would hold it as often as there
+#: are items.
+MAX_KEPT_CHARS = 65_536
+#: The one key of what stands for such a value.
+KEPT_DIGEST = "digest of the value"
 
 
 def digest(value: Any) -> str:
@@ -58,6 +64,16 @@ class CommandParts:
             "inputs": dict(self.inputs),
             "requires": dict(self.requires),
         }
+
+    @cached_property
+    def kept_reads(self) -> dict[str, Any]:
+        """`reads` as the manifests of items keep it: long values as `{KEPT_DIGEST: digest}`, which tells that they changed."""
+        return {name: _to_keep(value) for name, value in self.reads.items()}
+
+
+def _to_keep(value: Any) -> Any:
+    is_long = isinstance(value, list | dict | str) and len(json.dumps(value, ensure_ascii=False)) > MAX_KEPT_CHARS
+    return {KEPT_DIGEST: digest(value)} if is_long else value
 
 
 class InRoot:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -86,8 +86,11 @@ class Manifest:
         return manifest_name(self.command, self.item, self.key)
 
     def to_text(self) -> str:
-        """The manifest as JSON."""
-        return json.dumps({"format": 1, **asdict(self)}, ensure_ascii=False, indent=1) + "\n"
+        """The manifest as JSON, a line for each field."""
+        # Neither `asdict`, which copies all that is in it, nor `indent`, for which Python walks through it all.
+        plain = {"format": 1, **{name: getattr(self, name) for name in self.__dataclass_fields__}}
+        lines = (f' "{name}": {json.dumps(value, ensure_ascii=False)}' for name, value in plain.items())
+        return "{\n" + ",\n".join(lines) + "\n}\n"
 
     @classmethod
     def from_text(cls, text: str | bytes) -> Manifest:

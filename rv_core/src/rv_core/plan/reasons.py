@@ -8,7 +8,7 @@ from typing import Any
 
 from rv_core.pipeline.pipeline import CommandInfo
 from rv_core.plan.items import PipelineState, PlannedItem
-from rv_core.plan.keys import IN_FULL, CommandParts, InRoot
+from rv_core.plan.keys import IN_FULL, KEPT_DIGEST, CommandParts, InRoot
 
 
 def reasons_for(
@@ -54,7 +54,9 @@ def _reason_of(
     if old is None:
         return problem
     value = None if info.items is None else named(to_short(item.value))
-    new = {**parts.to_json(), "item": value, "item_inputs": dict(item.inputs)}
+    before = old.get("reads", {})
+    reads = {n: parts.kept_reads[n] if _is_digest(before.get(n)) else read for n, read in parts.reads.items()}
+    new = {**parts.to_json(), "reads": reads, "item": value, "item_inputs": dict(item.inputs)}
     return "; ".join(explain_change(old, new)) or "its key changed"
 
 
@@ -89,9 +91,15 @@ def _changed_inputs(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]
 
 def _changed_values(path: str, old: Any, new: Any) -> list[str]:
     """The differing leaves of two plain values, as `path old → new`; at most three a field."""
+    if _is_digest(old):
+        return [] if old == new else [f"{path} changed"]
     leaves = list(_leaves(path, old, new))
     shown = [f"{where or 'item'} {_short(a)} → {_short(b)}" for where, a, b in leaves[:3]]
     return shown + ([f"and {len(leaves) - 3} more in {path or 'the item'}"] if len(leaves) > 3 else [])
+
+
+def _is_digest(value: Any) -> bool:
+    return isinstance(value, dict) and list(value) == [KEPT_DIGEST]
 
 
 def _leaves(path: str, old: Any, new: Any) -> Iterable[tuple[str, Any, Any]]:
