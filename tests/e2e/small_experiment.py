@@ -29,7 +29,12 @@ def scene(data: str, name: str) -> SceneConfig:
 
 
 def get_config(
-    runner: str, data: str, root_uri: str, num_epochs: int = 15, checkpoint_every_s: float = 300.0
+    runner: str,
+    data: str,
+    root_uri: str,
+    num_epochs: int = 15,
+    checkpoint_every_s: float = 300.0,
+    context_px: int = 0,
 ) -> ChipClassificationConfig:
     return ChipClassificationConfig(
         root_uri=root_uri,
@@ -40,7 +45,7 @@ def get_config(
             validation_scenes=[scene(data, "val_1")],
             test_scenes=[scene(data, "test_1")],
         ),
-        chip=ChipConfig(chip_size_px=16, stride_px=8),
+        chip=ChipConfig(chip_size_px=16, stride_px=8, context_px=context_px),
         model=ModelConfig(backbone="small_cnn"),
         train=TrainConfig(num_epochs=num_epochs, num_threads=1, checkpoint_every_s=checkpoint_every_s),
     )

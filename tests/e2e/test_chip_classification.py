@@ -76,24 +76,36 @@ def test_a_whole_run_then_only_what_must_be_redone(rv: Callable[..., Any], data:
     assert [c["properties"]["scores"] for c in predicted] == [c["properties"]["scores"] for c in expected]
 
 
-def test_splits_and_runner_do_not_change_a_byte(rv: Callable[..., Any], data: Path, tmp_path: Path) -> None:
-    run_ok(rv, arguments(data, tmp_path / "one", "inprocess"))
-    run_ok(rv, arguments(data, tmp_path / "two", "local", "--splits", "2"))
-    assert results(tmp_path / "one") == results(tmp_path / "two")
-    assert any(name.startswith("train/model") for name in results(tmp_path / "one"))
+def test_splits_and_runner_do_not_change_a_byte_nor_does_the_bundle(
+    rv: Callable[..., Any], data: Path, tmp_path: Path
+) -> None:
+    """With surroundings, so that chips and windows overlap; without them in the other tests."""
+    context = ("-a", "context_px=5", "-a", "num_epochs=4")
+    run_ok(rv, arguments(data, tmp_path / "one", "inprocess", *context))
+    run_ok(rv, arguments(data, tmp_path / "two", "local", "--splits", "2", *context))
+    found = results(tmp_path / "one")
+    assert found == results(tmp_path / "two")
+    assert any(name.startswith("train/model") for name in found)
+    bundle = tmp_path / "one" / "bundle" / "model-bundle.zip"
+    done = rv("predict", bundle, data / "test_1.tif", "-o", tmp_path / "maps")
+    assert done.returncode == 0, done.stderr
+    maps = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "maps").iterdir()}
+    assert maps == {name.removeprefix("predict/"): digest for name, digest in found.items() if "predict/test_1" in name}
+    assert len(maps) == 3
 
 
 def test_a_training_that_is_stopped_goes_on_from_its_checkpoint(
     rv: Callable[..., Any], data: Path, tmp_path: Path
 ) -> None:
-    words = arguments(data, tmp_path / "stopped", "local", "-a", "num_epochs=40")
+    options = ("-a", "num_epochs=20", "-a", "context_px=3")
+    words = arguments(data, tmp_path / "stopped", "local", *options)
     process = rv.start(words)
     wait_for(lambda: "epoch" in all_events(tmp_path / "stopped", "small.train"))
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
     assert (tmp_path / "stopped" / "train" / "checkpoint.safetensors").exists()
     run_ok(rv, words)
-    run_ok(rv, arguments(data, tmp_path / "whole", "local", "-a", "num_epochs=40"))
+    run_ok(rv, arguments(data, tmp_path / "whole", "local", *options))
     assert results(tmp_path / "stopped") == results(tmp_path / "whole")
 
 
