@@ -137,16 +137,14 @@ def check_class_values(class_values: dict[int, str]) -> Iterator[Finding]:
 
 
 def check_chip(sampling: str, *, stride_px: int | None, windows_per_scene: int | None) -> Iterator[Finding]:
-    """The options of random and sliding sampling are not mixed."""
-    if sampling == "random":
-        if windows_per_scene is None:
-            yield Finding("windows_per_scene", 'sampling is "random" but not how many windows to draw')
-        if stride_px is not None:
-            yield Finding("stride_px", 'is not used where sampling is "random"', "leave it out")
-    elif windows_per_scene is not None:
-        yield Finding(
-            "windows_per_scene", 'is not used where sampling is "sliding"', 'leave it out, or set sampling to "random"'
-        )
+    """The options of the ways of sampling are not mixed."""
+    if sampling == "random" and windows_per_scene is None:
+        yield Finding("windows_per_scene", 'sampling is "random" but not how many windows to draw')
+    if sampling != "sliding" and stride_px is not None:
+        yield Finding("stride_px", f'is not used where sampling is "{sampling}"', "leave it out")
+    if sampling != "random" and windows_per_scene is not None:
+        what = f'is not used where sampling is "{sampling}"'
+        yield Finding("windows_per_scene", what, 'leave it out, or set sampling to "random"')
 
 
 def check_context(chip_size_px: int, context_px: int) -> Iterator[Finding]:

@@ -71,7 +71,8 @@ class GeoJsonLabelsConfig(LabelsConfig):
     Args:
         uri: the GeoJSON file. A file without features is allowed with `background_class`: all of the scene is that.
         infer_cells: True lays a grid of cells over the extent and gives each the class of a polygon; False takes the
-            bounds of each feature as a cell.
+            bounds of each feature as a cell, to whole pixels and wherever it lies: each is predicted and evaluated as
+            a window of its own. `chip.sampling="cells"` trains on such windows too.
         ioa_threshold: a polygon is a candidate for a window if intersection over area reaches this (equality counts).
             Each polygon is looked at on its own. Of several candidates the one with the largest intersection wins,
             ties go to the smaller class id.

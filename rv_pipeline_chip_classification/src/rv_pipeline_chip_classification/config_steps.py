@@ -38,7 +38,8 @@ class ChipConfig(Config):
             written; what of them lies outside of the extent is masked.
         stride_px: step between sliding windows; None is the chip size.
         sampling: `sliding` covers the extent row by row, the last window of a row or column padded (and masked) where
-            it overflows the bottom or right edge; `random` draws windows inside the extent, seeded per scene.
+            it overflows the bottom or right edge; `random` draws windows inside the extent, seeded per scene; `cells`
+            lays one on the middle of each labelled cell, and with `infer_cells=False` that is each feature.
         windows_per_scene: how many windows `random` draws.
         min_valid_fraction: least share of valid pixels of a window (padding is not valid); with none it is left out.
         within_aoi: a window must lie inside the union of the AOI polygons; False: it must touch it.
@@ -47,7 +48,7 @@ class ChipConfig(Config):
     chip_size_px: SidePx = 64
     context_px: ContextPx = 0
     stride_px: SidePx | None = None
-    sampling: Literal["sliding", "random"] = "sliding"
+    sampling: Literal["sliding", "random", "cells"] = "sliding"
     windows_per_scene: Positive | None = None
     min_valid_fraction: Fraction = 0.0
     within_aoi: bool = True

@@ -24,7 +24,6 @@ from rv_pipeline_chip_classification.config import (
     EvalConfig,
     GeoJsonLabelsConfig,
     ModelConfig,
-    PredictConfig,
     RasterSourceConfig,
     SceneConfig,
 )
@@ -317,18 +316,36 @@ def test_large_label_rasters_are_not_counted(scenes: Scenes, monkeypatch: pytest
     assert errors(config) == {}
 
 
-def test_features_that_are_no_predicted_cells_are_found(scenes: Scenes) -> None:
-    def labelled(name: str, *offsets: int) -> SceneConfig:
-        shapes = [(scenes.square(0, offset, 16), {"class_id": 1}) for offset in offsets]
+def test_features_are_cells_wherever_they_lie_and_those_of_another_size_are_told(scenes: Scenes) -> None:
+    def labelled(name: str, *offsets: float, size: float = 16) -> SceneConfig:
+        shapes = [(scenes.square(0.4, offset, size), {"class_id": 1}) for offset in offsets]
         return scenes(name, labels=scenes.labels(name, shapes=shapes, infer_cells=False))
 
-    off = config_of([scenes("a")], labelled("t", 3, 21))
-    assert "2 of 2 features" in errors(off)["dataset.test_scenes[0].labels.infer_cells"]
-    partly = config_of([scenes("b")], labelled("u", 0, 21))
-    assert errors(partly) == {}
-    assert "1 of 2 features" in warnings_of(partly)["dataset.test_scenes[0].labels.infer_cells"]
-    fine = config_of([scenes("c")], labelled("v", 0, 32), predict=PredictConfig(stride_px=8))
-    assert all_findings(fine) == []
+    assert all_findings(config_of([scenes("a")], labelled("t", 3.3, 21.6))) == []
+    small = config_of([scenes("b")], labelled("u", 0, 21, size=9))
+    assert errors(small) == {}
+    text = warnings_of(small)["dataset.test_scenes[0].labels.infer_cells"]
+    assert "2 of 2 features are cells of another size than the chips of 16 px" in text
+    assert "from 9 to 9 px" in text
+
+
+def test_features_off_the_windows_train_by_a_window_on_each(scenes: Scenes) -> None:
+    shapes = [(scenes.square(8, col, 16), {"class_id": 1 - (col > 30)}) for col in (8, 24, 40)]
+    labels = scenes.labels("a", shapes=shapes, infer_cells=False, background_class=None, ioa_threshold=0.6)
+    off = config_of([scenes("a", labels=labels)])
+    assert 'chip.sampling="cells" lays a window on each feature' in errors(off)["dataset.train_scenes"]
+    assert (
+        all_findings(config_of([scenes("a", labels=labels)], chip=ChipConfig(chip_size_px=16, sampling="cells"))) == []
+    )
+
+
+def test_more_context_than_scene_is_told(scenes: Scenes) -> None:
+    chip = ChipConfig(chip_size_px=16, context_px=63)
+    assert all_findings(config_of([scenes("a")], scenes("t"), chip=chip)) == []
+    chip.context_px = 64
+    found = warnings_of(config_of([scenes("b")], scenes("u"), chip=chip))
+    assert set(found) == {"dataset.train_scenes[0].raster", "dataset.test_scenes[0].raster"}
+    assert "chip.context_px is 64, and the scene has 64 x 64 px" in found["dataset.test_scenes[0].raster"]
 
 
 def test_variables_and_weights_that_are_missing(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,14 +19,18 @@ from rv_core.errors import DataError
 from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.chips.store import ChipStore
 from rv_pipeline_chip_classification.commands.chip import chip_scene
+from rv_pipeline_chip_classification.commands.evaluate import Coverage, evaluate_scene
+from rv_pipeline_chip_classification.commands.predict import Predictor, SceneWriter
 from rv_pipeline_chip_classification.config import (
     ChipConfig,
     ClassConfig,
     GeoJsonLabelsConfig,
+    PredictConfig,
     RasterSourceConfig,
     SceneConfig,
 )
 from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid, CellList
+from rv_pipeline_chip_classification.prediction.classifier import Classifier
 from rv_pipeline_chip_classification.scenes import row_reader
 from rv_pipeline_chip_classification.scenes.raster_reader import RasterFile
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
@@ -221,3 +226,77 @@ def test_scenes_of_different_context_are_refused(written: Written, storage: Stor
         chip_scene(scene, "train", CLASSES, ChipConfig(chip_size_px=4, context_px=context_px), 0, storage)
     with pytest.raises(DataError, match="differ in context"):
         ChipStore.open(storage, ["a", "b"])
+
+
+# --- cells that are features ------------------------------------------------------------------------------------------
+
+
+def test_features_anywhere_are_chipped_predicted_and_evaluated_as_cells_of_their_own(
+    written: Written, storage: Storage, tmp_path: Path, make_contract: Any, brightest_channel: Any
+) -> None:
+    corners = [(-2.6, 3.5), (0.4, 20.2), (14.3, 33.9), (30.7, 38.6), (31.2, 1.7)]
+    features = []
+    for number, (row, col) in enumerate(corners):
+        xs, ys = (500_000 + col, 500_000 + col + 8.4), (4_500_000 - row, 4_500_000 - row - 8.4)
+        ring = [[xs[0], ys[0]], [xs[0], ys[1]], [xs[1], ys[1]], [xs[1], ys[0]], [xs[0], ys[0]]]
+        geometry = {"type": "Polygon", "coordinates": [ring]}
+        features.append({"type": "Feature", "properties": {"class_id": number % 2}, "geometry": geometry})
+    labels = tmp_path / "cells.geojson"
+    crs = {"type": "name", "properties": {"name": "EPSG:32618"}}
+    labels.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": features}))
+    scene = written.scene()
+    scene.labels = GeoJsonLabelsConfig(uri=str(labels), infer_cells=False)
+    cells = [[-2, 4, 8, 8], [1, 20, 8, 8], [14, 34, 8, 8], [31, 2, 8, 8], [31, 39, 8, 8]]
+
+    for size_px, context_px in ((8, 0), (8, 5), (12, 3)):
+        chip = ChipConfig(chip_size_px=size_px, context_px=context_px, sampling="cells")
+        assert chip_scene(scene, "train", CLASSES, chip, 0, storage).num_chips == 5
+        store = ChipStore.open(storage, ["a"])
+        around_px = (size_px - 8) // 2
+        assert store.windows.tolist() == [
+            [row - around_px, col - around_px, size_px, size_px] for row, col, *_ in cells
+        ]
+        chips, valid = store.gather(np.arange(5))
+        for index, window in enumerate(store.windows):
+            expected, is_valid = written.expected(window, context_px, None)
+            assert valid is not None
+            assert (valid[index] == is_valid).all()
+            assert (chips[index][is_valid] == expected[is_valid]).all()
+
+    contract = make_contract(channels=("red", "green"), chip_size_px=8, cell_size_px=8, context_px=5)
+    contract = replace(contract, class_names=("background", "forest"), class_colors=("#000000", "#ffffff"))
+    writer = SceneWriter(Classifier(brightest_channel(), contract, device=torch.device("cpu")))
+    chip = ChipConfig(chip_size_px=8, context_px=5)
+    Predictor(writer, CLASSES, chip, PredictConfig()).predict_scene(scene, storage, Silent())
+    found = json.loads(storage.read_text("predict/a.geojson"))["features"]
+    assert [cell["properties"]["window"] for cell in found] == cells
+    assert evaluate_scene(scene, CLASSES, chip, storage).coverage == Coverage(5, 5, 5, 0)
+
+
+class Silent:
+    """A control that nobody listens to."""
+
+    key, stop_requested = "", False
+
+    def progress(self, done: int, total: int, **numbers: float) -> None:
+        """Nothing."""
+
+    def record(self, **counts: float) -> None:
+        """Nothing."""
+
+    def stopped(self) -> NoReturn:
+        raise KeyboardInterrupt
+
+
+def test_a_cell_without_a_valid_pixel_has_no_class_whatever_lies_around_it(
+    written: Written, make_contract: Any, brightest_channel: Any
+) -> None:
+    contract = make_contract(channels=("red", "green"), chip_size_px=4, cell_size_px=4, context_px=9)
+    contract = replace(contract, class_names=("a", "b"), class_colors=("#000000", "#ffffff"))
+    windows = np.array([[4, 20, 4, 4], [6, 24, 4, 4]], np.int64)
+    with SceneRaster(written.scene().raster, "a") as raster:
+        classifier = Classifier(brightest_channel(), contract, device=torch.device("cpu"))
+        (found,) = classifier.classify(CellList(windows), raster)
+    assert found.valid_fractions.tolist() == [0.25, 0.0]
+    assert found.class_ids[0] >= 0
+    assert found.class_ids[1] == -1

@@ -38,7 +38,6 @@ from rv_pipeline_chip_classification.labels.sources import LabelSource, open_lab
 from rv_pipeline_chip_classification.prediction.geojson_file import cell_rings
 from rv_pipeline_chip_classification.scenes.raster_reader import SourceFieldError
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
-from rv_pipeline_chip_classification.scenes.windows import windows_over
 
 #: Label rasters are read to count chips until so many pixels have been; the rest is left to `chip`.
 _MAX_COUNTED_PX = 1 << 26
@@ -103,6 +102,8 @@ def _check_scene(
             mine = header_of(path, raster)
             seen.first = seen.first or mine
             yield from compare_headers(mine, seen.first)
+            if scene.id in (*todo.get("chip", ()), *todo.get("predict", ())):
+                yield from _check_context(config, path, raster)
             if scene.id in todo.get("predict", ()):
                 yield from _check_place(path, raster)
             if is_labelled:
@@ -122,6 +123,15 @@ def _findings_of(where: str, err: RvError) -> Iterator[Finding]:
     if not block.findings:
         parts = [f"{block.what} ({block.where})" if block.where else block.what, block.why]
         yield Finding(where, ": ".join(part for part in parts if part), block.fix)
+
+
+def _check_context(config: ChipClassificationConfig, path: str, raster: SceneRaster) -> Iterator[Finding]:
+    """Whether a scene has surroundings to show at all."""
+    context_px, extent = config.chip.context_px, raster.extent
+    if context_px and context_px >= max(extent.height, extent.width):
+        what = f"chip.context_px is {context_px}, and the scene has {extent.height} x {extent.width} px"
+        fix = "most of what the model sees is masked: choose less context, or larger scenes"
+        yield Finding(f"{path}.raster", what, fix, "warning")
 
 
 def _check_place(path: str, raster: SceneRaster) -> Iterator[Finding]:
@@ -181,22 +191,22 @@ def _check_source(
     sizes = {config.chip.chip_size_px} if scene.id in todo.get("chip", ()) else {cell_px}
     for note in filter(None, map(source.warn_of, sorted(sizes))):
         yield Finding(f"{path}.labels.use_intersection_over_cell", note, "", "warning")
-    if _is_evaluated(config, todo, entry) and scene.labels is not None and not scene.labels.has_cell_grid():
-        yield from _check_feature_cells(path, raster, source, cell_px)
+    if scene.labels is not None and not scene.labels.has_cell_grid():
+        yield from _check_feature_cells(path, source, config.chip.chip_size_px)
 
 
-def _check_feature_cells(path: str, raster: SceneRaster, source: LabelSource, cell_px: int) -> Iterator[Finding]:
-    """Cells that are bounds of features are only evaluated where a predicted cell is the same box."""
-    predicted = set(map(tuple, windows_over(raster.extent, size_px=cell_px, stride_px=cell_px).tolist()))
-    cells = source.label_cells(cell_px)[0]
-    num_matched = sum(tuple(cell) in predicted for cell in cells.tolist())
-    if num_matched < len(cells):
-        yield Finding(
-            f"{path}.labels.infer_cells",
-            f"{len(cells) - num_matched} of {len(cells)} features are none of the predicted cells of {cell_px} px",
-            "set labels.cell_size_px to the size of the features and raster.bbox to where their grid begins",
-            "warning" if num_matched else "error",
+def _check_feature_cells(path: str, source: LabelSource, chip_size_px: int) -> Iterator[Finding]:
+    """Cells that are bounds of features are classified as large as they are, by a model that learnt from chips."""
+    sides = source.label_cells(chip_size_px)[0][:, 2:]
+    # Bounds that do not begin at pixels are rounded, each to the nearest one.
+    is_other = (np.abs(sides - chip_size_px) > 1).any(axis=1)
+    if is_other.any():
+        what = (
+            f"{is_other.sum()} of {len(sides)} features are cells of another size than the chips of {chip_size_px} px "
+            f"that the model learns from: from {sides.min()} to {sides.max()} px"
         )
+        fix = "set chip.chip_size_px to the size of the features"
+        yield Finding(f"{path}.labels.infer_cells", what, fix, "warning")
 
 
 def _is_evaluated(config: ChipClassificationConfig, todo: Todo, entry: LocatedScene) -> bool:
@@ -249,7 +259,7 @@ def _count_chips(
     if _is_too_much(scene, raster, seen):
         seen.is_complete = False
         return
-    selected = select_windows(raster, aoi, source, config.chip, config.seed)
+    selected = select_windows(scene, raster, aoi, source, config.chip, config.seed)
     seen.chips.setdefault(subset, Counter()).update(selected.labels.class_ids.tolist())
     if not selected.num_in_aoi and selected.num_windows:
         what = f"none of the {selected.num_windows} windows of scene {scene.id!r} is selected by its AOI"
@@ -275,7 +285,12 @@ def _check_totals(config: ChipClassificationConfig, todo: Todo, seen: _Seen) -> 
         what = (
             "no training chip: no window has a label" if not counts else "one training chip is too little to train on"
         )
-        yield Finding("dataset.train_scenes", what, "check labels and AOIs")
+        fix = "check labels and AOIs"
+        if config.chip.sampling != "cells" and any(
+            scene.labels and not scene.labels.has_cell_grid() for scene in config.dataset.train_scenes
+        ):
+            fix += '; chip.sampling="cells" lays a window on each feature, wherever it lies'
+        yield Finding("dataset.train_scenes", what, fix)
         return
     for class_id, name in enumerate(config.classes.names):
         if not counts[class_id]:

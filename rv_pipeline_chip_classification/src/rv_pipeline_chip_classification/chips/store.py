@@ -8,7 +8,7 @@ Per scene there are two or three files under `chip/`:
 - `<scene id>.jsonl`: one line per chip, in the order of the windows:
   `{"scene", "window": [row_off, col_off, height, width], "offset": [row, col] in the .npy, "bounds": [left, bottom,
   right, top] in the scene's CRS, "class_id", "class_name", "ioa_over_polygon" | "ioa_over_cell" | "label_fraction":
-  share, or null for background, "valid_fraction", "masked": whether a pixel of it inside the scene is invalid,
+  share, or null where none was measured, "valid_fraction", "masked": whether a pixel of it inside the scene is invalid,
   "context_px": pixels of the chip on every side of the window, left out where there are none}`.
 
 What a chip has beyond the extent has no pixels: it is padded with zeros, which are not valid. So is what lies before
@@ -190,7 +190,8 @@ def _open_scene(storage: Storage, scene_id: str) -> _SceneChips:
     mask = open_array(storage.input_file(mask_name(scene_id))) if index.has_mask else None
     if pixels.ndim != 3 or (mask is not None and mask.shape != pixels.shape[:2]):
         raise DataError("the pixels of chips do not have the shape that chip writes", where=str(path), fix=_RUN_AGAIN)
-    is_outside = (index.offsets < -index.context_px) | (index.offsets >= pixels.shape[:2])
+    ends = index.offsets + index.windows[:, 2:] + 2 * index.context_px
+    is_outside = (ends <= 0) | (index.offsets >= pixels.shape[:2])
     if is_outside.any():
         raise DataError("a chip lies outside the pixels of its scene", where=str(path), fix=_RUN_AGAIN)
     return _SceneChips(scene_id, index, pixels, mask)

@@ -78,7 +78,7 @@ class ChipRecords:
         windows: (N, 4) int64, without context.
         offsets: (N, 2) int64, of the chip with its context in the `.npy`.
         class_ids: (N,) int64.
-        shares: (N,) float64, the label's IoA or fraction; NaN where there is none (background).
+        shares: (N,) float64, the label's IoA or fraction; NaN where none was measured.
         share_name: what the share is, denominator included: the key of the line.
         valid_fractions: (N,) float64.
         is_masked: (N,) bool, whether a pixel of the chip inside the scene is invalid.

@@ -15,6 +15,7 @@ from rv_pipeline_chip_classification.chips.layout import ChipLayout, layout_of
 from rv_pipeline_chip_classification.chips.store import index_name, mask_name, pixels_name
 from rv_pipeline_chip_classification.chips.writer import ChipRecords, NpyWriter, index_lines
 from rv_pipeline_chip_classification.config import ChipConfig, ClassConfig, SceneConfig
+from rv_pipeline_chip_classification.config_parts import cell_size_px
 from rv_pipeline_chip_classification.labels.aoi import Aoi, read_aoi
 from rv_pipeline_chip_classification.labels.class_counts import box_sums, summed_area
 from rv_pipeline_chip_classification.labels.sources import UNLABELLED, LabelSource, WindowLabels, open_labels
@@ -22,6 +23,7 @@ from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.scenes.windows import (
     Window,
     WindowArray,
+    centred_windows,
     clip_windows,
     expanded_windows,
     random_windows,
@@ -144,7 +146,7 @@ def _selected_windows(
     aoi = read_aoi(scene.aoi_uris, raster.grid, raster.extent, scene_id=scene.id)
     with open_labels(scene, classes, raster.grid, raster.extent) as source:
         _tell_notes(scene.id, source, chip)
-        return source.share_name, select_windows(raster, aoi, source, chip, seed)
+        return source.share_name, select_windows(scene, raster, aoi, source, chip, seed)
 
 
 def _tell_notes(scene_id: str, source: LabelSource, chip: ChipConfig) -> None:
@@ -153,13 +155,30 @@ def _tell_notes(scene_id: str, source: LabelSource, chip: ChipConfig) -> None:
             _log.warning("labels of scene %s: %s", scene_id, note)
 
 
-def select_windows(raster: SceneRaster, aoi: Aoi, source: LabelSource, chip: ChipConfig, seed: int) -> SelectedWindows:
+def select_windows(
+    scene: SceneConfig, raster: SceneRaster, aoi: Aoi, source: LabelSource, chip: ChipConfig, seed: int
+) -> SelectedWindows:
     """The labelled windows of a scene, by sampling and AOI; pixels are not looked at."""
+    if chip.sampling == "cells":
+        cells = source.label_cells(cell_size_px(scene.labels, chip.chip_size_px))
+        return _windows_on_cells(raster.extent, aoi, *cells, chip)
     num_windows, windows = sample_windows(raster.extent, aoi, chip, scene_rng(seed, raster.scene_id))
     labels = source.label(windows)
     is_labelled = labels.class_ids != UNLABELLED
     kept = WindowLabels(labels.class_ids[is_labelled], labels.shares[is_labelled])
     return SelectedWindows(windows[is_labelled], kept, num_windows, len(windows))
+
+
+def _windows_on_cells(
+    extent: Window, aoi: Aoi, cells: WindowArray, class_ids: NDArray[np.int64], chip: ChipConfig
+) -> SelectedWindows:
+    """A window on the middle of each labelled cell that the AOI selects; one without a pixel of the extent is none."""
+    selected = aoi.selects(cells, within=chip.within_aoi)
+    windows = centred_windows(cells, chip.chip_size_px)
+    has_pixels = (clip_windows(windows, extent)[:, 2:] > 0).all(axis=1)
+    kept = selected & has_pixels
+    shares = np.full(int(kept.sum()), np.nan)
+    return SelectedWindows(windows[kept], WindowLabels(class_ids[kept], shares), len(cells), int(selected.sum()))
 
 
 def sample_windows(extent: Window, aoi: Aoi, chip: ChipConfig, rng: np.random.Generator) -> tuple[int, WindowArray]:

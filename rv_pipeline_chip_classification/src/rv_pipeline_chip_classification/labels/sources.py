@@ -262,14 +262,20 @@ class PolygonLabels:
         return self._feature_cells()
 
     def _feature_cells(self) -> tuple[WindowArray, NDArray[np.int64]]:
-        """The bounds of each feature to whole pixels, each box once."""
+        """The bounds of each feature to whole pixels, each box once.
+
+        The size is rounded and laid on the middle of the feature: features of one size that begin between pixels are
+        cells of one size.
+        """
         features, firsts = np.unique(self._features, return_index=True)
         if not len(features):
             return np.empty((0, 4), np.int64), np.empty(0, np.int64)
         bounds = shapely.bounds(self._polygons)
-        low = np.rint(np.minimum.reduceat(bounds[:, :2], firsts)).astype(np.int64)
-        high = np.rint(np.maximum.reduceat(bounds[:, 2:], firsts)).astype(np.int64)
-        cells = np.column_stack([low[:, ::-1], (high - low)[:, ::-1]])
+        low = np.minimum.reduceat(bounds[:, :2], firsts)
+        high = np.maximum.reduceat(bounds[:, 2:], firsts)
+        sizes = np.rint(high - low)
+        begins = np.rint((low + high - sizes) / 2)
+        cells = np.column_stack([begins[:, ::-1], sizes[:, ::-1]]).astype(np.int64)
         inside = clip_windows(cells, self._extent)[:, 2:].min(axis=1) > 0
         # Of features with the same box the smaller class id counts, as in any other tie.
         order = np.lexsort((self._class_ids[firsts], *cells.T[::-1]))

@@ -118,6 +118,12 @@ def expanded_windows(windows: WindowArray, margin_px: int) -> WindowArray:
     return expanded
 
 
+def centred_windows(cells: WindowArray, size_px: int) -> WindowArray:
+    """A window of one size on the middle of each cell: (N, 4) int64; they may begin before the first pixel."""
+    begins = cells[:, :2] + (cells[:, 2:] - size_px) // 2
+    return np.concatenate([begins, np.full_like(begins, size_px)], axis=1)
+
+
 def bounding_window(windows: WindowArray) -> Window:
     """The smallest window that holds all of them; empty for no windows."""
     if not len(windows):
