@@ -106,11 +106,12 @@ def test_a_run_killed_at_a_system_call_is_finished_by_the_same_command(
     runs = Killed(tmp_path, runner)
     assert runs.run("A").returncode == 0
     wanted = runs.outputs()
+    shutil.move(runs.root, done := tmp_path / "done")
     num_harmed = 0
     for number in range(1, CALLS[call][1]):
-        shutil.rmtree(runs.root)
+        shutil.rmtree(runs.root, ignore_errors=True)
         if over_another:
-            assert runs.run("A").returncode == 0
+            shutil.copytree(done, runs.root)
         num_harmed += runs.killed("B" if over_another else "A", call, number)
         at = f"{call} {number}"
         assert not runs.root.exists() or runs.untrue_manifests() == [], at
