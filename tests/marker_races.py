@@ -55,7 +55,7 @@ def run_races(tmp_path: Path, base_uri: str, kind: str, roles: Sequence[str], *,
         for root in roots:
             _prepare(stack, root["uri"], kind, root["stale"])
         told = {"folder": str(tmp_path), "num": len(roles), "roots": roots, "seed": seed, "longest_s": LONGEST_S}
-        race(RACER, tmp_path, [{**told, "role": role} for role in roles], timeout_s=1.5 * num_rounds + 60)
+        race(RACER, tmp_path, [{**told, "role": role} for role in roles], timeout_s=3.0 * num_rounds + 60)
     for number, root in enumerate(roots):
         results = [json.loads((tmp_path / f"{number}-result-{index}.json").read_text()) for index in range(len(roles))]
         _check(root["uri"], number, results)

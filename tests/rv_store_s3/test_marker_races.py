@@ -22,7 +22,7 @@ def test_of_several_processes_one_gets_the_root(tmp_path: Path, s3_root: str, ki
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", ["clean", "stale", "blank", "cut", "list", "types", "live"])
 def test_it_is_so_in_two_hundred_rounds(tmp_path: Path, s3_root: str, kind: str) -> None:
     run_races(tmp_path, s3_root, kind, ROLES.get(kind, ("take",) * 4), num_rounds=200, seed=os.getpid())

@@ -29,7 +29,7 @@ def test_of_several_processes_one_gets_the_root(tmp_path: Path, store: str, kind
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("store", ["files", "fsspec"])
 @pytest.mark.parametrize("kind", [*KINDS, "live"])
 def test_it_is_so_in_two_hundred_rounds(tmp_path: Path, store: str, kind: str) -> None:
