@@ -19,7 +19,7 @@ def rv_pipelines() -> list[PipelineSpec]:
 
 @hookimpl
 def rv_commands() -> list[CommandSpec]:
-    """`rv demo` and `rv predict`."""
+    """The verbs of this plugin."""
     return [
         CommandSpec(
             name="demo",
@@ -31,6 +31,12 @@ def rv_commands() -> list[CommandSpec]:
             name="predict",
             target=f"{_PACKAGE}.verbs.predict:predict",
             summary="Classify images with a model bundle.",
+            panel="Run",
+        ),
+        CommandSpec(
+            name="split",
+            target=f"{_PACKAGE}.verbs.splitting.cli:split",
+            summary="Split scenes into subsets that lie apart and have equal shares of every class.",
             panel="Run",
         ),
     ]

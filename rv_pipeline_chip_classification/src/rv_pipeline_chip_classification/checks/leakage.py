@@ -25,7 +25,7 @@ from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 _MAX_NAMED = 5
 #: Bytes that are compared at the beginning, in the middle and at the end of files of one size before all of them are.
 _SAMPLE_BYTES = 1 << 16
-_FIX = "give the subsets scenes that lie apart, or crop them (raster.bbox, aoi_uris)"
+_FIX = "give the subsets scenes that lie apart (rv split), or crop them (raster.bbox, aoi_uris)"
 
 
 @dataclass(frozen=True)

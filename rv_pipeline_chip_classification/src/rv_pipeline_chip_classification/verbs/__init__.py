@@ -1,1 +1,1 @@
-"""`rv predict` and `rv demo`."""
+"""The verbs that this plugin adds to `rv`."""
