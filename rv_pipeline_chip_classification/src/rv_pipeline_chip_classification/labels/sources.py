@@ -19,19 +19,18 @@ from rv_pipeline_chip_classification.config import (
     GeoJsonLabelsConfig,
     SceneConfig,
 )
+from rv_pipeline_chip_classification.labels.candidates import TOLERANCE, Candidates, winners_of
 from rv_pipeline_chip_classification.labels.class_counts import count_classes
 from rv_pipeline_chip_classification.labels.class_raster import open_class_raster
 from rv_pipeline_chip_classification.labels.feature_classes import classify_features
 from rv_pipeline_chip_classification.labels.geojson import file_of_scene, read_geojson
-from rv_pipeline_chip_classification.labels.overlaps import Overlaps, overlaps_of, window_boxes
+from rv_pipeline_chip_classification.labels.overlaps import overlaps_of, window_boxes
 from rv_pipeline_chip_classification.labels.polygons import polygons_in_pixels
 from rv_pipeline_chip_classification.scenes.grid import Grid
 from rv_pipeline_chip_classification.scenes.raster_reader import raster_env
 from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray, clip_windows, windows_over
 
 UNLABELLED = -1
-#: Reprojecting moves corners by parts of a billionth: shares this close are equal.
-_TOLERANCE = 1e-6
 #: Polygons of less area, in square pixels, are taken for slivers of drawing or clipping.
 _SLIVER_PX2 = 0.01
 
@@ -185,7 +184,7 @@ class PolygonLabels:
         """A warning if the denominator is the polygon and polygons are larger than a cell; "" if not."""
         if self._config.use_intersection_over_cell:
             return ""
-        num_large = int((self._areas_px2 > size_px**2 * (1 + _TOLERANCE)).sum())
+        num_large = int((self._areas_px2 > size_px**2 * (1 + TOLERANCE)).sum())
         num_small = int((self._areas_px2 < _SLIVER_PX2).sum())
         if num_small:
             self_area = (
@@ -218,17 +217,24 @@ class PolygonLabels:
         """The class of each window: of its candidates the one with the largest intersection, or the smallest id."""
         class_ids = np.full(len(windows), self._background, np.int64)
         shares = np.full(len(windows), np.nan)
-        overlaps = overlaps_of(windows, self._polygons)
-        cell_areas = (windows[:, 2] * windows[:, 3])[overlaps.windows].astype(np.float64)
-        over_cell = self._config.use_intersection_over_cell
-        denominators = cell_areas if over_cell else self._areas_px2[overlaps.polygons]
-        ratios = overlaps.areas_px2 / denominators
-        candidates = np.flatnonzero(ratios >= self._config.ioa_threshold - _TOLERANCE)
-        winners = self._winners(overlaps, cell_areas, candidates)
-        places = overlaps.windows[winners]
-        class_ids[places] = self._class_ids[overlaps.polygons[winners]]
-        shares[places] = np.minimum(np.round(ratios[winners], 6), 1.0)
+        found = self.candidates(windows)
+        winners = winners_of(found, self._config)
+        places = found.windows[winners]
+        class_ids[places] = found.class_ids[winners]
+        shares[places] = np.minimum(np.round(found.ratios(self._config)[winners], 6), 1.0)
         return WindowLabels(class_ids, shares)
+
+    def candidates(self, windows: WindowArray) -> Candidates:
+        """Every polygon with a class that shares an area with each window, also those below the threshold."""
+        overlaps = overlaps_of(windows, self._polygons)
+        return Candidates(
+            overlaps.windows,
+            self._features[overlaps.polygons],
+            self._class_ids[overlaps.polygons],
+            overlaps.areas_px2,
+            (windows[:, 2] * windows[:, 3])[overlaps.windows].astype(np.float64),
+            self._areas_px2[overlaps.polygons],
+        )
 
     def lies_on_image(self) -> bool:
         """Whether some polygon meets the extent. Of background alone the box around all polygons has to, if any.
@@ -241,19 +247,6 @@ class PolygonLabels:
         if self._background != UNLABELLED:
             return bool(shapely.box(*shapely.total_bounds(self._polygons)).intersects(extent))
         return bool(shapely.intersects(self._polygons, extent).any())
-
-    def _winners(
-        self, overlaps: Overlaps, cell_areas: NDArray[np.float64], candidates: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
-        """One pair per window that has a candidate: positions in `overlaps`."""
-        windows = overlaps.windows[candidates]
-        ids = self._class_ids[overlaps.polygons[candidates]]
-        sizes = -np.rint(overlaps.areas_px2[candidates] / cell_areas[candidates] / _TOLERANCE)
-        keys = (sizes, ids, windows) if self._config.pick_min_class_id else (ids, sizes, windows)
-        order = np.lexsort(keys)
-        is_first = np.ones(len(order), np.bool_)
-        is_first[1:] = windows[order][1:] != windows[order][:-1]
-        return candidates[order[is_first]]
 
     def label_cells(self, cell_size_px: int) -> tuple[WindowArray, NDArray[np.int64]]:
         """The cells that have a class, and their class ids: a grid over the extent, or the bounds of features."""
