@@ -30,6 +30,7 @@ PUBLIC = {
     "rv_core.redaction",
     "rv_core.settings.files",
     "rv_core.settings.sections",
+    "rv_core.user_code.configs",
     "rv_core.wording",
 }
 

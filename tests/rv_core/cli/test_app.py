@@ -30,6 +30,8 @@ def rv_commands():
         CommandSpec("gone", "rv_extra.gone:app", "Not there"),
         CommandSpec("number", "rv_extra.verbs:NUMBER", "Not a verb"),
         CommandSpec("odd", "rv_extra.verbs:odd", "Not to be converted"),
+        CommandSpec("pairs", "rv_extra.verbs:pairs", "Takes arguments", takes_arguments=True),
+        CommandSpec("words", "rv_extra.verbs:pairs", "Takes words"),
     ]
 """
 VERBS = """
@@ -63,6 +65,9 @@ def second(profile: Annotated[str, typer.Option("-p", "--profile")] = "") -> Non
 
 def odd(value: "Nowhere") -> None:
     pass
+
+def pairs(module: str, arg: Annotated[list[str], typer.Option("-a", "--arg")] = []) -> None:
+    print(module, arg)
 
 def fail(how: str, text: str = "oh [bold]no[/bold]") -> None:
     errors = {"config": ConfigError, "data": DataError, "plugin": PluginError, "runner": RunnerError, "usage": UsageError}
@@ -412,3 +417,12 @@ def test_the_shell_completes_verbs_and_options(
     more = {"_RV_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(index)}
     done = rv(env={**environ, **more})
     assert done.stdout.split() == [expected]
+
+
+def test_a_verb_that_declares_it_takes_arguments_as_run_does(
+    extra: Site, call: Callable[..., tuple[int, str, str]]
+) -> None:
+    assert call("pairs", "m.py", "-a", "key", "value", "-a", "k=v")[1] == "m.py ['key=value', 'k=v']\n"
+    assert call("words", "m.py", "-a", "key", "-a", "k=v")[1] == "m.py ['key', 'k=v']\n"
+    code, _, err = call("pairs", "m.py", "-a", "key")
+    assert (code, "-a key has no value" in err) == (2, True)

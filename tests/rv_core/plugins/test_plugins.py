@@ -200,6 +200,10 @@ BROKEN = {
         "@hookimpl\ndef rv_commands(): return [CommandSpec('a', 'b:c', summary=None)]\n",
         "the summary of 'a' is not a text",
     ),
+    "takes_arguments of another type": (
+        "@hookimpl\ndef rv_commands(): return [CommandSpec('a', 'b:c', takes_arguments='yes')]\n",
+        "takes_arguments of 'a' is neither True nor False",
+    ),
     "twice the same": (
         "@hookimpl\ndef rv_runners(): return [RunnerSpec('a', 'b:c'), RunnerSpec('a', 'b:d')]\n",
         "it declares the runner a twice",

@@ -109,6 +109,7 @@ def _run(words: list[str]) -> int:
     from rv_core.plugins.installed import look_at_plugins
 
     look_at_plugins(split_at_verb(words)[1] == "plugins")
+    words = _with_arguments(words)
     command: Any = get_command(app)
     if "_RV_COMPLETE" in os.environ:
         command.main(args=[], prog_name="rv")  # ends the process
@@ -116,6 +117,15 @@ def _run(words: list[str]) -> int:
     with command.make_context("rv", words) as context:
         command.invoke(context)
     return EXIT_DONE
+
+
+def _with_arguments(words: list[str]) -> list[str]:
+    """The words of a plugin's verb as Typer takes them, where it declares that it takes arguments of a module."""
+    from rv_core.plugins.installed import plugin_manager
+
+    verb = split_at_verb(words)[1]
+    spec = plugin_manager().command_specs().get(verb or "")
+    return normalise(words, (spec.name,)) if spec is not None and spec.takes_arguments else words
 
 
 def _warn_of_plugins(words: list[str]) -> None:

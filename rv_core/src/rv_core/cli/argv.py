@@ -6,7 +6,7 @@ Typer knows neither an option with a value of two words (`-a KEY VALUE`) nor opt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 #: Options of built-in verbs that take the next word, whatever it looks like; a test compares them with the verbs.
 VALUE_OPTIONS = frozenset(
@@ -27,7 +27,7 @@ VALUE_OPTIONS = frozenset(
         "--into",
     ]
 )
-#: Verbs whose `-a` takes a key and a value.
+#: Verbs of the core whose `-a` takes a key and a value; those of plugins declare it.
 ARGUMENT_VERBS = frozenset(("run", "check"))
 #: An option of these verbs that may have a value, but only behind `=`; what stands alone is given the value ".".
 SHIP_CODE = "--ship-code"
@@ -49,7 +49,7 @@ class _Words:
         return taken
 
 
-def normalise(argv: Sequence[str]) -> list[str]:
+def normalise(argv: Sequence[str], argument_verbs: Collection[str] = ARGUMENT_VERBS) -> list[str]:
     """The words of a command line as Typer takes them.
 
     Global options (`-p/--profile X`, `-v`, `-q`, `--traceback`) move before the verb; for `run` and `check`
@@ -58,6 +58,7 @@ def normalise(argv: Sequence[str]) -> list[str]:
 
     Args:
         argv: the words without the program's name.
+        argument_verbs: verbs whose `-a` takes a key and a value.
 
     Raises:
         UsageError: for `-a` or `--profile` without a value.
@@ -69,7 +70,7 @@ def normalise(argv: Sequence[str]) -> list[str]:
     while words.rest:
         if words.rest[0] == "--":
             words.verb_words += words.take(len(words.rest))
-        elif not _take_global(words) and not _take_argument(words, verb):
+        elif not _take_global(words) and not (verb in argument_verbs and _take_argument(words)):
             _take_plain(words, verb)
     return [*leading, *words.global_words, verb, *words.verb_words]
 
@@ -115,9 +116,9 @@ def _take_global(words: _Words) -> bool:
     return True
 
 
-def _take_argument(words: _Words, verb: str) -> bool:
+def _take_argument(words: _Words) -> bool:
     option, attached = _argument_option(words.rest[0])
-    if verb not in ARGUMENT_VERBS or not option:
+    if not option:
         return False
     words.take(1)
     pair = attached or next(iter(words.take(1)), None)

@@ -50,12 +50,15 @@ class CommandSpec:
         target: `"module:app"`, a `typer.Typer` application or a plain function with Typer annotations.
         summary: one line for `rv --help`, which is printed without importing the target.
         panel: the heading under which `rv --help` lists it.
+        takes_arguments: whether its `-a KEY VALUE` becomes `-a KEY=VALUE`, as for `rv run`: a verb that takes a module
+            with `get_config`, which it loads with `rv_core.user_code.configs.load_configs`.
     """
 
     name: str
     target: str
     summary: str = ""
     panel: str = "Plugins"
+    takes_arguments: bool = False
 
 
 @dataclass(frozen=True)

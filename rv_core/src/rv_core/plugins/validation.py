@@ -168,6 +168,8 @@ def _check_named_spec(hook: str, spec: Any) -> None:
     for field in ("summary", "panel"):
         if not isinstance(getattr(spec, field, ""), str):
             raise InvalidPluginError(f"{hook}: the {field} of {spec.name!r} is not a text")
+    if not isinstance(getattr(spec, "takes_arguments", False), bool):
+        raise InvalidPluginError(f"{hook}: takes_arguments of {spec.name!r} is neither True nor False")
 
 
 def _check_config_spec(spec: Any) -> None:
