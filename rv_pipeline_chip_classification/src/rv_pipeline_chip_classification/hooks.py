@@ -34,6 +34,13 @@ def rv_commands() -> list[CommandSpec]:
             panel="Run",
         ),
         CommandSpec(
+            name="labels",
+            target=f"{_PACKAGE}.verbs.labels.cli:app",
+            summary="Show what cells are labelled with, and why.",
+            panel="Look",
+            takes_arguments=True,
+        ),
+        CommandSpec(
             name="split",
             target=f"{_PACKAGE}.verbs.splitting.cli:split",
             summary="Split scenes into subsets that lie apart and have equal shares of every class.",

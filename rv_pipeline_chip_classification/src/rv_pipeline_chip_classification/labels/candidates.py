@@ -38,6 +38,11 @@ class Candidates(NamedTuple):
         ratios: NDArray[np.float64] = self.shared_px2 / (self.cell_px2 if over_cell else self.polygon_px2)
         return ratios
 
+    def without_touching(self) -> Candidates:
+        """Those that share more than the rounding of corners: neighbours that only touch are left out."""
+        is_shared = self.shared_px2 > TOLERANCE * np.minimum(self.cell_px2, self.polygon_px2)
+        return Candidates._make(column[is_shared] for column in self)
+
 
 def winners_of(found: Candidates, labels: GeoJsonLabelsConfig) -> NDArray[np.int64]:
     """One pair for each window with a polygon that reaches the threshold: positions in the pairs, by window."""

@@ -299,13 +299,17 @@ class RasterLabels:
 
     def label(self, windows: WindowArray) -> WindowLabels:
         """The class of most labelled pixels of each window (ties: the smaller id), if it has enough of all pixels."""
-        counts = count_classes(self._source, self._class_of_value, self._num_classes, windows, self._extent)
+        counts = self.class_counts(windows)
         class_ids = counts.argmax(axis=1).astype(np.int64) if len(counts) else np.empty(0, np.int64)
         best = counts.max(axis=1, initial=0)
         fractions = best / (windows[:, 2] * windows[:, 3])
         is_unlabelled = (best == 0) | (fractions < self._config.min_fraction - 1e-12)
         class_ids[is_unlabelled] = UNLABELLED
         return WindowLabels(class_ids, np.where(is_unlabelled, np.nan, np.round(fractions, 6)))
+
+    def class_counts(self, windows: WindowArray) -> NDArray[np.int64]:
+        """Pixels of each class in each window: (N, K)."""
+        return count_classes(self._source, self._class_of_value, self._num_classes, windows, self._extent)
 
     def warn_of(self, size_px: int) -> str:
         """Nothing: shares of pixels mean the same at every size."""

@@ -1,0 +1,1 @@
+"""`rv labels`: what the cells of a config are labelled with, and why."""
