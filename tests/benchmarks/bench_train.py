@@ -29,9 +29,9 @@ from rv_pipeline_chip_classification.model.backbones import build_model, seed_ev
 from rv_pipeline_chip_classification.model.device import num_threads, reproducible
 from rv_pipeline_chip_classification.model.normalize import Normalization
 from rv_pipeline_chip_classification.scenes.windows import Window, windows_over
-from rv_pipeline_chip_classification.training.augment import apply_symmetries, draw_color, draw_symmetries
+from rv_pipeline_chip_classification.training.augment import Strengths, apply_symmetries, draw_color, draw_symmetries
 from rv_pipeline_chip_classification.training.batches import Batches
-from rv_pipeline_chip_classification.training.trainer import LABEL_SMOOTHING, Recipe, Trainer
+from rv_pipeline_chip_classification.training.trainer import Recipe, Trainer
 
 LIMIT = 1 / 0.95
 SIZE_PX, NUM_CHANNELS, NUM_CLASSES, BATCH_SIZE = 64, 4, 4, 64
@@ -107,7 +107,7 @@ def bare_epochs(store: ChipStore) -> Callable[[], None]:
         for indices in shuffled(rng, len(chips)):
             batch = augmented(rng, chips[indices])
             logits = model(torch.from_numpy(batch).permute(0, 3, 1, 2))
-            loss = torch.nn.functional.cross_entropy(logits, truth[indices], label_smoothing=LABEL_SMOOTHING)
+            loss = torch.nn.functional.cross_entropy(logits, truth[indices], label_smoothing=RECIPE.label_smoothing)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -122,7 +122,7 @@ def shuffled(rng: np.random.Generator, num_chips: int) -> Iterator[np.ndarray]:
 
 def augmented(rng: np.random.Generator, chips: np.ndarray) -> np.ndarray:
     """The augmentation of `train` on normalised chips."""
-    color = draw_color(rng, len(chips), NUM_CHANNELS, "d4_color")
+    color = draw_color(rng, len(chips), NUM_CHANNELS, "d4_color", Strengths())
     assert color is not None
     chips = chips * color.contrast[:, None, None, :] + color.brightness[:, None, None, :]
     return apply_symmetries(chips, draw_symmetries(rng, len(chips), "d4_color"))

@@ -286,3 +286,24 @@ def test_every_public_name_can_be_imported_with_a_star() -> None:
     names: dict[str, Any] = {}
     exec("from rv_pipeline_chip_classification import *", names)
     assert set(package.__all__) <= set(names)
+
+
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [
+        ({"schedule": "multi_step"}, "train.milestones"),
+        ({"milestones": [3]}, "train.milestones"),
+        ({"schedule": "multi_step", "milestones": [5, 5]}, "train.milestones[1]"),
+        ({"schedule": "multi_step", "milestones": [20]}, "train.milestones[0]"),
+        ({"label_smoothing": 1.0}, "train.label_smoothing"),
+        ({"logit_adjustment": 1.5}, "train.logit_adjustment"),
+        ({"select_by": "f1"}, "train.select_by"),
+        ({"augment_zoom": 1.0}, "train.augment_zoom"),
+    ],
+)
+def test_options_of_the_training_that_cannot_be_are_refused(options: dict[str, Any], path: str) -> None:
+    assert path in findings(train=TrainConfig(**options))
+
+
+def test_the_learning_rate_may_drop_after_epochs_in_order() -> None:
+    assert not findings(train=TrainConfig(schedule="multi_step", milestones=[5, 19]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import colorsys
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from rv_core.errors import Finding, unknown_name
@@ -155,6 +156,21 @@ def check_context(chip_size_px: int, context_px: int) -> Iterator[Finding]:
         yield Finding("context_px", what, f"chip_size_px + 2 * context_px is at most {MAX_SIDE_PX}")
 
 
+def check_milestones(schedule: str, milestones: Sequence[int], num_epochs: int) -> Iterator[Finding]:
+    """Milestones are given where they are used, in order, and lie within the training."""
+    if schedule != "multi_step":
+        if milestones:
+            what = f"is not used where the schedule is {schedule!r}"
+            yield Finding("milestones", what, 'leave it out, or set schedule to "multi_step"')
+    elif not milestones:
+        what = 'the schedule is "multi_step" but not after which epochs the learning rate drops'
+        yield Finding("milestones", what, f"write for instance [{max(1, num_epochs // 2)}]")
+    for index, (before, milestone) in enumerate(pairwise([0, *milestones])):
+        if not before < milestone < num_epochs:
+            what = f"{milestone} is not between {before} and the {num_epochs} epochs of the training"
+            yield Finding(f"milestones[{index}]", what, "give numbers of epochs that grow")
+
+
 def check_backbone(backbone: str) -> Iterator[Finding]:
     """The backbone is one of ours or one of timm's."""
     if backbone not in BACKBONES and not re.fullmatch(r"timm:.+", backbone):
@@ -284,6 +300,6 @@ def check_class_weights(weights: str | Sequence[float], num_classes: int) -> Ite
         return
     if len(weights) != num_classes:
         what = f"{len(weights)} weights for {num_classes} classes"
-        yield Finding("train.class_weights", what, 'give one per class, or "balanced" or "none"')
+        yield Finding("train.class_weights", what, 'give one per class, or "sqrt", "balanced" or "none"')
     elif any(weight < 0 for weight in weights) or not any(weights):
         yield Finding("train.class_weights", f"{weights} are no weights", "give numbers from 0, not all of them 0")

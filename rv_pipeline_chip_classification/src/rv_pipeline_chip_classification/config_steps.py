@@ -10,10 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from rv_core import Config, Range, Uri
+from rv_core import AsBefore, Config, Range, Uri
 from rv_core.errors import Finding
 from rv_pipeline_chip_classification import config_checks as checks
 from rv_pipeline_chip_classification.config_parts import ContextPx, Fraction, NotNegative, Positive, SidePx, Subset
+
+_AboveZero = Annotated[float, Range(min_exclusive=0)]
 
 
 @dataclass(kw_only=True)
@@ -86,12 +88,33 @@ class TrainConfig(Config):
         batch_size: chips per step.
         learning_rate: peak learning rate.
         optimizer: `adamw` or `sgd` (momentum 0.9).
-        schedule: `one_cycle` and `cosine` (with a warm-up) end near zero, `constant` stays.
+        schedule: `one_cycle` and `cosine` (with a warm-up) end near zero, `constant` stays; `multi_step` drops after
+            each of the `milestones`, `plateau` when the metric of `select_by` (without validation chips the training
+            loss) has got no better for `plateau_patience` epochs.
+        milestones: epochs after which `multi_step` drops.
+        plateau_patience: epochs that `plateau` waits.
+        drop_factor: what each drop multiplies the learning rate by.
         weight_decay: decay of the weights per step, times the learning rate.
-        class_weights: of the loss; `balanced` is inverse to the number of training chips (at most 100 times the
-            smallest weight), or one number per class.
+        clip_grad_norm: gradients whose norm, over all weights, is larger are scaled down to it; None never.
+        label_smoothing: share of the truth that is spread over all classes in the loss.
+        focal_gamma: what is sure already counts less in the loss, by (1 - p)^gamma; 0 is plain cross entropy.
+        class_weights: of the loss; `balanced` is inverse to the number of training chips that an epoch shows, `sqrt` to
+            its square root, or one number per class.
+        max_weight_ratio: of `balanced` and `sqrt`, the largest weight to the smallest: a handful of chips would be all
+            that counts.
+        logit_adjustment: how far the network is freed of answering what is frequent, from 0 to 1: while it learns, so
+            many times the logarithm of the share of each class is added to its logits.
+        sampler: `shuffle` shows each chip once an epoch; `balanced` shows as many in all, of every class as many as of
+            the others, but no chip more than ten times.
+        max_chips_per_class: of a class with more training chips, each epoch draws so many anew; None shows all.
         augment: `flips`, `d4` (the eight symmetries of the square), `d4_color` (and brightness and contrast per
             channel) or `none`.
+        augment_brightness: `d4_color` shifts values by up to this; the unit is that of normalised values.
+        augment_contrast: `d4_color` multiplies them by 1 ± this.
+        augment_noise: standard deviation of the noise that is added to every value.
+        augment_zoom: chips are enlarged or shrunk around their centre by a factor of 1 ± this.
+        select_by: what the epoch that is the result is best by, of the validation chips: `loss`, `accuracy` or
+            `macro_f1`, of equal ones that with the lowest loss. Without validation chips it is the last one.
         precision: of the forward pass; `auto` is float32 on a CPU and bfloat16 or float16 on a GPU.
         early_stopping_patience: stop after so many epochs without a better validation score; None never stops early.
         checkpoint_every_s: seconds between checkpoints; one is also written on TERM.
@@ -103,15 +126,33 @@ class TrainConfig(Config):
     batch_size: Positive = 32
     learning_rate: Annotated[float, Range(min_exclusive=0)] = 1e-3
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
+    schedule: Literal["one_cycle", "cosine", "constant", "multi_step", "plateau"] = "one_cycle"
+    milestones: Annotated[list[Positive], AsBefore([])] = field(default_factory=list)
+    plateau_patience: Annotated[Positive, AsBefore(3)] = 3
+    drop_factor: Annotated[float, Range(min_exclusive=0, max_exclusive=1), AsBefore(0.1)] = 0.1
     weight_decay: Annotated[float, Range(min=0)] = 1e-2
-    class_weights: Literal["none", "balanced"] | list[float] = "none"
+    clip_grad_norm: Annotated[_AboveZero | None, AsBefore(None)] = None
+    label_smoothing: Annotated[float, Range(min=0, max_exclusive=1), AsBefore(0.1)] = 0.1
+    focal_gamma: Annotated[float, Range(min=0), AsBefore(0.0)] = 0.0
+    class_weights: Literal["none", "sqrt", "balanced"] | list[float] = "none"
+    max_weight_ratio: Annotated[float, Range(min=1), AsBefore(100.0)] = 100.0
+    logit_adjustment: Annotated[Fraction, AsBefore(0.0)] = 0.0
+    sampler: Annotated[Literal["shuffle", "balanced"], AsBefore("shuffle")] = "shuffle"
+    max_chips_per_class: Annotated[Positive | None, AsBefore(None)] = None
     augment: Literal["none", "flips", "d4", "d4_color"] = "d4_color"
+    augment_brightness: Annotated[float, Range(min=0), AsBefore(0.2)] = 0.2
+    augment_contrast: Annotated[float, Range(min=0, max_exclusive=1), AsBefore(0.2)] = 0.2
+    augment_noise: Annotated[float, Range(min=0), AsBefore(0.0)] = 0.0
+    augment_zoom: Annotated[float, Range(min=0, max_exclusive=1), AsBefore(0.0)] = 0.0
+    select_by: Annotated[Literal["loss", "accuracy", "macro_f1"], AsBefore("loss")] = "loss"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     early_stopping_patience: Positive | None = None
     checkpoint_every_s: Annotated[float, Range(min_exclusive=0)] = 300.0
     num_workers: NotNegative = 0
     num_threads: Positive | None = None
+
+    def validate(self) -> Iterable[Finding]:
+        return checks.check_milestones(self.schedule, self.milestones, self.num_epochs)
 
 
 @dataclass(kw_only=True)

@@ -29,7 +29,7 @@ from rv_pipeline_chip_classification import (
 )
 from rv_pipeline_chip_classification.commands.analyze import analyze_scene
 from rv_pipeline_chip_classification.commands.chip import chip_scene
-from rv_pipeline_chip_classification.commands.train import class_weights_of, run_train
+from rv_pipeline_chip_classification.commands.train import run_train
 from rv_pipeline_chip_classification.model.backbones import build_model
 from rv_pipeline_chip_classification.model.trained import load_model, read_trained
 from rv_pipeline_chip_classification.model.weights import save_weights
@@ -279,6 +279,7 @@ def test_without_validation_scenes_there_is_a_model_all_the_same(
     run_train(replace(config, dataset=replace(config.dataset, validation_scenes=[])), storage, Task())
     metrics = json.loads(storage.read_text("train/metrics.json"))
     assert metrics["validation"] is None and metrics["best_epoch"] == 3
+    assert (metrics["chosen_by"], metrics["best_score"]) == ("last epoch", None)
     assert read_trained(storage)[0].temperature == 1.0
 
 
@@ -353,30 +354,22 @@ def test_a_class_without_chips_is_told_of(
     assert "'water'" in caplog.text
 
 
-def test_balanced_weights_give_every_class_the_same_say() -> None:
-    counts = np.array([60, 30, 10])
-    weights = class_weights_of("balanced", counts)
-    assert weights is not None
-    assert np.allclose(np.array(weights) * counts, 100 / 3)
-
-
-def test_balanced_weights_leave_out_a_class_without_chips() -> None:
-    assert class_weights_of("balanced", np.array([5, 0, 5])) == (1.0, 0.0, 1.0)
-
-
-def test_a_handful_of_chips_has_a_bounded_weight_and_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    weights = class_weights_of("balanced", np.array([100_000, 0, 2, 50_000]))
-    assert weights is not None
-    assert np.array(weights) / weights[0] == pytest.approx([1, 0, 100, 2])
-    assert "class id 2: 2" in caplog.text
-    caplog.clear()
-    assert class_weights_of("balanced", np.array([1_000, 10])) is not None
-    assert not caplog.text
-
-
-def test_weights_are_taken_as_given_or_not_at_all() -> None:
-    assert class_weights_of([1, 2.5], np.array([1, 1])) == (1.0, 2.5)
-    assert class_weights_of("none", np.array([1, 1])) is None
+def test_what_was_chosen_and_why_is_in_the_log_and_in_the_metrics(
+    config: ChipClassificationConfig, storage: Storage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = replace(TRAIN, class_weights="sqrt", max_chips_per_class=9, select_by="macro_f1")
+    run_train(replace(config, train=train), storage, Task())
+    metrics = json.loads(storage.read_text("train/metrics.json"))
+    history = [json.loads(line) for line in storage.read_text("train/history.jsonl").splitlines()]
+    counts = metrics["class_counts"]
+    assert list(counts) == list(NAMES) and sum(counts.values()) == 32
+    assert metrics["epoch_counts"] == {name: min(count, 9) for name, count in counts.items()}
+    assert set(metrics["class_weights"]) == set(NAMES)
+    assert (metrics["sampler"], metrics["chosen_by"]) == ("shuffle", "validation_macro_f1")
+    assert metrics["best_score"] == max(entry["validation_macro_f1"] for entry in history)
+    told = capsys.readouterr().out
+    assert f"dark {counts['dark']} (an epoch shows {min(counts['dark'], 9)}), weight" in told
+    assert f"epoch {metrics['best_epoch']} of 3 is the result: its validation_macro_f1 is the best" in told
 
 
 def test_train_reads_no_more_of_the_config_than_it_declares(config: ChipClassificationConfig, storage: Storage) -> None:

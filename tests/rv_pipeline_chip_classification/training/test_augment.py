@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rv_pipeline_chip_classification.training.augment import apply_symmetries, draw_color, draw_symmetries
+from rv_pipeline_chip_classification.training.augment import (
+    Strengths,
+    add_noise,
+    apply_symmetries,
+    draw_color,
+    draw_symmetries,
+    zoom,
+)
 
 
 def _square() -> np.ndarray:
@@ -51,11 +58,11 @@ def test_none_gives_back_the_batch_itself() -> None:
 
 @pytest.mark.parametrize("augment", ["none", "flips", "d4"])
 def test_only_d4_color_changes_colors(augment: str) -> None:
-    assert draw_color(np.random.default_rng(0), 5, 3, augment) is None  # type: ignore[arg-type]
+    assert draw_color(np.random.default_rng(0), 5, 3, augment, Strengths()) is None  # type: ignore[arg-type]
 
 
 def test_colors_are_drawn_per_chip_and_channel_around_no_change() -> None:
-    color = draw_color(np.random.default_rng(0), 500, 4, "d4_color")
+    color = draw_color(np.random.default_rng(0), 500, 4, "d4_color", Strengths())
     assert color is not None
     assert color.contrast.shape == color.brightness.shape == (500, 4)
     assert color.contrast.dtype == np.float32
@@ -71,7 +78,31 @@ def test_the_same_generator_draws_the_same() -> None:
     draws = []
     for _ in range(2):
         rng = np.random.default_rng(3)
-        color = draw_color(rng, 4, 2, "d4_color")
+        color = draw_color(rng, 4, 2, "d4_color", Strengths())
         assert color is not None
         draws.append((color.contrast.tobytes(), draw_symmetries(rng, 4, "d4").tobytes()))  # type: ignore[union-attr]
     assert draws[0] == draws[1]
+
+
+def test_zoom_keeps_what_is_even_and_enlarges_or_shrinks_around_the_centre() -> None:
+    rng = np.random.default_rng(0)
+    even = np.full((5, 8, 8, 2), 3.0, np.float32)
+    assert zoom(even, rng, 0.5) == pytest.approx(3.0)
+    dot = np.zeros((200, 33, 33, 1), np.float32)
+    dot[:, 12:21, 12:21] = 1
+    sizes = zoom(dot, rng, 0.4).sum((1, 2, 3)) ** 0.5
+    assert sizes.min() < 6.5 and sizes.max() > 11.5
+    centres = zoom(dot, rng, 0.4)[:, 16, 16, 0]
+    assert centres == pytest.approx(1.0)
+
+
+def test_noise_has_the_spread_that_is_asked_for() -> None:
+    noisy = add_noise(np.zeros((10, 16, 16, 3), np.float32), np.random.default_rng(0), 0.3)
+    assert noisy.std() == pytest.approx(0.3, rel=0.05) and noisy.mean() == pytest.approx(0, abs=0.02)
+
+
+def test_without_noise_and_zoom_nothing_is_drawn() -> None:
+    rng = np.random.default_rng(0)
+    batch = _square()
+    assert add_noise(zoom(batch, rng, 0.0), rng, 0.0) is batch
+    assert rng.bit_generator.state == np.random.default_rng(0).bit_generator.state

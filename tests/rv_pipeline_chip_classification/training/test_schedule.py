@@ -9,7 +9,7 @@ import torch
 
 from rv_pipeline_chip_classification.model.backbones import build_model
 from rv_pipeline_chip_classification.training.optimizers import make_optimizer, pack_optimizer, unpack_optimizer
-from rv_pipeline_chip_classification.training.schedule import learning_rate_at
+from rv_pipeline_chip_classification.training.schedule import learning_rate_at, plateaus_passed
 
 
 def _curve(schedule: str, num_steps: int = 100) -> list[float]:
@@ -31,8 +31,15 @@ def test_cosine_warms_up_shortly_and_is_at_half_the_peak_in_the_middle() -> None
     assert rates[-1] == pytest.approx(0, abs=1e-9)
 
 
-def test_constant_stays() -> None:
-    assert set(_curve("constant")) == {0.1}
+@pytest.mark.parametrize("schedule", ["constant", "multi_step", "plateau"])
+def test_constant_stays_and_what_drops_does_so_from_there(schedule: str) -> None:
+    assert set(_curve(schedule)) == {0.1}
+
+
+def test_a_plateau_is_so_many_epochs_in_a_row_without_a_better_one() -> None:
+    scores = [0.1, 0.3, 0.3, 0.2, 0.4, 0.1, 0.1, 0.4, 0.1, 0.5]
+    assert [plateaus_passed(scores[:end], 2) for end in range(11)] == [0, 0, 0, 0, 1, 1, 1, 2, 2, 3, 3]
+    assert plateaus_passed(scores, 4) == 1 and plateaus_passed(scores, 5) == 0
 
 
 @pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "constant"])

@@ -16,9 +16,26 @@ from rv_core.errors import TaskError
 from rv_pipeline_chip_classification.model.backbones import build_model, seed_everything
 from rv_pipeline_chip_classification.model.device import reproducible
 from rv_pipeline_chip_classification.model.normalize import Normalization
+from rv_pipeline_chip_classification.training.augment import Strengths
 from rv_pipeline_chip_classification.training.batches import Batches
+from rv_pipeline_chip_classification.training.imbalance import Sampling
+from rv_pipeline_chip_classification.training.scoring import Loss
 from rv_pipeline_chip_classification.training.trainer import Recipe, Trainer
 
+#: Whatever an option of the training adds to its state or draws.
+EVERYTHING = Recipe(
+    num_epochs=3,
+    learning_rate=0.02,
+    schedule="plateau",
+    plateau_patience=1,
+    drop_factor=0.5,
+    class_weights=(1.0, 2.0, 0.5),
+    logit_shift=(0.0, -1.0, 0.5),
+    focal_gamma=2.0,
+    label_smoothing=0.05,
+    clip_grad_norm=0.1,
+    select_by="macro_f1",
+)
 NORMALIZATION = Normalization("stats", (113.0, 113.0), (1 / 24, 1 / 24))
 FEW_EPOCHS = Recipe(num_epochs=3, learning_rate=0.003)
 
@@ -109,10 +126,17 @@ def test_batches_from_more_threads_change_nothing() -> None:
     assert outcomes[0] == outcomes[1]
 
 
+def make_trainer_of(recipe: Recipe) -> Trainer:
+    """A trainer, with everything that batches can do besides if the recipe has everything that it can."""
+    if not recipe.focal_gamma:
+        return make_trainer(recipe)
+    return make_trainer(recipe, sampling=Sampling("balanced", 11), strengths=Strengths(0.1, 0.1, 0.2, 0.3))
+
+
 @cache
 def uninterrupted(recipe: Recipe) -> tuple[list[dict[str, Any]], list[bytes]]:
     """What a training comes to that nothing disturbs."""
-    trainer = make_trainer(recipe)
+    trainer = make_trainer_of(recipe)
     trainer.run(Task(), nothing)
     return outcome_of(trainer)
 
@@ -125,16 +149,18 @@ def uninterrupted(recipe: Recipe) -> tuple[list[dict[str, Any]], list[bytes]]:
         *((FEW_EPOCHS, "stop", num_looks) for num_looks in (0, 2, 4, 5, 6, 8, 9, 17, 22)),
         *((FEW_EPOCHS, "kill", num_looks) for num_looks in (0, 3, 5, 6, 8, 18)),
         *((Recipe(num_epochs=3, optimizer="sgd", freeze_backbone_epochs=1), "stop", num_looks) for num_looks in (2, 9)),
+        *((EVERYTHING, "stop", num_looks) for num_looks in (2, 8, 17)),
+        (EVERYTHING, "kill", 11),
     ],
 )
 def test_a_run_that_ends_anywhere_goes_on_bit_for_bit(recipe: Recipe, end: str, num_looks: int) -> None:
     every_batch = Recipe(**{**vars(recipe), "checkpoint_every_s": 1e-9})
-    first, saved = make_trainer(every_batch), list[Any]()
+    first, saved = make_trainer_of(every_batch), list[Any]()
     task = Task(stop_after=num_looks) if end == "stop" else Task(kill_after=num_looks)
     with pytest.raises(Stopped if end == "stop" else Killed):
         first.run(task, lambda: saved.append(_frozen(first)))
 
-    second = make_trainer(recipe)
+    second = make_trainer_of(recipe)
     if saved:
         torch.rand(7)  # whatever the random state is by then
         second.restore(*saved[-1])
@@ -224,6 +250,62 @@ def test_the_loss_is_weighted_cross_entropy_with_label_smoothing() -> None:
         logits, truth, weight=torch.tensor([1.0, 2.0, 0.5]), label_smoothing=0.1
     )
     assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_what_is_sure_counts_less_in_a_focal_loss() -> None:
+    logits = torch.tensor([[2.0, -1.0, 0.5], [0.1, 0.0, -0.3]])
+    truth, weights = torch.tensor([0, 2]), torch.tensor([1.0, 2.0, 0.5])
+    chances = torch.softmax(logits, 1)
+    sure = chances[[0, 1], truth]
+    expected = -(weights[truth] * (1 - sure) ** 2 * sure.log()).sum()
+    assert float(Loss(weights, focal_gamma=2.0).training_sum(logits, truth)) == pytest.approx(float(expected))
+    for smoothing in (0.0, 0.1):
+        plain, nearly = (Loss(weights, smoothing, gamma).training_sum(logits, truth) for gamma in (0.0, 1e-12))
+        assert float(nearly) == pytest.approx(float(plain))
+
+
+def test_logits_are_shifted_while_it_learns_and_validates_and_answers_are_not() -> None:
+    logits, truth, shift = torch.tensor([[0.2, 0.0]]), torch.tensor([1]), torch.tensor([0.0, -3.0])
+    expected = torch.nn.functional.cross_entropy(logits + shift, truth)
+    loss = Loss(logit_shift=shift)
+    assert float(loss.training_sum(logits, truth)) == float(loss.validation_sum(logits, truth)) == float(expected)
+    trainer = make_trainer(Recipe(num_epochs=1, logit_shift=(0.0, 0.0, -50.0)))
+    assert trainer.validation is not None
+    shifted, plain = (t.score_with_logits(t.validation)[1] for t in (trainer, make_trainer()) if t.validation)
+    assert (shifted == plain).all()
+
+
+def test_gradients_are_clipped_to_the_norm() -> None:
+    norms = []
+    for clip in (None, 0.01):
+        trainer = make_trainer(Recipe(num_epochs=1, clip_grad_norm=clip))
+        trainer.run(Task(), nothing)
+        gradients = [p.grad for p in trainer.model.parameters() if p.grad is not None]
+        norms.append(float(torch.stack([gradient.norm() for gradient in gradients]).norm()))
+    assert norms[0] > 0.011 and norms[1] == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("select_by", ["accuracy", "macro_f1"])
+def test_the_result_is_the_first_epoch_that_is_best_by_the_metric_of_choice(select_by: Any) -> None:
+    trainer = make_trainer(Recipe(num_epochs=6, learning_rate=0.05, select_by=select_by))
+    trainer.run(Task(), nothing)
+    scores = [(entry[f"validation_{select_by}"], -entry["validation_loss"]) for entry in trainer.position.history]
+    assert trainer.position.best_epoch == 1 + scores.index(max(scores))
+
+
+def test_rates_drop_after_milestones_and_on_a_plateau() -> None:
+    steps = make_trainer(Recipe(num_epochs=4, learning_rate=0.1, schedule="multi_step", milestones=(1, 3)))
+    steps.run(Task(), nothing)
+    assert [entry["learning_rate"] for entry in steps.position.history] == pytest.approx([0.1, 0.01, 0.01, 0.001])
+    recipe = Recipe(num_epochs=6, learning_rate=0.05, schedule="plateau", plateau_patience=1, drop_factor=0.5)
+    plateau = make_trainer(recipe)
+    plateau.run(Task(), nothing)
+    history = plateau.position.history
+    losses = [entry["validation_loss"] for entry in history]
+    bad = [losses[e] >= min(losses[:e]) for e in range(1, 5)]
+    assert any(bad)
+    expected = 0.05 * 0.5 ** np.cumsum([0, 0, *bad])
+    assert [entry["learning_rate"] for entry in history] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("class_weights", [None, (1.0, 3.0, 0.5)])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from rv_pipeline_chip_classification.model.device import num_threads, reproducib
 from rv_pipeline_chip_classification.model.normalize import Normalization
 from rv_pipeline_chip_classification.model.trained import CONTRACT, WEIGHTS
 from rv_pipeline_chip_classification.model.weights import initialise_from, read_weights, save_weights
+from rv_pipeline_chip_classification.training.augment import Strengths
 from rv_pipeline_chip_classification.training.batches import Batches
 from rv_pipeline_chip_classification.training.calibration import fit_temperature
 from rv_pipeline_chip_classification.training.checkpoint import (
@@ -35,14 +36,13 @@ from rv_pipeline_chip_classification.training.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
+from rv_pipeline_chip_classification.training.imbalance import Sampling, class_weights_of, logit_shift
 from rv_pipeline_chip_classification.training.scoring import Scores
 from rv_pipeline_chip_classification.training.trainer import Recipe, Trainer, diverged
 
 if TYPE_CHECKING:
     from torch import nn
 
-#: Of weights that are balanced, the largest to the smallest.
-MAX_WEIGHT_RATIO = 100
 METRICS, HISTORY = "train/metrics.json", "train/history.jsonl"
 
 _log = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ def run_train(config: ChipClassificationConfig, storage: Storage, control: Contr
     data = open_training_data(config, storage)
     with reproducible(num_threads(config.train.num_threads)):
         trainer = _resumed_trainer(config, data, storage, control.key)
+        print(_what_is_shown(config.train, data, trainer))
         trainer.run(control, lambda: _save(trainer, storage, control.key))
         _write_outputs(trainer, data, storage)
     delete_checkpoint(storage)
@@ -81,8 +82,9 @@ def _make_trainer(config: ChipClassificationConfig, data: TrainingData) -> Train
         _initialise(model, config.model.init_weights)
     make = _batch_maker(train, contract.normalization, config.seed)
     validation = make(data.validation, is_shuffled=False) if data.validation.num_chips else None
-    recipe = recipe_of(train, config.model.freeze_backbone_epochs, data.train.class_counts(contract.num_classes))
-    training = make(data.train, augment=train.augment)
+    training = make(data.train, augment=train.augment, strengths=_strengths_of(train), sampling=sampling_of(train))
+    counts = training.sampling.epoch_counts(data.train.class_counts(contract.num_classes))
+    recipe = recipe_of(train, config.model.freeze_backbone_epochs, counts)
     return Trainer(model, recipe, training, validation, num_classes=contract.num_classes)
 
 
@@ -100,7 +102,7 @@ def recipe_of(train: TrainConfig, freeze_backbone_epochs: int, class_counts: NDA
     Args:
         train: the config.
         freeze_backbone_epochs: from the config of the model.
-        class_counts: (K,) training chips per class.
+        class_counts: (K,) chips per class that an epoch shows.
     """
     return Recipe(
         num_epochs=train.num_epochs,
@@ -112,36 +114,25 @@ def recipe_of(train: TrainConfig, freeze_backbone_epochs: int, class_counts: NDA
         early_stopping_patience=train.early_stopping_patience,
         precision=train.precision,
         checkpoint_every_s=train.checkpoint_every_s,
-        class_weights=class_weights_of(train.class_weights, class_counts),
+        class_weights=class_weights_of(train.class_weights, class_counts, max_ratio=train.max_weight_ratio),
+        logit_shift=logit_shift(train.logit_adjustment, class_counts),
+        label_smoothing=train.label_smoothing,
+        focal_gamma=train.focal_gamma,
+        clip_grad_norm=train.clip_grad_norm,
+        milestones=tuple(train.milestones),
+        plateau_patience=train.plateau_patience,
+        drop_factor=train.drop_factor,
+        select_by=train.select_by,
     )
 
 
-def class_weights_of(configured: str | Sequence[float], class_counts: NDArray[np.int64]) -> tuple[float, ...] | None:
-    """The weight of each class in the loss, or None where all count alike.
+def sampling_of(train: TrainConfig) -> Sampling:
+    """Which chips an epoch shows, from the config."""
+    return Sampling(train.sampler, train.max_chips_per_class)
 
-    `balanced` is N / (K * n): every class weighs the same in total. A class without chips gets 0, and one with a few
-    of very many no more than `MAX_WEIGHT_RATIO` times the smallest weight: a handful of chips would be all that counts.
-    """
-    if configured == "none":
-        return None
-    if configured != "balanced":
-        return tuple(float(weight) for weight in configured)
-    present = class_counts > 0
-    weights = np.divide(class_counts.sum(), present.sum() * class_counts, out=np.zeros(len(present)), where=present)
-    if not present.any():
-        return tuple(weights.tolist())
-    limit = MAX_WEIGHT_RATIO * weights[present].min()
-    bounded = np.flatnonzero(weights > limit)
-    if len(bounded):
-        counts = ", ".join(f"class id {class_id}: {class_counts[class_id]}" for class_id in bounded.tolist())
-        _log.warning(
-            'class_weights="balanced": weights are at most %d times the smallest one; classes with too few of the %d '
-            "training chips for more (%s)",
-            MAX_WEIGHT_RATIO,
-            class_counts.sum(),
-            counts,
-        )
-    return tuple(np.minimum(weights, limit).tolist())
+
+def _strengths_of(train: TrainConfig) -> Strengths:
+    return Strengths(train.augment_brightness, train.augment_contrast, train.augment_noise, train.augment_zoom)
 
 
 def _initialise(model: nn.Module, uri: str) -> None:
@@ -149,6 +140,27 @@ def _initialise(model: nn.Module, uri: str) -> None:
     notes = [f"{name} was fitted to the number of channels" for name in loaded.adapted]
     notes += [f"{name} was left out" for name in loaded.left_out]
     print(f"initial weights from {uri}" + "".join(f"; {note}" for note in notes))
+
+
+def _what_is_shown(train: TrainConfig, data: TrainingData, trainer: Trainer) -> str:
+    """One line about the classes: the training chips, those that an epoch shows, and what they weigh in the loss."""
+    names, weights = data.contract.class_names, trainer.recipe.class_weights
+    counts = data.train.class_counts(len(names)).tolist()
+    parts = [f"{name} {count}" for name, count in zip(names, counts, strict=True)]
+    shown = sampling_of(train).epoch_counts(np.asarray(counts)).tolist()
+    if shown != counts:
+        parts = [f"{part} (an epoch shows {number})" for part, number in zip(parts, shown, strict=True)]
+    if weights is not None:
+        parts = [f"{part}, weight {weight:.3g}" for part, weight in zip(parts, weights, strict=True)]
+    return f"training chips: {'; '.join(parts)}"
+
+
+def _why_this_epoch(metrics: Mapping[str, Any]) -> str:
+    """One line about which epoch is the result."""
+    chosen, by = f"epoch {metrics['best_epoch']} of {metrics['num_epochs']} is the result", metrics["chosen_by"]
+    if metrics["best_score"] is None:
+        return f"{chosen}: it is the last one, and there are no validation chips to choose by"
+    return f"{chosen}: its {by} is the best, {metrics['best_score']:.4g} on {metrics['num_validation_chips']} chips"
 
 
 def _save(trainer: Trainer, storage: Storage, key: str) -> None:
@@ -181,6 +193,7 @@ def _write_outputs(trainer: Trainer, data: TrainingData, storage: Storage) -> No
         validation, logits = trainer.score_with_logits(trainer.validation)
         contract = replace(contract, temperature=fit_temperature(logits, data.validation.class_ids))
     metrics = _metrics_of(trainer, data, validation)
+    print(_why_this_epoch(metrics))
     with storage.output_file(WEIGHTS) as path:
         save_weights(weights, path)
     storage.write_text(CONTRACT, json.dumps(contract.to_json(), indent=1) + "\n")
@@ -189,17 +202,25 @@ def _write_outputs(trainer: Trainer, data: TrainingData, storage: Storage) -> No
 
 
 def _metrics_of(trainer: Trainer, data: TrainingData, validation: Scores | None) -> dict[str, Any]:
-    names, position = data.contract.class_names, trainer.position
+    names, position, recipe = data.contract.class_names, trainer.position, trainer.recipe
+    sampling = trainer.training.sampling
+    counts = data.train.class_counts(len(names))
     plain = Batches(data.train, data.contract.normalization, trainer.training.batch_size, is_shuffled=False)
     training = trainer.score(plain)
     if not math.isfinite(training.loss):
         # The last step may do it, after the last loss was looked at.
         raise diverged(f"the loss of its result on the training chips is {training.loss}")
+    weights, chosen_by = recipe.class_weights, f"validation_{recipe.select_by}"
     return {
         "num_epochs": position.epoch,
-        "stopped_early": position.epoch < trainer.recipe.num_epochs,
+        "stopped_early": position.epoch < recipe.num_epochs,
         "best_epoch": position.best_epoch or position.epoch,
-        "chosen_by": "validation_loss" if position.best_epoch else "last epoch",
+        "chosen_by": chosen_by if position.best_epoch else "last epoch",
+        "best_score": position.history[position.best_epoch - 1][chosen_by] if position.best_epoch else None,
+        "sampler": sampling.sampler,
+        "class_counts": dict(zip(names, counts.tolist(), strict=True)),
+        "epoch_counts": dict(zip(names, sampling.epoch_counts(counts).tolist(), strict=True)),
+        "class_weights": None if weights is None else dict(zip(names, weights, strict=True)),
         "num_train_chips": data.train.num_chips,
         "num_validation_chips": data.validation.num_chips,
         "train": training.to_json(names),

@@ -1,4 +1,4 @@
-"""Optimisers, and their state as named tensors."""
+"""Optimisers, and their state and that of the random numbers as named tensors."""
 
 from __future__ import annotations
 
@@ -64,3 +64,18 @@ def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Ten
 def _laid_out_like(parameter: Tensor, tensor: Tensor) -> Tensor:
     """A fused step walks through parameter and state side by side, so they must lie in memory alike."""
     return torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
+
+
+def random_states(device: torch.device) -> dict[str, Tensor]:
+    """The states of torch's generators, of the CPU and of a GPU that is used."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def set_random_states(states: Mapping[str, Tensor], device: torch.device) -> None:
+    """Put back what `random_states` gave."""
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)

@@ -1,13 +1,15 @@
-"""How far a training is, and whether what a checkpoint says of it can be so."""
+"""How far a training is, which epoch is the best so far, and whether what a checkpoint says of it can be so."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
+
+SelectBy = Literal["loss", "accuracy", "macro_f1"]
 
 #: A batch is cut into powers of two until it fits the GPU; there are no batches of a million chips.
 _MAX_PARTS = 1 << 20
@@ -30,6 +32,33 @@ class Position:
     history: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = 0
     num_parts: int = 1
+
+    def is_beaten_by(self, entry: Mapping[str, Any], select_by: SelectBy) -> bool:
+        """Whether the entry of an epoch is better than the best so far; one that was not validated never is."""
+        loss = entry["validation_loss"]
+        if loss is None or not math.isfinite(loss):
+            return False
+        best = self.history[self.best_epoch - 1] if self.best_epoch else None
+        return best is None or epoch_score(entry, select_by) > epoch_score(best, select_by)
+
+
+def epoch_score(entry: Mapping[str, Any], select_by: SelectBy) -> tuple[float, float]:
+    """How good an epoch is, larger being better: by the metric of choice, and where that is equal by the loss.
+
+    Args:
+        entry: of the history, of an epoch that was validated.
+        select_by: the metric.
+    """
+    loss = -entry["validation_loss"]
+    return (loss, loss) if select_by == "loss" else (entry[f"validation_{select_by}"], loss)
+
+
+def scores_to_watch(history: Sequence[Mapping[str, Any]], select_by: SelectBy) -> list[float]:
+    """One score per epoch, larger being better: that of the metric of choice, or of the training without validation."""
+    return [
+        -entry["train_loss"] if entry["validation_loss"] is None else epoch_score(entry, select_by)[0]
+        for entry in history
+    ]
 
 
 def position_of(values: Mapping[str, Any], num_epochs: int, num_batches: int) -> Position:

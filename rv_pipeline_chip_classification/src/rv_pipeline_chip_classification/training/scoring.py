@@ -1,4 +1,4 @@
-"""Loss and hits over many batches, summed on the device and fetched once."""
+"""The loss of the training; loss and hits over many batches, summed on the device and fetched once."""
 
 from __future__ import annotations
 
@@ -7,9 +7,51 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rv_pipeline_chip_classification.training.metrics import Confusion, metrics_of
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Cross entropy, and what changes it.
+
+    Args:
+        class_weights: (K,) of each class, or None where all count alike.
+        label_smoothing: share of the truth that is spread over all classes, in training alone.
+        focal_gamma: what is sure already counts less: the part of each class is multiplied by (1 - p)^gamma (Lin et al.
+            2017, https://arxiv.org/abs/1708.02002), in training alone; 0 is plain cross entropy.
+        logit_shift: (K,) added to the logits, or None; see `imbalance.logit_shift`.
+    """
+
+    class_weights: Tensor | None = None
+    label_smoothing: float = 0.0
+    focal_gamma: float = 0.0
+    logit_shift: Tensor | None = None
+
+    def training_sum(self, logits: Tensor, truth: Tensor) -> Tensor:
+        """Summed over the chips of (B, K) logits and (B,) class ids."""
+        logits = self._shifted(logits)
+        if not self.focal_gamma:
+            return nn.functional.cross_entropy(
+                logits, truth, weight=self.class_weights, label_smoothing=self.label_smoothing, reduction="sum"
+            )
+        logs = torch.log_softmax(logits, 1)
+        spread = self.label_smoothing / logs.shape[1]
+        wanted = torch.full_like(logs, spread).scatter_(1, truth[:, None], spread + 1 - self.label_smoothing)
+        parts = wanted * (1 - logs.exp()) ** self.focal_gamma * logs
+        return -(parts if self.class_weights is None else parts * self.class_weights).sum()
+
+    def validation_sum(self, logits: Tensor, truth: Tensor) -> Tensor:
+        """As `training_sum`, without smoothing and focus."""
+        return nn.functional.cross_entropy(self._shifted(logits), truth, weight=self.class_weights, reduction="sum")
+
+    def total_weight(self, truth: Tensor) -> Tensor | int:
+        """What the sum over these chips is divided by for their mean."""
+        return len(truth) if self.class_weights is None else self.class_weights[truth].sum()
+
+    def _shifted(self, logits: Tensor) -> Tensor:
+        return logits if self.logit_shift is None else logits + self.logit_shift
 
 
 @dataclass(frozen=True)

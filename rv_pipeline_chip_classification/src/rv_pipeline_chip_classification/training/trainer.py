@@ -3,9 +3,8 @@
 **Which weights are the result.** While the network learns, an exponential average of its weights over about the last
 50 steps is kept, which generalises better and varies less from seed to seed than the last step's (Izmailov et al.
 2018, https://arxiv.org/abs/1803.05407). After each epoch this averaged network is validated, and that of the epoch
-with the lowest validation loss is the result. Without validation chips it is that of the last epoch.
-
-The loss is cross entropy with label smoothing; losses in validation are without smoothing.
+that is best by the metric of choice is the result, the first of equals. Without validation chips it is that of the last
+epoch.
 """
 
 from __future__ import annotations
@@ -37,19 +36,22 @@ from rv_pipeline_chip_classification.training.optimizers import (
     OptimizerName,
     make_optimizer,
     pack_optimizer,
+    random_states,
+    set_random_states,
     unpack_optimizer,
 )
 from rv_pipeline_chip_classification.training.position import (
     Position,
+    SelectBy,
     check_finite,
     check_same_shapes,
     position_of,
+    scores_to_watch,
 )
-from rv_pipeline_chip_classification.training.schedule import Schedule, learning_rate_at
-from rv_pipeline_chip_classification.training.scoring import Scores, Tally
+from rv_pipeline_chip_classification.training.schedule import Schedule, learning_rate_at, plateaus_passed
+from rv_pipeline_chip_classification.training.scoring import Loss, Scores, Tally
 from rv_pipeline_chip_classification.training.watch import Pace, Watch
 
-LABEL_SMOOTHING = 0.1
 #: The average takes in the weights every so many steps, at a cost that cannot be measured, and forgets at this rate.
 AVERAGE_EVERY_STEPS, AVERAGE_DECAY = 8, 0.85
 #: While it has taken in few weights it forgets faster: else those of the start weigh most in a short training.
@@ -62,6 +64,7 @@ class Recipe:
 
     Args:
         class_weights: of the loss, one per class, or None.
+        logit_shift: added to the logits while the network learns, one per class, or None.
     """
 
     num_epochs: int
@@ -74,6 +77,14 @@ class Recipe:
     precision: Precision = "auto"
     checkpoint_every_s: float = 300.0
     class_weights: tuple[float, ...] | None = None
+    logit_shift: tuple[float, ...] | None = None
+    label_smoothing: float = 0.1
+    focal_gamma: float = 0.0
+    clip_grad_norm: float | None = None
+    milestones: tuple[int, ...] = ()
+    plateau_patience: int = 3
+    drop_factor: float = 0.1
+    select_by: SelectBy = "loss"
 
 
 def diverged(why: str) -> TaskError:
@@ -110,11 +121,19 @@ class Trainer:
         self.position = Position()
         self._dtype = compute_dtype(recipe.precision, self.device)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self._dtype == torch.float16)
-        weights = recipe.class_weights
-        self._class_weights = None if weights is None else torch.tensor(weights, device=self.device)
+        self._loss = self._make_loss()
+        self._num_drops = 0
         self._memory = MemoryLimit()
         self._pace = Pace()
         self._tally = Tally(num_classes, self.device)
+
+    def _make_loss(self) -> Loss:
+        recipe = self.recipe
+        weights, shift = (
+            None if values is None else torch.tensor(values, device=self.device)
+            for values in (recipe.class_weights, recipe.logit_shift)
+        )
+        return Loss(weights, recipe.label_smoothing, recipe.focal_gamma, shift)
 
     @property
     def num_steps(self) -> int:
@@ -150,6 +169,7 @@ class Trainer:
     def _learn_epoch(self, control: Control, watch: Watch) -> None:
         self.model.train()
         set_backbone_frozen(self.model, self.position.epoch < self.recipe.freeze_backbone_epochs)
+        self._num_drops = self._drops_so_far()
         self._pace.start_epoch()
         for batch in self.training.epoch(self.position.epoch, first=self.position.batch):
             loss = self._learn(batch)
@@ -174,7 +194,15 @@ class Trainer:
     def _rate_of(self, step: int) -> float:
         """The learning rate of a step; not read from the optimiser, which a checkpoint between two steps restores."""
         recipe = self.recipe
-        return learning_rate_at(step, num_steps=self.num_steps, peak=recipe.learning_rate, schedule=recipe.schedule)
+        rate = learning_rate_at(step, num_steps=self.num_steps, peak=recipe.learning_rate, schedule=recipe.schedule)
+        return rate * recipe.drop_factor**self._num_drops
+
+    def _drops_so_far(self) -> int:
+        """How many times `multi_step` or `plateau` have lowered the rate, as the history tells."""
+        recipe, position = self.recipe, self.position
+        if recipe.schedule == "plateau":
+            return plateaus_passed(scores_to_watch(position.history, recipe.select_by), recipe.plateau_patience)
+        return sum(milestone <= position.epoch for milestone in recipe.milestones)
 
     def _learn(self, batch: LabelledBatch) -> Tensor:
         """One step of the optimiser; the mean loss of the batch."""
@@ -185,6 +213,9 @@ class Trainer:
         logits, loss = self._memory.fit(
             lambda parts: self._differentiate(chips, truth, parts), len(truth), smallest_part=SMALLEST_BATCH
         )
+        if self.recipe.clip_grad_norm is not None:
+            self._scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_grad_norm)
         self._scaler.step(self.optimizer)
         self._scaler.update()
         self._tally.add(loss * len(truth), logits, truth)
@@ -193,16 +224,12 @@ class Trainer:
     def _differentiate(self, chips: Tensor, truth: Tensor, num_parts: int) -> tuple[Tensor, Tensor]:
         """Logits and mean loss of a batch. Gradients are those of the whole batch, in however many parts."""
         self.optimizer.zero_grad(set_to_none=True)
-        weights = self._class_weights
-        total = len(truth) if weights is None else weights[truth].sum()
+        total = self._loss.total_weight(truth)
         logits, losses = [], []
         for part, part_truth in zip(chips.tensor_split(num_parts), truth.tensor_split(num_parts), strict=True):
             with autocast(self._dtype, self.device):
                 part_logits = self.model(part)
-            loss = nn.functional.cross_entropy(
-                part_logits.float(), part_truth, weight=weights, label_smoothing=LABEL_SMOOTHING, reduction="sum"
-            )
-            loss = loss / total
+            loss = self._loss.training_sum(part_logits.float(), part_truth) / total
             self._scaler.scale(loss).backward()
             logits.append(part_logits.detach())
             losses.append(loss.detach())
@@ -224,9 +251,8 @@ class Trainer:
     def _entry(self, learnt: Scores, validated: Scores | None) -> dict[str, Any]:
         """The line of the history of the epoch in hand."""
         position = self.position
-        best_loss = position.history[position.best_epoch - 1]["validation_loss"] if position.best_epoch else math.inf
         macro_f1 = None if validated is None else validated.to_json([""] * self.num_classes)["macro"]["f1"]
-        return {
+        entry = {
             "epoch": position.epoch + 1,
             "learning_rate": self._rate_of(self.step - 1),
             "train_loss": learnt.loss,
@@ -234,8 +260,8 @@ class Trainer:
             "validation_loss": None if validated is None else validated.loss,
             "validation_accuracy": None if validated is None else validated.accuracy,
             "validation_macro_f1": macro_f1,
-            "is_best": validated is not None and validated.loss < best_loss,
         }
+        return entry | {"is_best": position.is_beaten_by(entry, self.recipe.select_by)}
 
     def score(self, batches: Batches, watch: Watch | None = None) -> Scores:
         """Loss and confusion matrix of the averaged network over some batches, in their order.
@@ -258,7 +284,7 @@ class Trainer:
             truth = torch.from_numpy(batch.class_ids).to(self.device)
             with torch.inference_mode(), autocast(self._dtype, self.device):
                 logits = self.averaged.module(to_device(batch.chips, self.device)).float()
-                loss = nn.functional.cross_entropy(logits, truth, weight=self._class_weights, reduction="sum")
+                loss = self._loss.validation_sum(logits, truth)
             tally.add(loss, logits, truth)
             if all_logits is not None:
                 all_logits.append(logits)
@@ -281,7 +307,7 @@ class Trainer:
             "averaged": self.averaged.state_dict(),
             "best": self.best,
             "tally": self._tally.tensors(),
-            "rng": _random_states(self.device),
+            "rng": random_states(self.device),
         }
         tensors = {f"{group}.{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
         return {**asdict(self.position), "scaler": self._scaler.state_dict()}, tensors
@@ -308,23 +334,10 @@ class Trainer:
         self._tally.restore(groups["tally"])
         self._scaler.load_state_dict(values["scaler"])
         self._memory.num_parts = self.position.num_parts
-        _set_random_states(groups["rng"], self.device)
+        set_random_states(groups["rng"], self.device)
 
 
 def _average(averaged: Any, current: Any, num_averaged: Tensor) -> None:
     """Move averaged tensors towards the current ones; `num_averaged` tells how many times that was done before."""
     decay = (1 + int(num_averaged)) / (_WARM_UP_UPDATES + int(num_averaged))
     get_ema_multi_avg_fn(min(AVERAGE_DECAY, decay))(averaged, current, num_averaged)
-
-
-def _random_states(device: torch.device) -> dict[str, Tensor]:
-    states = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    return states
-
-
-def _set_random_states(states: Mapping[str, Tensor], device: torch.device) -> None:
-    torch.set_rng_state(states["cpu"])
-    if device.type == "cuda" and "cuda" in states:
-        torch.cuda.set_rng_state(states["cuda"], device)
