@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rv_pipeline_chip_classification.config import SceneConfig as SceneConfig
     from rv_pipeline_chip_classification.config import TrainConfig as TrainConfig
     from rv_pipeline_chip_classification.config_parts import LabelsConfig as LabelsConfig
+    from rv_pipeline_chip_classification.folds import leave_one_scene_out as leave_one_scene_out
 
 _CONFIGS = (
     "AnalyzeConfig",
@@ -41,14 +42,16 @@ _CONFIGS = (
     "TrainConfig",
 )
 
-__all__ = ["__version__", *_CONFIGS]  # noqa: PLE0604
+_HOMES = {**dict.fromkeys(_CONFIGS, "config"), "leave_one_scene_out": "folds"}
+
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _CONFIGS:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.config"), name)
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
 
