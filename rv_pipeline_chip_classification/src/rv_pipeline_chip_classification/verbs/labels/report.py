@@ -67,7 +67,7 @@ def labels_of(entry: LabelledScene) -> SceneLabels:
             changed = sensitivity(table, labels, background_id(opened))
         chips = None
         if entry.subset != "test":
-            selected = select_windows(opened.raster, opened.aoi, opened.source, config.chip, config.seed)
+            selected = select_windows(entry.scene, opened.raster, opened.aoi, opened.source, config.chip, config.seed)
             counts = np.bincount(selected.labels.class_ids, minlength=len(opened.class_names)).tolist()
             chips = dict(zip(opened.class_names, counts, strict=True))
         return SceneLabels(
