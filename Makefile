@@ -19,12 +19,13 @@ OUT := out/demo
 DEMO_ARGS :=
 NOX_ARGS :=
 
-.PHONY: help setup demo test full clean
+.PHONY: help setup demo test full dist clean
 
 help:
 	@echo "make demo    set up and run the demo into $(OUT)      (DEMO_ARGS='--data DIR --splits 2', OUT=DIR)"
 	@echo "make test    set up and run every quick check         (NOX_ARGS='-s lint types')"
 	@echo "make full    the same and all that takes long: real scenes, kills, lowest versions, benchmarks"
+	@echo "make dist    build every package into dist/, and try them in an empty environment"
 	@echo "make setup   set up only: .venv/bin/rv"
 	@echo "make clean   remove environments and builds, not results"
 
@@ -40,6 +41,9 @@ test: $(VENV)/.nox
 
 full: NOX_ARGS := -s full
 full: test
+
+dist: $(VENV)/.nox
+	@$(FREE) $(BIN)/python -m nox -s dist </dev/null
 
 clean:
 	rm -rf $(VENV) .nox build

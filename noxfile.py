@@ -37,6 +37,8 @@ PACKAGES = (
     "rv_pipeline_chip_classification",
 )
 PLUGINS = PACKAGES[1:]
+#: The distribution without code, whose extras name the packages.
+SUITE = "suite"
 SOURCES = [str(Path(package) / "src") for package in PACKAGES]
 TEST_TOOLS = ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "jsonschema"]
 #: Most tests wait for processes of their own: two at a time, more where there are cores; a file's tests stay together.
@@ -59,7 +61,7 @@ QUICK_TESTS = [
     "e2e",
 ]
 CONFORMANCE = ["conformance", "conformance_local", "conformance_batch", "conformance_slurm"]
-LONG_TESTS = [*CONFORMANCE, "third_party", "guides", "real_scenes", "random_kills", "minimums", "benchmarks"]
+LONG_TESTS = [*CONFORMANCE, "third_party", "guides", "dist", "real_scenes", "random_kills", "minimums", "benchmarks"]
 nox.options.sessions = [*CHECKS, *QUICK_TESTS]
 
 
@@ -212,6 +214,24 @@ def e2e(session: nox.Session) -> None:
     """All packages together: whole runs, start-up, the documentation, broken and new plugins."""
     install_everything(session)
     pytest(session, "tests/e2e", "tests/startup", "tests/docs", "tests/contracts")
+
+
+@check()
+def dist(session: nox.Session) -> None:
+    """Build all that is released into dist/, look at its metadata, and install it into an empty environment."""
+    install(session, "build", "hatchling", "twine")
+    folder = ROOT / "dist"
+    for old in [*folder.glob("*.whl"), *folder.glob("*.tar.gz")]:
+        old.unlink()
+    for package in (*PACKAGES, SUITE):
+        session.run("python", "-m", "build", "--no-isolation", "--outdir", str(folder), package, silent=True)
+    session.run("twine", "check", "--strict", *map(str, sorted(folder.iterdir())))
+    empty = Path(session.create_tmp()) / "empty"
+    session.run("python", "-m", "venv", "--clear", str(empty))
+    python = str(empty / "bin" / "python")
+    wanted = ["-c", str(ROOT / "constraints.txt"), TORCH, "rv-suite[all]"]
+    session.run(python, "-m", "pip", "install", "-q", "--find-links", str(folder), *wanted, external=True)
+    session.run(str(empty / "bin" / "rv"), "plugins", "check", external=True)
 
 
 @nox.session(python=False)

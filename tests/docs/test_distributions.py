@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,37 @@ def test_every_requirement_has_a_reason(package: str) -> None:
     for requirement in [*project["dependencies"], *extras]:
         name = re.match(r"[\w.-]+", requirement)[0]
         assert name == "pytest" or name.replace("-", "_") in _PACKAGES or f"| {name} |" in reasons, requirement
+
+
+def test_the_suite_names_every_package_and_only_by_extras() -> None:
+    project = tomllib.loads((_ROOT / "suite" / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    named = {re.match(r"[\w-]+", needs)[0].replace("-", "_") for extra in extras.values() for needs in extra}
+    assert named == {*_PACKAGES, "rv_suite"} - {"rv_core"}
+    everything = re.search(r"\[(.*)\]", extras["all"][0])[1].split(",")
+    assert set(everything) == set(extras) - {"all", "timm"}
+    assert [re.match(r"[\w-]+", needs)[0] for needs in project["dependencies"]] == ["rv-core"]
+
+
+def test_a_release_is_refused_where_a_version_differs() -> None:
+    argv = [sys.executable, str(_ROOT / "packaging" / "check_versions.py")]
+    version = tomllib.loads((_ROOT / "suite" / "pyproject.toml").read_text())["project"]["version"]
+    assert subprocess.run([*argv, version], check=False).returncode == 0
+    refused = subprocess.run([*argv, "9.9.9"], check=False, capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert len(refused.stderr.splitlines()) == len(_PACKAGES) + 1
+
+
+def test_nothing_names_a_package_index() -> None:
+    files = [
+        *_ROOT.glob("*.md"),
+        *_ROOT.glob("docs/*.md"),
+        *_ROOT.glob("rv_*/README.md"),
+        *_ROOT.glob("docker/*"),
+        *_ROOT.glob("packaging/*/*"),
+    ]
+    named = [path.name for path in files if re.search(r"pypi\.org|download\.pytorch", path.read_text())]
+    assert not named
 
 
 def _numbers(version: str) -> list[int]:
