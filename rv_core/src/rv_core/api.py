@@ -105,6 +105,7 @@ def run(
     take_over: bool = False,
     wait: bool = False,
     profile: str | None = None,
+    smoke: bool = False,
     quiet: bool = False,
 ) -> RunResult:
     """Run one or several pipelines; what is done already is skipped.
@@ -120,6 +121,7 @@ def run(
         take_over: end the unfinished run of the root first.
         wait: wait for a runner that only submits.
         profile: the profile of the settings; None for the default.
+        smoke: run every command on little, in a root beside.
         quiet: print failures only.
 
     Returns:
@@ -144,6 +146,7 @@ def run(
         take_over=take_over,
         wait=wait,
         profile=profile,
+        smoke=smoke,
         verbosity=-1 if quiet else 0,
     )
     prepared = _prepare(options)

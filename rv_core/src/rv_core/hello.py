@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from rv_core import Items, Pipeline, PipelineConfig, Range, command
@@ -42,6 +42,10 @@ def item_names(config: HelloConfig) -> list[str]:
 
 class HelloPipeline(Pipeline):
     """Greets every item, then counts the greetings."""
+
+    def smoke(self, config: HelloConfig) -> HelloConfig:
+        """One item."""
+        return replace(config, num_items=1)
 
     @command(items=item_names, reads=("greeting", "sleep_s", "fail_on"))
     def cpu_task(self, names: Items[str]) -> None:

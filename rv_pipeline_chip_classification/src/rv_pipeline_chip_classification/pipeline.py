@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from rv_core import Finding, Items, Pipeline, command
@@ -153,6 +154,16 @@ class ChipClassificationPipeline(Pipeline):
             return f"dataset.{paths[0] if paths else '?'} ({', '.join(scene.raster.uris[:3])})"
 
         return file_boundary(f"scene {scene.id!r} cannot be used", where=place)
+
+    def smoke(self, config: ChipClassificationConfig) -> ChipClassificationConfig:
+        """The first scene of each subset, and one epoch."""
+        dataset = {f"{subset}_scenes": config.dataset.scenes_of(subset)[:1] for subset in _SUBSETS}
+        return replace(
+            config,
+            dataset=replace(config.dataset, **dataset),
+            model=replace(config.model, freeze_backbone_epochs=0),
+            train=replace(config.train, num_epochs=1),
+        )
 
     def preflight(self, todo: Mapping[str, Sequence[str]]) -> Iterable[Finding]:
         """Checks that need neither numpy nor rasterio: that local files are there."""

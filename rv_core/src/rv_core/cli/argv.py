@@ -161,3 +161,11 @@ def _take_plain(words: _Words, verb: str) -> None:
     if verb in ARGUMENT_VERBS and word == SHIP_CODE:
         taken[0] = f"{SHIP_CODE}=."
     words.verb_words += taken
+
+
+def shipped(values: list[str] | None) -> tuple[str, ...] | None:
+    """The packages named by `--ship-code`; it may stand alone (the value ".") and be repeated."""
+    if not values:
+        return None
+    names = [name.strip() for value in values for name in value.split(",")]
+    return tuple(dict.fromkeys(name for name in names if name not in ("", ".")))

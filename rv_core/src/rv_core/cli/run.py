@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rv_core.cli.argv import shipped
 from rv_core.cli.output import print_json, print_results
 from rv_core.cli.state import GlobalOptions
 from rv_core.errors import EXIT_DONE, Finding, UsageError
@@ -69,6 +70,10 @@ def run(
     take_over: Annotated[bool, typer.Option("--take-over", help="End the unfinished run of this root first.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for a runner that only submits.")] = False,
     ship_code: ShipCode = None,
+    smoke: Annotated[
+        bool,
+        typer.Option("--smoke", help="Run every command on one item of each group, in ROOT.smoke beside the root."),
+    ] = False,
 ) -> None:
     """Run a pipeline, or several, with a runner. What is already done is skipped, and the reasons are printed.
 
@@ -96,7 +101,8 @@ def run(
         wait=wait,
         profile=state.profile,
         verbosity=state.verbosity,
-        ship_code=_shipped(ship_code),
+        ship_code=shipped(ship_code),
+        smoke=smoke,
     )
     if as_json and not dry_run:
         fix = "add --dry-run; of a run that was started, `rv status ROOT --json` tells everything"
@@ -147,7 +153,7 @@ def check(
         sets=_pairs(sets, "--set"),
         run_name=run_name,
         profile=state.profile,
-        ship_code=_shipped(ship_code),
+        ship_code=shipped(ship_code),
     )
     with _kept_for_json() if as_json else nullcontext():
         prepared = prepare(options, is_dry_run=True)
@@ -180,14 +186,6 @@ def _pairs(words: list[str] | None, option: str) -> tuple[tuple[str, str], ...]:
             raise UsageError(f"{option} {word!r} has no value", fix=f"write {option} KEY=VALUE")
         pairs.append((key, value))
     return tuple(pairs)
-
-
-def _shipped(values: list[str] | None) -> tuple[str, ...] | None:
-    """The packages named by `--ship-code`; it may stand alone (the value ".") and be repeated."""
-    if not values:
-        return None
-    names = [name.strip() for value in values for name in value.split(",")]
-    return tuple(dict.fromkeys(name for name in names if name not in ("", ".")))
 
 
 def print_plan(run_plan: RunPlan) -> None:

@@ -16,6 +16,7 @@ from rv_core.files import by_uri, uris
 from rv_core.files.local import FileInfo
 from rv_core.files.problems import expect_free_files
 from rv_core.launch import preflight
+from rv_core.launch.smoke import smoke_config
 from rv_core.pipeline.pipeline import Pipeline, PipelineConfig
 from rv_core.plan.decisions import RunPlan
 from rv_core.plan.graph import Plan
@@ -56,6 +57,7 @@ class RunOptions:
         wait: wait for a runner that detaches.
         profile: the profile's name, or None for the default.
         verbosity: `-v` counted, -1 for `-q`.
+        smoke: run everything on little, in a root beside.
         ship_code: packages that travel besides the module's own code; None where `--ship-code` was not given.
     """
 
@@ -74,6 +76,7 @@ class RunOptions:
     profile: str | None = None
     verbosity: int = 0
     ship_code: tuple[str, ...] | None = None
+    smoke: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,9 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
     loaded = _load(options)
     if options.module.endswith(".json") and not any(path == "root_uri" for path, _ in options.sets):
         _check_place_of_saved(uris.absolute(options.module, os.getcwd()), loaded.configs[0].root_uri)
+    if options.smoke:
+        loaded = replace(loaded, configs=[smoke_config(config) for config in loaded.configs])
+        options = replace(options, selection=replace(options.selection, rerun=True))
     pipelines = {config.name: config.build() for config in loaded.configs}
     configs = {config.name: config for config in loaded.configs}
     roots = {name: config.root_uri for name, config in configs.items()}

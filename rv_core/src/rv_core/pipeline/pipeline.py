@@ -270,6 +270,19 @@ class Pipeline:
         """
         return None
 
+    def smoke(self, config: Any) -> Any:
+        """The config of `rv run --smoke`: all commands, little to do. By default the first item of each group.
+
+        Args:
+            config: the user's config, checked; it is not to be changed.
+
+        Returns:
+            A config of the same class; its root is set by rv.
+        """
+        from rv_core.pipeline.smoke import first_of_each_group
+
+        return first_of_each_group(config, self.commands())
+
     def _items_from(self, source: ItemSource) -> Sequence[Any]:
         from rv_core.config.dotted_paths import field_at
 

@@ -1,0 +1,93 @@
+"""`rv run --smoke`: every command of the user's own config on little, beside the root, through the chosen runner."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PIPELINE = """
+from dataclasses import dataclass, field
+from rv_core import Items, Pipeline, PipelineConfig, command
+
+
+@dataclass(kw_only=True)
+class TilesConfig(PipelineConfig):
+    tiles: list[str] = field(default_factory=lambda: ["a", "b", "c"])
+    others: list[str] = field(default_factory=lambda: ["x", "y"])
+    is_broken: bool = False
+
+    def build(self):
+        return Tiles(self)
+
+
+class Tiles(Pipeline):
+    @command(items={"train": "tiles", "test": "others"})
+    def read(self, tiles: Items[str]) -> None:
+        for tile in tiles:
+            self.storage.write_text(f"read/{tile}.txt", tile)
+
+    @command(requires=("read",), reads=("tiles", "others", "is_broken"))
+    def eval(self) -> None:
+        if self.config.is_broken:
+            raise ValueError("a fault in the last command")
+        self.storage.write_text("eval.txt", "".join([*self.config.tiles, *self.config.others]))
+
+
+def get_config(runner: str, root_uri: str, is_broken: bool = False) -> TilesConfig:
+    return TilesConfig(root_uri=root_uri, is_broken=is_broken)
+"""
+
+
+def digest_of(root: Path) -> str:
+    total = hashlib.sha256()
+    for path in sorted(root.rglob("*")):
+        total.update(f"{path.relative_to(root)} {path.stat().st_mtime_ns}".encode())
+        total.update(path.read_bytes() if path.is_file() else b"")
+    return total.hexdigest()
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> list[str]:
+    (tmp_path / "tiles.py").write_text(PIPELINE)
+    return [str(tmp_path / "tiles.py"), "-a", f"root_uri={tmp_path / 'out'}"]
+
+
+@pytest.mark.parametrize("runner", ["inprocess", "local"])
+def test_every_command_runs_on_the_first_item_of_each_group_beside_the_root(
+    rv: Callable[..., Any], tmp_path: Path, words: list[str], runner: str
+) -> None:
+    assert rv("run", "inprocess", *words).returncode == 0
+    before = digest_of(tmp_path / "out")
+    for _ in range(2):  # what is done is done again: the code may have changed
+        done = rv("run", runner, *words, "--smoke", "-s", "2")
+        assert done.returncode == 0, done.stderr
+        assert f"done: 3 items; results are under {tmp_path / 'out'}.smoke" in done.stdout
+    assert (tmp_path / "out.smoke" / "eval.txt").read_text() == "ax"
+    assert digest_of(tmp_path / "out") == before
+
+
+def test_a_fault_in_the_last_command_is_found(rv: Callable[..., Any], tmp_path: Path, words: list[str]) -> None:
+    done = rv("run", "inprocess", *words, "-a", "is_broken=true", "--smoke")
+    assert done.returncode == 1
+    assert "a fault in the last command" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_smoke_config_of_another_kind_is_refused(rv: Callable[..., Any], tmp_path: Path, words: list[str]) -> None:
+    text = PIPELINE.replace(
+        "class Tiles(Pipeline):\n", "class Tiles(Pipeline):\n    def smoke(self, config):\n        return None\n\n"
+    )
+    (tmp_path / "tiles.py").write_text(text)
+    done = rv("run", "inprocess", *words, "--smoke")
+    assert done.returncode == 2
+    assert "smoke() of tiles returned null, which is no TilesConfig" in done.stderr
+
+
+def test_hello_greets_one(rv: Callable[..., Any], tmp_path: Path) -> None:
+    done = rv("run", "inprocess", "rv_core.hello", "-a", f"root_uri={tmp_path / 'out'}", "--smoke")
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (tmp_path / "out.smoke" / "cpu_task").iterdir()] == ["item-0.txt"]
