@@ -347,13 +347,14 @@ class PaceOfToday(Pace):
 class ConfigOfToday(PipelineConfig):
     pace: PaceOfToday = field(default_factory=PaceOfToday)
     extra: Annotated[float, AsBefore(1.0)] = 2.0
+    unused: Annotated[int, AsBefore(0)] = 0
 
     def build(self) -> Pipeline:
         return PipelineOfToday(self)
 
 
 class PipelineOfToday(Pipeline):
-    @command(reads=("pace", "pace.margin", "extra"), ignores=("pace.workers",))
+    @command(reads=("pace", "pace.margin", "extra", "unused"), ignores=("pace.workers", "unused"))
     def fit(self) -> None: ...
 
 

@@ -64,7 +64,8 @@ def command_parts(
     reads = {name: named(to_short(field_at(config, name))) for name in info.reads if not is_as_before(config, name)}
     for path in info.ignores:
         field_at(config, path)  # a field that is not there is told with its near miss
-        _leave_out(reads, path, info.name)
+        if path in reads or not is_as_before(config, path):
+            _leave_out(reads, path, info.name)
     reads |= named(dict(pipeline.facts(info.name)))
     inputs = {named(uri): fingerprints.get(uri, "missing") for uri in shared_inputs(pipeline, info)}
     return CommandParts(info.name, info.version, reads, inputs, dict(requires))
