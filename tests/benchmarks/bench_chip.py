@@ -1,6 +1,6 @@
 """What `chip` costs beside reading every block once with bare rasterio and writing the same bytes.
 
-The budget is 2.5 times that CPU time: labels, list of chips and hashes included, at any stride. And whether its memory
+The budget is 2.5 times that CPU time: labels, list of chips and hashes included, at any stride, with surroundings or without. And whether its memory
 stays the same when a scene gets more rows.
 """
 
@@ -33,15 +33,19 @@ from rv_pipeline_chip_classification.commands.chip import chip_scene
 
 LIMIT = 2.5
 SIDE_PX, CELL_PX, BLOCK_PX, NUM_CHANNELS = 2048, 64, 256, 4
+#: Labels, and the sides of a window, of its step and of its context in pixels.
 CASES = (
-    ("polygons", 64, 64),
-    ("polygons", 64, 32),
-    ("polygons", 64, 16),
-    ("polygons", 64, 8),
-    ("outlines", 64, 64),
-    ("outlines", 64, 16),
-    ("raster", 64, 64),
-    ("raster", 64, 16),
+    ("polygons", 64, 64, 0),
+    ("polygons", 64, 32, 0),
+    ("polygons", 64, 16, 0),
+    ("polygons", 64, 8, 0),
+    ("polygons", 64, 64, 64),
+    ("polygons", 64, 8, 64),
+    ("outlines", 64, 64, 0),
+    ("outlines", 64, 16, 0),
+    ("outlines", 32, 16, 64),
+    ("raster", 64, 64, 0),
+    ("raster", 64, 16, 0),
 )
 MEMORY_LIMIT = 1.1
 NAMES = ["forest", "shrub", "rock", "water"]
@@ -123,15 +127,16 @@ def run(report: Report) -> None:
         folder = Path(name)
         labels = write_scene(folder)
         image, storage = folder / "image.tif", Storage(str(folder / "root"))
-        for kind, size_px, stride_px in CASES:
-            chip = ChipConfig(chip_size_px=size_px, stride_px=stride_px)
+        for kind, size_px, stride_px, context_px in CASES:
+            chip = ChipConfig(chip_size_px=size_px, stride_px=stride_px, context_px=context_px)
             scene = SceneConfig(id="bench", raster=RasterSourceConfig(uris=[str(image)]), labels=labels[kind])
 
             def cut(scene: SceneConfig = scene, chip: ChipConfig = chip) -> None:
                 chip_scene(scene, "train", ClassConfig(names=NAMES), chip, 0, storage)
 
             ratio = interleaved(lambda: cpu_s(cut), lambda: cpu_s(lambda: read_and_write(image, folder / "bare")))
-            report(f"chip, {kind}, {size_px} px every {stride_px} px", ratio, LIMIT)
+            around = f" and {context_px} px around" if context_px else ""
+            report(f"chip, {kind}, {size_px} px every {stride_px} px{around}", ratio, LIMIT)
         report(f"chip, memory for 8192 rows over that for {SIDE_PX}", memory_ratio(folder), MEMORY_LIMIT)
 
 
