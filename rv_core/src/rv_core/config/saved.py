@@ -141,6 +141,15 @@ def parse_plain(text: str, *, source: str) -> PlainConfig:
     )
 
 
+def plain_in(text: str | bytes) -> Any:
+    """The plain config in what a file holds, if rv wrote it as a saved config, of whatever format; else None."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return data.get("config") if isinstance(data, dict) and isinstance(data.get("rv"), dict) else None
+
+
 def _json_object(text: str, source: str) -> dict[str, Any]:
     try:
         data = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from rv_core.config import saved
 from rv_core.errors import EXIT_ENVIRONMENT, CheckError, Finding, RvError
 from rv_core.files import by_uri, uris
 from rv_core.files.local import leaves_folder
@@ -117,12 +118,8 @@ def _is_foreign(root: str) -> bool:
     place = uris.join(root, CONFIG_FOR_PEOPLE)
     if not by_uri.exists(place):
         return False
-    try:
-        found = json.loads(by_uri.read_bytes(place))
-        if isinstance(found, dict) and isinstance(found.get("rv"), dict) and "config" in found:
-            return False
-    except (ValueError, RecursionError):
-        pass
+    if saved.plain_in(by_uri.read_bytes(place)) is not None:
+        return False
     # In a root that runs have worked in it is rv's own, and damaged.
     return not by_uri.list_files(uris.join(root, RUNS_FOLDER))
 

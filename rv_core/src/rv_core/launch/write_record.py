@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING, Any
 
+from rv_core.config import saved
 from rv_core.errors import StorageError
 from rv_core.files import by_uri, uris
 from rv_core.plan.decisions import RunPlan
@@ -56,15 +57,9 @@ def tidy(prepared: PreparedRun) -> None:
         with suppress(StorageError):
             by_uri.sweep_temporary(paths.root_uri, elsewhere_too=False)
             place = uris.join(paths.root_uri, layout.CONFIG_FOR_PEOPLE)
-            if by_uri.exists(place) and _config_in(by_uri.read_bytes(place)) != _config_in(prepared.config_texts[name]):
-                _write(place, prepared.config_texts[name])
-
-
-def _config_in(text: str | bytes) -> Any:
-    try:
-        return json.loads(text)["config"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None
+            text = prepared.config_texts[name]
+            if by_uri.exists(place) and saved.plain_in(by_uri.read_bytes(place)) != saved.plain_in(text):
+                _write(place, text)
 
 
 def _write_code(uri: str, data: bytes) -> None:
@@ -167,8 +162,8 @@ def _saved_settings(prepared: PreparedRun, section: str) -> dict[str, Any]:
     from rv_core.settings.sections import RUN_SECTION, saved_settings
 
     of_runner = prepared.runner.settings
-    saved = {RUN_SECTION: saved_settings(prepared.settings)}
-    return saved if of_runner is None else {**saved, section: saved_settings(of_runner)}
+    of_run = {RUN_SECTION: saved_settings(prepared.settings)}
+    return of_run if of_runner is None else {**of_run, section: saved_settings(of_runner)}
 
 
 def _json(value: Any) -> str:
