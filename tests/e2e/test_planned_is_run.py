@@ -159,7 +159,8 @@ def test_a_task_that_is_started_by_hand_does_not_work_beside_a_run(copies: Copie
             argv, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": PROJECT}
         )
         assert done.returncode == 2, done.stdout + done.stderr
-        assert "run other is going on here" in done.stdout + done.stderr
+        assert "run other is still going on here" in done.stdout + done.stderr
+        assert "--take-over" not in done.stdout + done.stderr
     assert (copies.root / "copy" / "a.txt").read_text() == "cut"
 
 

@@ -27,22 +27,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    if words[:1] == ["run-command"]:  # as makefiles and engines start a task
+    is_task, rest = words[:1] == ["run-command"], words[1:]  # as makefiles and engines start one
+    if not is_task:
+        from rv_core.cli.argv import RUN_COMMAND, split_at_verb
+
+        leading, verb, behind = split_at_verb(words)
+        if "--version" in leading:
+            from rv_core.version import __version__
+
+            print(f"rv {__version__}")
+            return 0
+        is_task, rest = verb == RUN_COMMAND, [*leading, *behind]
+    if is_task:
         from rv_core.task.process import main as run_task
 
-        return run_task(words[1:])
-    from rv_core.cli.argv import RUN_COMMAND, split_at_verb
-
-    leading, verb, rest = split_at_verb(words)
-    if "--version" in leading:
-        from rv_core.version import __version__
-
-        print(f"rv {__version__}")
-        return 0
-    if verb == RUN_COMMAND:
-        from rv_core.task.process import main as run_task
-
-        return run_task([*leading, *rest])
+        return run_task(rest)
     from rv_core.cli.app import main as run_app
 
     return _run_to_its_end(run_app, words) if verb == "run" else run_app(words)

@@ -209,8 +209,14 @@ def end_leftovers(other: Marker) -> None:
         )
 
 
-def already_running(root_uri: str, other: Marker) -> UsageError:
-    """The refusal to work under a root where another run is still going on."""
+def already_running(root_uri: str, other: Marker, *, may_take_over: bool = True) -> UsageError:
+    """The refusal to work under a root where another run is still going on.
+
+    Args:
+        root_uri: the root.
+        other: the marker of that run.
+        may_take_over: whether what was refused knows `--take-over`; a task that is started by hand does not.
+    """
     from rv_core.wording import typed
 
     process = "" if other.detached else f", process {other.pid} on {other.host}"
@@ -220,7 +226,8 @@ def already_running(root_uri: str, other: Marker) -> UsageError:
         f"run {other.run_id} is still going on here (runner {other.runner}, since {other.created}{process})",
         where=root_uri,
         why="two runs on one root would undo each other's work",
-        fix=f"watch it with `rv status {typed(root_uri)} --watch`, end it with `rv cancel {typed(root_uri)}`, or use --take-over",
+        fix=f"watch it with `rv status {typed(root_uri)} --watch`, or end it with `rv cancel {typed(root_uri)}`"
+        + (" or --take-over" if may_take_over else ""),
     )
 
 

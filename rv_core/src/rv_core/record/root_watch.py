@@ -9,7 +9,6 @@ from rv_core.files import by_uri
 from rv_core.record import marker
 from rv_core.record.marker import Marker
 from rv_core.record.reading import known_run_ids
-from rv_core.wording import typed
 
 
 class RootWatch:
@@ -36,12 +35,7 @@ class RootWatch:
         """
         found = marker.read_marker(self._root)
         if found is not None and found.run_id != self._run_id and not marker.is_marker_stale(found):
-            raise UsageError(
-                f"run {found.run_id} is going on here (runner {found.runner}, since {found.created})",
-                where=self._root,
-                why="two runs on one root would undo each other's work",
-                fix=f"wait for its end, or end it with `rv cancel {typed(self._root)}`",
-            )
+            raise marker.already_running(self._root, found, may_take_over=False)
         return found
 
     def check(self) -> None:
