@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from rv_core.errors import TaskError
     from rv_core.files.storage import FileOutput
     from rv_core.pipeline.items import WorkItem
-    from rv_core.task.inputs import InputWatch, TaskRequest
+    from rv_core.task.input_watch import InputWatch
+    from rv_core.task.inputs import TaskRequest
 
 
 @dataclass
@@ -179,7 +180,7 @@ class ItemEvidence:
         states = record.get("input_states")  # a record of 0.1.0 has none
         if not states:
             return None
-        from rv_core.task.inputs import InputWatch
+        from rv_core.task.input_watch import InputWatch
 
         own = self._entries[item.id]["inputs"] if self._has_items else {}
         return InputWatch(states, {**record["inputs"], **own}, self._root)
