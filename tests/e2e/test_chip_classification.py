@@ -53,12 +53,13 @@ def run_ok(rv: Callable[..., Any], words: list[str]) -> str:
 
 def test_a_whole_run_then_only_what_must_be_redone(rv: Callable[..., Any], data: Path, tmp_path: Path) -> None:
     root = tmp_path / "out"
-    run_ok(rv, arguments(data, root, "local", "--splits", "2"))
+    printed = run_ok(rv, arguments(data, root, "local", "--splits", "2"))
     scores = json.loads((root / "eval" / "test" / "eval.json").read_text())["overall"]
     assert scores["accuracy"] > 0.8
     assert scores["coverage"] == {"labelled": 36, "predicted": 36, "matched": 36, "without_data": 0}
     cells = json.loads((root / "predict" / "test_1.geojson").read_text())["features"]
     assert len(cells) == 36
+    check_summary(rv, root, printed, scores)
     assert all(abs(sum(cell["properties"]["scores"]) - 1) < 1e-4 for cell in cells)
 
     again = run_ok(rv, arguments(data, root, "local", "--splits", "3"))
@@ -74,6 +75,30 @@ def test_a_whole_run_then_only_what_must_be_redone(rv: Callable[..., Any], data:
     predicted = json.loads((tmp_path / "maps" / "test_1.geojson").read_text())["features"]
     expected = json.loads((root / "predict" / "test_1.geojson").read_text())["features"]
     assert [c["properties"]["scores"] for c in predicted] == [c["properties"]["scores"] for c in expected]
+
+
+def check_summary(rv: Callable[..., Any], root: Path, printed: str, scores: dict[str, Any]) -> None:
+    """The end of the run and `rv status` say what eval.json and the last line of the history say."""
+    status = json.loads(rv("status", root, "--json").stdout)
+    (told,) = status["summaries"]
+    summary = told["summary"]
+    expected = {"test macro F1": scores["macro"]["f1"], "test accuracy": scores["accuracy"]}
+    assert {name: summary["numbers"][name] for name in expected} == expected
+    assert f"test macro F1 {scores['macro']['f1']:.3f}, test accuracy {scores['accuracy']:.3f}, always '" in printed
+    answers = [row[0] for table in summary["tables"][:-1] for row in table["rows"]]
+    assert [answer.split(" ")[0] for answer in answers] == ["this", "linear,", "always"] * 2
+    assert summary["tables"][-1]["rows"][0] == ["dark", *of_class(root, "validation", 0), *of_class(root, "test", 0)]
+    assert all((root / name).exists() for name in summary["files"])
+    assert {"eval/test/test_1.png", "predict/test_1.tif", "bundle/model-bundle.zip"} < set(summary["files"])
+    last = json.loads((root / "train" / "history.jsonl").read_text().splitlines()[-1])
+    (train,) = next(job["tasks"] for job in status["jobs"] if job["command"] == "train")
+    assert train["numbers"]["epoch"] == last["epoch"]
+    assert train["numbers"]["validation_macro_f1"] == last["validation_macro_f1"]
+
+
+def of_class(root: Path, subset: str, class_id: int) -> tuple[float, int]:
+    entry = json.loads((root / "eval" / subset / "eval.json").read_text())["overall"]["classes"][class_id]
+    return entry["f1"], entry["support"]
 
 
 def test_splits_and_runner_do_not_change_a_byte_nor_does_the_bundle(

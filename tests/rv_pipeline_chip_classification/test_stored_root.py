@@ -65,6 +65,12 @@ def test_a_finished_run_is_shown_as_done(rv: Callable[..., Any], root: Path) -> 
     expected = {"analyze": 2, "chip": 3, "train": 1, "predict": 3, "eval": 1, "bundle": 1}
     assert items == {command: ("done", number, number) for command, number in expected.items()}
     assert all(task["cpu_s"] > 0 for job in shown["jobs"] for task in job["tasks"]), "told by `finished` alone"
+    # That release kept no summary: the installed pipeline tells it, without what its eval.json does not say.
+    (told,) = shown["summaries"]
+    overall = json.loads((root / "eval" / "test" / "eval.json").read_text())["overall"]
+    expected = {"test macro F1": overall["macro"]["f1"], "test accuracy": overall["accuracy"]}
+    assert (told["problem"], told["summary"]["numbers"]) == ("", expected)
+    assert [row[0] for row in told["summary"]["tables"][0]["rows"]] == ["this model"]
 
 
 def test_predictions_of_an_earlier_release_are_evaluated_alike(rv: Callable[..., Any], root: Path) -> None:
@@ -73,7 +79,10 @@ def test_predictions_of_an_earlier_release_are_evaluated_alike(rv: Callable[...,
     manifests = forget(root, "eval")
     printed = succeeded(rv("run", "inprocess", "root/pipeline-config.json", cwd=root.parent))
     assert "done: 1 item" in printed
-    assert {name: json.loads((root / name).read_text()) for name in names} == before
+    now = {name: json.loads((root / name).read_text()) for name in names}
+    assert {name: {field: now[name][field] for field in report} for name, report in before.items()} == before
+    assert now[names[1]]["baselines"]["constant"]["class_name"] == "forest"
+    assert now[names[1]]["baselines"]["linear_probe"] is None, "an earlier training left none"
     assert all((root / name).exists() for name in manifests)
 
 

@@ -6,12 +6,12 @@ themselves are plain functions in `commands/`, imported when they run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from rv_core import Finding, Items, Pipeline, command
+from rv_core import Finding, Items, Pipeline, Storage, Summary, command
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig
 from rv_pipeline_chip_classification.model.openmp import wait_passively
 
@@ -121,6 +121,7 @@ class ChipClassificationPipeline(Pipeline):
         requires=("predict",),
         reads=(
             "classes.names",
+            "classes.colors",
             "chip.chip_size_px",
             "chip.within_aoi",
             "dataset.train_scenes",
@@ -128,6 +129,8 @@ class ChipClassificationPipeline(Pipeline):
             "dataset.test_scenes",
             "eval",
         ),
+        # Of pictures; with other colours there are other predictions, and so another key.
+        ignores=("classes.colors",),
     )
     def eval(self) -> None:
         """Metrics of the predictions, per class, scene and subset."""
@@ -144,6 +147,12 @@ class ChipClassificationPipeline(Pipeline):
         from rv_pipeline_chip_classification.commands.bundle import run_bundle
 
         run_bundle(self.config, self.storage)
+
+    def summary(self, storage: Storage, done: Collection[str]) -> Summary | None:
+        """What `eval.json` says, beside the simplest answers on the same cells."""
+        from rv_pipeline_chip_classification.commands.results import summarize
+
+        return summarize(self.config, storage, done)
 
     def _boundary_of(self, scene: SceneConfig) -> AbstractContextManager[None]:
         from rv_pipeline_chip_classification.file_boundary import file_boundary

@@ -120,6 +120,36 @@ def test_metrics_are_those_counted_by_hand(make_scene: Any, storage: Storage, co
     assert control.steps == [(1, 2), (2, 2)]
 
 
+def test_the_simplest_answers_are_scored_on_the_same_cells(
+    make_scene: Any, storage: Storage, control: RecordingControl
+) -> None:
+    storage.write_text("train/metrics.json", json.dumps({"train": {"classes": [{"support": n} for n in (1, 9, 2)]}}))
+    # Of every mean and spread the probe makes nothing: it has its bias alone.
+    probe = {"num_cells": 9, "offset": [0.0] * 6, "weights": [[0.0] * 3] * 6, "bias": [0.0, 0.1, 0.9]}
+    storage.write_text("train/linear-probe.json", json.dumps(probe))
+    write_prediction(storage, "a", [0, 0, 0, -1])
+    run_evaluate(config_of([make_scene("a", [0, 0, 1, 2])]), storage, control)
+    found = report(storage)
+    constant, linear = found["baselines"]["constant"], found["baselines"]["linear_probe"]
+    assert (constant["class_name"], constant["accuracy"]) == ("shrub", pytest.approx(1 / 3))
+    assert linear["accuracy"] == 0.0
+    assert found["warnings"][0] == "test: the model never answers 'shrub', the class of 1 of the cells"
+    assert storage.exists("eval/test/a.png")
+
+
+def test_without_what_a_training_leaves_there_is_nothing_to_compare_with_and_no_picture_is_no_failure(
+    make_scene: Any, storage: Storage, control: RecordingControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise DataError("a strip cannot be read")
+
+    monkeypatch.setattr("rv_pipeline_chip_classification.commands.quicklook.write_quicklook", fails)
+    write_prediction(storage, "a", [0, 1, 2, 0])
+    run_evaluate(config_of([make_scene("a", [0, 1, 2, 0])]), storage, control)
+    assert report(storage)["baselines"] == {"constant": None, "linear_probe": None}
+    assert not storage.exists("eval/test/a.png")
+
+
 def test_labelled_cells_that_are_not_predicted_are_reported_not_dropped(
     make_scene: Any, storage: Storage, control: RecordingControl, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -180,6 +210,8 @@ def test_a_subset_without_labels_says_so_and_is_no_error_beside_another(
     assert report(storage, "validation") == {
         "subset": "validation",
         "overall": None,
+        "baselines": None,
+        "warnings": [],
         "per_scene": {},
         "skipped": [],
         "notes": ["There are no validation scenes."],

@@ -24,6 +24,7 @@ from rv_pipeline_chip_classification.config import (
     RasterSourceConfig,
     SceneConfig,
 )
+from rv_pipeline_chip_classification.labels.cells import label_cells
 from rv_pipeline_chip_classification.prediction.cell_scores import ScoredCells
 from rv_pipeline_chip_classification.prediction.geojson_file import GeoJsonWriter
 from rv_pipeline_chip_classification.scenes.grid import Grid
@@ -54,7 +55,9 @@ def predictions(tmp_path: Path) -> Callable[..., Path]:
 
 
 def draw(scene: SceneConfig, predictions: Path, target: Path, **options: Any) -> np.ndarray:
-    write_quicklook(scene, CLASSES, CHIP, predictions=predictions, target=target, title="a scene", **options)
+    target.parent.mkdir(exist_ok=True)
+    truth = label_cells(scene, CLASSES, CHIP) if scene.labels is not None else None
+    write_quicklook(scene, CLASSES, truth, predictions=predictions, target=target, title="a scene", **options)
     with Image.open(target) as picture:
         return np.asarray(picture.convert("RGB"))
 
@@ -71,6 +74,21 @@ def test_truth_and_prediction_are_in_the_colours_of_the_classes(
     assert cells == [[28, 99, 48], [178, 173, 163], [178, 173, 163], [201, 206, 212]]
     assert picture[top + 20, 24 + PANEL_PX + 16 + 20].tolist() == [178, 173, 163]
     assert picture[top + PANEL_PX - 20, 24 + PANEL_PX + 16 + 20].tolist() == [236, 238, 240]
+
+
+def test_wrong_cells_are_framed_and_others_are_not(
+    write_image: Any, write_labels: Any, square: Any, pixels: Any, predictions: Any, tmp_path: Path
+) -> None:
+    shapes = [(square(0, 0, 16), {"class_id": 1}), (square(0, 16, 16), {"class_id": 1})]
+    labels = GeoJsonLabelsConfig(uri=write_labels("a.geojson", shapes))
+    scene = SceneConfig(id="s1", raster=RasterSourceConfig(uris=[write_image("a.tif", pixels(32, 32))]), labels=labels)
+    picture = draw(scene, predictions([0, 1, 0, 1]), tmp_path / "q.png")
+    left, top, step = 24 + 2 * (PANEL_PX + 16), 88, PANEL_PX // 2
+    pixel = step // 16  # of the scene
+    corners = [picture[top + step * r + 4, left + step * c + 4].tolist() for r in (0, 1) for c in (0, 1)]
+    assert corners == [[0, 0, 0], [178, 173, 163], [28, 99, 48], [178, 173, 163]]
+    assert picture[top + 3 * pixel, left + step // 2].tolist() == [255, 255, 255]
+    assert picture[top + step - 4, left + step - 4].tolist() == [0, 0, 0]
 
 
 def test_without_labels_there_are_two_panels_and_still_room(
@@ -131,7 +149,7 @@ def test_many_classes_make_a_longer_legend(write_image: Any, pixels: Any, predic
     path, heights = predictions([0, 0, 0, 0]), []
     for count in (2, 40):
         classes = ClassConfig(names=[f"a class with the number {index}" for index in range(count)])
-        write_quicklook(scene, classes, CHIP, predictions=path, target=tmp_path / "q.png", title="many")
+        write_quicklook(scene, classes, None, predictions=path, target=tmp_path / "q.png", title="many")
         with Image.open(tmp_path / "q.png") as picture:
             heights.append(picture.height)
     assert heights[1] > heights[0] + 100

@@ -5,9 +5,12 @@ cells were `labelled` (inside the AOI), how many were `predicted` with a class, 
 `matched` a predicted one; only these enter the confusion matrix. `without_data` are labelled cells that have no valid
 pixel and so no predicted class.
 
-    {"subset", "overall": {…metrics, "coverage"}, "per_scene": {scene id: the same}, "skipped": [scene ids], "notes": […]}
+    {"subset", "overall": {…metrics, "coverage"}, "baselines": {"constant", "linear_probe"}, "warnings": […],
+     "per_scene": {scene id: as overall}, "skipped": [scene ids], "notes": […]}
 
-`skipped` are scenes without labels. Where nothing in a subset is labelled, `overall` is null and `notes` say why.
+`baselines` are the simplest answers on the same cells (see `baselines`), null where the training left none; `skipped`
+are scenes without labels. Where nothing in a subset is labelled, `overall` and `baselines` are null and `notes` say why.
+Of each labelled test scene there is a picture beside it, `eval/test/<scene id>.png`.
 """
 
 from __future__ import annotations
@@ -23,40 +26,23 @@ from numpy.typing import NDArray
 
 from rv_core import Storage
 from rv_core.errors import DataError, Finding
-from rv_pipeline_chip_classification.config import ChipClassificationConfig, ChipConfig, ClassConfig, SceneConfig
+from rv_pipeline_chip_classification.commands.baselines import Baselines, notes_of, read_baselines, warnings_of
+from rv_pipeline_chip_classification.commands.cell_comparison import ComparedCells, Coverage, compare_cells
+from rv_pipeline_chip_classification.commands.results import evaluation_name, picture_name
+from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig
 from rv_pipeline_chip_classification.control import Control
 from rv_pipeline_chip_classification.labels.cells import LabelledCells, label_cells
 from rv_pipeline_chip_classification.prediction.cell_scores import prediction_names
-from rv_pipeline_chip_classification.prediction.geojson_file import read_predictions
+from rv_pipeline_chip_classification.prediction.cell_windows import CellList
+from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.training.calibration import calibration_error
+from rv_pipeline_chip_classification.training.linear_probe import band_statistics
 from rv_pipeline_chip_classification.training.metrics import Confusion, confusion_matrix, metrics_of
 
 _log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Coverage:
-    """How the labelled cells of a scene, or of several, meet the predicted ones.
-
-    Args:
-        labelled: cells that have a class in the labels, inside the AOI.
-        predicted: cells that the model gave a class, wherever they are.
-        matched: labelled cells that are also predicted with a class.
-        without_data: labelled cells that are predicted without a class, for want of valid pixels.
-    """
-
-    labelled: int = 0
-    predicted: int = 0
-    matched: int = 0
-    without_data: int = 0
-
-    def __add__(self, other: Coverage) -> Coverage:
-        return Coverage(
-            self.labelled + other.labelled,
-            self.predicted + other.predicted,
-            self.matched + other.matched,
-            self.without_data + other.without_data,
-        )
+#: Cells whose pixels are held together while their statistics are taken.
+_CELLS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -68,6 +54,8 @@ class SceneResult:
         coverage: of its cells.
         confidences: (N,) float64, the score of the predicted class of each matched cell.
         is_right: (N,) bool, whether that class is the truth.
+        truth: (N,) int64, its class id.
+        probed: (N,) int64, what the linear probe says of it; None where there is none.
         sizes: sides of labelled and of predicted cells in words, for messages.
     """
 
@@ -75,7 +63,17 @@ class SceneResult:
     coverage: Coverage
     confidences: NDArray[np.float64]
     is_right: NDArray[np.bool_]
+    truth: NDArray[np.int64]
+    probed: NDArray[np.int64] | None = None
     sizes: str = ""
+
+    @classmethod
+    def of(cls, cells: ComparedCells, probed: NDArray[np.int64] | None, num_classes: int) -> SceneResult:
+        """The comparison of the labelled cells of a scene."""
+        truth, predicted = cells.truth[cells.is_matched], cells.predicted[cells.is_matched]
+        confusion = confusion_matrix(truth, predicted, num_classes)
+        confidences = cells.scores[cells.is_matched]
+        return cls(confusion, cells.coverage, confidences, truth == predicted, truth, probed, cells.sizes)
 
     def to_json(self, class_names: list[str]) -> dict[str, Any]:
         """Metrics and coverage as plain values."""
@@ -88,31 +86,30 @@ class SceneResult:
 
 def merge_results(results: Sequence[SceneResult]) -> SceneResult:
     """The cells of several scenes, at least one, together."""
+    probed = [result.probed for result in results]
     return SceneResult(
         np.sum([result.confusion for result in results], axis=0),
         sum((result.coverage for result in results), Coverage()),
         np.concatenate([result.confidences for result in results]),
         np.concatenate([result.is_right for result in results]),
+        np.concatenate([result.truth for result in results]),
+        None if any(one is None for one in probed) else np.concatenate(probed),  # type: ignore[arg-type]
     )
 
 
-def evaluation_name(subset: str) -> str:
-    """Name of the metrics of a subset under the root."""
-    return f"eval/{subset}/eval.json"
-
-
 def run_evaluate(config: ChipClassificationConfig, storage: Storage, control: Control) -> None:
-    """Write `eval/<subset>/eval.json` for every subset of `eval.subsets`.
+    """Write `eval/<subset>/eval.json` for every subset of `eval.subsets`, and pictures of the test scenes.
 
     Args:
-        config: reads `classes`, `chip.chip_size_px`, `chip.within_aoi`, `dataset` and `eval`.
-        storage: the root, where `predict` left its files.
+        config: reads `name`, `classes`, `chip.chip_size_px`, `chip.within_aoi`, `dataset` and `eval`.
+        storage: the root, where `train` and `predict` left their files.
         control: told of progress and of the accuracy of each subset.
 
     Raises:
         DataError: if no subset has a labelled cell, if none of a subset's labelled cells is predicted, or if files
             cannot be read.
     """
+    evaluation = Evaluation(config, storage, read_baselines(storage, len(config.classes.names)))
     subsets: list[str] = list(config.eval.subsets)
     total = sum(len(config.dataset.scenes_of(subset)) for subset in subsets)
     done = 0
@@ -121,76 +118,119 @@ def run_evaluate(config: ChipClassificationConfig, storage: Storage, control: Co
         results: dict[str, SceneResult] = {}
         for scene in config.dataset.scenes_of(subset):
             if scene.labels is not None:
-                results[scene.id] = evaluate_scene(scene, config.classes, config.chip, storage)
+                results[scene.id] = evaluation.of_scene(subset, scene)
             done += 1
             control.progress(done, total)
         _check_matches(subset, results)
-        reports[subset] = report_of(subset, config.dataset.scenes_of(subset), results, config.classes.names)
+        reports[subset] = evaluation.report(subset, results)
     _check_labelled(reports)
     for subset, report in reports.items():
+        for warning in report["warnings"]:
+            _log.warning("%s", warning)
         storage.write_text(evaluation_name(subset), json.dumps(report, indent=1, allow_nan=False) + "\n")
         if report["overall"] is not None:
             control.record(**_figures(subset, report["overall"]))
 
 
-def evaluate_scene(scene: SceneConfig, classes: ClassConfig, chip: ChipConfig, storage: Storage) -> SceneResult:
-    """Compare the predicted cells of one labelled scene with its labels.
+@dataclass(frozen=True)
+class Evaluation:
+    """What scenes are evaluated with.
 
-    Raises:
-        DataError: if labels or predictions cannot be used.
-        StorageError: if there is no prediction.
+    Args:
+        config: as of `run_evaluate`.
+        storage: the root.
+        baselines: the simplest answers to compare with.
     """
-    labelled = label_cells(scene, classes, chip)
-    result = _compare(labelled, scene.id, len(classes.names), storage)
-    missing = result.coverage.labelled - result.coverage.matched - result.coverage.without_data
-    if missing:
-        _log.warning(
-            "scene %s: %d of %d labelled cells are not predicted and not evaluated (%s)",
-            scene.id,
-            missing,
-            result.coverage.labelled,
-            result.sizes,
-        )
-    return result
 
+    config: ChipClassificationConfig
+    storage: Storage
+    baselines: Baselines
 
-def _compare(labelled: LabelledCells, scene_id: str, num_classes: int, storage: Storage) -> SceneResult:
-    name = prediction_names(scene_id).geojson
-    truth = dict(zip(map(tuple, labelled.windows.tolist()), labelled.class_ids.tolist(), strict=True))
-    pairs: list[tuple[int, int]] = []
-    confidences: list[float] = []
-    num_predicted = num_without_data = 0
-    sides: set[tuple[int, int]] = set()
-    for cell in read_predictions(storage.input_file(name), where=storage.uri(name)):
-        sides.add(cell.window[2:])
-        true_id = truth.get(cell.window)
-        if cell.class_id is None or cell.scores is None:
-            num_without_data += true_id is not None
-            continue
-        _check_class(cell.class_id, min(num_classes, len(cell.scores)), storage.uri(name))
-        num_predicted += 1
-        if true_id is not None:
-            pairs.append((true_id, cell.class_id))
-            confidences.append(cell.scores[cell.class_id])
-    array = np.array(pairs, np.int64).reshape(-1, 2)
-    return SceneResult(
-        confusion_matrix(array[:, 0], array[:, 1], num_classes),
-        Coverage(len(truth), num_predicted, len(pairs), num_without_data),
-        np.array(confidences, np.float64),
-        array[:, 0] == array[:, 1],
-        f"labelled cells of {_in_words({window[2:] for window in truth})}, predicted cells of {_in_words(sides)}",
-    )
+    def of_scene(self, subset: str, scene: SceneConfig) -> SceneResult:
+        """Compare the predicted cells of one labelled scene with its labels; draw it if it is a test scene.
 
+        Raises:
+            DataError: if labels or predictions cannot be used.
+            StorageError: if there is no prediction.
+        """
+        labelled = label_cells(scene, self.config.classes, self.config.chip)
+        cells = compare_cells(labelled, scene.id, len(self.config.classes.names), self.storage)
+        coverage = cells.coverage
+        if missing := coverage.labelled - coverage.matched - coverage.without_data:
+            _log.warning(
+                "scene %s: %d of %d labelled cells are not predicted and not evaluated (%s)",
+                scene.id,
+                missing,
+                coverage.labelled,
+                cells.sizes,
+            )
+        if subset == "test":
+            self._draw(subset, scene, labelled)
+        return SceneResult.of(cells, self._probed(scene, cells), len(self.config.classes.names))
 
-def _check_class(class_id: int, num_classes: int, where: str) -> None:
-    if not 0 <= class_id < num_classes:
-        fix = 'run the command "predict" again (--rerun)'
-        raise DataError(f"class id {class_id} is predicted, and there are {num_classes} classes", where=where, fix=fix)
+    def _draw(self, subset: str, scene: SceneConfig, labelled: LabelledCells) -> None:
+        """A picture of the scene; without one the figures are as good."""
+        from rv_pipeline_chip_classification.commands.quicklook import write_quicklook
 
+        name = self.config.name
+        predictions = self.storage.input_file(prediction_names(scene.id).geojson)
+        title = f"{name}: {scene.id}" if name else scene.id
+        try:
+            with self.storage.output_file(picture_name(subset, scene.id)) as target:
+                write_quicklook(
+                    scene, self.config.classes, labelled, predictions=predictions, target=target, title=title
+                )
+        except DataError as err:
+            _log.warning("there is no picture of scene %s: %s", scene.id, err.block.what)
 
-def _in_words(sides: set[tuple[Any, ...]]) -> str:
-    some = ", ".join(f"{height} x {width} px" for height, width in sorted(sides)[:3])
-    return (some or "no size (there are none)") + (f" and {len(sides) - 3} other sizes" if len(sides) > 3 else "")
+    def _probed(self, scene: SceneConfig, cells: ComparedCells) -> NDArray[np.int64] | None:
+        """What the linear probe says of the matched cells, from their pixels; None where there is none."""
+        probe = self.baselines.probe
+        if probe is None:
+            return None
+        windows = cells.windows[cells.is_matched]
+        order = np.argsort(windows[:, 0], kind="stable")
+        answers = np.empty(len(windows), np.int64)
+        try:
+            with SceneRaster(scene.raster, scene.id) as raster:
+                if 2 * raster.num_channels != len(probe.offset):
+                    return None
+                for batch in CellList(windows[order]).iter_chips(raster, lambda _: _CELLS_AT_ONCE):
+                    place = order[batch.first : batch.first + len(batch.chips)]
+                    answers[place] = probe.classes_of(band_statistics(batch.chips, batch.valid))
+        except DataError as err:
+            _log.warning("scene %s is not compared with the linear probe: %s", scene.id, err.block.what)
+            return None
+        return answers
+
+    def report(self, subset: str, results: Mapping[str, SceneResult]) -> dict[str, Any]:
+        """The content of `eval.json` of one subset, scenes in the order of the config."""
+        scenes, class_names = self.config.dataset.scenes_of(subset), self.config.classes.names
+        skipped = [scene.id for scene in scenes if scene.id not in results]
+        notes, warnings = [], list[str]()
+        if skipped:
+            notes.append(f"{len(skipped)} of {len(scenes)} scenes have no labels and are not evaluated.")
+        overall = baselines = None
+        if sum(result.coverage.labelled for result in results.values()):
+            merged = merge_results(list(results.values()))
+            overall = merged.to_json(class_names)
+            baselines = self.baselines.to_json(merged.truth, merged.probed, class_names)
+            warnings = warnings_of(subset, overall, baselines)
+            notes += [*_coverage_notes(merged.coverage), *notes_of(overall, baselines)]
+        elif not scenes:
+            notes.append(f"There are no {subset} scenes.")
+        elif results:
+            notes.append("No cell has a label inside the AOI.")
+        per_scene = {scene_id: result.to_json(class_names) for scene_id, result in results.items()}
+        return {
+            "subset": subset,
+            "overall": overall,
+            "baselines": baselines,
+            "warnings": warnings,
+            "per_scene": per_scene,
+            "skipped": skipped,
+            "notes": notes,
+        }
 
 
 def _check_matches(subset: str, results: Mapping[str, SceneResult]) -> None:
@@ -227,27 +267,6 @@ def _check_labelled(reports: Mapping[str, Mapping[str, Any]]) -> None:
         why="; ".join(f"{subset}: {' '.join(report['notes'])}" for subset, report in reports.items()),
         fix="give validation or test scenes labels, or run the other commands only (--to bundle needs no eval)",
     )
-
-
-def report_of(
-    subset: str, scenes: list[SceneConfig], results: Mapping[str, SceneResult], class_names: list[str]
-) -> dict[str, Any]:
-    """The content of `eval.json` of one subset, scenes in the order of the config."""
-    skipped = [scene.id for scene in scenes if scene.id not in results]
-    notes = []
-    if skipped:
-        notes.append(f"{len(skipped)} of {len(scenes)} scenes have no labels and are not evaluated.")
-    overall = None
-    if sum(result.coverage.labelled for result in results.values()):
-        merged = merge_results(list(results.values()))
-        overall = merged.to_json(class_names)
-        notes += _coverage_notes(merged.coverage)
-    elif not scenes:
-        notes.append(f"There are no {subset} scenes.")
-    elif results:
-        notes.append("No cell has a label inside the AOI.")
-    per_scene = {scene_id: result.to_json(class_names) for scene_id, result in results.items()}
-    return {"subset": subset, "overall": overall, "per_scene": per_scene, "skipped": skipped, "notes": notes}
 
 
 def _coverage_notes(coverage: Coverage) -> list[str]:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from rv_pipeline_chip_classification.config import ChipConfig, ClassConfig, SceneConfig
-from rv_pipeline_chip_classification.labels.cells import LabelledCells, label_cells
+from rv_pipeline_chip_classification.config import ClassConfig, SceneConfig
+from rv_pipeline_chip_classification.labels.cells import LabelledCells
 from rv_pipeline_chip_classification.prediction.geojson_file import read_predictions
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray
@@ -24,6 +24,7 @@ from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray
 PANEL_PX = 460
 _MARGIN_PX, _GAP_PX, _TITLE_PX, _CAPTION_PX, _LEGEND_PX = 24, 16, 40, 24, 26
 _PAPER, _INK, _SOFT_INK, _NO_CELL, _NO_DATA = "#ffffff", "#1f2328", "#59636e", "#eceef0", "#c9ced4"
+_FRAME = "#000000"
 _STRETCH_PERCENT, _GAMMA = (2.0, 98.0), 1.4
 _RGB_NAMES = (("red", "green", "blue"), ("r", "g", "b"))
 
@@ -46,43 +47,45 @@ class Panel:
 def write_quicklook(
     scene: SceneConfig,
     classes: ClassConfig,
-    chip: ChipConfig,
+    truth: LabelledCells | None,
     *,
     predictions: Path,
     target: Path,
     title: str,
     note: str = "",
 ) -> None:
-    """Write a PNG of a predicted scene; without labels there is no panel for the truth.
+    """Write a PNG of a predicted scene, wrong cells framed; without labels there is no panel for the truth.
 
     Args:
         scene: the scene.
         classes: names and colours.
-        chip: the cell size of labels that name none, and the rule of the AOI.
+        truth: its labelled cells, or None for a scene without labels.
         predictions: the scene's GeoJSON that `predict` wrote.
         target: where the PNG goes.
         title: written at the top left.
         note: written at the top right, for instance "synthetic".
 
     Raises:
-        DataError: if image, labels or predictions cannot be read.
+        DataError: if image or predictions cannot be read.
     """
     with SceneRaster(scene.raster, scene.id) as raster:
         extent = raster.extent
         image = render_image(raster)
     windows, class_ids = _predicted_cells(predictions)
     panels, caption, extra = [Panel("image", image)], "prediction", dict[str, str]()
-    if scene.labels is not None:
-        truth = label_cells(scene, classes, chip)
+    is_wrong = np.zeros(len(windows), np.bool_)
+    if truth is not None:
         panels.append(Panel("truth", render_cells(truth.windows, truth.class_ids, classes, extent)))
-        if set(map(tuple, windows.tolist())) - set(map(tuple, truth.windows.tolist())):
+        true_ids = _true_ids(truth, windows)
+        if (true_ids < 0).any():
             extra["not labelled"] = _NO_CELL
-        caption += _hits_in_words(truth, windows, class_ids)
-    panels.append(Panel(caption, render_cells(windows, class_ids, classes, extent)))
+        is_compared = (true_ids >= 0) & (class_ids >= 0)
+        is_wrong = is_compared & (true_ids != class_ids)
+        caption += _hits_in_words(int(is_compared.sum()), int(is_wrong.sum()))
+    panels.append(Panel(caption, render_cells(windows, class_ids, classes, extent, is_framed=is_wrong)))
     if (class_ids < 0).any():
         extra["no data"] = _NO_DATA
     colors = {name: classes.color_of(class_id) for class_id, name in enumerate(classes.names)}
-    target.parent.mkdir(parents=True, exist_ok=True)
     compose(panels, {**colors, **extra}, title=title, note=note).save(target, format="PNG", optimize=True)
 
 
@@ -92,11 +95,17 @@ def _predicted_cells(path: Path) -> tuple[WindowArray, NDArray[np.int64]]:
     return windows, np.array([-1 if cell.class_id is None else cell.class_id for cell in cells], np.int64)
 
 
-def _hits_in_words(truth: LabelledCells, windows: WindowArray, class_ids: NDArray[np.int64]) -> str:
-    predicted = dict(zip(map(tuple, windows.tolist()), class_ids.tolist(), strict=True))
-    pairs = zip(map(tuple, truth.windows.tolist()), truth.class_ids.tolist(), strict=True)
-    hits = [predicted[window] == true_id for window, true_id in pairs if predicted.get(window, -1) >= 0]
-    return f": {sum(hits)} of {len(hits)} labelled cells right" if hits else ""
+def _true_ids(truth: LabelledCells, windows: WindowArray) -> NDArray[np.int64]:
+    """The class id of each of the windows in the labels, negative where it has none: (N,) int64."""
+    known = dict(zip(map(tuple, truth.windows.tolist()), truth.class_ids.tolist(), strict=True))
+    return np.array([known.get(window, -1) for window in map(tuple, windows.tolist())], np.int64)
+
+
+def _hits_in_words(num_compared: int, num_wrong: int) -> str:
+    if not num_compared:
+        return ""
+    framed = ", wrong ones framed" if num_wrong else ""
+    return f": {num_compared - num_wrong} of {num_compared} labelled cells right{framed}"
 
 
 def render_image(raster: SceneRaster) -> Rgb:
@@ -164,7 +173,14 @@ def _stretched(channel: NDArray[Any], valid: NDArray[np.bool_]) -> Rgb:
     return np.asarray(np.round(255 * np.clip(scaled, 0, 1) ** (1 / _GAMMA)), np.uint8)
 
 
-def render_cells(windows: WindowArray, class_ids: NDArray[np.int64], classes: ClassConfig, extent: Window) -> Rgb:
+def render_cells(
+    windows: WindowArray,
+    class_ids: NDArray[np.int64],
+    classes: ClassConfig,
+    extent: Window,
+    *,
+    is_framed: NDArray[np.bool_] | None = None,
+) -> Rgb:
     """Cells in the colours of their classes on light grey: (H, W, 3) uint8, at most twice the size of a panel.
 
     Args:
@@ -172,6 +188,7 @@ def render_cells(windows: WindowArray, class_ids: NDArray[np.int64], classes: Cl
         class_ids: (N,) int64, negative for a cell without data.
         classes: names and colours.
         extent: what is shown.
+        is_framed: (N,) bool, the cells to frame, black around white, which is seen on every colour.
     """
     scale = min(1.0, 2 * PANEL_PX / max(extent.height, extent.width))
     shape = (max(1, round(extent.height * scale)), max(1, round(extent.width * scale)), 3)
@@ -181,7 +198,21 @@ def render_cells(windows: WindowArray, class_ids: NDArray[np.int64], classes: Cl
     corners = np.round(np.concatenate([begins, begins + windows[:, 2:]], axis=1) * scale).astype(np.int64)
     for (top, left, bottom, right), class_id in zip(np.maximum(corners, 0).tolist(), class_ids.tolist(), strict=True):
         pixels[top:bottom, left:right] = colors[max(class_id, -1)]
+    for top, left, bottom, right in corners[is_framed].tolist() if is_framed is not None else ():
+        _frame(pixels[max(top, 0) : bottom, max(left, 0) : right])
     return pixels
+
+
+def _frame(cell: Rgb) -> None:
+    """Frame a cell inside its edge: a black line, and a white one where there is room for both."""
+    side = min(cell.shape[:2])
+    width = max(1, min(2, side // 8))
+    for color, line in ((_FRAME, 0), (_PAPER, width))[: 2 if side >= 6 * width else 1]:
+        edge = np.zeros(cell.shape[:2], np.bool_)
+        inner = cell.shape[0] - line, cell.shape[1] - line
+        edge[line : inner[0], line : inner[1]] = True
+        edge[line + width : inner[0] - width, line + width : inner[1] - width] = False
+        cell[edge] = _rgb(color)
 
 
 def _rgb(color: str) -> tuple[int, int, int]:

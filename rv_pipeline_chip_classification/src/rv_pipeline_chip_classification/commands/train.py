@@ -1,7 +1,8 @@
 """The command `train`: from chips to a model, its description and its metrics.
 
-Outputs: `train/model.safetensors` (weights), `train/model.json` (the `ModelContract`), `train/metrics.json` and
-`train/history.jsonl` (one line per epoch). The checkpoint beside them is removed at the end.
+Outputs: `train/model.safetensors` (weights), `train/model.json` (the `ModelContract`), `train/metrics.json`,
+`train/history.jsonl` (one line per epoch) and `train/linear-probe.json` (a linear model to compare with). The checkpoint
+beside them is removed at the end.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from rv_core import Storage
 from rv_core.files.by_uri import local_copy
 from rv_pipeline_chip_classification.chips.store import ChipStore
+from rv_pipeline_chip_classification.commands.baselines import METRICS, PROBE, compare_training, fit_baselines
 from rv_pipeline_chip_classification.commands.training_data import TrainingData, open_training_data
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, TrainConfig
 from rv_pipeline_chip_classification.control import Control
@@ -43,7 +45,7 @@ from rv_pipeline_chip_classification.training.trainer import Recipe, Trainer, di
 if TYPE_CHECKING:
     from torch import nn
 
-METRICS, HISTORY = "train/metrics.json", "train/history.jsonl"
+HISTORY = "train/history.jsonl"
 
 _log = logging.getLogger(__name__)
 
@@ -193,10 +195,17 @@ def _write_outputs(trainer: Trainer, data: TrainingData, storage: Storage) -> No
         validation, logits = trainer.score_with_logits(trainer.validation)
         contract = replace(contract, temperature=fit_temperature(logits, data.validation.class_ids))
     metrics = _metrics_of(trainer, data, validation)
+    baselines = fit_baselines(data.train, contract.num_classes, contract.chip_size_px)
+    names, on_validation = list(contract.class_names), metrics["validation"]
+    metrics |= compare_training(baselines, data.validation, on_validation, names, contract.chip_size_px)
+    for warning in metrics["warnings"]:
+        _log.warning("%s", warning)
     print(_why_this_epoch(metrics))
     with storage.output_file(WEIGHTS) as path:
         save_weights(weights, path)
     storage.write_text(CONTRACT, json.dumps(contract.to_json(), indent=1) + "\n")
+    if baselines.probe is not None:
+        storage.write_text(PROBE, json.dumps(baselines.probe.to_json()) + "\n")
     storage.write_text(METRICS, json.dumps(metrics, indent=1) + "\n")
     storage.write_text(HISTORY, "".join(json.dumps(entry) + "\n" for entry in trainer.position.history))
 
