@@ -165,12 +165,15 @@ class PredictConfig(Config):
         batch_size: windows per forward pass.
         write_geotiff: write a GeoTIFF with one pixel per cell beside the GeoJSON.
         subsets: the scenes to predict.
+        on_drift: where the pixel values of a scene are not those of the training scenes: `warn` says so per channel,
+            `refuse` fails the scene before anything is written, `ignore` does not look.
     """
 
     stride_px: SidePx | None = None
     batch_size: Positive = 256
     write_geotiff: bool = True
     subsets: list[Subset] = field(default_factory=lambda: ["validation", "test"])
+    on_drift: Annotated[Literal["warn", "refuse", "ignore"], AsBefore("warn")] = "warn"
 
     def validate(self) -> Iterable[Finding]:
         return checks.check_subsets(self.subsets)

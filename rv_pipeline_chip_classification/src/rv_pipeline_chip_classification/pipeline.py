@@ -104,6 +104,7 @@ class ChipClassificationPipeline(Pipeline):
         items={subset: scenes_to_predict(subset) for subset in _SUBSETS},
         requires=("train",),
         reads=("classes", "chip.chip_size_px", "model", "normalize", "predict"),
+        ignores=("predict.on_drift",),
         gpus=1,
     )
     def predict(self, scenes: Items[SceneConfig]) -> None:

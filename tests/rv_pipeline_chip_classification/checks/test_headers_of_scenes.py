@@ -57,9 +57,25 @@ def test_permuted_channels_are_an_error_with_the_order_that_mends_it(write_image
     assert findings(train, test, channel_order=[2, 1, 0]) == []
 
 
+def test_names_that_contradict_positions_are_an_error_whatever_channel_order_says(write_image: WriteImage) -> None:
+    """Of every scene; the user's word counts where the names prove nothing."""
+    train = write_image("a.tif", array(), names=RGB)
+    more = write_image("m.tif", array(4), names=[*RGB, "nir"])
+    (found,) = findings(train, more, channel_order=[3, 1, 2])
+    assert (found.severity, "channel_order=[0, 1, 2]" in found.fix) == ("error", True)
+    nir = write_image("n.tif", array(), names=["nir", "green", "blue"])
+    (found,) = findings(train, nir)
+    assert (found.severity, "no band of the file is called 'red'" in found.fix) == ("error", True)
+    assert [found.severity for found in findings(train, nir, channel_order=[0, 1, 2])] == ["warning"]
+    other = write_image("o.tif", array(), names=["B04", "B03", "B02"])
+    assert [(found.severity, "taken by position" in found.what) for found in findings(train, other)] == [
+        ("warning", True)
+    ]
+
+
 def test_other_names_scales_and_sizes_of_pixels_are_told(write_image: WriteImage) -> None:
     train = write_image("a.tif", array(), names=RGB, pixel=10)
-    names = write_image("n.tif", array(), names=["nir", "green", "blue"], pixel=10)
+    names = write_image("n.tif", array(), names=["B04", "B03", "B02"], pixel=10)
     scales = write_image("s.tif", array(), names=RGB, pixel=10)
     with rasterio.open(scales, "r+") as file:
         file.offsets = (-0.1,) * 3
@@ -70,6 +86,29 @@ def test_other_names_scales_and_sizes_of_pixels_are_told(write_image: WriteImage
     assert "taken by position" in texts[0]
     assert "scales or offsets are 1 and -0.1, those of dataset.train_scenes[0] 1 and 0" in texts[1]
     assert "0.2 m on the ground, those of dataset.train_scenes[0] 10 m" in texts[2]
+
+
+def test_another_nodata_value_is_told(write_image: WriteImage) -> None:
+    train = write_image("a.tif", array(), nodata=255)
+    test = write_image("t.tif", array())
+    (found,) = findings(train, test)
+    assert (found.where, found.severity) == ("dataset.test_scenes[0].raster.nodata", "warning")
+    assert "its nodata value is none, that of dataset.train_scenes[0] 255" in found.what
+    assert findings(train, test, nodata=255.0) == []
+
+
+def test_values_of_another_scale_are_told_before_anything_starts(write_image: WriteImage) -> None:
+    rng = np.random.default_rng(0)
+    reflectance = rng.normal(0.3, 0.05, (64, 64, 3)).astype(np.float32)
+    train = write_image("a.tif", reflectance, names=RGB)
+    same = write_image("s.tif", reflectance * 1.1, names=RGB)
+    scaled = [write_image(f"{factor}.tif", (reflectance * factor).astype(np.float32)) for factor in (1e4, 1 / 255)]
+    found = findings(train, same, *scaled)
+    assert [found.where for found in found] == [f"dataset.test_scenes[{number}].raster" for number in (1, 2)]
+    assert all(found.severity == "warning" and "blue: " not in found.what for found in found)
+    assert "channel 0: 100% of its pixels are outside of 0.1" in found[0].what
+    empty = write_image("e.tif", np.full((64, 64, 3), np.nan, np.float32))
+    assert findings(train, empty) == []
 
 
 def test_near_infrared_that_is_tagged_alpha_is_told_twice(write_image: WriteImage) -> None:

@@ -26,6 +26,7 @@ from rv_pipeline_chip_classification.config import (
     RasterSourceConfig,
     SceneConfig,
 )
+from rv_pipeline_chip_classification.model.value_histogram import PixelSample, ValueHistogram
 from rv_pipeline_chip_classification.prediction.classifier import Classifier
 
 CLASSES = ["forest", "shrub", "rock"]
@@ -57,10 +58,9 @@ def control() -> RecordingControl:
 def predictor(make_contract: Any, brightest_channel: Any) -> Callable[..., Predictor]:
     """`predictor(stride_px=8)`: predicts the brightest channel."""
 
-    def make(*, write_geotiff: bool = True, channels: Any = ("red", "green", "blue"), **predict: Any) -> Predictor:
-        contract = make_contract(channels=channels)
-        classifier = Classifier(brightest_channel(), contract, device=torch.device("cpu"))
-        writer = SceneWriter(classifier, write_geotiff)
+    def make(*, write_geotiff: bool = True, known: Any = (), **predict: Any) -> Predictor:
+        classifier = Classifier(brightest_channel(), make_contract(**dict(known)), device=torch.device("cpu"))
+        writer = SceneWriter(classifier, write_geotiff, tells_drift=predict.get("on_drift", "warn") == "warn")
         return Predictor(writer, ClassConfig(names=CLASSES), ChipConfig(chip_size_px=16), PredictConfig(**predict))
 
     return make
@@ -189,10 +189,15 @@ def test_channels_with_other_names_are_told(
     predictor: Any, write_image: Any, storage: Storage, control: RecordingControl, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = write_image("a.tif", quarters(), names=["nir", "Green", "blue"])
-    with caplog.at_level(logging.WARNING):
+    with pytest.raises(DataError, match=r"no band of the file is called 'red'.*channel_order"):
         predictor().predict_scene(scene_of(path), storage, control)
-    (message,) = [record.getMessage() for record in caplog.records]
-    assert "are nir, Green, blue, and the model was trained on red, green, blue: taken by position" in message
+    other = write_image("b.tif", quarters(), names=["B04", "B03", "B02"])
+    with caplog.at_level(logging.WARNING):
+        predictor().predict_scene(scene_of(path, channel_order=[0, 1, 2]), storage, control)
+        predictor().predict_scene(scene_of(other), storage, control)
+    messages = [record.getMessage() for record in caplog.records]
+    assert "are nir, Green, blue, and the model was trained on red, green, blue: taken by position" in messages[0]
+    assert "are B04, B03, B02" in messages[1]
 
 
 def test_channels_in_another_order_are_refused_with_what_mends_it(
@@ -203,6 +208,52 @@ def test_channels_in_another_order_are_refused_with_what_mends_it(
         predictor().predict_scene(scene, storage, control)
     scene.raster.channel_order = [2, 1, 0]
     predictor().predict_scene(scene, storage, control)
+
+
+def test_values_of_another_scale_are_told_per_channel_refused_or_not_looked_at(
+    predictor: Any, write_image: Any, storage: Storage, control: RecordingControl, caplog: pytest.LogCaptureFixture
+) -> None:
+    rng = np.random.default_rng(0)
+    array = rng.normal(400, 50, (64, 64, 3)).astype(np.uint16)
+    known = {"values": histogram_of(array)}
+    usual = scene_of(write_image("a.tif", rng.normal(410, 60, array.shape).astype(np.uint16)))
+    array[..., 1] *= 10
+    scene = scene_of(write_image("b.tif", array))
+    with caplog.at_level(logging.WARNING):
+        for its, on_drift in ((usual, "warn"), (scene, "warn"), (scene, "ignore"), (usual, "refuse")):
+            predictor(known=known, on_drift=on_drift).predict_scene(its, storage, control)
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert "green: 100% of its pixels are outside of 2" in message
+    assert "red" not in message
+    storage.delete("predict/s1.geojson")
+    with pytest.raises(DataError, match="values of this image are not those of the training images"):
+        predictor(known=known, on_drift="refuse").predict_scene(scene, storage, control)
+    assert not storage.exists("predict/s1.geojson")
+    with pytest.raises(DataError, match="does not know the values"):
+        predictor(on_drift="refuse").predict_scene(usual, storage, control)
+
+
+def histogram_of(array: np.ndarray) -> ValueHistogram:
+    sample = PixelSample(array.shape[-1], array[..., 0].size)
+    sample.add(array, None)
+    histogram = sample.histogram()
+    assert histogram is not None
+    return histogram
+
+
+def test_a_scene_with_another_header_is_told(
+    predictor: Any, write_image: Any, storage: Storage, control: RecordingControl, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_image("a.tif", quarters())
+    with rasterio.open(path, "r+") as file:
+        file.scales = (0.0001,) * 3
+    known = {"scales": ((1.0, 0.0),) * 3, "declared_nodata": (65535.0,), "pixel_size_m": (30.0, 30.0)}
+    with caplog.at_level(logging.WARNING):
+        predictor(known=known).predict_scene(scene_of(path), storage, control)
+    texts = [record.getMessage() for record in caplog.records]
+    assert "on the ground, those of the training images 30 m" in texts[0]
+    assert "its scales and offsets are 0.0001 and 0, those of the training images 1 and 0" in texts[1]
+    assert "it declares no nodata value, those of the training images: 65535" in texts[2]
 
 
 def test_nothing_is_left_behind_when_an_image_is_cut_short(

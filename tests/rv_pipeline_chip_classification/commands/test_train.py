@@ -30,6 +30,8 @@ from rv_pipeline_chip_classification import (
 from rv_pipeline_chip_classification.commands.analyze import analyze_scene
 from rv_pipeline_chip_classification.commands.chip import chip_scene
 from rv_pipeline_chip_classification.commands.train import run_train
+from rv_pipeline_chip_classification.commands.train import class_weights_of, run_train
+from rv_pipeline_chip_classification.commands.training_data import open_training_data
 from rv_pipeline_chip_classification.model.backbones import build_model
 from rv_pipeline_chip_classification.model.trained import load_model, read_trained
 from rv_pipeline_chip_classification.model.weights import save_weights
@@ -85,6 +87,11 @@ def test_train_leaves_a_model_its_contract_metrics_and_history(
     assert contract.class_colors[0].startswith("#")
     assert (contract.file_channels, contract.num_bands, contract.nodata) == ((0, 1), 2, None)
     assert contract.pixel_size_m is not None and contract.pixel_size_m[0] == pytest.approx(1.0, rel=0.01)
+    assert (contract.scales, contract.declared_nodata) == (((1.0, 0.0),) * 2, (None,))
+    edges = [json.loads(storage.read_text(f"analyze/{name}.json"))["values"]["edges"][1] for name in "ab"]
+    assert contract.values is not None
+    assert contract.values.edges[1][0] == min(edge[0] for edge in edges)
+    assert contract.values.edges[1][-1] == max(edge[-1] for edge in edges)
     assert load_model(contract, weights)(torch.zeros(1, 2, 16, 16)).shape == (1, 3)
     metrics = json.loads(storage.read_text("train/metrics.json"))
     assert metrics["num_train_chips"] == 32 and metrics["num_validation_chips"] == 16
@@ -290,6 +297,28 @@ def test_without_normalisation_statistics_are_not_needed(config: ChipClassificat
     contract = read_trained(storage)[0]
     assert contract.normalization.scale == (1 / 65535, 1 / 65535)
     assert contract.channels == ("green", "nir")
+    assert contract.values is not None and contract.values.num_channels == 2
+
+
+def test_what_an_earlier_version_did_not_note_of_the_training_images_stays_unknown(
+    config: ChipClassificationConfig, storage: Storage
+) -> None:
+    name = "analyze/b.json"
+    plain = json.loads(storage.read_text(name))
+    for damaged in (
+        {"shares": [1.0], "edges": [[2, 1]] * 2},
+        [],
+        {"shares": [1.0]},
+        {"shares": [1.0], "edges": [[0, 1]]},
+    ):
+        storage.write_text(name, json.dumps({**plain, "values": damaged}))
+        with pytest.raises(DataError, match="statistics are damaged"):
+            open_training_data(config, storage)
+    del plain["values"], plain["source"]["nodata"], plain["source"]["scales"]
+    storage.write_text(name, json.dumps(plain))
+    contract = open_training_data(config, storage).contract
+    assert (contract.values, contract.scales, contract.declared_nodata) == (None, None, ())
+    assert contract.pixel_size_m is not None
 
 
 def test_training_goes_on_from_weights_of_another_network(

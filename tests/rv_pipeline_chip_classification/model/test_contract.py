@@ -10,18 +10,16 @@ import numpy as np
 import pytest
 
 from rv_core.errors import DataError
-from rv_pipeline_chip_classification.model.contract import (
-    ModelContract,
-    check_image,
-    match_channels,
-    merge_channel_names,
-)
+from rv_pipeline_chip_classification.model.contract import ModelContract, check_image
+from rv_pipeline_chip_classification.model.value_histogram import ValueHistogram
 
 Make = Callable[..., ModelContract]
 
 
 def test_a_contract_comes_back_from_its_text(make_contract: Make) -> None:
-    contract = make_contract(channels=("red", None), temperature=1.25)
+    values = ValueHistogram((0.25, 0.75), ((0.0, 1.5, 1e38), (-3.0, -3.0, 2.0)))
+    known = {"scales": ((0.0001, -0.1),) * 2, "declared_nodata": (None, -9999.0), "values": values}
+    contract = make_contract(channels=("red", None), temperature=1.25, **known)
     assert ModelContract.from_text(json.dumps(contract.to_json()), where="x") == contract
 
 
@@ -77,6 +75,19 @@ def test_only_a_model_that_sees_more_than_the_cell_has_the_format_that_says_so(m
         ({"normalization": {"kind": "none", "offset": [0.0] * 3, "scale": [0.0] * 3}}, "is 0"),
         ({"normalization": {"kind": "none", "offset": [0.0] * 3, "scale": [1e308] * 3}}, "too large"),
         ({"normalization": {"kind": "none", "offset": [[1], 2, 3], "scale": [1.0] * 3}}, "offset[0] is list"),
+        ({"declared_nodata": 5}, "declared_nodata is 5"),
+        ({"declared_nodata": [None, "0"]}, "declared_nodata is '0'"),
+        ({"scales": [[1.0, 0.0]]}, "one scale and offset per channel"),
+        ({"scales": [[1.0]] * 3}, "pairs of a scale"),
+        ({"scales": [[float("nan"), 0.0]] * 3}, "scales[0] is nan"),
+        ({"values": [1]}, "values is list"),
+        ({"values": {"shares": [1.0]}}, "no 'edges'"),
+        ({"values": {"shares": [0.5, 0.6], "edges": [[0, 1, 2]] * 3}}, "no shares of one whole"),
+        ({"values": {"shares": [1.0], "edges": [[0, 1]] * 2}}, "one histogram of values per channel"),
+        ({"values": {"shares": [1.0], "edges": [[0, 1, 2]] * 3}}, "do not ascend, or do not go with"),
+        ({"values": {"shares": [1.0], "edges": [[1, 0]] * 3}}, "do not ascend"),
+        ({"values": {"shares": [0.001] * 1000, "edges": [[0, 1]] * 3}}, "shares is a list of 1000"),
+        ({"values": {"shares": [1.0], "edges": [[0, 10**400]] * 3}}, "edges[1] is 1000"),
         ({"normalization": {"kind": "x", "offset": [0.0] * 3, "scale": [1.0] * 3}}, "normalisation is 'x'"),
     ],
 )
@@ -91,44 +102,6 @@ def test_a_contract_that_makes_no_sense_is_refused(make_contract: Make, change: 
 def test_other_text_is_refused(text: str) -> None:
     with pytest.raises(DataError, match="no model description"):
         ModelContract.from_text(text, where="train/model.json")
-
-
-def test_names_of_channels_are_gathered_over_scenes() -> None:
-    scenes = {"a": [None, "green"], "b": ["Red", None], "c": ["red ", "green"]}
-    assert merge_channel_names(scenes) == ("Red", "green")
-
-
-def test_a_channel_that_scenes_call_differently_has_no_name() -> None:
-    assert merge_channel_names({"a": ["B4", "green"], "b": ["red", "green"]}) == (None, "green")
-
-
-def test_scenes_with_the_same_channels_in_another_order_are_refused() -> None:
-    with pytest.raises(DataError, match="another order") as caught:
-        merge_channel_names({"a": ["red", "blue"], "b": ["blue", "red"]})
-    assert "scene 'b'" in str(caught.value)
-
-
-def test_channels_are_found_by_name_whatever_their_place_and_case(make_contract: Make) -> None:
-    order = match_channels(make_contract(), ["nir", "BLUE", "green ", "Red"], where="x.tif")
-    assert order == [3, 2, 1]
-
-
-def test_without_names_in_training_there_is_only_position(make_contract: Make) -> None:
-    assert match_channels(make_contract(channels=(None, None)), ["a", "b"], where="x.tif") is None
-
-
-@pytest.mark.parametrize("channels", [("red", "green", "blue"), ("red", None, "blue")])
-def test_an_image_without_names_is_refused_with_the_remedy(make_contract: Make, channels: tuple[str, ...]) -> None:
-    with pytest.raises(DataError, match="not described") as caught:
-        match_channels(make_contract(channels=channels), [None, None, None], where="x.tif")
-    assert "--channel-order 0,1,2" in caught.value.block.fix
-
-
-def test_every_missing_and_doubled_name_is_told_with_its_near_miss(make_contract: Make) -> None:
-    with pytest.raises(DataError, match="does not have the channels") as caught:
-        match_channels(make_contract(), ["reed", "green", "blue", "Blue"], where="x.tif")
-    text = str(caught.value)
-    assert "did you mean 'reed'" in text and "blue: several bands" in text and "green:" not in text
 
 
 def test_a_wrong_number_of_channels_names_what_the_model_was_trained_on(make_contract: Make) -> None:

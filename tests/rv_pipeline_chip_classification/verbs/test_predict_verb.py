@@ -17,6 +17,9 @@ from rv_core.errors import DataError, UsageError
 from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.commands.bundle import run_bundle
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassConfig, DatasetConfig
+from rv_pipeline_chip_classification.model.bundle_file import open_bundle
+from rv_pipeline_chip_classification.model.normalize import Normalization
+from rv_pipeline_chip_classification.model.value_histogram import PixelSample
 from rv_pipeline_chip_classification.verbs.channel_choice import choose_channels
 from rv_pipeline_chip_classification.verbs.image_prediction import (
     expand_lists,
@@ -91,11 +94,24 @@ def test_a_channel_order_is_taken_as_given(
 ) -> None:
     array = pixels(40, 40, 3)
     image = write_image("a.tif", array, names=RGB)
-    turned = write_image("b.tif", array[..., ::-1], names=RGB)
+    turned = write_image("b.tif", array[..., ::-1])
     assert main(["predict", bundle, image, "-o", str(tmp_path / "out")]) == 0
     assert main(["predict", bundle, turned, "-o", str(tmp_path / "out"), "--channel-order", "2,1,0"]) == 0
     assert scores(tmp_path / "out" / "a.geojson") == scores(tmp_path / "out" / "b.geojson")
     assert "position" not in capsys.readouterr().out
+
+
+def test_a_channel_order_that_names_contradict_is_refused(
+    bundle: str, write_image: Any, pixels: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = write_image("a.tif", pixels(20, 20, 3), names=RGB[::-1])
+    assert main(["predict", bundle, image, "-o", str(tmp_path / "out"), "--channel-order", "0,1,2"]) == 1
+    err = capsys.readouterr().err
+    assert "blue, green, red would be taken for red, green, blue" in err
+    assert "--channel-order 2,1,0" in err
+    other = write_image("b.tif", pixels(20, 20, 3), names=["red", "green", "blu"])
+    assert main(["predict", bundle, other, "-o", str(tmp_path / "out"), "--channel-order", "0,1,2"]) == 0
+    assert "channels are taken by position: here they are red, green, blu, in training" in capsys.readouterr().out
 
 
 def test_another_number_of_channels_is_refused_before_the_model_is_loaded(
@@ -333,6 +349,78 @@ def test_pixels_of_another_size_and_odd_headers_are_told(
     out = capsys.readouterr().out
     assert out.count("those of the training images 10 m") == 1
     assert "its pixels are 0.2 m on the ground" in out
+
+
+@pytest.fixture
+def bundle_with_values(storage: Storage, write_trained: Any) -> str:
+    """Of values around 400, and normalised by their mean and standard deviation."""
+    sample = PixelSample(3, 64 * 64)
+    sample.add(np.random.default_rng(0).normal(400, 50, (64, 64, 3)).astype(np.uint16), None)
+    normalization = Normalization("stats", (400.0,) * 3, (1 / 50,) * 3)
+    return make_bundle(storage, write_trained, values=sample.histogram(), normalization=normalization)
+
+
+@pytest.mark.parametrize(("words", "code"), [([], 0), (["--on-drift", "refuse"], 1), (["--on-drift", "ignore"], 0)])
+def test_drift_is_told_refused_or_not_looked_at(
+    bundle_with_values: str, write_image: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: Any, code: int
+) -> None:
+    array = np.random.default_rng(1).normal(390, 55, (64, 64, 3))
+    usual = write_image("usual.tif", array.astype(np.uint16), names=RGB)
+    array[..., 2] *= 10
+    scaled = write_image("scaled.tif", array.astype(np.uint16), names=RGB)
+    assert main(["predict", bundle_with_values, usual, scaled, "-o", str(tmp_path / "out"), *words]) == code
+    printed = capsys.readouterr()
+    text = (printed.err if code else printed.out).partition("scaled.tif")[2]
+    assert ("blue: 100% of its pixels are outside of" in text) == (words != ["--on-drift", "ignore"])
+    assert "red: " not in printed.out + printed.err
+    assert (tmp_path / "out" / "usual.geojson").exists()
+    assert (tmp_path / "out" / "scaled.geojson").exists() == (code == 0)
+
+
+def test_a_bundle_that_does_not_know_its_values_says_so(
+    write_image: Any, pixels: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = Path(__file__).parents[1] / "model" / "samples" / "bundle-0.1.zip"
+    contract = open_bundle(old).contract
+    array = pixels(40, 40, contract.num_channels).astype(contract.dtype)
+    image = write_image("a.tif", array, names=[name or "" for name in contract.channels])
+    assert main(["predict", str(old), image, "-o", str(tmp_path / "out")]) == 0
+    assert "note: the model does not know the values of its training images" in capsys.readouterr().out
+    assert main(["predict", str(old), image, "-o", str(tmp_path / "no"), "--on-drift", "refuse"]) == 1
+    assert "drift cannot be refused" in capsys.readouterr().err
+
+
+def test_statistics_of_its_own_undo_another_scale(
+    bundle_with_values: str, write_image: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    array = np.random.default_rng(1).normal(400, 50, (64, 64, 3)).astype(np.uint16)
+    images = [write_image(f"x{factor}.tif", array * np.uint16(factor), names=RGB) for factor in (1, 10)]
+    for folder, words in (("plain", []), ("own", ["--update-stats"])):
+        assert main(["predict", bundle_with_values, *images, "-o", str(tmp_path / folder), *words]) == 0
+    plain, own = ([scores(tmp_path / folder / f"x{n}.geojson") for n in (1, 10)] for folder in ("plain", "own"))
+    assert np.abs(np.subtract(*plain)).max() > 0.01
+    assert np.abs(np.subtract(*own)).max() < 1e-5
+    assert own[0] != plain[0]
+    out = capsys.readouterr().out
+    assert out.count("outside of") == 3, "of three channels, without --update-stats"
+    assert out.count("normalised by the statistics of its own pixels") == 2
+
+
+def test_statistics_of_its_own_need_a_model_that_uses_them(
+    storage: Storage,
+    write_trained: Any,
+    bundle_with_values: str,
+    write_image: Any,
+    pixels: Any,
+    tmp_path: Path,
+    capsys: Any,
+) -> None:
+    words = [write_image("a.tif", pixels(20, 20, 3), names=RGB), "-o", str(tmp_path / "out"), "--update-stats"]
+    assert main(["predict", bundle_with_values, *words, "--on-drift", "refuse"]) == 2
+    assert "contradict each other" in capsys.readouterr().err
+    plain = make_bundle(storage, write_trained)
+    assert main(["predict", plain, *words]) == 2
+    assert 'it was trained with normalize="none"' in capsys.readouterr().err
 
 
 def test_an_image_that_a_library_trips_over_does_not_cost_the_others(

@@ -28,6 +28,7 @@ from rv_pipeline_chip_classification.checks.headers import (
     tell_of_image,
 )
 from rv_pipeline_chip_classification.checks.leakage import check_leakage
+from rv_pipeline_chip_classification.checks.values import SeenValues, compare_values
 from rv_pipeline_chip_classification.checks.weights import check_weights
 from rv_pipeline_chip_classification.commands.chip import select_windows
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassRasterLabelsConfig, SceneConfig
@@ -56,6 +57,7 @@ class _Seen:
         counted_px: pixels of label rasters read so far.
         num_cells: cells that will be evaluated.
         has_uncounted_cells: whether some evaluated scene could not be looked at.
+        values: of their pixels.
     """
 
     first: Header | None = None
@@ -64,6 +66,7 @@ class _Seen:
     counted_px: int = 0
     num_cells: int = 0
     has_uncounted_cells: bool = False
+    values: SeenValues = field(default_factory=SeenValues)
 
 
 def deep_check(config: ChipClassificationConfig, todo: Todo) -> Iterator[Finding]:
@@ -83,6 +86,7 @@ def deep_check(config: ChipClassificationConfig, todo: Todo) -> Iterator[Finding
             seen.is_complete, seen.has_uncounted_cells = False, True
             continue
         yield from _check_scene(config, todo, entry, seen, is_labelled=entry[2].id in labelled)
+    yield from compare_values(config, seen.values)
     yield from _check_totals(config, todo, seen)
     yield from _check_evaluation(config, todo, seen)
     yield from check_weights(config, todo, seen.first.num_channels if seen.first else None)
@@ -99,11 +103,13 @@ def _check_scene(
         with file_boundary(named, where=", ".join(scene.raster.uris)), SceneRaster(scene.raster, scene.id) as raster:
             raster.read_last_pixels()
             yield from tell_of_image(entry, raster)
-            mine = header_of(path, raster)
+            mine = header_of(path, scene, raster)
             seen.first = seen.first or mine
             yield from compare_headers(mine, seen.first)
             if scene.id in (*todo.get("chip", ()), *todo.get("predict", ())):
                 yield from _check_context(config, path, raster)
+            if config.predict.on_drift != "ignore":
+                seen.values.look_at(path, raster, scene.raster.uris[0])
             if scene.id in todo.get("predict", ()):
                 yield from _check_place(path, raster)
             if is_labelled:

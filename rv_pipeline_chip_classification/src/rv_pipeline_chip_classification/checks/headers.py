@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from rv_core.errors import Finding, RvError
 from rv_pipeline_chip_classification.checks.cheap import LocatedScene, is_missing
-from rv_pipeline_chip_classification.config import ChipClassificationConfig
+from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig
 from rv_pipeline_chip_classification.file_boundary import file_boundary
+from rv_pipeline_chip_classification.model.source_fit import scales_in_words
 from rv_pipeline_chip_classification.scenes.channel_names import (
     describe_channels,
-    is_permuted,
-    permutation_fix,
-    same_name,
+    match_channels,
+    order_fix,
 )
 from rv_pipeline_chip_classification.scenes.crs import is_same_pixel_size, pixel_size_m
 from rv_pipeline_chip_classification.scenes.dataset_files import is_virtual, sources_of
-from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster, finite_or_none
 
 _MAX_SHOWN = 5
 
@@ -31,8 +31,10 @@ class Header:
         num_channels: channels that are read.
         dtype: of the pixels.
         names: of the channels.
-        file_channels: where these are in the file, 0-based.
+        band_names: of all bands of the file.
+        is_order_given: whether the config has a `channel_order` for it.
         scales: (scale, offset) by channel.
+        nodata: the value that means "no data", of the config, else of the file; None for none.
         pixel_size_m: side of a pixel on the ground, or None.
     """
 
@@ -40,20 +42,25 @@ class Header:
     num_channels: int
     dtype: str
     names: tuple[str | None, ...]
-    file_channels: tuple[int, ...]
+    band_names: tuple[str | None, ...]
+    is_order_given: bool
     scales: tuple[tuple[float, float], ...]
+    nodata: float | None
     pixel_size_m: float | None
 
 
-def header_of(path: str, raster: SceneRaster) -> Header:
-    """The header of an open image."""
+def header_of(path: str, scene: SceneConfig, raster: SceneRaster) -> Header:
+    """The header of the open image of a scene."""
+    nodata = raster.declared_nodata if scene.raster.nodata is None else finite_or_none(scene.raster.nodata)
     return Header(
         path,
         raster.num_channels,
         str(raster.dtype),
         raster.channel_names,
-        raster.file_channels,
+        raster.band_names,
+        scene.raster.channel_order is not None,
         raster.scales,
+        nodata,
         pixel_size_m(raster.grid),
     )
 
@@ -65,7 +72,7 @@ def reference_header(config: ChipClassificationConfig) -> Header | None:
             continue
         try:
             with file_boundary("", where=""), SceneRaster(scene.raster, scene.id) as raster:
-                return header_of(f"dataset.{path}", raster)
+                return header_of(f"dataset.{path}", scene, raster)
         except (RvError, OSError):  # said where this scene itself is checked
             continue
     return None
@@ -82,8 +89,9 @@ def compare_headers(mine: Header, first: Header) -> Iterator[Finding]:
         )
         return
     yield from _compare_names(mine, first)
+    yield from _compare_nodata(mine, first)
     if mine.scales != first.scales:
-        what = f"its scales or offsets are {_shown(mine.scales)}, those of {first.path} {_shown(first.scales)}"
+        what = f"its scales or offsets are {scales_in_words(mine.scales)}, those of {first.path} {scales_in_words(first.scales)}"
         fix = "equal pixels mean different values: bring the images to one scale; the tags are not applied"
         yield Finding(place, what, fix, "warning")
     sizes = mine.pixel_size_m, first.pixel_size_m
@@ -93,17 +101,21 @@ def compare_headers(mine: Header, first: Header) -> Iterator[Finding]:
 
 
 def _compare_names(mine: Header, first: Header) -> Iterator[Finding]:
+    match = match_channels(mine.names, first.names, file_names=mine.band_names)
+    place = f"{mine.path}.raster.channel_order"
     what = f"its channels are {describe_channels(mine.names)}, those of {first.path} {describe_channels(first.names)}"
-    if is_permuted(mine.names, first.names):
-        fix = permutation_fix(mine.names, mine.file_channels, first.names)
-        yield Finding(f"{mine.path}.raster.channel_order", what, fix)
-    elif any(one and its and not same_name(one, its) for one, its in zip(mine.names, first.names, strict=True)):
-        yield Finding(f"{mine.path}.raster.channel_order", f"{what}: taken by position", "", "warning")
+    if match.is_refused(is_order_given=mine.is_order_given):
+        yield Finding(place, what, order_fix(mine.band_names, first.names))
+    elif match.differ:
+        yield Finding(place, f"{what}: taken by position", "", "warning")
 
 
-def _shown(scales: tuple[tuple[float, float], ...]) -> str:
-    different = dict.fromkeys(scales)
-    return ", ".join(f"{scale:g} and {offset:g}" for scale, offset in different)
+def _compare_nodata(mine: Header, first: Header) -> Iterator[Finding]:
+    if mine.nodata != first.nodata:
+        own, other = ("none" if value is None else f"{value:g}" for value in (mine.nodata, first.nodata))
+        what = f"its nodata value is {own}, that of {first.path} {other}"
+        fix = "set raster.nodata where a file does not declare its own"
+        yield Finding(f"{mine.path}.raster.nodata", what, fix, "warning")
 
 
 def tell_of_image(entry: LocatedScene, raster: SceneRaster) -> Iterator[Finding]:

@@ -12,9 +12,10 @@ from rv_core import Storage
 from rv_core.errors import DataError
 from rv_pipeline_chip_classification.config import AnalyzeConfig, SceneConfig
 from rv_pipeline_chip_classification.model.normalize import MAX_BANDS, MAX_CHANNELS
-from rv_pipeline_chip_classification.model.plain_fields import integer_of, list_of, mapping_of, number_of
+from rv_pipeline_chip_classification.model.plain_fields import integer_of, list_of, mapping_of, number_of, numbers_of
+from rv_pipeline_chip_classification.model.value_histogram import PixelSample, ValueHistogram
 from rv_pipeline_chip_classification.scenes.crs import pixel_size_m
-from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster, finite_or_none
 from rv_pipeline_chip_classification.scenes.statistics import (
     ChannelStatistics,
     from_json,
@@ -54,11 +55,14 @@ def analyze_scene(
     with SceneRaster(scene.raster, scene.id) as raster:
         statistics = no_pixels(raster.num_channels)
         box = raster.extent
+        sample = PixelSample(raster.num_channels, box.height * box.width)
         for part, pixels in raster.iter_strips(box, _Sample(analyze.sample_fraction)):
             statistics = merge(statistics, statistics_of(pixels.values, pixels.valid))
+            sample.add(pixels.values, pixels.valid)
             if progress is not None:
                 progress(part.row_end - box.row_off, box.height)
-        names, dtype, source = list(raster.channel_names), str(raster.dtype), source_facts(raster)
+        names, dtype, source = list(raster.channel_names), str(raster.dtype), source_facts(scene, raster)
+    histogram = sample.histogram(statistics.minimum, statistics.maximum)
     _tell_of_extremes(scene.id, statistics)
     plain: dict[str, Any] = {
         "scene": scene.id,
@@ -66,17 +70,22 @@ def analyze_scene(
         "channels": names,
         "source": source,
         **statistics.to_json(),
+        "values": None if histogram is None else histogram.to_json(),
     }
     storage.write_text(statistics_name(scene.id), json.dumps(plain, indent=1) + "\n")
     return statistics
 
 
-def source_facts(raster: SceneRaster) -> dict[str, Any]:
+def source_facts(scene: SceneConfig, raster: SceneRaster) -> dict[str, Any]:
     """What a model's contract has to know of the files that it is trained on, as plain JSON values."""
+    nodata = raster.declared_nodata if scene.raster.nodata is None else finite_or_none(scene.raster.nodata)
+    is_finite = all(math.isfinite(number) for pair in raster.scales for number in pair)
     return {
         "file_channels": list(raster.file_channels),
         "num_bands": raster.num_bands,
         "pixel_size_m": pixel_size_m(raster.grid),
+        "nodata": nodata,
+        "scales": [list(pair) for pair in raster.scales] if is_finite else None,
     }
 
 
@@ -146,13 +155,37 @@ def read_source_facts(storage: Storage, scene_id: str) -> dict[str, Any]:
 
 def _facts_of(source: dict[str, Any]) -> dict[str, Any]:
     channels = list_of(source, "file_channels", MAX_CHANNELS)
-    return {
+    facts = {
         "file_channels": [
             integer_of({"file_channels": channel}, "file_channels", 0, MAX_BANDS) for channel in channels
         ],
         "num_bands": integer_of(source, "num_bands", 1, MAX_BANDS),
         "pixel_size_m": None if source["pixel_size_m"] is None else number_of(source, "pixel_size_m"),
     }
+    if "nodata" in source:
+        facts["nodata"] = None if source["nodata"] is None else number_of(source, "nodata")
+    if source.get("scales") is not None:
+        pairs = list_of(source, "scales", MAX_CHANNELS)
+        facts["scales"] = [numbers_of({"scales": pair}, "scales", 2) for pair in pairs]
+    return facts
+
+
+def read_histogram(storage: Storage, scene_id: str) -> ValueHistogram | None:
+    """How the values of a scene are distributed, as `analyze` noted it; None where an earlier version wrote the file.
+
+    Raises:
+        DataError: if the file is damaged.
+        StorageError: if it cannot be read.
+    """
+    plain = _read_plain(storage, scene_id)
+    try:
+        histogram = None if plain.get("values") is None else ValueHistogram.from_json(mapping_of(plain, "values"))
+        if histogram is not None and histogram.num_channels != len(list_of(plain, "channels", MAX_CHANNELS)):
+            raise ValueError("there is not one histogram per channel")
+    except (KeyError, ValueError) as err:
+        where = storage.uri(statistics_name(scene_id))
+        raise DataError("statistics are damaged", where=where, why=f"values: {err}", fix=_RUN_AGAIN) from err
+    return histogram
 
 
 def _read_plain(storage: Storage, scene_id: str) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rv_core import Storage
-from rv_core.errors import DataError
 from rv_pipeline_chip_classification.config import (
     ChipClassificationConfig,
     ChipConfig,
@@ -23,19 +22,21 @@ from rv_pipeline_chip_classification.config_parts import cell_size_px
 from rv_pipeline_chip_classification.control import Control
 from rv_pipeline_chip_classification.labels.sources import open_labels
 from rv_pipeline_chip_classification.model.contract import ModelContract, check_image
-from rv_pipeline_chip_classification.model.source_fit import pixel_size_note
+from rv_pipeline_chip_classification.model.source_fit import (
+    UNKNOWN_VALUES,
+    channel_note,
+    drift_in_words,
+    drift_notes,
+    header_notes,
+    refuse_drift,
+)
 from rv_pipeline_chip_classification.model.trained import load_model, read_trained
 from rv_pipeline_chip_classification.prediction.cell_scores import PredictionNames, ScoredCells, prediction_names
 from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid, CellList
 from rv_pipeline_chip_classification.prediction.classifier import Classifier
 from rv_pipeline_chip_classification.prediction.geojson_file import GeoJsonWriter
 from rv_pipeline_chip_classification.prediction.geotiff_file import GridRasterWriter
-from rv_pipeline_chip_classification.scenes.channel_names import (
-    describe_channels,
-    is_permuted,
-    permutation_fix,
-    same_name,
-)
+from rv_pipeline_chip_classification.prediction.value_watch import WatchedCells, sample_of
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.scenes.windows import Window
 
@@ -52,6 +53,7 @@ class CellCounts:
         num_without_numbers: cells that have one, and for which the model gives no numbers: no class either.
         first_without_numbers: the window of the first of these.
         seconds: wall time.
+        drift: which channels have other values than the training pixels, in words; "" for none.
     """
 
     per_class: NDArray[np.int64]
@@ -59,6 +61,7 @@ class CellCounts:
     num_without_numbers: int = 0
     first_without_numbers: Window | None = None
     seconds: float = 0.0
+    drift: str = ""
 
     @property
     def num_cells(self) -> int:
@@ -92,10 +95,12 @@ class SceneWriter:
     Args:
         classifier: the model.
         write_geotiff: whether rasters are written beside the GeoJSON, where cells are a grid.
+        tells_drift: whether the values that are read are compared with those of the training pixels.
     """
 
     classifier: Classifier
     write_geotiff: bool = True
+    tells_drift: bool = True
     _started_s: float = field(default=0.0, init=False)
 
     @property
@@ -116,12 +121,13 @@ class SceneWriter:
         Raises:
             DataError: if pixels cannot be read, or the image does not fit the model.
         """
-        check_channels(self.contract, raster)
+        check_image(self.contract, raster.num_channels, raster.dtype, where=raster.scene_id)
+        watched = WatchedCells(cells, raster.num_channels)
         counts = CellCounts(np.zeros(self.contract.num_classes, np.int64))
         self._started_s = time.monotonic()
         with ExitStack() as stack:
             writers = self._open_writers(stack, raster, cells, names, storage)
-            for scored in self.classifier.classify(cells, raster):
+            for scored in self.classifier.classify(watched, raster):
                 for writer in writers:
                     writer.write(scored)
                 counts.add(scored)
@@ -135,6 +141,8 @@ class SceneWriter:
                 counts.num_cells,
             )
         counts.seconds = time.monotonic() - self._started_s
+        if self.tells_drift:
+            counts.drift = drift_in_words(drift_notes(self.contract.values, watched.sample, self.contract.channels))
         return counts
 
     def _tell(self, counts: CellCounts, total: int, control: Control) -> None:
@@ -176,37 +184,6 @@ class SceneWriter:
         return geojson, stack.enter_context(rasters)
 
 
-def check_channels(contract: ModelContract, raster: SceneRaster) -> None:
-    """Refuse a scene that the model was not made for; warn where its channels have other names.
-
-    Raises:
-        DataError: for another number of channels, or pixels of another dtype.
-    """
-    check_image(contract, raster.num_channels, raster.dtype, where=raster.scene_id)
-    pairs = zip(contract.channels, raster.channel_names, strict=True)
-    if any(one and other and not same_name(one, other) for one, other in pairs):
-        _log.warning(
-            "channels of scene %s are %s, and the model was trained on %s: taken by position",
-            raster.scene_id,
-            describe_channels(raster.channel_names),
-            describe_channels(contract.channels),
-        )
-
-
-def refuse_permuted(contract: ModelContract, raster: SceneRaster) -> None:
-    """Refuse a scene whose channels have the names of the training images in another order.
-
-    Raises:
-        DataError: saying which `channel_order` mends it.
-    """
-    if is_permuted(raster.channel_names, contract.channels):
-        raise DataError(
-            f"scene {raster.scene_id!r} gives the channels in another order than the training scenes",
-            why=f"{describe_channels(raster.channel_names)} instead of {describe_channels(contract.channels)}",
-            fix=permutation_fix(raster.channel_names, raster.file_channels, contract.channels),
-        )
-
-
 class Predictor:
     """A trained model that predicts scenes of a config; made once per task.
 
@@ -235,9 +212,7 @@ class Predictor:
         """
         with SceneRaster(scene.raster, scene.id) as raster:
             raster.tell_notes()
-            refuse_permuted(self._writer.contract, raster)
-            if note := pixel_size_note(self._writer.contract, raster.grid):
-                _log.warning("image of scene %s: %s", scene.id, note)
+            self._look_at(scene, raster)
             cells = self._cells_of(scene, raster)
             counts = self._writer.write(raster, cells, prediction_names(scene.id), storage, control)
         control.record(
@@ -256,9 +231,19 @@ class Predictor:
                 counts.num_without_data,
                 counts.num_cells,
             )
-        if note := counts.lost_note():
+        for note in filter(None, [counts.lost_note(), counts.drift]):
             _log.warning("scene %s: %s", scene.id, note)
         return counts
+
+    def _look_at(self, scene: SceneConfig, raster: SceneRaster) -> None:
+        """Refuse a scene that the model was not made for, and tell of what is odd, before anything is written."""
+        contract = self._writer.contract
+        check_image(contract, raster.num_channels, raster.dtype, where=scene.id)
+        note = channel_note(contract, raster, is_order_given=scene.raster.channel_order is not None)
+        for text in filter(None, [note, *header_notes(contract, raster, scene.raster.nodata)]):
+            _log.warning("image of scene %s: %s", scene.id, text)
+        if self._predict.on_drift == "refuse":
+            refuse_drift(contract, sample_of(raster), where=f"scene {scene.id!r}", fix='set predict.on_drift to "warn"')
 
     def _cells_of(self, scene: SceneConfig, raster: SceneRaster) -> CellGrid | CellList:
         """A grid over the extent, or the bounds of the labels' features where these are the cells."""
@@ -282,5 +267,7 @@ def open_predictor(config: ChipClassificationConfig, storage: Storage) -> Predic
     """
     contract, weights = read_trained(storage, config.classes)
     classifier = Classifier(load_model(contract, weights), contract, batch_size=config.predict.batch_size)
-    writer = SceneWriter(classifier, config.predict.write_geotiff)
+    writer = SceneWriter(classifier, config.predict.write_geotiff, tells_drift=config.predict.on_drift == "warn")
+    if contract.values is None and config.predict.on_drift == "warn":
+        _log.info("%s", UNKNOWN_VALUES)
     return Predictor(writer, config.classes, config.chip, config.predict)

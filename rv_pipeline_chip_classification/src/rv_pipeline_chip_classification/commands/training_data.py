@@ -14,14 +14,19 @@ from rv_pipeline_chip_classification.chips.store import ChipStore
 from rv_pipeline_chip_classification.commands.analyze import (
     merge_statistics,
     read_channel_names,
+    read_histogram,
     read_source_facts,
+    read_statistics,
     source_facts,
 )
 from rv_pipeline_chip_classification.config import ChipClassificationConfig
 from rv_pipeline_chip_classification.config_checks import palette_color
 from rv_pipeline_chip_classification.config_parts import cell_size_px
-from rv_pipeline_chip_classification.model.contract import ModelContract, merge_channel_names
+from rv_pipeline_chip_classification.model.contract import ModelContract
 from rv_pipeline_chip_classification.model.normalize import Normalization, normalization_for
+from rv_pipeline_chip_classification.model.value_histogram import ValueHistogram, merge_histograms
+from rv_pipeline_chip_classification.prediction.value_watch import sample_of
+from rv_pipeline_chip_classification.scenes.channel_names import merge_names
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 
 _log = logging.getLogger(__name__)
@@ -85,7 +90,7 @@ def _contract_of(config: ChipClassificationConfig, storage: Storage, train: Chip
     scenes, classes, sources = config.dataset.train_scenes, config.classes, _sources(config, storage)
     return ModelContract(
         backbone=config.model.backbone,
-        channels=merge_channel_names({scene_id: source.names for scene_id, source in sources.items()}),
+        channels=merge_names({scene_id: source.names for scene_id, source in sources.items()}),
         dtype=train.dtype.name,
         normalization=_normalization_of(config, storage, train),
         class_names=tuple(classes.names),
@@ -102,17 +107,17 @@ def _normalization_of(config: ChipClassificationConfig, storage: Storage, train:
     if config.normalize == "none":
         return normalization_for("none", train.dtype, train.num_channels)
     merged = merge_statistics(storage, [scene.id for scene in config.dataset.train_scenes])
-    arrays = {"mean": merged.mean, "std": merged.std, "min": merged.minimum, "max": merged.maximum}
-    columns = {name: array.tolist() for name, array in arrays.items()}
-    return normalization_for(config.normalize, train.dtype, train.num_channels, columns)
+    return normalization_for(config.normalize, train.dtype, train.num_channels, merged.columns())
 
 
 @dataclass(frozen=True)
 class _Source:
-    """What the image of a training scene is like: the names of its channels, and `source_facts`."""
+    """What the image of a training scene is like: names of channels, `source_facts`, valid pixels and their values."""
 
     names: Sequence[str | None]
     facts: Mapping[str, Any]
+    num_pixels: int
+    histogram: ValueHistogram | None
 
 
 def _sources(config: ChipClassificationConfig, storage: Storage) -> dict[str, _Source]:
@@ -120,10 +125,14 @@ def _sources(config: ChipClassificationConfig, storage: Storage) -> dict[str, _S
     found = {}
     for scene in config.dataset.train_scenes:
         if config.normalize != "none":
-            found[scene.id] = _Source(read_channel_names(storage, scene.id), read_source_facts(storage, scene.id))
+            names, facts = read_channel_names(storage, scene.id), read_source_facts(storage, scene.id)
+            count = read_statistics(storage, scene.id).count
+            found[scene.id] = _Source(names, facts, count, read_histogram(storage, scene.id))
         else:
             with SceneRaster(scene.raster, scene.id) as raster:
-                found[scene.id] = _Source(raster.channel_names, source_facts(raster))
+                sample = sample_of(raster)
+                facts = source_facts(scene, raster)
+                found[scene.id] = _Source(raster.channel_names, facts, sample.num_pixels, sample.histogram())
     return found
 
 
@@ -144,6 +153,21 @@ def _source_fields(config: ChipClassificationConfig, sources: Mapping[str, _Sour
         "num_bands": counts.pop() if len(counts) == 1 else None,
         "nodata": nodata.pop() if len(nodata) == 1 else None,
         "pixel_size_m": (min(sizes), max(sizes)) if sizes else None,
+        **_value_fields(list(sources.values())),
+    }
+
+
+def _value_fields(sources: Sequence[_Source]) -> dict[str, Any]:
+    """The fields of the contract that say what the values are; unknown where it is unknown of one scene."""
+    declared = {source.facts["nodata"] for source in sources if "nodata" in source.facts}
+    is_known = all("nodata" in source.facts for source in sources)
+    scales = {tuple(map(tuple, source.facts.get("scales") or ())) for source in sources}
+    parts = [(source.num_pixels, source.histogram) for source in sources if source.num_pixels]
+    histograms = [(count, histogram) for count, histogram in parts if histogram is not None]
+    return {
+        "declared_nodata": tuple(sorted(declared, key=lambda value: (value is not None, value))) if is_known else (),
+        "scales": (scales.pop() or None) if len(scales) == 1 else None,
+        "values": merge_histograms(histograms) if len(histograms) == len(parts) else None,
     }
 
 

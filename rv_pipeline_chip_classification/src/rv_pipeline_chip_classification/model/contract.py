@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from rv_core.errors import DataError, Finding, nearest
+from rv_core.errors import DataError
 from rv_pipeline_chip_classification.config_parts import MAX_SIDE_PX
 from rv_pipeline_chip_classification.model.normalize import MAX_BANDS, MAX_CHANNELS, Normalization
 from rv_pipeline_chip_classification.model.plain_fields import (
@@ -21,7 +21,7 @@ from rv_pipeline_chip_classification.model.plain_fields import (
     numbers_of,
     text_of,
 )
-from rv_pipeline_chip_classification.scenes.channel_names import is_permuted, same_name
+from rv_pipeline_chip_classification.model.value_histogram import ValueHistogram
 
 FORMAT = 1
 #: Of a model that sees more than the cell: what does not know of it must not use it.
@@ -30,6 +30,7 @@ FORMAT_WITH_CONTEXT = 2
 MAX_CLASSES = 65_536
 #: Temperatures that are fitted lie between 0.1 and 10; far out no score is left but 0 and 1, or all are alike.
 _MIN_TEMPERATURE = 1e-6
+_MAX_NODATA_VALUES = 1000
 _PIXEL_TYPE = re.compile(r"u?int(?:8|16|32|64)|float(?:16|32|64)")
 _COLOR = re.compile(r"#[0-9A-Fa-f]{6}")
 
@@ -56,6 +57,10 @@ class ModelContract:
         pixel_size_m: the smallest and the largest side of a pixel of the training images on the ground; None where it
             is not known.
         context_px: pixels that it sees on every side of a chip and of a cell.
+        declared_nodata: the different nodata values of the training images, of the config or else of their files, None
+            among them for an image without; empty where they are not known.
+        scales: (scale, offset) by channel, as the training images declare them; None where they differ or are not known.
+        values: how the values of the training pixels are distributed; None where it is not known.
     """
 
     backbone: str
@@ -72,6 +77,9 @@ class ModelContract:
     nodata: float | None = None
     pixel_size_m: tuple[float, float] | None = None
     context_px: int = 0
+    declared_nodata: tuple[float | None, ...] = ()
+    scales: tuple[tuple[float, float], ...] | None = None
+    values: ValueHistogram | None = None
 
     @property
     def chip_width_px(self) -> int:
@@ -108,6 +116,9 @@ class ModelContract:
             "nodata": self.nodata,
             "pixel_size_m": None if self.pixel_size_m is None else list(self.pixel_size_m),
             **({"context_px": self.context_px} if self.context_px else {}),
+            "declared_nodata": list(self.declared_nodata),
+            "scales": None if self.scales is None else [list(pair) for pair in self.scales],
+            "values": None if self.values is None else self.values.to_json(),
         }
 
     @classmethod
@@ -151,6 +162,10 @@ class ModelContract:
             raise ValueError(f"with context_px {self.context_px} its images are wider than {MAX_SIDE_PX} px")
         if not _MIN_TEMPERATURE <= self.temperature <= 1 / _MIN_TEMPERATURE:
             raise ValueError(f"its temperature is {self.temperature}, outside of {_MIN_TEMPERATURE} to 1e6")
+        if self.scales is not None and len(self.scales) != self.num_channels:
+            raise ValueError("there is not one scale and offset per channel")
+        if self.values is not None and self.values.num_channels != self.num_channels:
+            raise ValueError("there is not one histogram of values per channel")
 
     @classmethod
     def from_text(cls, text: str | bytes, *, where: str) -> ModelContract:
@@ -206,80 +221,27 @@ def _pixel_sizes_of(plain: Mapping[str, Any], name: str) -> tuple[float, float]:
     return sizes[0], sizes[1]
 
 
+def _declared_nodata_of(plain: Mapping[str, Any], name: str) -> tuple[float | None, ...]:
+    values = list_of(plain, name, _MAX_NODATA_VALUES)
+    return tuple(None if value is None else number_of({name: value}, name) for value in values)
+
+
+def _scales_of(plain: Mapping[str, Any], name: str) -> tuple[tuple[float, float], ...]:
+    pairs = [numbers_of({name: pair}, name, 2) for pair in list_of(plain, name, MAX_CHANNELS)]
+    if any(len(pair) != 2 for pair in pairs):
+        raise ValueError(f"{name} must be pairs of a scale and an offset")
+    return tuple((scale, offset) for scale, offset in pairs)
+
+
 _SOURCE_FIELDS: dict[str, Callable[[Mapping[str, Any], str], Any]] = {
     "file_channels": _file_channels_of,
     "num_bands": lambda plain, name: integer_of(plain, name, 1, MAX_BANDS),
     "nodata": number_of,
     "pixel_size_m": _pixel_sizes_of,
+    "declared_nodata": _declared_nodata_of,
+    "scales": _scales_of,
+    "values": lambda plain, name: ValueHistogram.from_json(mapping_of(plain, name)),
 }
-
-
-def merge_channel_names(scenes: Mapping[str, Sequence[str | None]]) -> tuple[str | None, ...]:
-    """The description of each channel over all scenes; None where no scene has one, or scenes have different ones.
-
-    Args:
-        scenes: scene id -> descriptions in the model's channel order, all of one length.
-
-    Raises:
-        DataError: if two scenes have the same descriptions in another order: one of them would be read wrongly.
-    """
-    merged: list[str | None] = []
-    findings = []
-    for scene_id, names in scenes.items():
-        first = merged or list(names)
-        if is_permuted(names, first):
-            what = f"{', '.join(map(str, names))}; the scenes before it {', '.join(map(str, first))}"
-            findings.append(Finding(f"scene {scene_id!r}", what))
-        merged = [_common_name(one, other) for one, other in zip(first, names, strict=True)]
-    if findings:
-        fix = "set channel_order so that all scenes give the channels in one order, or correct the band descriptions"
-        raise DataError("scenes give the same channels in another order", findings=findings[:20], fix=fix)
-    return tuple(merged)
-
-
-def _common_name(one: str | None, other: str | None) -> str | None:
-    if one and other:
-        return one if same_name(one, other) else None
-    return one or other
-
-
-def match_channels(contract: ModelContract, descriptions: Sequence[str | None], *, where: str) -> list[int] | None:
-    """Which channels of an image are those of the model, by their descriptions and never by position alone.
-
-    Args:
-        contract: of the model.
-        descriptions: of every band of the image, in the file's order; None where there is none.
-        where: the image, for messages.
-
-    Returns:
-        0-based channels of the image in the model's order, or None if the model was trained on images without
-        descriptions: then there is nothing to go by but position.
-
-    Raises:
-        DataError: if the model's channels have names and the image lacks them.
-    """
-    wanted = [name for name in contract.channels if name]
-    if not wanted:
-        return None
-    names = [(name or "").strip().casefold() for name in descriptions]
-    fix = "say which 0-based channels to use, for instance --channel-order " + ",".join(
-        str(channel) for channel in range(contract.num_channels)
-    )
-    if len(wanted) < contract.num_channels or not any(names):
-        known = ", ".join(name or "(not described)" for name in contract.channels)
-        what = "the bands of this image are not described, so its channels cannot be told apart"
-        raise DataError(what, where=where, why=f"the model expects {known}", fix=fix)
-    findings = [_missing(name, names, descriptions) for name in wanted if names.count(name.strip().casefold()) != 1]
-    if findings:
-        raise DataError("this image does not have the channels of the model", where=where, findings=findings, fix=fix)
-    return [names.index(name.strip().casefold()) for name in wanted]
-
-
-def _missing(name: str, names: list[str], descriptions: Sequence[str | None]) -> Finding:
-    if names.count(name.strip().casefold()) > 1:
-        return Finding(name, "several bands have this description")
-    near = nearest(name, [description for description in descriptions if description])
-    return Finding(name, "no band has this description", f"did you mean {near!r}?" if near else "")
 
 
 def check_image(contract: ModelContract, num_channels: int, dtype: np.dtype[Any], *, where: str) -> None:

@@ -77,6 +77,11 @@ class CellGrid:
         """How many cells there are."""
         return self.shape[0] * self.shape[1]
 
+    @property
+    def num_pixels(self) -> int:
+        """Pixels of all cells together; those that overlap count in each."""
+        return self.num_cells * self.size_px**2
+
     def windows(self, first: int, stop: int) -> WindowArray:
         """The windows of the cells from number `first` to before `stop`: (N, 4) int64."""
         rows, cols = np.divmod(np.arange(first, stop, dtype=np.int64), max(1, self.shape[1]))
@@ -160,6 +165,11 @@ class CellList:
     def num_cells(self) -> int:
         """How many cells there are."""
         return len(self.all_windows)
+
+    @property
+    def num_pixels(self) -> int:
+        """Pixels of all cells together; those that overlap count in each."""
+        return int(self.all_windows[:, 2:].prod(axis=1).sum())
 
     def iter_chips(self, raster: SceneRaster, batch_size_of: BatchSizeOf, context_px: int = 0) -> Iterator[CellChips]:
         """The chips of all cells in order; a batch ends where the size changes, and each block is read once.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rv_core.errors import DataError
-from rv_pipeline_chip_classification.scenes.channel_names import describe_channels, order_by_names, same_name
+from rv_pipeline_chip_classification.scenes.channel_names import describe_channels, match_channels
 from rv_pipeline_chip_classification.scenes.crs import is_same_crs
 from rv_pipeline_chip_classification.scenes.grid import Grid, Pixels
 from rv_pipeline_chip_classification.scenes.headers import RasterNote
@@ -46,6 +46,7 @@ class Mosaic:
         first = files[0]
         self.dtype, self.num_channels, self.channel_names = first.dtype, first.num_channels, first.channel_names
         self.file_channels, self.num_bands, self.scales = first.file_channels, first.num_bands, first.scales
+        self.band_names, self.declared_nodata = first.band_names, first.declared_nodata
         self.misplaced = first.misplaced
         self.notes = [*_notes_of_files(files), *notes, *_notes_of_places(self.files)]
         self.block_shape = (max(file.block_shape[0] for file in files), max(file.block_shape[1] for file in files))
@@ -121,13 +122,12 @@ def _take_same_channels(first: RasterFile, other: RasterFile) -> list[RasterNote
     Scales and offsets are compared here too: values that mean something else are no channels of one image.
     """
     notes = []
-    order = order_by_names(other.band_names, first.channel_names)
-    if order is not None and tuple(order) != other.file_channels:
+    order = match_channels(other.band_names, first.channel_names).order
+    if order is not None and order != other.file_channels:
         other.read_channels(order)
         text = f"{other.uri} has its bands in another order than {first.uri}: its channels are taken by their names"
         notes.append(RasterNote("uris", text))
-    pairs = zip(first.channel_names, other.channel_names, strict=False)
-    if order is None and any(one and its and not same_name(one, its) for one, its in pairs):
+    if order is None and match_channels(other.channel_names, first.channel_names).differ:
         text = (
             f"the channels of {other.uri} are called {describe_channels(other.channel_names)}, those of {first.uri} "
             f"{describe_channels(first.channel_names)}: taken by position"
@@ -211,6 +211,9 @@ def _check_alike(first: RasterFile, other: RasterFile, scene_id: str) -> None:
         problems.append(f"dtypes are {first.dtype} and {other.dtype}")
     if other.num_channels != first.num_channels:
         problems.append(f"they have {first.num_channels} and {other.num_channels} channels")
+    if match_channels(other.channel_names, first.channel_names).wrong:
+        named = [describe_channels(file.channel_names) for file in (first, other)]
+        problems.append(f"their channels are {named[0]} and {named[1]}")
     if problems:
         raise DataError(
             f"the files of scene {scene_id!r} are no mosaic",

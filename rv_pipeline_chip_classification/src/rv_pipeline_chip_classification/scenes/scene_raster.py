@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
@@ -51,6 +52,8 @@ class SceneRaster:
         channel_names: their descriptions in the file, None where there is none.
         file_channels: which channels of the file they are, 0-based.
         num_bands: how many bands the (first) file has.
+        band_names: the descriptions of all of them.
+        declared_nodata: the nodata value that the (first) file declares; None for none, NaN included.
         scales: (scale, offset) that the (first) file declares, by channel.
         misplaced: why its place is not known although the file seems to say it; None if nothing is odd.
         notes: what the user should know about the headers.
@@ -73,6 +76,8 @@ class SceneRaster:
         self.channel_names: tuple[str | None, ...] = self._source.channel_names
         self.file_channels: tuple[int, ...] = self._source.file_channels
         self.num_bands: int = self._source.num_bands
+        self.band_names: tuple[str | None, ...] = self._source.band_names
+        self.declared_nodata: float | None = finite_or_none(self._source.declared_nodata)
         self.scales: tuple[tuple[float, float], ...] = self._source.scales
         self.misplaced: Misplaced | None = self._source.misplaced
         self.notes: list[RasterNote] = self._source.notes
@@ -199,6 +204,11 @@ class SceneRaster:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def finite_or_none(value: float | None) -> float | None:
+    """A nodata value; None for NaN and infinity, which are never valid, whatever is declared."""
+    return None if value is None or not math.isfinite(value) else float(value)
 
 
 def _extent(grid: Grid, raster: RasterSourceConfig, scene_id: str) -> Window:

@@ -45,6 +45,11 @@ class ChannelStatistics:
         """The standard deviation of the pixels as a population (divided by `count`): (C,) float64."""
         return np.sqrt(self.m2 / max(self.count, 1))
 
+    def columns(self) -> dict[str, list[float]]:
+        """What a normalisation is made of: `mean`, `std`, `min` and `max`, each with one number per channel."""
+        arrays = {"mean": self.mean, "std": self.std, "min": self.minimum, "max": self.maximum}
+        return {name: array.tolist() for name, array in arrays.items()}
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, `std` included; minimum and maximum are null where there is no pixel."""
         limits = {"min": self.minimum, "max": self.maximum}

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
 
@@ -21,9 +21,11 @@ from rv_pipeline_chip_classification.file_boundary import file_boundary
 from rv_pipeline_chip_classification.model.bundle_file import Bundle, open_bundle
 from rv_pipeline_chip_classification.model.contract import ModelContract, check_image
 from rv_pipeline_chip_classification.model.openmp import wait_passively
-from rv_pipeline_chip_classification.model.source_fit import pixel_size_note
+from rv_pipeline_chip_classification.model.source_fit import UNKNOWN_VALUES, header_notes, refuse_drift
+from rv_pipeline_chip_classification.prediction.value_watch import sample_of
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
-from rv_pipeline_chip_classification.verbs.channel_choice import choose_channels
+from rv_pipeline_chip_classification.verbs.channel_choice import check_given_order, choose_channels
+from rv_pipeline_chip_classification.verbs.own_statistics import OWN_STATISTICS, by_own_statistics, check_options
 
 if TYPE_CHECKING:
     from rv_pipeline_chip_classification.commands.predict import SceneWriter
@@ -44,6 +46,8 @@ class PredictionRequest:
         batch_size: windows per forward pass.
         stride_px: step between cells, or None for that of the bundle.
         write_geotiff: whether GeoTIFFs are written.
+        on_drift: `warn`, `refuse` or `ignore`, where the values of an image are not those of the training images.
+        updates_stats: whether each image is normalised by the statistics of its own pixels.
     """
 
     bundle: str
@@ -54,6 +58,13 @@ class PredictionRequest:
     batch_size: int = 256
     stride_px: int | None = None
     write_geotiff: bool = True
+    on_drift: str = "warn"
+    updates_stats: bool = False
+
+    @property
+    def tells_drift(self) -> bool:
+        """Whether values are compared while they are read."""
+        return self.on_drift == "warn" and not self.updates_stats
 
 
 @dataclass(frozen=True)
@@ -95,11 +106,15 @@ def predict_images(request: PredictionRequest) -> int:
     order = parse_channel_order(request.channel_order)
     bundle = open_bundle(local_copy(request.bundle), shown=request.bundle)
     nodata = parse_nodata(request.nodata, bundle.contract)
+    check_options(bundle.contract, request.on_drift, updates_stats=request.updates_stats)
+    if request.tells_drift and bundle.contract.values is None:
+        print_text(f"note: {UNKNOWN_VALUES}")
+    refuses_drift = request.on_drift == "refuse"
     jobs, num_bad = [], 0
     for image, stem in zip(images, stems, strict=True):
         try:
             with file_boundary("the image cannot be used", where=image):
-                jobs.append(look_at(image, stem, bundle.contract, order, nodata))
+                jobs.append(look_at(image, stem, bundle.contract, order, nodata, refuses_drift=refuses_drift))
         except RvError as err:
             print_error(str(err))
             num_bad += 1
@@ -212,9 +227,15 @@ def parse_nodata(text: str | None, contract: ModelContract) -> float | None:
 
 
 def look_at(
-    image: str, stem: str, contract: ModelContract, order: tuple[int, ...] | None, nodata: float | None = None
+    image: str,
+    stem: str,
+    contract: ModelContract,
+    order: tuple[int, ...] | None,
+    nodata: float | None = None,
+    *,
+    refuses_drift: bool = False,
 ) -> ImageJob:
-    """Open an image's header and decide which of its channels the model sees; pixels are not read.
+    """Open an image's header and decide which of its channels the model sees; of pixels a sample is read for drift.
 
     Raises:
         DataError: if it cannot be opened, or does not fit the model.
@@ -228,8 +249,11 @@ def look_at(
         notes.append(note)
     with SceneRaster(_source(image, channels, nodata), stem) as raster:
         check_image(contract, raster.num_channels, raster.dtype, where=image)
+        notes.append(check_given_order(contract, raster.channel_names, raster.band_names, where=image))
         notes += [note.text for note in raster.notes if note.text not in notes]
-        notes.append(pixel_size_note(contract, raster.grid))
+        notes += header_notes(contract, raster, nodata)
+        if refuses_drift:
+            refuse_drift(contract, sample_of(raster), where=image, fix="predict with --on-drift warn")
     if nodata is not None and nodata == contract.nodata:
         notes.append(f"pixels of {nodata:g} are no data, as in training (--nodata)")
     return ImageJob(image, stem, channels, nodata, tuple(filter(None, notes)))
@@ -248,14 +272,23 @@ def _predict_all(jobs: Sequence[ImageJob], bundle: Bundle, request: PredictionRe
 
     with bundle.weights_file() as weights:
         model = load_model(bundle.contract, weights, shown=request.bundle)
-    classifier = Classifier(model, bundle.contract, batch_size=request.batch_size)
-    writer = SceneWriter(classifier, request.write_geotiff)
+
+    def writer_for(contract: ModelContract) -> SceneWriter:
+        classifier = Classifier(model, contract, batch_size=request.batch_size)
+        return SceneWriter(classifier, request.write_geotiff, tells_drift=request.tells_drift)
+
+    writer = writer_for(bundle.contract)
     storage = Storage(request.output, attempt_tag=str(os.getpid()))
     stride_px = request.stride_px or bundle.stride_px or bundle.contract.cell_size_px
     num_bad = 0
+    if request.updates_stats:
+        jobs = [replace(job, notes=(*job.notes, OWN_STATISTICS)) for job in jobs]
     for number, job in enumerate(jobs, 1):
         try:
             with file_boundary("the image cannot be predicted", where=job.image):
+                if request.updates_stats:
+                    with SceneRaster(job.source, job.stem) as raster:
+                        writer = writer_for(by_own_statistics(bundle.contract, raster))
                 _predict_one(job, f"[{number}/{len(jobs)}]", writer, storage, stride_px)
         except DataError as err:
             print_error(str(err))
@@ -277,7 +310,7 @@ def _predict_one(job: ImageJob, label: str, writer: SceneWriter, storage: Storag
         f"{label} {job.image} -> {storage.uri(names.geojson)}: {counts.num_cells} cells{rest}"
         f" in {counts.seconds:.1f} s ({rate:.0f}/s)"
     )
-    for note in filter(None, [*job.notes, counts.lost_note()]):
+    for note in filter(None, [*job.notes, counts.lost_note(), counts.drift]):
         print_text(f"    {note}")
 
 

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
+
+
+class OnDrift(StrEnum):
+    """What happens where the values of an image are not those of the training images."""
+
+    warn = "warn"
+    refuse = "refuse"
+    ignore = "ignore"
 
 
 def predict(
@@ -33,6 +42,15 @@ def predict(
         typer.Option("--stride-px", min=1, metavar="N", help="Step between cells (default: that of the bundle)."),
     ] = None,
     geotiff: Annotated[bool, typer.Option("--geotiff/--no-geotiff", help="Write GeoTIFFs beside the GeoJSON.")] = True,
+    on_drift: Annotated[
+        OnDrift,
+        typer.Option(
+            help="Where values of an image are not those of the training images: tell, refuse it, or not look."
+        ),
+    ] = OnDrift.warn,
+    update_stats: Annotated[
+        bool, typer.Option("--update-stats", help="Normalise each image by the statistics of its own pixels.")
+    ] = False,
 ) -> None:
     """Classify images with a model bundle.
 
@@ -54,6 +72,8 @@ def predict(
         batch_size=batch_size,
         stride_px=stride_px,
         write_geotiff=geotiff,
+        on_drift=on_drift.value,
+        updates_stats=update_stats,
     )
     code = predict_images(request)
     if code:
