@@ -34,6 +34,12 @@ def rv_commands() -> list[CommandSpec]:
             panel="Run",
         ),
         CommandSpec(
+            name="areas",
+            target=f"{_PACKAGE}.verbs.areas.cli:areas",
+            summary="Estimate accuracy and areas of a map from a random sample.",
+            panel="Look",
+        ),
+        CommandSpec(
             name="labels",
             target=f"{_PACKAGE}.verbs.labels.cli:app",
             summary="Show what cells are labelled with, and why.",

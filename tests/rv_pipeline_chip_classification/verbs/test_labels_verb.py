@@ -22,13 +22,13 @@ from rv_pipeline_chip_classification.config import (
     SceneConfig,
 )
 from rv_pipeline_chip_classification.labels.cells import label_cells
+from rv_pipeline_chip_classification.verbs.experiment import load_experiment
 from rv_pipeline_chip_classification.verbs.labels.cell_table import (
     background_id,
     cell_table,
     open_scene,
     sensitivity,
 )
-from rv_pipeline_chip_classification.verbs.labels.experiment import load_experiment
 
 CLASSES = ClassConfig(names=["forest", "shrub", "rock"])
 CHIP = ChipConfig(chip_size_px=10)

@@ -56,7 +56,7 @@ def report(
     Example:
       rv labels report experiment.py -a data my-data
     """
-    from rv_pipeline_chip_classification.verbs.labels.experiment import labelled_scenes, load_experiment
+    from rv_pipeline_chip_classification.verbs.experiment import labelled_scenes, load_experiment
     from rv_pipeline_chip_classification.verbs.labels.report import labels_of, report_json, report_lines, report_rows
 
     config = load_experiment(module, arg, sets)
@@ -85,8 +85,8 @@ def export(
     Example:
       rv labels export experiment.py -o cells --subset train
     """
+    from rv_pipeline_chip_classification.verbs.experiment import boundary_of, labelled_scenes, load_experiment
     from rv_pipeline_chip_classification.verbs.labels.cell_table import cell_table, open_scene
-    from rv_pipeline_chip_classification.verbs.labels.experiment import boundary_of, labelled_scenes, load_experiment
     from rv_pipeline_chip_classification.verbs.labels.layer import layer_lines, write_layer
 
     config = load_experiment(module, arg, sets)
@@ -120,8 +120,8 @@ def explain(
 
       rv labels explain experiment.py --at=-113.02,37.21
     """
+    from rv_pipeline_chip_classification.verbs.experiment import boundary_of, labelled_scenes, load_experiment
     from rv_pipeline_chip_classification.verbs.labels.cell_table import cell_table, open_scene
-    from rv_pipeline_chip_classification.verbs.labels.experiment import boundary_of, labelled_scenes, load_experiment
     from rv_pipeline_chip_classification.verbs.labels.explanation import explain as explain_cell
     from rv_pipeline_chip_classification.verbs.labels.explanation import find_cell, find_place
 

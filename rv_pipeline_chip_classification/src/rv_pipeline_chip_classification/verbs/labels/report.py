@@ -12,13 +12,13 @@ import numpy as np
 from rv_core.wording import count_text
 from rv_pipeline_chip_classification.commands.chip import select_windows
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, GeoJsonLabelsConfig
+from rv_pipeline_chip_classification.verbs.experiment import LabelledScene, boundary_of
 from rv_pipeline_chip_classification.verbs.labels.cell_table import (
     background_id,
     cell_table,
     open_scene,
     sensitivity,
 )
-from rv_pipeline_chip_classification.verbs.labels.experiment import LabelledScene, boundary_of
 
 _MAX_SHOWN = 8
 

@@ -1,0 +1,173 @@
+"""`rv areas`: areas with intervals from a random sample, none without one, and a sample that can be drawn."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rv_core.cli.app import main
+from rv_core.errors import DataError
+from rv_pipeline_chip_classification.prediction.cell_scores import ScoredCells
+from rv_pipeline_chip_classification.prediction.geojson_file import GeoJsonWriter
+from rv_pipeline_chip_classification.scenes.grid import Grid
+from rv_pipeline_chip_classification.scenes.windows import Window, windows_over
+from rv_pipeline_chip_classification.verbs.areas.map_files import read_predicted
+
+NAMES = ("deforestation", "forest gain", "stable forest", "stable non-forest")
+COUNTS = [[66, 0, 5, 4], [0, 55, 8, 12], [1, 0, 153, 11], [2, 1, 9, 313]]
+PIXELS = (200_000, 150_000, 3_200_000, 6_450_000)
+Out = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> tuple[str, str]:
+    """The map and the sample of the worked example of Olofsson et al. 2014."""
+    table, sample = tmp_path / "map.csv", tmp_path / "sample.csv"
+    rows = [f"{name},{count},30" for name, count in zip(NAMES, PIXELS, strict=True)]
+    table.write_text("\n".join(["class,pixels,pixel_m", *rows]))
+    units = [
+        f"{NAMES[row]},{NAMES[col]}"
+        for row, counts in enumerate(COUNTS)
+        for col, n in enumerate(counts)
+        for _ in range(n)
+    ]
+    sample.write_text("\n".join(["mapped,reference", *units]))
+    return str(table), str(sample)
+
+
+@pytest.fixture
+def write_map(tmp_path: Path) -> Callable[..., str]:
+    """`write_map("a", class_ids)`: predicted cells of 10 px of 10 m, row by row, three in a row."""
+
+    def write(
+        name: str, class_ids: list[int], *, east_m: float = 0.0, crs: str | None = "EPSG:32618", **options: Any
+    ) -> str:
+        fractions = np.array(options.pop("fractions", [1.0] * len(class_ids)))
+        size_px, stride_px = 10, options.pop("stride_px", 10)
+        transform = (10.0, 0.0, 500_000.0 + east_m, 0.0, -10.0, 4_500_000.0)
+        grid = Grid(1000, 3 * stride_px + size_px - stride_px, transform, crs)
+        windows = windows_over(Window(0, 0, 1000, grid.width), size_px=size_px, stride_px=stride_px)[: len(class_ids)]
+        ids = np.array(class_ids)
+        scores = np.full((len(ids), 2), 0.5, np.float32)
+        path = tmp_path / f"{name}.geojson"
+        with path.open("w") as file:
+            writer = GeoJsonWriter(file, grid, scene_id=name, class_names=["field", "water"], where=name)
+            writer.write(ScoredCells(0, windows, ids, scores, fractions))
+            writer.close()
+        return str(path)
+
+    return write
+
+
+def test_the_worked_example_is_printed_as_in_the_paper(example: tuple[str, str], capsys: Out) -> None:
+    assert main(["areas", example[0], "--sample", example[1]]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    printed = [re.split(r" {2,}", line) for line in lines[1:5]]
+    assert printed[0] == ["deforestation", "75", "18,000", "21,158 ± 6,158", "0.88 ± 0.07", "0.75 ± 0.21"]
+    assert [row[3] for row in printed[1:]] == ["11,686 ± 3,756", "285,770 ± 15,510", "581,386 ± 16,282"]
+    assert [row[4] for row in printed[1:]] == ["0.73 ± 0.10", "0.93 ± 0.04", "0.96 ± 0.02"]
+    assert "overall accuracy 0.95 ± 0.02; intervals of 95%" in lines[5]
+    assert main(["areas", example[0], "--sample", example[1], "--json", "--confidence", "0.9"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["error_matrix"] == COUNTS
+    assert report["classes"][0]["area_ha"]["half_width"] == pytest.approx(6158 * 1.6449 / 1.96, rel=1e-3)
+
+
+def test_without_a_probability_sample_no_interval_is_claimed(example: tuple[str, str], capsys: Out) -> None:
+    assert main(["areas", example[0]]) == 0
+    out = capsys.readouterr().out
+    assert "No interval is claimed: there is no probability sample" in out
+    assert "±" not in out
+    assert main(["areas", example[0], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["is_probability_sample"] is False
+
+
+def test_cells_count_by_the_ground_with_data(write_map: Callable[..., str]) -> None:
+    path = write_map("a", [0, 0, 1, 1, -1, 0], fractions=[1.0, 0.5, 1.0, 1.0, 0.0, 1.0])
+    found = read_predicted([path])
+    assert found.class_names == ("field", "water")
+    # On the central meridian of a zone the grid is 0.9996 of the ground.
+    assert found.areas_m2 == pytest.approx(np.array([2.5, 2.0]) * 10_000 / 0.9996**2, rel=1e-5)
+    assert found.notes == ["1 cells have no class, for want of data, and are no part of the map"]
+
+
+def test_maps_that_overlap_and_cells_that_do_are_told(write_map: Callable[..., str]) -> None:
+    maps = [write_map("a", [0] * 6), write_map("b", [1] * 6, east_m=200.0), write_map("c", [1] * 6, east_m=900.0)]
+    (note,) = read_predicted(maps).notes
+    assert "1 pairs of maps overlap, a.geojson and b.geojson by 2.00" in note
+    overlapping = read_predicted([write_map("d", [0] * 12, stride_px=5)])
+    assert overlapping.areas_m2[0] == pytest.approx(12 * 2500 / 0.9996**2, rel=1e-5)
+    assert "cells overlap, and each counts as the step between them is large (25%)" in overlapping.notes[0]
+
+
+def test_a_sample_is_drawn_filled_in_and_read_again(write_map: Callable[..., str], tmp_path: Path, capsys: Out) -> None:
+    path = write_map("a", [0, 1] * 60)
+    for name in ("s.csv", "s.geojson"):
+        target = tmp_path / name
+        assert main(["areas", path, "--draw", "40", "-o", str(target)]) == 0
+        assert "40 cells, drawn at random in each class (seed 0)" in capsys.readouterr().out
+        assert main(["areas", path, "--sample", str(target)]) == 2
+        assert "40 of 40 units of the sample cannot be used" in capsys.readouterr().err
+        if name == "s.csv":
+            with target.open(newline="") as opened:
+                rows = list(csv.DictReader(opened))
+            assert Counter(row["mapped"] for row in rows) == {"field": 20, "water": 20}
+            assert len({(row["lon"], row["lat"]) for row in rows}) == 40
+            other = {"field": "water", "water": "field"}[rows[0]["mapped"]]
+            filled = [{**row, "reference": other if row is rows[0] else row["mapped"]} for row in rows]
+            with target.open("w", newline="") as file:
+                writer = csv.DictWriter(file, list(rows[0]))
+                writer.writeheader()
+                writer.writerows(filled)
+        else:
+            layer = json.loads(target.read_text())
+            for feature in layer["features"]:
+                feature["properties"]["reference"] = feature["properties"]["mapped"]
+            target.write_text(json.dumps(layer))
+        assert main(["areas", path, "--sample", str(target), "--json"]) == 0
+        report = json.loads(capsys.readouterr().out)
+        assert report["overall_accuracy"]["value"] == pytest.approx(0.975 if name == "s.csv" else 1.0)
+    assert "agree: an interval of 0 says that the sample is small" in report["notes"][-1]
+
+
+def test_a_sample_of_another_map_and_classes_without_units_are_refused(
+    example: tuple[str, str], tmp_path: Path, capsys: Out
+) -> None:
+    sample = tmp_path / "other.csv"
+    sample.write_text("mapped,reference,weight\nwater,water,1\ndeforestation,,1\nstable forest,stable forest,-1\n")
+    assert main(["areas", example[0], "--sample", str(sample)]) == 2
+    err = capsys.readouterr().err
+    assert "unit 1: its mapped class 'water' is not in the map" in err
+    assert "unit 2: it has no reference" in err
+    assert "unit 3: its weight '-1' is no number above 0" in err
+    sample.write_text("mapped,reference\nstable forest,stable forest\nstable forest,deforestation\n")
+    assert main(["areas", example[0], "--sample", str(sample)]) == 2
+    assert "fewer than two units were drawn in deforestation, forest gain, stable non-forest" in capsys.readouterr().err
+    sample.write_text("map,truth\na,b\n")
+    assert main(["areas", example[0], "--sample", str(sample)]) == 2
+    assert "it has no mapped and no reference" in capsys.readouterr().err
+    assert main(["areas", example[0], "--draw", "10", "-o", str(sample)]) == 2
+    assert "has no cells to draw from" in capsys.readouterr().err
+
+
+def test_what_is_no_map_is_refused(write_map: Callable[..., str], tmp_path: Path, capsys: Out) -> None:
+    pixels = write_map("p", [0, 1, 0], crs=None)
+    with pytest.raises(DataError, match="without a place on Earth"):
+        read_predicted([pixels])
+    labels = tmp_path / "labels.geojson"
+    labels.write_text('{"type": "FeatureCollection", "features": [{"properties": {}, "geometry": null}]}')
+    with pytest.raises(DataError, match="no file of predicted cells"):
+        read_predicted([str(labels)])
+    table = tmp_path / "t.csv"
+    for text in ("name,area\na,1\n", "class,area_ha\n", "class,area_ha\na,1\na,2\n", "class,area_ha\na,-1\n"):
+        table.write_text(text)
+        assert main(["areas", str(table)]) == 2
+        assert "no table of mapped areas" in capsys.readouterr().err
