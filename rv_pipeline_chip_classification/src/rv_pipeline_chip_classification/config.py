@@ -66,7 +66,7 @@ class ChipClassificationConfig(PipelineConfig):
         eval: what is evaluated.
         normalize: how pixel values reach the model: `stats` subtracts the training mean and divides by the standard
             deviation per channel, `minmax` maps the training minimum and maximum to 0 and 1, `none` scales by the
-            dtype's range (floats stay).
+            dtype's range (floats stay), `weights` takes mean and standard deviation of the card in `model.weights`.
         seed: of everything random: windows, shuffling, augmentation, initial weights.
     """
 
@@ -80,7 +80,7 @@ class ChipClassificationConfig(PipelineConfig):
     train: TrainConfig = field(default_factory=TrainConfig)
     predict: PredictConfig = field(default_factory=PredictConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
-    normalize: Literal["stats", "minmax", "none"] = "stats"
+    normalize: Literal["stats", "minmax", "none", "weights"] = "stats"
     seed: NotNegative = 0
 
     def validate(self) -> Iterable[Finding]:
@@ -91,4 +91,5 @@ class ChipClassificationConfig(PipelineConfig):
         yield from checks.check_scenes(scenes, self.classes.names)
         yield from checks.check_evaluation(self.eval.subsets, self.predict.subsets)
         yield from checks.check_cell_sizes(scenes, self.chip.chip_size_px, self.predict.stride_px)
+        yield from checks.check_normalize(self.normalize, self.model.weights)
         yield from checks.check_class_weights(self.train.class_weights, len(self.classes.names))

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import colorsys
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 from rv_core.errors import Finding, unknown_name
+from rv_core.files import uris
 from rv_pipeline_chip_classification.config_parts import MAX_SIDE_PX, LabelsConfig, cell_size_px
 
 SCENE_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+#: Of cards of weights; what is none of these is a URI.
+_CARD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_OWN_BACKBONE = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<name>[A-Za-z_]\w*)", re.ASCII)
 BACKBONES = ("small_cnn", "resnet18", "resnet34", "resnet50")
 
 #: Kept apart by people with colour-blindness as far as ten colours can be (Okabe-Ito, then Tableau's).
@@ -171,10 +176,44 @@ def check_milestones(schedule: str, milestones: Sequence[int], num_epochs: int) 
             yield Finding(f"milestones[{index}]", what, "give numbers of epochs that grow")
 
 
+def is_card_name(text: str) -> bool:
+    """Whether a text is the name of a card of weights; else it is the URI of one."""
+    return bool(_CARD_NAME.fullmatch(text)) and not text.endswith(".json")
+
+
+def own_backbone(backbone: str) -> tuple[str, str] | None:
+    """(module, callable) of a backbone that is the user's own, `package.module:callable`; None for any other."""
+    match = None if backbone.startswith("timm:") else _OWN_BACKBONE.fullmatch(backbone)
+    return (match["module"], match["name"]) if match else None
+
+
 def check_backbone(backbone: str) -> Iterator[Finding]:
-    """The backbone is one of ours or one of timm's."""
-    if backbone not in BACKBONES and not re.fullmatch(r"timm:.+", backbone):
-        yield Finding("backbone", *unknown_name("backbone", backbone, [*BACKBONES, "timm:<name>"]))
+    """The backbone is one of ours, one of timm's or the user's own."""
+    own = own_backbone(backbone)
+    if own is not None and own[0].partition(".")[0] in sys.stdlib_module_names:
+        yield Finding("backbone", f"{own[0]!r} is part of Python, and makes no network", "name a module of your own")
+    if backbone not in BACKBONES and own is None and not re.fullmatch(r"timm:.+", backbone):
+        known = [*BACKBONES, "timm:<name>", "<module>:<callable>"]
+        yield Finding("backbone", *unknown_name("backbone", backbone, known))
+
+
+def check_weights(weights: str | None, init_weights: str | None) -> Iterator[Finding]:
+    """Weights come from one place, and a card is named or has a URI that may be saved."""
+    if weights is None:
+        return
+    if init_weights is not None:
+        yield Finding(
+            "weights", "goes without init_weights", "take the card, or the bare file, and leave out the other"
+        )
+    if not is_card_name(weights) and (problem := uris.problem_with(weights)):
+        yield Finding("weights", f"the URI {problem}")
+
+
+def check_normalize(normalize: str, weights: str | None) -> Iterator[Finding]:
+    """What a card says of pixel values needs a card."""
+    if normalize == "weights" and weights is None:
+        fix = 'set model.weights, or normalize to "stats"'
+        yield Finding("normalize", '"weights" takes mean and standard deviation of a card, and there is none', fix)
 
 
 def check_subsets(subsets: Sequence[str]) -> Iterator[Finding]:

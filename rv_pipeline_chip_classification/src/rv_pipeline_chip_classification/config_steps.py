@@ -6,12 +6,14 @@ Windows are half-open boxes `[row_off, col_off, height, width]`. Class ids are p
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from rv_core import AsBefore, Config, Range, Uri
 from rv_core.errors import Finding
+from rv_core.files import uris
 from rv_pipeline_chip_classification import config_checks as checks
 from rv_pipeline_chip_classification.config_parts import ContextPx, Fraction, NotNegative, Positive, SidePx, Subset
 
@@ -65,18 +67,29 @@ class ModelConfig(Config):
     """The network.
 
     Args:
-        backbone: `small_cnn`, `resnet18`, `resnet34`, `resnet50` or `timm:<name>` (needs timm installed).
+        backbone: `small_cnn`, `resnet18`, `resnet34`, `resnet50`, `timm:<name>` (needs timm installed) or one of your own,
+            `module:callable`: called with the numbers of channels and classes it gives a `torch.nn.Module` from chips
+            (N, C, H, W) float32 to logits (N, classes).
+        weights: name or URI of a card of pretrained weights to start from (`rv weights list`). Their bands are matched
+            by name, and the file is fetched once and checked by its digest.
         init_weights: safetensors file to start from; names as in torchvision. The first convolution is adapted to the
             number of channels and a head of another size is left out; `rv check` opens it and says what does not fit.
         freeze_backbone_epochs: for so many epochs only the head learns.
     """
 
     backbone: str = "small_cnn"
+    weights: Annotated[str | None, AsBefore(None)] = None
     init_weights: Uri | None = None
     freeze_backbone_epochs: NotNegative = 0
 
+    def __post_init__(self) -> None:
+        # As a Uri, of which a name of a card is none: a relative path starts from the folder where it is first read.
+        if isinstance(self.weights, str) and not checks.is_card_name(self.weights):
+            self.weights = uris.absolute(self.weights, os.getcwd())
+
     def validate(self) -> Iterable[Finding]:
-        return checks.check_backbone(self.backbone)
+        yield from checks.check_backbone(self.backbone)
+        yield from checks.check_weights(self.weights, self.init_weights)
 
 
 @dataclass(kw_only=True)

@@ -52,6 +52,12 @@ def rv_commands() -> list[CommandSpec]:
             summary="Split scenes into subsets that lie apart and have equal shares of every class.",
             panel="Run",
         ),
+        CommandSpec(
+            name="weights",
+            target=f"{_PACKAGE}.verbs.weights:app",
+            summary="List, show and take in cards of pretrained weights.",
+            panel="Run",
+        ),
     ]
 
 

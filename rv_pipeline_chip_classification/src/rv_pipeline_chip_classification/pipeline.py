@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rv_pipeline_chip_classification.raster_inputs import RasterInputs
 
 _SUBSETS = ("train", "validation", "test")
+#: What decides the training is what the card says, whatever its name is and wherever it lies: `facts` tells it.
+_BY_FACTS = ("model.weights",)
 
 
 def scenes_to_analyze(config: ChipClassificationConfig) -> list[SceneConfig]:
@@ -40,6 +42,7 @@ class ChipClassificationPipeline(Pipeline):
 
     requires_modules = ("rasterio", "numpy", "shapely")
     _raster_inputs: RasterInputs | None = None
+    _facts: dict[str, str] | None = None
 
     deep_check = "rv_pipeline_chip_classification.checks.deep:deep_check"
 
@@ -49,6 +52,17 @@ class ChipClassificationPipeline(Pipeline):
 
         self._raster_inputs = self._raster_inputs or RasterInputs(cast(ChipClassificationConfig, self._config))
         return self._raster_inputs.added_to(super().inputs(command, item))
+
+    def facts(self, command: str) -> dict[str, str]:
+        """What the card of the weights says, and the text of a backbone of the user's own: the training depends on them."""
+        if command != "train":
+            return {}
+        from rv_pipeline_chip_classification.checks.training_facts import training_facts
+
+        self._facts = (
+            training_facts(cast(ChipClassificationConfig, self._config)) if self._facts is None else self._facts
+        )
+        return self._facts
 
     @command(items=scenes_to_analyze, reads=("analyze",))
     def analyze(self, scenes: Items[SceneConfig]) -> None:
@@ -88,7 +102,7 @@ class ChipClassificationPipeline(Pipeline):
             "normalize",
             "seed",
         ),
-        ignores=("train.checkpoint_every_s", "train.num_workers"),
+        ignores=("train.checkpoint_every_s", "train.num_workers", *_BY_FACTS),
         gpus=1,
         attempts=3,
     )
@@ -104,7 +118,7 @@ class ChipClassificationPipeline(Pipeline):
         items={subset: scenes_to_predict(subset) for subset in _SUBSETS},
         requires=("train",),
         reads=("classes", "chip.chip_size_px", "model", "normalize", "predict"),
-        ignores=("predict.on_drift",),
+        ignores=("predict.on_drift", *_BY_FACTS),
         gpus=1,
     )
     def predict(self, scenes: Items[SceneConfig]) -> None:
@@ -142,6 +156,7 @@ class ChipClassificationPipeline(Pipeline):
     @command(
         requires=("train",),
         reads=("classes", "chip.chip_size_px", "dataset.train_scenes", "model", "normalize", "predict.stride_px"),
+        ignores=_BY_FACTS,
     )
     def bundle(self) -> None:
         """The trained model with all that is needed to use it elsewhere."""

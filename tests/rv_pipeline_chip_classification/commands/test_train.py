@@ -30,7 +30,6 @@ from rv_pipeline_chip_classification import (
 from rv_pipeline_chip_classification.commands.analyze import analyze_scene
 from rv_pipeline_chip_classification.commands.chip import chip_scene
 from rv_pipeline_chip_classification.commands.train import run_train
-from rv_pipeline_chip_classification.commands.train import class_weights_of, run_train
 from rv_pipeline_chip_classification.commands.training_data import open_training_data
 from rv_pipeline_chip_classification.model.backbones import build_model
 from rv_pipeline_chip_classification.model.trained import load_model, read_trained

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from rv_core.config.values import uris_of
 from rv_core.errors import ConfigError, Finding
 from rv_core.files import uris
+from rv_pipeline_chip_classification.checks.training_facts import check_own_parts
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig
 
 Todo = Mapping[str, Sequence[str]]
@@ -34,6 +35,8 @@ def cheap_check(config: ChipClassificationConfig, todo: Todo) -> Iterator[Findin
         yield Finding(
             "model.backbone", f"{config.model.backbone} needs timm, which is not installed here", fix, "warning"
         )
+    if todo.get("train"):
+        yield from check_own_parts(config)
     yield from _check_evaluation(config, todo)
     yield from _check_shared_images(config)
 

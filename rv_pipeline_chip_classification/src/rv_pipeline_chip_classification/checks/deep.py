@@ -89,7 +89,7 @@ def deep_check(config: ChipClassificationConfig, todo: Todo) -> Iterator[Finding
     yield from compare_values(config, seen.values)
     yield from _check_totals(config, todo, seen)
     yield from _check_evaluation(config, todo, seen)
-    yield from check_weights(config, todo, seen.first.num_channels if seen.first else None)
+    yield from check_weights(config, todo, seen.first)
     if any(todo.values()):
         yield from check_leakage(config)
 

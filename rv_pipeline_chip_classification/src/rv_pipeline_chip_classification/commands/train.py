@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,8 @@ from rv_pipeline_chip_classification.model.backbones import build_model, check_f
 from rv_pipeline_chip_classification.model.device import num_threads, reproducible
 from rv_pipeline_chip_classification.model.normalize import Normalization
 from rv_pipeline_chip_classification.model.trained import CONTRACT, WEIGHTS
-from rv_pipeline_chip_classification.model.weights import initialise_from, read_weights, save_weights
+from rv_pipeline_chip_classification.model.weights import LoadedWeights, initialise_from, read_weights, save_weights
+from rv_pipeline_chip_classification.pretrained.start import initialise
 from rv_pipeline_chip_classification.training.augment import Strengths
 from rv_pipeline_chip_classification.training.batches import Batches
 from rv_pipeline_chip_classification.training.calibration import fit_temperature
@@ -41,9 +42,6 @@ from rv_pipeline_chip_classification.training.checkpoint import (
 from rv_pipeline_chip_classification.training.imbalance import Sampling, class_weights_of, logit_shift
 from rv_pipeline_chip_classification.training.scoring import Scores
 from rv_pipeline_chip_classification.training.trainer import Recipe, Trainer, diverged
-
-if TYPE_CHECKING:
-    from torch import nn
 
 HISTORY = "train/history.jsonl"
 
@@ -80,8 +78,11 @@ def _make_trainer(config: ChipClassificationConfig, data: TrainingData) -> Train
     seed_everything(config.seed)
     model = build_model(contract.backbone, contract.num_channels, contract.num_classes)
     check_forward(model, contract.num_channels, contract.num_classes, contract.chip_width_px)
-    if config.model.init_weights is not None:
-        _initialise(model, config.model.init_weights)
+    if data.initial is not None:
+        _tell(initialise(model, data.initial), data.initial.card.file, data.initial.match.notes)
+    elif config.model.init_weights is not None:
+        uri = config.model.init_weights
+        _tell(initialise_from(model, read_weights(local_copy(uri), shown=uri), shown=uri), uri)
     make = _batch_maker(train, contract.normalization, config.seed)
     validation = make(data.validation, is_shuffled=False) if data.validation.num_chips else None
     training = make(data.train, augment=train.augment, strengths=_strengths_of(train), sampling=sampling_of(train))
@@ -137,11 +138,10 @@ def _strengths_of(train: TrainConfig) -> Strengths:
     return Strengths(train.augment_brightness, train.augment_contrast, train.augment_noise, train.augment_zoom)
 
 
-def _initialise(model: nn.Module, uri: str) -> None:
-    loaded = initialise_from(model, read_weights(local_copy(uri), shown=uri), shown=uri)
+def _tell(loaded: LoadedWeights, uri: str, more: Sequence[str] = ()) -> None:
     notes = [f"{name} was fitted to the number of channels" for name in loaded.adapted]
     notes += [f"{name} was left out" for name in loaded.left_out]
-    print(f"initial weights from {uri}" + "".join(f"; {note}" for note in notes))
+    print(f"initial weights from {uri}" + "".join(f"; {note}" for note in [*more, *notes]))
 
 
 def _what_is_shown(train: TrainConfig, data: TrainingData, trainer: Trainer) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rv_core import Storage
@@ -19,15 +19,19 @@ from rv_pipeline_chip_classification.commands.analyze import (
     read_statistics,
     source_facts,
 )
-from rv_pipeline_chip_classification.config import ChipClassificationConfig
+from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig
 from rv_pipeline_chip_classification.config_checks import palette_color
 from rv_pipeline_chip_classification.config_parts import cell_size_px
 from rv_pipeline_chip_classification.model.contract import ModelContract
 from rv_pipeline_chip_classification.model.normalize import Normalization, normalization_for
+from rv_pipeline_chip_classification.model.own_code import digest_of_backbone
 from rv_pipeline_chip_classification.model.value_histogram import ValueHistogram, merge_histograms
 from rv_pipeline_chip_classification.prediction.value_watch import sample_of
+from rv_pipeline_chip_classification.pretrained.start import InitialWeights, open_initial
+from rv_pipeline_chip_classification.pretrained.units import card_columns, normalization_of, unit_misfit
 from rv_pipeline_chip_classification.scenes.channel_names import merge_names
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.scenes.statistics import ChannelStatistics
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +43,7 @@ class TrainingData:
     train: ChipStore
     validation: ChipStore
     contract: ModelContract
+    initial: InitialWeights | None = None
 
 
 def open_training_data(config: ChipClassificationConfig, storage: Storage) -> TrainingData:
@@ -59,7 +64,13 @@ def open_training_data(config: ChipClassificationConfig, storage: Storage) -> Tr
     _check_alike(train, validation)
     _check_class_ids(config, train, validation)
     _tell_of_missing_classes(train, config.classes.names)
-    return TrainingData(train, validation, _contract_of(config, storage, train))
+    sources = _sources(config, storage)
+    channels = merge_names({scene_id: source.names for scene_id, source in sources.items()})
+    initial = None
+    if config.model.weights is not None:
+        initial = open_initial(config.model.weights, config.model.backbone, channels)
+    contract = _contract_of(config, storage, train, channels, initial)
+    return TrainingData(train, validation, replace(contract, **_source_fields(config, sources)), initial)
 
 
 def _check_alike(train: ChipStore, validation: ChipStore) -> None:
@@ -86,28 +97,50 @@ def _tell_of_missing_classes(train: ChipStore, names: Sequence[str]) -> None:
         _log.warning("no training chip has the class %s: it will never be learnt", ", ".join(map(repr, missing)))
 
 
-def _contract_of(config: ChipClassificationConfig, storage: Storage, train: ChipStore) -> ModelContract:
-    scenes, classes, sources = config.dataset.train_scenes, config.classes, _sources(config, storage)
+def _contract_of(
+    config: ChipClassificationConfig,
+    storage: Storage,
+    train: ChipStore,
+    channels: tuple[str | None, ...],
+    initial: InitialWeights | None,
+) -> ModelContract:
+    scenes, classes = config.dataset.train_scenes, config.classes
     return ModelContract(
         backbone=config.model.backbone,
-        channels=merge_names({scene_id: source.names for scene_id, source in sources.items()}),
+        backbone_code=digest_of_backbone(config.model.backbone),
+        weights=None if initial is None else initial.record(),
+        channels=channels,
         dtype=train.dtype.name,
-        normalization=_normalization_of(config, storage, train),
+        normalization=_normalization_of(config, storage, train, initial),
         class_names=tuple(classes.names),
         # Other colours are no other model: those of the config come with predictions and the bundle.
         class_colors=tuple(map(palette_color, range(len(classes.names)))),
         chip_size_px=config.chip.chip_size_px,
         context_px=config.chip.context_px,
         cell_size_px=cell_size_px(scenes[0].labels, config.chip.chip_size_px),
-        **_source_fields(config, sources),
     )
 
 
-def _normalization_of(config: ChipClassificationConfig, storage: Storage, train: ChipStore) -> Normalization:
+def _normalization_of(
+    config: ChipClassificationConfig, storage: Storage, train: ChipStore, initial: InitialWeights | None
+) -> Normalization:
     if config.normalize == "none":
         return normalization_for("none", train.dtype, train.num_channels)
     merged = merge_statistics(storage, [scene.id for scene in config.dataset.train_scenes])
+    if initial is not None and config.normalize == "weights":
+        return _normalization_of_card(config.dataset.train_scenes[0], initial, merged, train.dtype.name)
     return normalization_for(config.normalize, train.dtype, train.num_channels, merged.columns())
+
+
+def _normalization_of_card(
+    scene: SceneConfig, initial: InitialWeights, found: ChannelStatistics, dtype: str
+) -> Normalization:
+    with SceneRaster(scene.raster, scene.id) as raster:
+        columns = card_columns(initial.card, initial.match, dtype, raster.scales)
+    if why := unit_misfit(columns, found.mean, found.std, initial.card):
+        fix = 'bring the images to the unit of the card, or set normalize to "stats"'
+        raise DataError("the pixel values are not of the unit of the card", where="normalize", why=why, fix=fix)
+    return normalization_of(columns, found.mean, found.std)
 
 
 @dataclass(frozen=True)

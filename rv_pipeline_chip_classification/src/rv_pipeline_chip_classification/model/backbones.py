@@ -2,17 +2,21 @@
 
 The ResNets are those of He et al. 2016 (https://arxiv.org/abs/1512.03385) as torchvision builds them (stride in the
 3x3 convolution of a bottleneck), with the same names in their state_dict, so that its weights fit; only the first
-convolution and the head depend on the data. `timm:<name>` builds any network of timm, if that is installed.
+convolution and the head depend on the data. `timm:<name>` builds any network of timm, if that is installed, and
+`module:callable` calls a function of the user's own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 
 import torch
 from torch import Tensor, nn
 
 from rv_core.errors import ConfigError, TaskError, unknown_name
+from rv_pipeline_chip_classification.config_checks import check_backbone, own_backbone
+from rv_pipeline_chip_classification.model.own_code import code_digest
 
 SMALL_CNN_WIDTH = 32
 
@@ -21,7 +25,7 @@ def build_model(backbone: str, num_channels: int, num_classes: int) -> nn.Module
     """A freshly initialised network, from torch's global random state.
 
     Args:
-        backbone: `small_cnn`, `resnet18`, `resnet34`, `resnet50` or `timm:<name>`.
+        backbone: `small_cnn`, `resnet18`, `resnet34`, `resnet50`, `timm:<name>` or `module:callable`.
         num_channels: C of the chips.
         num_classes: number of logits.
 
@@ -29,11 +33,13 @@ def build_model(backbone: str, num_channels: int, num_classes: int) -> nn.Module
         A module from (B, C, H, W) float32 to (B, num_classes) logits.
 
     Raises:
-        ConfigError: if there is no such network.
+        ConfigError: if there is no such network, or what the user's own callable gives is none.
         TaskError: if timm is needed and not installed.
     """
     if backbone.startswith("timm:"):
         return _build_timm(backbone.removeprefix("timm:"), num_channels, num_classes)
+    if own := own_backbone(backbone):
+        return _build_own(*own, num_channels, num_classes)
     if backbone not in _BUILDERS:
         what, fix = unknown_name("backbone", backbone, [*_BUILDERS, "timm:<name>"])
         raise ConfigError(what, where="model.backbone", fix=fix)
@@ -47,17 +53,21 @@ def seed_everything(seed: int) -> None:
 
 def head_names(model: nn.Module) -> tuple[str, ...]:
     """Names of the layers that make the logits, the only ones that depend on the number of classes."""
-    return _names_in(model, "classifier", "fc")
+    return _names_in(model, "classifier", "fc", nn.Linear, last=True)
 
 
 def first_conv_names(model: nn.Module) -> tuple[str, ...]:
     """Names of the layers that see the pixels, the only ones that depend on the number of channels."""
-    return _names_in(model, "first_conv", "conv1")
+    return _names_in(model, "first_conv", "conv1", nn.Conv2d, last=False)
 
 
-def _names_in(model: nn.Module, key: str, ours: str) -> tuple[str, ...]:
-    """What timm says about a model of its own: a name or several."""
-    names: str | tuple[str, ...] = getattr(model, "default_cfg", {}).get(key) or ours
+def _names_in(model: nn.Module, key: str, ours: str, kind: type[nn.Module], *, last: bool) -> tuple[str, ...]:
+    """What timm says about a model of its own (a name or several), our name, or the first or last layer of a kind."""
+    config = getattr(model, "default_cfg", {})
+    names: str | tuple[str, ...] = (config.get(key) if isinstance(config, dict) else None) or ours
+    if names == ours and not hasattr(model, ours):
+        found = [name for name, module in model.named_modules() if isinstance(module, kind)]
+        names = found[-1 if last else 0] if found else ours
     return (names,) if isinstance(names, str) else tuple(names)
 
 
@@ -246,6 +256,27 @@ def _build_timm(name: str, num_channels: int, num_classes: int) -> nn.Module:
         raise ConfigError(what, where="model.backbone", fix=fix)
     # pretrained=False: no command goes to the network for weights; init_weights names them.
     model: nn.Module = timm.create_model(name, pretrained=False, in_chans=num_channels, num_classes=num_classes)
+    return model
+
+
+def _build_own(module: str, name: str, num_channels: int, num_classes: int) -> nn.Module:
+    where, own = "model.backbone", f"{module}:{name}"
+    for finding in check_backbone(own):  # a bundle names it too, and that may come from anybody
+        raise ConfigError(finding.what, where=where, fix=finding.fix)
+    code_digest(module)  # tells what to do where there is no such module
+    try:
+        build = getattr(import_module(module), name, None)
+        model = build(num_channels, num_classes) if callable(build) else None
+    except Exception as err:  # the user's own code
+        why = f"{type(err).__name__}: {str(err)[:300]}"
+        raise ConfigError(f"the backbone {own} cannot be built", where=where, why=why, fix="correct that code") from err
+    if not callable(build):
+        what, fix = unknown_name("callable", name, [n for n, v in vars(import_module(module)).items() if callable(v)])
+        raise ConfigError(f"{module}: {what}", where=where, fix=fix)
+    if not isinstance(model, nn.Module):
+        what = f"the backbone {own} gave {type(model).__name__} and no torch.nn.Module"
+        fix = f"let {name}(num_channels, num_classes) return the network"
+        raise ConfigError(what, where=where, fix=fix)
     return model
 
 

@@ -20,6 +20,7 @@ from rv_pipeline_chip_classification.model.plain_fields import (
     number_of,
     numbers_of,
     text_of,
+    texts_by_name,
 )
 from rv_pipeline_chip_classification.model.value_histogram import ValueHistogram
 
@@ -61,6 +62,9 @@ class ModelContract:
             among them for an image without; empty where they are not known.
         scales: (scale, offset) by channel, as the training images declare them; None where they differ or are not known.
         values: how the values of the training pixels are distributed; None where it is not known.
+        backbone_code: digest of the text of a backbone of the user's own; None for any other.
+        weights: the pretrained weights that the training started from: name of the card, SHA-256 of the file, licence;
+            None where there were none.
     """
 
     backbone: str
@@ -80,6 +84,8 @@ class ModelContract:
     declared_nodata: tuple[float | None, ...] = ()
     scales: tuple[tuple[float, float], ...] | None = None
     values: ValueHistogram | None = None
+    backbone_code: str | None = None
+    weights: Mapping[str, str] | None = None
 
     @property
     def chip_width_px(self) -> int:
@@ -119,6 +125,8 @@ class ModelContract:
             "declared_nodata": list(self.declared_nodata),
             "scales": None if self.scales is None else [list(pair) for pair in self.scales],
             "values": None if self.values is None else self.values.to_json(),
+            **({} if self.backbone_code is None else {"backbone_code": self.backbone_code}),
+            **({} if self.weights is None else {"weights": dict(self.weights)}),
         }
 
     @classmethod
@@ -241,6 +249,8 @@ _SOURCE_FIELDS: dict[str, Callable[[Mapping[str, Any], str], Any]] = {
     "declared_nodata": _declared_nodata_of,
     "scales": _scales_of,
     "values": lambda plain, name: ValueHistogram.from_json(mapping_of(plain, name)),
+    "backbone_code": text_of,
+    "weights": texts_by_name,
 }
 
 

@@ -4,6 +4,7 @@
 
 `stats` takes mean and 1 / standard deviation of the training scenes, `minmax` their minimum and 1 / (maximum -
 minimum), `none` maps the range of an integer dtype to [0, 1] ([-1, 1) for signed ones) and leaves floats as they are.
+`weights` takes mean and standard deviation of the card that the training started from (`pretrained.units`).
 A channel that is constant in training has scale 1. Pure numpy: no torch.
 """
 
@@ -23,7 +24,7 @@ from rv_pipeline_chip_classification.model.plain_fields import numbers_of, text_
 MAX_CHANNELS = 4096
 #: As many as a GeoTIFF can have.
 MAX_BANDS = 65_535
-KINDS = ("stats", "minmax", "none")
+KINDS = ("stats", "minmax", "none", "weights")
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 Batch = NDArray[np.float32]
@@ -34,7 +35,7 @@ class Normalization:
     """The affine map of each channel, in the model's channel order.
 
     Args:
-        kind: `stats`, `minmax` or `none`, as in the config.
+        kind: `stats`, `minmax`, `none` or `weights`, as in the config.
         offset: one number per channel, in units of the pixel values.
         scale: one number per channel, per unit.
     """

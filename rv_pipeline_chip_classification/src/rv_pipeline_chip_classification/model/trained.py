@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +13,12 @@ from typing import TYPE_CHECKING
 from rv_core import Storage
 from rv_pipeline_chip_classification.config import ClassConfig
 from rv_pipeline_chip_classification.model.contract import ModelContract
+from rv_pipeline_chip_classification.model.own_code import digest_of_backbone
 
 if TYPE_CHECKING:
     from torch import nn
+
+_log = logging.getLogger(__name__)
 
 WEIGHTS, CONTRACT = "train/model.safetensors", "train/model.json"
 
@@ -40,6 +44,8 @@ def load_model(contract: ModelContract, weights: Path, *, shown: str = "") -> nn
     with torch.random.fork_rng(devices=[]):
         model = build_model(contract.backbone, contract.num_channels, contract.num_classes)
     load_exactly(model, read_weights(weights, shown=shown), shown=shown)
+    if contract.backbone_code not in (None, digest_of_backbone(contract.backbone)):
+        _log.warning("the code of the backbone %s is not that which the model was trained with", contract.backbone)
     return model.eval()
 
 

@@ -4,6 +4,8 @@
 i of the model gets the weights of channel `i mod C0`, and all are multiplied by `C0 / C`, so that the sum over the
 channels, and with it the size of the activations, stays what the following layers expect. With RGB weights, channels
 that are given in the order red, green, blue, … so keep their own filters. (timm adapts weights by the same rule.)
+Where it is known which band each channel is, it gets the filters of that band, and one that the file does not know the
+mean of all.
 
 **Head.** The layer of the logits is taken over if it has the model's shape, else left as it was initialised.
 Everything else must be there under its name and in its shape.
@@ -12,11 +14,12 @@ Everything else must be there under its name and in its shape.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -60,8 +63,17 @@ def read_weights(path: Path, *, shown: str) -> dict[str, Tensor]:
         raise DataError("this file holds no weights that can be read", where=shown, why=str(err), fix=fix) from err
 
 
-def initialise_from(model: nn.Module, tensors: Tensors, *, shown: str) -> LoadedWeights:
+def initialise_from(
+    model: nn.Module, tensors: Tensors, *, shown: str, columns: Sequence[int | None] | None = None
+) -> LoadedWeights:
     """Put weights of another model of this kind into a new one, by the rules above.
+
+    Args:
+        model: the new one.
+        tensors: the weights by name.
+        shown: what to call them in messages.
+        columns: for each channel of the model the channel of the weights, or None for one that they do not know; None
+            in all goes by position.
 
     Raises:
         DataError: naming every tensor that is missing or of another shape.
@@ -76,9 +88,11 @@ def initialise_from(model: nn.Module, tensors: Tensors, *, shown: str) -> Loaded
     heads = tuple(f"{name}." for name in head_names(model))
     adapted = []
     for name in (f"{layer}.weight" for layer in first_conv_names(model)):
-        if name in given and name in own and _fits_but_for_channels(given[name], own[name]):
-            given[name] = fit_channels(given[name], own[name].shape[1])
-            adapted.append(name)
+        if name in given and name in own and _fits_but_for_channels(given[name], own[name], is_by_name=bool(columns)):
+            fitted = take_channels(given[name], columns) if columns else fit_channels(given[name], own[name].shape[1])
+            if fitted is not None:
+                given[name] = fitted
+                adapted.append(name)
     left_out = [name for name in given if name.startswith(heads) and not _has_shape(name, given, own)]
     usable = {name: tensor for name, tensor in given.items() if name not in left_out}
     _refuse_misfits(usable, {name: t for name, t in own.items() if not name.startswith(heads)}, own, shown)
@@ -112,13 +126,31 @@ def fit_channels(weight: Tensor, num_channels: int) -> Tensor:
     return weight[:, channels] * (num_given / num_channels)
 
 
+def take_channels(weight: Tensor, columns: Sequence[int | None]) -> Tensor | None:
+    """A convolution's weights for channels that are known by name, scaled as `fit_channels` does.
+
+    Args:
+        weight: (out, C0, kernel height, kernel width).
+        columns: for each of C channels one of C0, or None for their mean.
+
+    Returns:
+        (out, C, kernel height, kernel width), or None where there is nothing to change or a column is not there.
+    """
+    num_given = weight.shape[1]
+    if list(columns) == list(range(num_given)) or any(c is not None and c >= num_given for c in columns):
+        return None
+    mean = weight.mean(1)
+    taken = torch.stack([mean if column is None else weight[:, column] for column in columns], 1)
+    return taken * (num_given / len(columns))
+
+
 def _has_shape(name: str, given: Tensors, own: Tensors) -> bool:
     return name in own and given[name].shape == own[name].shape
 
 
-def _fits_but_for_channels(given: Tensor, own: Tensor) -> bool:
+def _fits_but_for_channels(given: Tensor, own: Tensor, *, is_by_name: bool) -> bool:
     same = given.ndim == own.ndim and given.shape[:1] + given.shape[2:] == own.shape[:1] + own.shape[2:]
-    return same and given.shape != own.shape and given.shape[1] > 0
+    return same and (is_by_name or given.shape != own.shape) and given.shape[1] > 0
 
 
 def _refuse_misfits(given: Tensors, needed: Tensors, own: Tensors, shown: str) -> None:
