@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from rv_core.errors import DataError
 from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.chips.store import ChipStore
+from rv_pipeline_chip_classification.commands.cell_comparison import Coverage, compare_cells
 from rv_pipeline_chip_classification.commands.chip import chip_scene
-from rv_pipeline_chip_classification.commands.evaluate import Coverage, evaluate_scene
 from rv_pipeline_chip_classification.commands.predict import Predictor, SceneWriter
 from rv_pipeline_chip_classification.config import (
     ChipConfig,
@@ -29,6 +29,7 @@ from rv_pipeline_chip_classification.config import (
     RasterSourceConfig,
     SceneConfig,
 )
+from rv_pipeline_chip_classification.labels.cells import label_cells
 from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid, CellList
 from rv_pipeline_chip_classification.prediction.classifier import Classifier
 from rv_pipeline_chip_classification.scenes import row_reader
@@ -270,7 +271,8 @@ def test_features_anywhere_are_chipped_predicted_and_evaluated_as_cells_of_their
     Predictor(writer, CLASSES, chip, PredictConfig()).predict_scene(scene, storage, Silent())
     found = json.loads(storage.read_text("predict/a.geojson"))["features"]
     assert [cell["properties"]["window"] for cell in found] == cells
-    assert evaluate_scene(scene, CLASSES, chip, storage).coverage == Coverage(5, 5, 5, 0)
+    labelled = label_cells(scene, CLASSES, chip)
+    assert compare_cells(labelled, scene.id, 2, storage).coverage == Coverage(5, 5, 5, 0)
 
 
 class Silent:
