@@ -178,3 +178,31 @@ def test_every_damage_to_every_file(roots: Roots, said: Callable[[], str], kind:
         except Exception as error:  # noqa: BLE001 - all files are tried, then told together
             problems.append(f"{name}: {type(error).__name__}: {str(error)[-1500:]}")
     assert not problems, "\n\n".join(problems)
+
+
+OF_TASKS = (".rv/runs/RUN/plan.json", ".rv/runs/RUN/items/share.work.json", ".rv/runs/RUN/pipeline-config.json")
+FOR_TASKS = ("empty", "cut in half", "nested objects", "texts as lists", "a folder")
+
+
+@pytest.mark.parametrize("name", OF_TASKS, ids=lambda name: name.rpartition("/")[2])
+def test_a_task_tells_what_of_its_record_is_damaged(roots: Roots, rv: RvCli, name: str) -> None:
+    for damage in FOR_TASKS:
+        roots.restore("unfinished")
+        run_id = next((roots.place / ".rv" / "runs").iterdir()).name
+        DAMAGES[damage](roots.path(name))
+        config = roots.place / ".rv" / "runs" / run_id / "pipeline-config.json"
+        done = rv("run-command", config, "work", env={"WORK_BODY": PLAIN, "FAIL_AT": "", "RV_RUN_ID": run_id})
+        said = done.stdout + done.stderr
+        assert done.returncode in (1, 2), f"{damage}: {said}"
+        assert "Traceback" not in said and roots.path(name).name in said, f"{damage}: {said}"
+        assert "  where: " in said, f"{damage}: {said}"
+
+
+@pytest.mark.parametrize("damage", ["a pipe", "a link to a device"])
+def test_nothing_waits_for_what_lies_in_place_of_the_state(roots: Roots, rv: RvCli, damage: str) -> None:
+    roots.restore("unfinished")
+    DAMAGES[damage](roots.path(OF_TASKS[0]))
+    (run_dir,) = (roots.place / ".rv" / "runs").iterdir()
+    for words in (("run-command", run_dir / "pipeline-config.json", "work"), ("status", roots.place)):
+        done = rv(*words, env={"WORK_BODY": PLAIN}, timeout_s=30)
+        assert done.returncode in (1, 3) and "it is a pipe, a device or a socket" in done.stderr, done.stdout

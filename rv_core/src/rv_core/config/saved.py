@@ -187,11 +187,11 @@ def _check_header(header: dict[str, Any], source: str) -> None:
     versions = header.get("versions", {}).values() if objects else ()
     texts = [*header.get("types", {}).values(), *header.get("packages", {}).values()] if objects else ()
     is_sound = objects and all(type(v) is int and v >= 1 for v in versions) and all(isinstance(t, str) for t in texts)
-    if not is_sound or not set(header) <= _RV_KEYS or not _is_code(header.get("code", {})):
+    if not is_sound or not set(header) <= _RV_KEYS or not is_code(header.get("code", {})):
         raise ConfigError('the "rv" part of the saved config is not what rv writes', where=source)
 
 
-def _is_code(code: dict[str, Any]) -> bool:
+def is_code(code: dict[str, Any]) -> bool:
     """Whether this can be what `archive.describe_code` says; it decides from where code is imported."""
     names = code.get("names", [])
     texts = [code[name] for name in ("module", "sha256", "archive", "folder") if name in code]

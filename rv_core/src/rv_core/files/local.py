@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from rv_core.files.problems import explained
+from rv_core.files.problems import explained, opener_for
 from rv_core.machine.folders import is_temporary, temporary_name
 
 _READ_BYTES = 1 << 20
@@ -60,7 +60,7 @@ def read(path: str) -> bytes:
         MissingFileError: if it is not there.
         StorageError: if it cannot be read.
     """
-    with explained("read", path), open(path, "rb", buffering=0) as file:
+    with explained("read", path), open(path, "rb", buffering=0, opener=opener_for(path)) as file:
         return file.read()
 
 

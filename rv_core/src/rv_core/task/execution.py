@@ -160,6 +160,11 @@ class TaskExecution:
         request = self._request
         entries = split_shares(request.record["items"], request.num_splits, lambda entry: str(entry["group"]))
         values = items_by_id(self._pipeline, request.command)
+        if strange := next((entry["id"] for entry in entries[request.split_index] if entry["id"] not in values), None):
+            raise TaskError(
+                f"the record of this run names an item that {request.command} does not have: {strange}",
+                fix="run the same command as before: it makes a new record",
+            )
         return [
             WorkItem(entry["id"], entry["key"], entry["group"], values[entry["id"]][1])
             for entry in entries[request.split_index]

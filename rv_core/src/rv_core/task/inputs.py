@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rv_core.errors import UsageError, unknown_name
+from rv_core.errors import StorageError, UsageError, unknown_name
 from rv_core.files import uris
 from rv_core.plan.manifests import requirement_error, unmet_requirements
 
@@ -63,7 +63,7 @@ def read_record(paths: RunPaths, command: str, config_uri: str) -> dict[str, Any
     Raises:
         UsageError: if the pipeline has no such command.
     """
-    plan = json.loads(read_written(paths.plan))
+    plan = _read_state(paths.plan, _is_plan, _PLAN)
     roots = {pipeline["root_uri"] for pipeline in plan["pipelines"].values()}
     if not any(uris.root_name(root) == uris.root_name(paths.root_uri) for root in roots):
         raise UsageError(
@@ -84,7 +84,88 @@ def read_record(paths: RunPaths, command: str, config_uri: str) -> dict[str, Any
 
 
 def _items(paths: RunPaths, job: str) -> dict[str, Any]:
-    return dict(json.loads(read_written(paths.items(job))))
+    return _read_state(paths.items(job), _is_items, _ITEMS)
+
+
+_REQUIRED = {str: {str: str}}
+_PLAN = {"pipelines": {str: {"root_uri": str, "commands": [{"command": str, "job": str}]}}}
+_ITEM = {"id": str, "key": str, "group": str, "inputs": {str: str}}
+_ITEMS = {
+    **dict.fromkeys(("job", "command", "key"), str),
+    **dict.fromkeys(("reads", "inputs", "requires"), dict),
+    "version": int,
+    "required_jobs": [str],
+    "resources": {"gpus": range(1 << 16), "timeout_s": (int, float, type(None))},
+    "items": [_ITEM],
+    "done": [{"id": str, "key": str}],
+    "input_states?": {str: (list, str, type(None))},
+}
+
+
+def _read_state(uri: str, is_right: Callable[[Any], bool], shape: dict[str, Any]) -> dict[str, Any]:
+    """A file of the record of a run.
+
+    Args:
+        uri: the file.
+        is_right: looks at what is used of it, in one pass: every task of a plan of many items reads them all.
+        shape: the same for `state_json`, which finds the words for what is wrong.
+
+    Raises:
+        StorageError: if it is damaged; errors as for `when_written`.
+    """
+    data = read_written(uri)
+    try:
+        value = json.loads(data)
+        if is_right(value):
+            return dict(value)
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        pass
+    from rv_core import state_json
+
+    why = "it is not what rv writes"
+    try:
+        state_json.read(data, shape)
+    except ValueError as error:
+        why = str(error)
+    raise StorageError(
+        f"the record of this run is damaged: {uris.name_of(uri)}",
+        where=uri,
+        why=why,
+        fix="run the same command as before: it looks at what is done, and makes a new record",
+    )
+
+
+def _has_required(record: Any) -> bool:
+    needs = list(record.get("required", {}).values())
+    return _are_texts([text for need in needs for pair in need.items() for text in pair])
+
+
+def _is_plan(plan: Any) -> bool:
+    pipelines = list(plan["pipelines"].values())
+    entries = [entry for pipeline in pipelines for entry in pipeline["commands"]]
+    return _are_texts([*(p["root_uri"] for p in pipelines), *(e[name] for e in entries for name in ("command", "job"))])
+
+
+def _is_items(record: Any) -> bool:
+    items, done, resources = record["items"], record["done"], record["resources"]
+    texts = [*(e[name] for e in items for name in ("id", "key", "group")), *(e[n] for e in done for n in ("id", "key"))]
+    objects = [*(record[name] for name in ("reads", "inputs", "requires")), *(entry["inputs"] for entry in items)]
+    timeout_s, states = resources["timeout_s"], record.get("input_states", {})  # a record of 0.1.0 has none of these
+    return (
+        type(items) is type(done) is list
+        and _are_texts([*texts, *record["required_jobs"], *(record[name] for name in ("job", "command", "key"))])
+        and all(type(value) is dict for value in objects)
+        and all(type(state) in (list, str, type(None)) for state in states.values())
+        and (type(resources["gpus"]), type(record["version"])) == (int, int)
+        and resources["gpus"] >= 0
+        and (timeout_s is None or (type(timeout_s) in (int, float) and timeout_s > 0))
+    )
+
+
+def _are_texts(values: list[Any]) -> bool:
+    """Whether all are texts, and none holds half a character."""
+    "".join(values).encode()
+    return True
 
 
 def check_environment(paths: RunPaths) -> None:
@@ -93,7 +174,7 @@ def check_environment(paths: RunPaths) -> None:
     Raises:
         RunnerError: naming what differs.
     """
-    required: Mapping[str, Mapping[str, str]] = json.loads(read_written(paths.run)).get("required", {})
+    required = _read_state(paths.run, _has_required, {"required?": _REQUIRED}).get("required", {})
     if required:
         from rv_core.task.environment import check_required
 
@@ -120,7 +201,7 @@ def load_pipeline(paths: RunPaths) -> Pipeline:
     from rv_core.config import saved as config_file
     from rv_core.pipeline.pipeline import PipelineConfig
 
-    text = read_written(paths.config).decode()
+    text = read_written(paths.config).decode("utf-8", "surrogateescape")
     activate_code_of(text, paths.root_uri)
     saved = config_file.parse_trusted(text, source=paths.config, expected=PipelineConfig)
     return saved.config.build()
@@ -128,8 +209,13 @@ def load_pipeline(paths: RunPaths) -> Pipeline:
 
 def activate_code_of(text: str, root_uri: str) -> None:
     """Put the code that a saved config names at the end of the path, so that its own classes can be found."""
-    code = json.loads(text).get("rv", {}).get("code") or {}
-    if not code:
+    from rv_core.config.saved import is_code
+
+    try:
+        code = json.loads(text)["rv"].get("code") or {}
+    except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+        return  # whoever parses the config says what is wrong with it
+    if not (code and isinstance(code, dict) and is_code(code)):
         return
     from rv_core.user_code import archive as code_archive
 
