@@ -56,6 +56,17 @@ def test_a_run_is_submitted_waited_for_and_done(cloud: Cloud, rv_here: Rv) -> No
     assert (state["state"], {task["state"] for task in tasks_of(state).values()}) == ("done", {"done"})
 
 
+def test_a_root_is_the_same_with_slashes_at_its_end(cloud: Cloud, rv_here: Rv) -> None:
+    root = cloud.new_root()
+    words = ["run", "batch", HELLO, "-a", "num_items=1", "--wait", "-a"]
+    code, out, err = rv_here(*words, f"root_uri={root}/")
+    assert code == 0, err
+    assert out.splitlines()[-1] == f"done: 2 items; results are under {root}"
+    for spelling in (f"{root}//", root.replace("/root", "//root")):
+        assert rv_here(*words, f"root_uri={spelling}")[1].splitlines()[-1].startswith("Nothing to do")
+    assert status_of(rv_here, f"{root}/")["state"] == "done"
+
+
 def test_submission_returns_at_once_and_any_machine_can_watch_the_rest(
     cloud: Cloud, gate: Gate, gated: Callable[..., Any], rv_here: Rv, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:

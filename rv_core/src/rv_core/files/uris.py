@@ -91,12 +91,17 @@ def absolute(uri: str, base_dir: str) -> str:
 
 
 def root_name(uri: str) -> str:
-    """The one spelling of a root that is absolute already: schemes in lower case, no slash at its end. Pure."""
+    """The one spelling of a root that is absolute already: schemes in lower case, no slash at its end. Pure.
+
+    In buckets no slash is doubled: behind the bucket its store leaves them out, and elsewhere it refuses them.
+    """
     if is_local(uri):
         return uri
     scheme, _, rest = uri.partition("://")
-    scheme = scheme.lower()
-    return f"{_SAME_STORE.get(scheme, scheme)}://{rest.rstrip('/') or rest}"
+    scheme = _SAME_STORE.get(scheme.lower(), scheme.lower())
+    if scheme in _BUCKET_SCHEMES:
+        rest = re.sub("/{2,}", "/", rest)
+    return f"{scheme}://{rest.rstrip('/') or rest}"
 
 
 def placed_root(uri: str, base_dir: str) -> str:
