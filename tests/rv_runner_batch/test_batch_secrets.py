@@ -37,7 +37,7 @@ def test_nothing_is_found_after_a_run_on_batch(
     words = ["run", "batch", "leaky.py", "-a", f"root_uri={root}", "-a", f"fails={fails}", *ARGUMENTS]
     words += ["--profile", "secret"]
     texts = {}
-    for line in ([*words, "--dry-run"], [*words, "--wait"]):
+    for line in ([*words, "--dry-run"], [*words, "--dry-run", "--json"], [*words, "--wait"]):
         code, out, err = rv_here(*line)
         texts[" ".join(line)] = out + err
         assert code == (1 if fails and line[-1] == "--wait" else 0), err

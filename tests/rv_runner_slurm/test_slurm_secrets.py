@@ -31,7 +31,7 @@ def test_nothing_is_found_after_a_run_on_slurm(slurm: SlurmCluster, rv: RvCli, t
     words = ["run", "slurm", "leaky.py", "-a", f"root_uri={root}", "-a", f"fails={fails}", *ARGUMENTS]
     words += ["--profile", "secret", "-vv"]
     texts = {}
-    for line in ([*words, "--dry-run"], [*words, "--wait"]):
+    for line in ([*words, "--dry-run"], [*words, "--dry-run", "--json"], [*words, "--wait"]):
         done = rv(*line, env=ENVIRON)
         texts[" ".join(line)] = done.stdout + done.stderr
         assert done.returncode == (1 if fails and line[-1] == "--wait" else 0), done.stderr
