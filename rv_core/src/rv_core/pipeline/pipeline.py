@@ -281,7 +281,9 @@ class Pipeline:
         """
         from rv_core.pipeline.smoke import first_of_each_group
 
-        return first_of_each_group(config, self.commands())
+        specs = [info.items for info in self.commands().values()]
+        sources = [source for spec in specs for source in (spec.values() if isinstance(spec, Mapping) else [spec])]
+        return first_of_each_group(config, [source for source in sources if isinstance(source, str)])
 
     def _items_from(self, source: ItemSource) -> Sequence[Any]:
         from rv_core.config.dotted_paths import field_at

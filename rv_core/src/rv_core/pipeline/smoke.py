@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
+from rv_core.config.classes import Config
 from rv_core.config.dotted_paths import field_at
-from rv_core.pipeline.pipeline import CommandInfo, PipelineConfig
+
+C = TypeVar("C", bound=Config)
 
 #: What the name of the root gets behind it: a folder beside it, so that any machine that sees the one sees the other.
 ROOT_SUFFIX = ".smoke"
 
 
-def first_of_each_group(config: PipelineConfig, commands: Mapping[str, CommandInfo]) -> PipelineConfig:
-    """The config with the first item of each group, where fields of the config name the items.
+def first_of_each_group(config: C, fields: Iterable[str]) -> C:
+    """The config with the first item of each group.
 
-    Items that a function makes are not known to come from a field, and stay as they are.
+    Args:
+        config: the config.
+        fields: the (dotted) fields that name the items of a group. Items that a function makes are not known to come
+            from a field, and stay as they are.
     """
-    for info in commands.values():
-        sources = info.items.values() if isinstance(info.items, Mapping) else [info.items]
-        for source in sources:
-            if isinstance(source, str):
-                config = _with_field(config, source.split("."), list(field_at(config, source))[:1])
+    for name in fields:
+        config = _with_field(config, name.split("."), list(field_at(config, name))[:1])
     return config
 
 
