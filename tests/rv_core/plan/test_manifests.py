@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rv_core.files import by_uri
-from rv_core.plan.manifests import Manifest, done_names, item_file_name, manifest_name, read_done
+from rv_core.files.storage import FileOutput, Storage
+from rv_core.plan.manifests import Manifest, done_names, item_file_name, manifest_name, output_json, read_done
+from rv_core.status.verification import verify
 
 
 def manifest(
@@ -90,6 +92,22 @@ def test_a_manifest_of_another_shape_is_no_evidence_and_the_plan_says_so(tmp_pat
     problem = str(state.problem("copy", "a", "0123456789abcdef"))
     assert state.manifests == {}
     assert problem.startswith("its manifest is damaged: ") and said in problem
+
+
+def test_an_output_that_others_write_into_counts_while_it_is_there(tmp_path: Path) -> None:
+    written: list[FileOutput] = []
+    storage = Storage(str(tmp_path), on_written=lambda _, output: written.append(output))
+    storage.write_text("copy/a.txt", "abc")
+    storage.write_text("copy/a.aux.xml", "<a/>", may_change=True)
+    outputs = tuple(map(output_json, written))
+    assert outputs[0].keys() == {"path", "bytes", "sha256"}, "as ever"
+    put(tmp_path, Manifest(**{**manifest().__dict__, "outputs": outputs}))
+    (tmp_path / "copy" / "a.aux.xml").write_text("<a><statistics/></a>")
+    key = "0123456789abcdef"
+    assert read_done(str(tmp_path), ["copy"]).problem("copy", "a", key) is None
+    assert [c.problem for c in verify(str(tmp_path))] == ["", ""]
+    (tmp_path / "copy" / "a.aux.xml").unlink()
+    assert read_done(str(tmp_path), ["copy"]).problem("copy", "a", key) == "copy/a.aux.xml is missing"
 
 
 def test_the_newest_manifest_explains_a_change(tmp_path: Path) -> None:

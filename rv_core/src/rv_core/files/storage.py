@@ -22,11 +22,13 @@ class FileOutput(NamedTuple):
         path: its name relative to the root.
         bytes: its size.
         sha256: the hash of its content, in hexadecimal.
+        may_change: whether it counts as long as it is there, whatever others write into it.
     """
 
     path: str
     bytes: int
     sha256: str
+    may_change: bool = False
 
 
 class Storage:
@@ -83,8 +85,14 @@ class Storage:
         """The whole file as UTF-8 text; errors as for `read_bytes`, and if it is not UTF-8."""
         return by_uri.read_text(self._readable(name))
 
-    def write_bytes(self, name: str, data: bytes) -> None:
+    def write_bytes(self, name: str, data: bytes, *, may_change: bool = False) -> None:
         """Puts an output in place, whole.
+
+        Args:
+            name: its name.
+            data: its content.
+            may_change: whether other programs may write into it, as a viewer does into the description of an image: it
+                then counts for as long as it is there.
 
         Raises:
             StorageError: if it cannot be written, or would leave the root.
@@ -92,11 +100,11 @@ class Storage:
         uri = self._writable(name)
         self._announce(name)
         by_uri.write_bytes(uri, data, attempt_tag=self.attempt_tag)
-        self._record(name, len(data), hashlib.sha256(data).hexdigest())
+        self._record(FileOutput(name, len(data), hashlib.sha256(data).hexdigest(), may_change))
 
-    def write_text(self, name: str, text: str) -> None:
-        """Puts UTF-8 text in place, whole; errors as for `write_bytes`."""
-        self.write_bytes(name, text.encode("utf-8"))
+    def write_text(self, name: str, text: str, *, may_change: bool = False) -> None:
+        """Puts UTF-8 text in place, whole; arguments and errors as for `write_bytes`."""
+        self.write_bytes(name, text.encode("utf-8"), may_change=may_change)
 
     def delete(self, name: str) -> None:
         """Removes a file; one that is not there is fine."""
@@ -137,15 +145,15 @@ class Storage:
                 yield output.path
                 if self.on_placing is not None:
                     self.on_placing(name)
-        self._record(name, output.bytes, output.sha256)
+        self._record(FileOutput(name, output.bytes, output.sha256))
 
     def _announce(self, name: str) -> None:
         if self.on_output is not None:
             self.on_output(name)
 
-    def _record(self, name: str, num_bytes: int, sha256: str) -> None:
+    def _record(self, output: FileOutput) -> None:
         if self.on_written is not None:
-            self.on_written(name, FileOutput(name, num_bytes, sha256))
+            self.on_written(output.path, output)
 
     def _readable(self, name: str) -> str:
         uri = self.uri(name)

@@ -21,7 +21,7 @@ _SHAPE = {
     "command": str,
     "item": str,
     "key": str,
-    "outputs": [{"path": str, "bytes": range(1 << 63), "sha256": str}],
+    "outputs": [{"path": str, "bytes": range(1 << 63), "sha256": str, "may_change?": bool}],
     "parts?": {"version?": object, "reads?": dict, "inputs?": dict, "requires?": dict, "item_inputs?": dict},
     "counts?": dict,
     "timings?": dict,
@@ -60,7 +60,8 @@ class Manifest:
 
     Args:
         command, item, key: which item under which key.
-        outputs: `{"path" relative to the root, "bytes", "sha256"}` of every file.
+        outputs: `{"path" relative to the root, "bytes", "sha256"}` of every file; `"may_change": true` where others may
+            write into it.
         parts: what the key was made of, for explaining a change later.
         counts: numbers that the command recorded.
         timings: started, ended (UTC), duration_s, cpu_s.
@@ -111,7 +112,8 @@ class Manifest:
 
 def output_json(output: FileOutput) -> dict[str, Any]:
     """A written file as it stands in a manifest."""
-    return {"path": output.path, "bytes": output.bytes, "sha256": output.sha256}
+    plain = {"path": output.path, "bytes": output.bytes, "sha256": output.sha256}
+    return {**plain, "may_change": True} if output.may_change else plain
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def output_problem(manifest: Manifest, sizes: Mapping[str, int]) -> str | None:
         size = sizes.get(output["path"])
         if size is None:
             return f"{output['path']} is missing"
-        if size != output["bytes"]:
+        if size != output["bytes"] and not output.get("may_change"):
             return f"{output['path']} has {size} bytes instead of {output['bytes']}"
     return None
 

@@ -16,6 +16,7 @@ from rv_core.errors import StorageError
 from rv_core.files import by_uri
 from rv_core.files.storage import FileOutput, Storage
 from rv_core.pipeline.summary import Summary
+from rv_core.plan.manifests import output_json
 from rv_core.record.layout import RunPaths
 
 _SHAPE = {
@@ -52,7 +53,7 @@ def write_summary(paths: RunPaths, summary: Summary, sources: Iterable[FileOutpu
     Raises:
         StorageError: if it cannot be written.
     """
-    plain = {"format": 1, "summary": summary.to_json(), "sources": [source._asdict() for source in sources]}
+    plain = {"format": 1, "summary": summary.to_json(), "sources": [output_json(source) for source in sources]}
     text = json.dumps(plain, ensure_ascii=False, indent=1) + "\n"
     by_uri.write_bytes(paths.summary, text.encode("utf-8", "backslashreplace"))
 
@@ -65,7 +66,9 @@ def read_summary(paths: RunPaths) -> StoredSummary:
             return StoredSummary()
         plain = state_json.read(text, _SHAPE)
         summary = Summary.from_json(plain["summary"])
-        changed = _changed(Storage(paths.root_uri), [FileOutput(**source) for source in plain["sources"]])
+        changed = _changed(
+            Storage(paths.root_uri), [FileOutput(s["path"], s["bytes"], s["sha256"]) for s in plain["sources"]]
+        )
     except (ValueError, TypeError, StorageError):
         return StoredSummary(problem=DAMAGED)
     return (
