@@ -89,7 +89,9 @@ def check_summary(rv: Callable[..., Any], root: Path, printed: str, scores: dict
     assert [answer.split(" ")[0] for answer in answers] == ["this", "linear,", "always"] * 2
     assert summary["tables"][-1]["rows"][0] == ["dark", *of_class(root, "validation", 0), *of_class(root, "test", 0)]
     assert all((root / name).exists() for name in summary["files"])
-    assert {"eval/test/test_1.png", "predict/test_1.tif", "bundle/model-bundle.zip"} < set(summary["files"])
+    assert {"eval/test/test_1.png", "eval/test/test_1.geojson", "predict/test_1.tif", "bundle/model-bundle.zip"} < set(
+        summary["files"]
+    )
     last = json.loads((root / "train" / "history.jsonl").read_text().splitlines()[-1])
     (train,) = next(job["tasks"] for job in status["jobs"] if job["command"] == "train")
     assert train["numbers"]["epoch"] == last["epoch"]
@@ -116,7 +118,7 @@ def test_splits_and_runner_do_not_change_a_byte_nor_does_the_bundle(
     assert done.returncode == 0, done.stderr
     maps = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "maps").iterdir()}
     assert maps == {name.removeprefix("predict/"): digest for name, digest in found.items() if "predict/test_1" in name}
-    assert len(maps) == 3
+    assert len(maps) == 5
 
 
 def test_a_training_that_is_stopped_goes_on_from_its_checkpoint(

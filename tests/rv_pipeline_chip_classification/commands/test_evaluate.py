@@ -135,6 +135,10 @@ def test_the_simplest_answers_are_scored_on_the_same_cells(
     assert linear["accuracy"] == 0.0
     assert found["warnings"][0] == "test: the model never answers 'shrub', the class of 1 of the cells"
     assert storage.exists("eval/test/a.png")
+    assert storage.exists("eval/test/a.qml")
+    on_the_map = [f["properties"] for f in json.loads(storage.read_text("eval/test/a.geojson"))["features"]]
+    assert [cell["outcome"] for cell in on_the_map] == ["right", "right", "wrong", "not predicted"]
+    assert on_the_map[2]["margin"] == pytest.approx(0.7)
 
 
 def test_without_what_a_training_leaves_there_is_nothing_to_compare_with_and_no_picture_is_no_failure(

@@ -165,7 +165,7 @@ def test_rasters_that_are_no_longer_asked_for_are_removed(
     predictor().predict_scene(scene, storage, control)
     assert storage.exists("predict/s1.scores.tif")
     predictor(write_geotiff=False).predict_scene(scene, storage, control)
-    assert sorted(storage.list_files("predict")) == ["s1.geojson"]
+    assert sorted(storage.list_files("predict")) == ["s1.geojson", "s1.qml"]
 
 
 def test_an_image_without_a_crs_is_predicted_in_pixels(
@@ -295,7 +295,7 @@ def test_the_trained_model_is_used_and_gives_the_same_bytes_every_time(
         open_predictor(config, storage).predict_scene(scene, storage, control)
         found.append([storage.read_bytes(f"predict/{name}") for name in sorted(storage.list_files("predict"))])
     assert found[0] == found[1]
-    assert len(found[0]) == 3
+    assert len(found[0]) == 5
     assert len(features(storage)) == 35
 
 

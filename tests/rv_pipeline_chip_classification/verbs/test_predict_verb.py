@@ -54,7 +54,8 @@ def test_images_become_cells_and_maps(
     images = [write_image(f"{name}.tif", pixels(40, 40, 3, seed), names=RGB) for seed, name in enumerate("ab")]
     assert main(["predict", bundle, *images, "-o", str(tmp_path / "out")]) == 0
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == ["a.geojson", "a.scores.tif", "a.tif", "b.geojson", "b.scores.tif", "b.tif"]
+    endings = ("geojson", "qml", "scores.tif", "tif", "tif.aux.xml")
+    assert names == [f"{stem}.{ending}" for stem in "ab" for ending in endings]
     out = capsys.readouterr().out
     assert f"[1/2] {images[0]} -> {tmp_path / 'out' / 'a.geojson'}: 9 cells in " in out
     assert len(scores(tmp_path / "out" / "b.geojson")) == 9
@@ -63,7 +64,7 @@ def test_images_become_cells_and_maps(
 def test_without_geotiff_there_is_only_geojson(bundle: str, write_image: Any, pixels: Any, tmp_path: Path) -> None:
     image = write_image("a.tif", pixels(20, 20, 3), names=RGB)
     assert main(["predict", bundle, image, "-o", str(tmp_path / "out"), "--no-geotiff", "--stride-px", "4"]) == 0
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.geojson"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.geojson", "a.qml"]
     assert len(scores(tmp_path / "out" / "a.geojson")) == 25
 
 
@@ -144,7 +145,9 @@ def test_bad_images_cost_one_block_each_and_the_others_are_predicted(
     err = capsys.readouterr().err
     assert err.count("data error: ") == 3
     assert "3 of 4 images could not be predicted" in err
-    assert sorted(path.name for path in out.iterdir()) == ["good.geojson", "good.scores.tif", "good.tif"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        f"good.{ending}" for ending in ("geojson", "qml", "scores.tif", "tif", "tif.aux.xml")
+    ]
 
 
 def test_missing_bands_are_named_with_the_remedy(
@@ -173,7 +176,7 @@ def test_a_list_stands_for_its_lines(
     images_list.write_text(f"# two of them\n{images[0]}\n\n  {images[1]}\n")
     out = tmp_path / "out"
     assert main(["predict", bundle, f"@{images_list}", images[2], "-o", str(out), "--no-geotiff"]) == 0
-    assert sorted(path.stem for path in out.iterdir()) == ["a", "b", "c"]
+    assert sorted(path.stem for path in out.glob("*.geojson")) == ["a", "b", "c"]
 
 
 def test_outputs_that_clash_are_refused_before_anything_is_done(

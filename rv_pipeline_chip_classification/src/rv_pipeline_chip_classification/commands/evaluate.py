@@ -10,7 +10,8 @@ pixel and so no predicted class.
 
 `baselines` are the simplest answers on the same cells (see `baselines`), null where the training left none; `skipped`
 are scenes without labels. Where nothing in a subset is labelled, `overall` and `baselines` are null and `notes` say why.
-Of each labelled test scene there is a picture beside it, `eval/test/<scene id>.png`.
+Beside it lie the cells of every scene with truth and prediction, `<scene id>.geojson`, with a style for QGIS, and of each
+labelled test scene a picture, `<scene id>.png`.
 """
 
 from __future__ import annotations
@@ -28,12 +29,14 @@ from rv_core import Storage
 from rv_core.errors import DataError, Finding
 from rv_pipeline_chip_classification.commands.baselines import Baselines, notes_of, read_baselines, warnings_of
 from rv_pipeline_chip_classification.commands.cell_comparison import ComparedCells, Coverage, compare_cells
-from rv_pipeline_chip_classification.commands.results import evaluation_name, picture_name
+from rv_pipeline_chip_classification.commands.results import evaluation_name, outcomes_name, picture_name, style_name
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig
 from rv_pipeline_chip_classification.control import Control
 from rv_pipeline_chip_classification.labels.cells import LabelledCells, label_cells
 from rv_pipeline_chip_classification.prediction.cell_scores import prediction_names
 from rv_pipeline_chip_classification.prediction.cell_windows import CellList
+from rv_pipeline_chip_classification.prediction.outcome_file import Outcomes, write_outcomes
+from rv_pipeline_chip_classification.prediction.qgis_style import outcome_style
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.training.calibration import calibration_error
 from rv_pipeline_chip_classification.training.linear_probe import band_statistics
@@ -98,7 +101,7 @@ def merge_results(results: Sequence[SceneResult]) -> SceneResult:
 
 
 def run_evaluate(config: ChipClassificationConfig, storage: Storage, control: Control) -> None:
-    """Write `eval/<subset>/eval.json` for every subset of `eval.subsets`, and pictures of the test scenes.
+    """Write `eval/<subset>/eval.json` for every subset of `eval.subsets`, the cells on the map, and pictures of the test scenes.
 
     Args:
         config: reads `name`, `classes`, `chip.chip_size_px`, `chip.within_aoi`, `dataset` and `eval`.
@@ -164,9 +167,19 @@ class Evaluation:
                 coverage.labelled,
                 cells.sizes,
             )
+        self._write_outcomes(subset, scene, cells)
         if subset == "test":
             self._draw(subset, scene, labelled)
         return SceneResult.of(cells, self._probed(scene, cells), len(self.config.classes.names))
+
+    def _write_outcomes(self, subset: str, scene: SceneConfig, cells: ComparedCells) -> None:
+        """The labelled cells on the map, right and wrong."""
+        outcomes = Outcomes(cells.windows, cells.truth, cells.predicted, cells.scores, cells.margins)
+        with SceneRaster(scene.raster, scene.id) as raster:
+            grid = raster.grid
+        with self.storage.output_file(outcomes_name(subset, scene.id)) as path:
+            write_outcomes(path, outcomes, grid, scene_id=scene.id, class_names=self.config.classes.names)
+        self.storage.write_text(style_name(subset, scene.id), outcome_style())
 
     def _draw(self, subset: str, scene: SceneConfig, labelled: LabelledCells) -> None:
         """A picture of the scene; without one the figures are as good."""

@@ -31,11 +31,13 @@ from rv_pipeline_chip_classification.model.source_fit import (
     refuse_drift,
 )
 from rv_pipeline_chip_classification.model.trained import load_model, read_trained
+from rv_pipeline_chip_classification.prediction.category_file import categories_text
 from rv_pipeline_chip_classification.prediction.cell_scores import PredictionNames, ScoredCells, prediction_names
 from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid, CellList
 from rv_pipeline_chip_classification.prediction.classifier import Classifier
 from rv_pipeline_chip_classification.prediction.geojson_file import GeoJsonWriter
 from rv_pipeline_chip_classification.prediction.geotiff_file import GridRasterWriter
+from rv_pipeline_chip_classification.prediction.qgis_style import prediction_style
 from rv_pipeline_chip_classification.prediction.value_watch import WatchedCells, sample_of
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.scenes.windows import Window
@@ -133,6 +135,7 @@ class SceneWriter:
                 counts.add(scored)
                 self._tell(counts, cells.num_cells, control)
             writers[0].close()
+        self._write_legends(names, storage, has_rasters=len(writers) > 1)
         if writers[0].num_without_place:
             _log.warning(
                 "scene %s: %d of %d cells have a corner that is not on Earth: they have no geometry in the GeoJSON",
@@ -151,6 +154,14 @@ class SceneWriter:
         elapsed_s = max(time.monotonic() - self._started_s, 1e-6)
         control.progress(counts.num_cells, total, cells_per_s=round(counts.num_cells / elapsed_s, 1))
 
+    def _write_legends(self, names: PredictionNames, storage: Storage, *, has_rasters: bool) -> None:
+        """Names and colours of the classes, for QGIS and GDAL."""
+        classes = self.contract.class_names, self.contract.class_colors
+        storage.write_text(names.style, prediction_style(*classes))
+        if has_rasters:
+            # Viewers write statistics into it.
+            storage.write_text(names.categories, categories_text(*classes), may_change=True)
+
     def _open_writers(
         self,
         stack: ExitStack,
@@ -167,7 +178,7 @@ class SceneWriter:
             file, raster.grid, scene_id=raster.scene_id, class_names=contract.class_names, where=raster.scene_id
         )
         if not self.write_geotiff or not isinstance(cells, CellGrid) or not cells.num_cells:
-            for stale in (names.classes, names.scores):
+            for stale in (names.classes, names.scores, names.categories):
                 if storage.exists(stale):
                     storage.delete(stale)
             return (geojson,)

@@ -25,6 +25,16 @@ def picture_name(subset: str, scene_id: str) -> str:
     return f"eval/{subset}/{scene_id}.png"
 
 
+def outcomes_name(subset: str, scene_id: str) -> str:
+    """Name of the labelled cells of an evaluated scene, right and wrong, under the root."""
+    return f"eval/{subset}/{scene_id}.geojson"
+
+
+def style_name(subset: str, scene_id: str) -> str:
+    """Name of how QGIS shows them."""
+    return f"eval/{subset}/{scene_id}.qml"
+
+
 def summarize(config: ChipClassificationConfig, storage: Storage, done: Collection[str]) -> Summary | None:
     """The results of a pipeline whose `eval` is done: what `eval.json` says, beside the simplest answers.
 

@@ -66,9 +66,19 @@ class PredictionNames:
         return f"{self.stem}.tif"
 
     @property
+    def categories(self) -> str:
+        """The names of the classes of the raster of class ids, where GDAL looks for them."""
+        return f"{self.classes}.aux.xml"
+
+    @property
     def scores(self) -> str:
         """The raster of scores."""
         return f"{self.stem}.scores.tif"
+
+    @property
+    def style(self) -> str:
+        """How QGIS shows the cells and the raster of class ids."""
+        return f"{self.stem}.qml"
 
 
 def prediction_names(scene_id: str) -> PredictionNames:

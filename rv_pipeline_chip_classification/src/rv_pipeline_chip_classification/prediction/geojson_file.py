@@ -35,6 +35,7 @@ _DECIMALS = 12
 _SEAM_DEG = 1e-9
 #: Cells whose corners are projected together: setting up a projection takes longer than a thousand points.
 _CELLS_AT_ONCE = 1024
+_NOWHERE = "null"
 _FIRST_FEATURE, _LAST_LINE = '"features": [', "]}"
 
 
@@ -67,15 +68,12 @@ class GeoJsonWriter:
         self._file, self._grid, self._where = file, grid, where
         self._names = list(class_names)
         self._scene = json.dumps(scene_id)
-        # In degrees a cell as wide as the world is a plain box.
-        self._is_projected = grid.crs is not None and degrees_per_unit(grid.crs) is None
         self._pending: list[ScoredCells] = []
         self._num_pending = 0
         self._separator = ""
         #: Cells so far that have no place on Earth.
         self.num_without_place = 0
-        kind = "" if grid.crs is not None else '"rv:coordinates": "pixels", '
-        file.write(f'{{"type": "FeatureCollection", {kind}"scene": {self._scene}, {_FIRST_FEATURE}\n')
+        file.write(collection_head(grid, scene_id))
 
     def write(self, cells: ScoredCells) -> None:
         """Append cells."""
@@ -92,16 +90,15 @@ class GeoJsonWriter:
     def _flush(self) -> None:
         if not self._num_pending:
             return
-        rings = cell_rings(np.concatenate([cells.windows for cells in self._pending]), self._grid, where=self._where)
-        is_placed: list[bool] = np.asarray(np.isfinite(rings).all(axis=(1, 2))).tolist()
-        self.num_without_place += is_placed.count(False)
-        outlines = outlines_of(rings) if self._is_projected else rings.tolist()
-        texts = iter([ring if placed else None for ring, placed in zip(outlines, is_placed, strict=True)])
+        windows = np.concatenate([cells.windows for cells in self._pending])
+        geometries = geometry_texts(windows, self._grid, where=self._where)
+        self.num_without_place += geometries.count(_NOWHERE)
+        texts = iter(geometries)
         for cells in self._pending:
             self._write_features(cells, texts)
         self._pending, self._num_pending = [], 0
 
-    def _write_features(self, cells: ScoredCells, rings: Iterator[Any]) -> None:
+    def _write_features(self, cells: ScoredCells, geometries: Iterator[str]) -> None:
         columns = zip(
             cells.windows.tolist(),
             cells.class_ids.tolist(),
@@ -116,14 +113,31 @@ class GeoJsonWriter:
                 name, score = self._names[class_id], scores[class_id]
                 known = {"class_id": class_id, "class_name": name, "score": score, "scores": scores}
             properties = json.dumps(known, ensure_ascii=False)[:-1]
-            ring = next(rings)
-            geometry = f'{{"type": "Polygon", "coordinates": [{json.dumps(ring)}]}}' if ring is not None else "null"
             self._file.write(
                 f'{self._separator}{{"type": "Feature", "properties": {properties}, "scene": {self._scene}, '
                 f'"window": {window}, "valid_fraction": {fraction}}}, '
-                f'"geometry": {geometry}}}'
+                f'"geometry": {next(geometries)}}}'
             )
             self._separator = ",\n"
+
+
+def collection_head(grid: Grid, scene_id: str) -> str:
+    """The first line of a file of cells."""
+    kind = "" if grid.crs is not None else '"rv:coordinates": "pixels", '
+    return f'{{"type": "FeatureCollection", {kind}"scene": {json.dumps(scene_id)}, {_FIRST_FEATURE}\n'
+
+
+def geometry_texts(windows: WindowArray, grid: Grid, *, where: str) -> list[str]:
+    """The geometries of cells as JSON; `null` for one with a corner that is not on Earth. Arguments: as of `cell_rings`."""
+    rings = cell_rings(windows, grid, where=where)
+    is_placed: list[bool] = np.asarray(np.isfinite(rings).all(axis=(1, 2))).tolist()
+    # In degrees a cell as wide as the world is a plain box.
+    is_projected = grid.crs is not None and degrees_per_unit(grid.crs) is None
+    outlines = outlines_of(rings) if is_projected else rings.tolist()
+    return [
+        f'{{"type": "Polygon", "coordinates": [{json.dumps(ring)}]}}' if placed else _NOWHERE
+        for ring, placed in zip(outlines, is_placed, strict=True)
+    ]
 
 
 def cell_rings(windows: WindowArray, grid: Grid, *, where: str) -> NDArray[np.float64]:

@@ -190,7 +190,7 @@ def _stem(image: str) -> str:
 
 
 def _output_names(stem: str) -> tuple[str, ...]:
-    return f"{stem}.geojson", f"{stem}.tif", f"{stem}.scores.tif"
+    return tuple(f"{stem}.{ending}" for ending in ("geojson", "tif", "tif.aux.xml", "scores.tif", "qml"))
 
 
 def parse_channel_order(text: str | None) -> tuple[int, ...] | None:
