@@ -57,9 +57,16 @@ def rate_text(per_second: float) -> str:
 
 
 def numbers_text(numbers: Mapping[str, Any], limit: int = _MAX_NUMBERS) -> str:
-    """The numbers of a progress event as `epoch 3  loss 0.412  val_f1 0.871`, at most six of them."""
-    pairs = list(numbers.items())[:limit]
-    return "  ".join(f"{printable(str(name), _MAX_NAME_LENGTH)} {_number_text(value)}" for name, value in pairs)
+    """The numbers of a progress event as `epoch 3/8  val_f1 0.871  loss 0.412`, at most six of them, in their order.
+
+    A number whose name is that of another one with `num_` before and `s` behind is how many there are of it.
+    """
+    totals = {f"num_{name}s": name for name in numbers}
+    of = {totals[name]: f"/{_number_text(value)}" for name, value in numbers.items() if name in totals}
+    pairs = [(name, value) for name, value in numbers.items() if name not in totals][:limit]
+    return "  ".join(
+        f"{printable(str(name), _MAX_NAME_LENGTH)} {_number_text(value)}{of.get(name, '')}" for name, value in pairs
+    )
 
 
 def cell_text(value: Any) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from rv_core import Pipeline, PipelineConfig, command
-from rv_core.launch.preflight import pipeline_findings
+from rv_core import Finding, Pipeline, PipelineConfig, command
+from rv_core.launch.preflight import found_text, pipeline_findings
 
 
 @dataclass(kw_only=True)
@@ -43,3 +43,11 @@ def test_inputs_that_cannot_be_opened_here_are_skipped_and_said(
     (finding,) = pipeline_findings(pipeline, {"read": ["all"]}, "")
     assert finding.severity == "skipped"
     assert finding.what == "the inputs were not opened: module_of_another_machine is not installed here"
+
+
+def test_what_was_found_is_said_also_where_nothing_stops_the_run() -> None:
+    warning, skipped = Finding("a", "mind", severity="warning"), Finding("b", "no rasterio", severity="skipped")
+    assert found_text([]) == "Nothing found"
+    assert found_text([warning]) == "No errors, 1 warning"
+    assert found_text([warning, warning, skipped]) == "No errors, 2 warnings in what could be checked"
+    assert found_text([skipped]) == "Nothing found in what could be checked"

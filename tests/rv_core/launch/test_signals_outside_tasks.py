@@ -71,5 +71,5 @@ def test_a_signal_after_the_end_takes_no_exit_code_back(rv: RvCli, tmp_path: Pat
     write_module(tmp_path, "atexit.register(end)", "SIGTERM")
     done = rv("run", "inprocess", "exp.py", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "done: 1 items" in done.stdout
+    assert "done: 1 item" in done.stdout
     assert os.listdir(tmp_path / "out" / ".rv" / "runs") != []

@@ -309,6 +309,36 @@ def test_the_table_shows_the_numbers_of_a_training() -> None:
     assert "3/20" in text
 
 
+def test_the_numbers_of_a_finished_training_stay_and_are_cut_last() -> None:
+    name = "an-experiment-with-a-very-long-name-indeed.train"
+    progress = RunProgress([JobPlan(name, 1, 1)])
+    numbers = {"epoch": 8, "num_epochs": 8, "validation_macro_f1": 0.8238, "validation_accuracy": 0.8421, "loss": 0.61}
+    progress.update({f"{name}.1": [started(), event("progress", 6, done=8, total=8, numbers=numbers)]})
+    running = drawn(progress, at=6, width=80)
+    progress.update({f"{name}.1": [event("finished", 7)]})
+    for text in (running, drawn(progress, at=7, width=80)):
+        (line,) = [line for line in text.splitlines() if "epoch" in line]
+        assert "train: epoch 8/8  validation_macro_f1 0.8238  validation_accuracy 0.8421" in line
+        assert len(line) <= 80
+
+
+def test_the_time_left_is_told_once_it_is_steady_and_by_the_pace_of_now() -> None:
+    progress = RunProgress([TRAIN])
+    job = progress.jobs["p.train"]
+
+    def at(second: float, done: int) -> float:
+        progress.update({"p.train.1": [started(), event("progress", second, done=done, total=400)]})
+        return job.remaining_s(START_S + second)
+
+    assert at(38, 1) == -1, "38 seconds of imports say nothing of the steps"
+    assert at(40, 3) == -1
+    assert at(48, 21) == pytest.approx(379 / 2)
+    resumed = RunProgress([TRAIN])
+    job, progress = resumed.jobs["p.train"], resumed
+    assert at(4, 200) == -1, "what a checkpoint held took no time"
+    assert at(14, 220) == pytest.approx(90)
+
+
 def test_failed_tasks_are_named_below_the_table_up_to_five() -> None:
     progress = RunProgress([JobPlan("p.chip", 8, 8)])
     progress.update({f"p.chip.{n}-of-8.1": [started(), failed(1)] for n in range(1, 8)})
@@ -527,4 +557,5 @@ def test_foreign_text_fits_on_one_line() -> None:
 
 def test_at_most_six_numbers_are_shown_and_text_values_are_cut() -> None:
     assert wording.numbers_text({str(n): n for n in range(9)}).split("  ") == [f"{n} {n}" for n in range(6)]
+    assert wording.numbers_text({"epoch": 3, "num_epochs": 8, "f1": 0.5}) == "epoch 3/8  f1 0.5"
     assert wording.numbers_text({"loss": "nan", "flag": True, "lr": 1e-5}) == "loss nan  flag True  lr 1e-05"

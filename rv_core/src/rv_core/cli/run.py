@@ -163,14 +163,8 @@ def check(
         raise typer.Exit(EXIT_DONE if preflight.report_json(findings)["ok"] else 2)
     preflight.raise_if_wrong(findings)
     print_findings(findings)
-    skipped = any(finding.severity == "skipped" for finding in findings)
     done = not prepared.run_plan.plan.jobs
-    say(
-        "Nothing found"
-        + (" in what could be checked" if skipped else "")
-        + f" ({chosen})"
-        + ("; all is done already." if done else ".")
-    )
+    say(f"{preflight.found_text(findings)} ({chosen})" + ("; all is done already." if done else "."))
 
 
 def _kept_for_json() -> AbstractContextManager[Any]:
@@ -287,7 +281,7 @@ class Show:
         if outcome.succeeded:
             if not self._is_quiet:
                 roots = ", ".join(prepared.run_plan.roots.values())
-                say(f"done: {outcome.num_items} items; results are under {roots}")
+                say(f"done: {outcome.done_text(prepared.run_plan)}; results are under {roots}")
             return
         from rv_core.record.logs import last_lines
 

@@ -18,6 +18,7 @@ from rv_core.plan.manifests import Manifest, manifest_name, manifests_missing
 from rv_core.record.event_writer import SUBMISSION, SUFFIX, Event, file_name
 from rv_core.record.events import TaskStatus, fold, read_events, seconds_of
 from rv_core.record.layout import RunPaths
+from rv_core.wording import count_text
 
 if TYPE_CHECKING:
     from rv_core.status.values import RunStatus
@@ -67,6 +68,14 @@ class RunOutcome:
     def succeeded(self) -> bool:
         """Whether every planned item is done, and nothing speaks against that."""
         return self.num_done == self.num_items and not self.failed and not self.shared
+
+    def done_text(self, run_plan: RunPlan) -> str:
+        """How many items a run has done, of how many: `2 of 6 items, 4 were done before`."""
+        before = sum(len(command.done) for command in run_plan.commands if command.decision != "not selected")
+        if not before:
+            return count_text(self.num_items, "item")
+        were = "was" if before == 1 else "were"
+        return f"{self.num_items} of {self.num_items + before} items, {before} {were} done before"
 
     def summary(self, duration_s: float) -> dict[str, Any]:
         """The numbers that hooks and events get."""

@@ -23,6 +23,7 @@ from rv_core.plan.graph import Plan
 from rv_core.record.layout import CONFIG_FOR_PEOPLE, RUNS_FOLDER
 from rv_core.runner.context import RunContext
 from rv_core.runner.contract import Runner
+from rv_core.wording import count_text
 
 if TYPE_CHECKING:
     from rv_core.pipeline.pipeline import PipelineConfig
@@ -274,6 +275,14 @@ def raise_if_wrong(findings: Iterable[Finding]) -> None:
         if all(finding.kind == "environment" for finding in errors):
             error.exit_code = EXIT_ENVIRONMENT
         raise error
+
+
+def found_text(findings: Sequence[Finding]) -> str:
+    """What a check without errors has found, in words."""
+    num_warnings = sum(finding.severity == "warning" for finding in findings)
+    found = f"No errors, {count_text(num_warnings, 'warning')}" if num_warnings else "Nothing found"
+    skipped = any(finding.severity == "skipped" for finding in findings)
+    return found + (" in what could be checked" if skipped else "")
 
 
 def report_json(findings: Sequence[Finding]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from rv_core.plan.graph import job_of, natural_order
 from rv_core.record.event_tail import News, TaskBoard
 from rv_core.record.events import ENDED_STATES, TaskState, TaskStatus
 
+#: The time left is told once so many seconds and steps were seen, or this share or number of items is done.
+_STEADY_S, _STEADY_STEPS, _STEADY_SHARE, _STEADY_ITEMS = 5.0, 2, 0.05, 3
 #: States that a task does not leave for the better without the user.
 BAD_STATES: frozenset[TaskState] = frozenset({"failed", "lost"})
 
@@ -57,6 +59,7 @@ class JobProgress:
         plan: what was planned.
         tasks: the last state of every task that has been heard of.
         items: how many items of this run are done, by task.
+        first_step: how far a task was when it first said so, and when; (0, 0) before.
     """
 
     plan: JobPlan
@@ -67,6 +70,7 @@ class JobProgress:
     started: float = 0.0
     ended: float = 0.0
     latest: TaskStatus | None = None
+    first_step: tuple[float, float] = (0.0, 0.0)
 
     def update(self, status: TaskStatus, items_done: int) -> TaskState | None:
         """Take in a task's new state; gives the state that it had before."""
@@ -80,6 +84,8 @@ class JobProgress:
         self.ended = max(self.ended, status.ended)
         if self.latest is None or status.updated >= self.latest.updated:
             self.latest = status
+        if not self.first_step[1] and status.done > 0:
+            self.first_step = status.done, status.updated
         return before.state if before else None
 
     @property
@@ -100,6 +106,12 @@ class JobProgress:
     def numbers(self) -> Mapping[str, Any]:
         """The numbers that the task heard of last has reported."""
         return self.latest.numbers if self.latest else {}
+
+    @property
+    def is_told_by_numbers(self) -> bool:
+        """Whether the last numbers that it reported are its result: those of a single item that is done."""
+        is_single = self.plan.num_tasks == 1 and self.plan.items_total == 1
+        return is_single and self.state == "done" and bool(self.numbers)
 
     @property
     def step(self) -> tuple[float, float]:
@@ -131,14 +143,24 @@ class JobProgress:
         return done / elapsed if elapsed > 0 and done > 0 else 0.0
 
     def remaining_s(self, now: float) -> float:
-        """Seconds left if it goes on like this; -1 where nothing can be said."""
+        """Seconds left if it goes on like this; -1 where nothing can be said, or not yet: a start tells little."""
         if self.state != "running":
             return -1.0
         done, total = self.step
         if total > 0 and 0 < done <= total:
-            return self.elapsed_s(now) * (total - done) / done
-        rate = self.rate(now)
-        return (self.plan.items_total - self.items_done) / rate if rate > 0 else -1.0
+            return self._remaining_of_steps(done, total, now)
+        rate, num_now = self.rate(now), self.items_done - self.plan.items_done_before
+        is_steady = num_now >= _STEADY_ITEMS or num_now >= _STEADY_SHARE * self.plan.items_total
+        return (self.plan.items_total - self.items_done) / rate if rate > 0 and is_steady else -1.0
+
+    def _remaining_of_steps(self, done: float, total: float, now: float) -> float:
+        """By the pace since the first step that was seen: before it lie imports, and of a resumed task what was saved."""
+        first_done, first_at = self.first_step
+        seen_s = (self.latest.updated if self.latest else now) - first_at
+        if done - first_done >= _STEADY_STEPS and seen_s >= _STEADY_S:
+            return seen_s * (total - done) / (done - first_done)
+        elapsed = self.elapsed_s(now)
+        return elapsed * (total - done) / done if done >= _STEADY_SHARE * total and elapsed >= _STEADY_S else -1.0
 
     def fraction(self) -> float:
         """How much of it is done, 0 to 1."""

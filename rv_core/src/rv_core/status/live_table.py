@@ -14,7 +14,7 @@ from rich.text import Text
 
 from rv_core.record.events import TaskState, TaskStatus
 from rv_core.record.progress import Change, JobProgress, RunProgress
-from rv_core.wording import duration_text, exit_text, numbers_text, printable, rate_text
+from rv_core.wording import count_text, duration_text, exit_text, numbers_text, printable, rate_text
 
 STYLES: dict[TaskState, str] = {
     "waiting": "dim",
@@ -73,7 +73,7 @@ class LiveDisplay:
 def run_table(
     jobs: Iterable[JobProgress], now: float, *, max_rows: int | None = None, width: int | None = None
 ) -> RenderableType:
-    """The table of all jobs; below it the numbers of those that run, and failed tasks by name.
+    """The table of all jobs; below it the numbers of those that run or have ended as one task, and failed ones.
 
     Args:
         jobs: in the order of the plan.
@@ -96,8 +96,8 @@ def run_table(
     for job, row in zip(shown, rows, strict=True):
         table.add_row(_end_of(printable(job.plan.job), name_width), *(row[place] for place in kept[1:]))
     left_out = len(jobs) - len(shown)
-    below = [Text(f"… and {left_out} more jobs", style="dim")] if left_out else []
-    return Group(table, *below, *_note_lines(shown), *_failed_lines(jobs))
+    below = [Text(f"… and {count_text(left_out, 'more job')}", style="dim")] if left_out else []
+    return Group(table, *below, *_note_lines(shown, width), *_failed_lines(jobs))
 
 
 def _end_of(name: str, width: int) -> Text:
@@ -135,13 +135,20 @@ def _cells(job: JobProgress, now: float) -> list[RenderableType]:
     ]
 
 
-def _note_lines(jobs: Iterable[JobProgress]) -> list[Text]:
-    """What running jobs report, a line each: in the table it would leave no room on a terminal of 80 columns."""
-    noted = [(job, notes) for job in jobs if job.state == "running" and (notes := _notes(job))]
-    return [
-        Text(f"{printable(job.plan.job)}: {notes}", style="dim", no_wrap=True, overflow="ellipsis")
-        for job, notes in noted
-    ]
+def _note_lines(jobs: Iterable[JobProgress], width: int | None) -> list[Text]:
+    """What jobs report, a line each: in the table it would leave no room on a terminal of 80 columns.
+
+    Where a line is too long the name of its job is cut before the numbers are, of which the first tell most.
+    """
+    lines = []
+    for job in jobs:
+        notes = _notes(job) if job.state == "running" or job.is_told_by_numbers else ""
+        if notes:
+            name = printable(job.plan.job)
+            if width is not None:
+                name = _end_of(name, max(_SHORTEST_NAME, width - len(notes) - 2)).plain
+            lines.append(Text(f"{name}: {notes}", style="dim", no_wrap=True, overflow="ellipsis"))
+    return lines
 
 
 def _notes(job: JobProgress) -> str:
@@ -166,7 +173,7 @@ def _failed_lines(jobs: Iterable[JobProgress]) -> list[Text]:
     failed = [task for job in jobs for task in job.bad_tasks()]
     lines = [_failed_line(task) for task in failed[:MAX_FAILED_SHOWN]]
     hidden = len(failed) - len(lines)
-    return [*lines, Text(f"… and {hidden} more failed tasks", style="red")] if hidden else lines
+    return [*lines, Text(f"… and {count_text(hidden, 'more failed task')}", style="red")] if hidden else lines
 
 
 def _failed_line(task: TaskStatus) -> Text:

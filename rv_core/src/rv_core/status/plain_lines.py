@@ -142,7 +142,8 @@ def _job_line(job: JobProgress, now: float) -> str:
         return f"{name} started: {tasks}{items}{before}"
     if state == "done":
         now_done = f"{plan.items_total - plan.items_done_before} of {items}" if plan.items_done_before else items
-        return f"{name} is done: {now_done} in {duration_text(job.elapsed_s(now)) or 'no time'}"
+        last = f", {numbers_text(job.numbers)}" if job.is_told_by_numbers else ""
+        return f"{name} is done: {now_done} in {duration_text(job.elapsed_s(now)) or 'no time'}{last}"
     num_bad = sum(job.counts[bad] for bad in BAD_STATES)
     if num_bad:
         return f"{name} {state.upper()}: {num_bad} of {count_text(plan.num_tasks, 'task')}, {_items_text(job)}"

@@ -184,9 +184,10 @@ class Trainer:
     def _report(self, control: Control, loss: Tensor | float, *, epoch: int) -> None:
         """Tell how far it is. Within an epoch the last validation is that of the one before: `validated_epoch`."""
         last = self.position.history[-1] if self.position.history else {}
-        names = ("validation_accuracy", "validation_macro_f1", "validation_loss")
+        names = ("validation_macro_f1", "validation_accuracy", "validation_loss")
         validated = {name: last[name] for name in names if last.get(name) is not None}
-        numbers = {"epoch": epoch, "loss": float(loss), **validated}
+        # The first are seen on any terminal.
+        numbers = {"epoch": epoch, "num_epochs": self.recipe.num_epochs, **validated, "loss": float(loss)}
         if validated:
             numbers["validated_epoch"] = last["epoch"]
         control.progress(self.step, self.num_steps, **numbers, chips_per_s=self._pace.chips_per_s)
