@@ -116,6 +116,7 @@ def _files(config: ChipClassificationConfig, storage: Storage, done: Collection[
     for scene in config.dataset.scenes_of(subset)[:MAX_SCENES]:
         named = {
             picture_name(subset, scene.id): f"picture of {scene.id}",
+            outcomes_name(subset, scene.id): f"errors of {scene.id}",
             f"predict/{scene.id}.tif": f"map of {scene.id}",
         }
         files |= {name: what for name, what in named.items() if storage.exists(name)}
