@@ -18,7 +18,7 @@ from rv_core.launch.outcome import RunOutcome
 from rv_core.plan.decisions import RunPlan
 from rv_core.plan.selection import Selection
 from rv_core.terminal import say
-from rv_core.wording import typed
+from rv_core.wording import count_text, typed
 
 if TYPE_CHECKING:
     from rv_core.launch.prepared import PreparedRun
@@ -203,7 +203,7 @@ def _size_text(num_items: int, num_to_do: int, num_tasks: int, items: Any) -> st
     if items is None:
         return ""
     tasks = f" in {num_tasks} tasks" if num_tasks > 1 else ""
-    return f"{num_to_do} of {num_items} items{tasks} · "
+    return f"{num_to_do} of {count_text(num_items, 'item')}{tasks} · "
 
 
 def _print_dry_run(prepared: PreparedRun, *, as_json: bool) -> None:
