@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from rv_core import PipelineConfig
+from rv_core import AsBefore, PipelineConfig
 from rv_core.errors import Finding
 from rv_pipeline_chip_classification import config_checks as checks
-from rv_pipeline_chip_classification.config_parts import LabelsConfig, NotNegative
+from rv_pipeline_chip_classification.config_parts import LabelsConfig, NotNegative, check_value_scales
 from rv_pipeline_chip_classification.config_scenes import (
     ClassConfig,
     ClassRasterLabelsConfig,
@@ -67,6 +67,8 @@ class ChipClassificationConfig(PipelineConfig):
         normalize: how pixel values reach the model: `stats` subtracts the training mean and divides by the standard
             deviation per channel, `minmax` maps the training minimum and maximum to 0 and 1, `none` scales by the
             dtype's range (floats stay), `weights` takes mean and standard deviation of the card in `model.weights`.
+        scale_to: `[low, high]` per channel (one for all), which become 0 and 1 instead of what `normalize` says; values
+            outside stay outside. No statistics are taken then.
         seed: of everything random: windows, shuffling, augmentation, initial weights.
     """
 
@@ -81,14 +83,17 @@ class ChipClassificationConfig(PipelineConfig):
     predict: PredictConfig = field(default_factory=PredictConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
     normalize: Literal["stats", "minmax", "none", "weights"] = "stats"
+    scale_to: Annotated[list[list[float]] | None, AsBefore(None)] = None
     seed: NotNegative = 0
 
     def validate(self) -> Iterable[Finding]:
+        rasters = [scene.raster for _, _, scene in self.dataset.located_scenes()]
         scenes = [
             checks.SceneFacts(f"dataset.{path}", subset, scene.id, scene.labels, scene.raster.channel_order)
             for path, subset, scene in self.dataset.located_scenes()
         ]
         yield from checks.check_scenes(scenes, self.classes.names)
+        yield from check_value_scales(self.scale_to, self.normalize, [raster.apply_scale for raster in rasters])
         yield from checks.check_evaluation(self.eval.subsets, self.predict.subsets)
         yield from checks.check_cell_sizes(scenes, self.chip.chip_size_px, self.predict.stride_px)
         yield from checks.check_normalize(self.normalize, self.model.weights)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from rv_core import AsBefore, Config, Range
+from rv_core.errors import Finding
 
 Subset = Literal["train", "validation", "test"]
 Positive = Annotated[int, Range(min=1)]
@@ -44,3 +45,27 @@ class LabelsConfig(Config):
 def cell_size_px(labels: LabelsConfig | None, chip_size_px: int) -> int:
     """Side of the cells of a scene with these labels, in pixels: its own, else the chip size."""
     return (labels.cell_size_px if labels else None) or chip_size_px
+
+
+def check_value_scales(
+    scale_to: Sequence[Sequence[float]] | None, normalize: str, applies: Sequence[bool]
+) -> Iterator[Finding]:
+    """Ranges are ranges, and scales are applied to all scenes or to none: a model has one unit.
+
+    Args:
+        scale_to: `[low, high]` per channel.
+        normalize: what it takes the place of.
+        applies: `raster.apply_scale` of every scene.
+    """
+    for index, pair in enumerate(scale_to or ()):
+        if len(pair) != 2 or not pair[0] < pair[1]:
+            yield Finding(
+                f"scale_to[{index}]", f"{list(pair)} is no range", "write [low, high], for instance [0, 10000]"
+            )
+    if scale_to is not None and not scale_to:
+        yield Finding("scale_to", "no range is given", "write one [low, high] per channel, or one for all")
+    if scale_to is not None and normalize == "weights":
+        yield Finding("scale_to", 'contradicts normalize="weights", which a card says', "leave one of them out")
+    if len(set(applies)) > 1:
+        what = "raster.apply_scale is set for some scenes and not for others"
+        yield Finding("dataset", what, "set it for all: where a file declares no scale, its values stay as they are")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from rv_core import Config, Range, Uri
+from rv_core import AsBefore, Config, Range, Uri
 from rv_core.errors import Finding
 from rv_pipeline_chip_classification import config_checks as checks
 from rv_pipeline_chip_classification.config_parts import Fraction, LabelsConfig
@@ -50,12 +50,15 @@ class RasterSourceConfig(Config):
             channel that is read is valid; NaN and infinity are never valid.
         bbox: crop `[row_off, col_off, height, width]` in pixels of the file (of the mosaic), from whose first pixel
             windows, labels and predictions keep counting; None is all of it.
+        apply_scale: whether the scale and offset tags of the files are applied: pixels are then `value * scale +
+            offset`, float32. `nodata` is a value of the file all the same. All scenes of a config do alike.
     """
 
     uris: list[Uri]
     channel_order: list[int] | None = None
     nodata: float | None = None
     bbox: list[int] | None = None
+    apply_scale: Annotated[bool, AsBefore(False)] = False
 
     def validate(self) -> Iterable[Finding]:
         return checks.check_raster_source(self.uris, self.channel_order, self.bbox)

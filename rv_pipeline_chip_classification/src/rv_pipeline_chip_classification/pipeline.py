@@ -25,7 +25,7 @@ _BY_FACTS = ("model.weights",)
 
 def scenes_to_analyze(config: ChipClassificationConfig) -> list[SceneConfig]:
     """The training scenes, if their statistics are used at all."""
-    return [] if config.normalize == "none" else config.dataset.train_scenes
+    return [] if config.normalize == "none" or config.scale_to is not None else config.dataset.train_scenes
 
 
 def scenes_to_predict(subset: str) -> Any:
@@ -100,6 +100,7 @@ class ChipClassificationPipeline(Pipeline):
             "model",
             "train",
             "normalize",
+            "scale_to",
             "seed",
         ),
         ignores=("train.checkpoint_every_s", "train.num_workers", *_BY_FACTS),
@@ -117,7 +118,7 @@ class ChipClassificationPipeline(Pipeline):
     @command(
         items={subset: scenes_to_predict(subset) for subset in _SUBSETS},
         requires=("train",),
-        reads=("classes", "chip.chip_size_px", "model", "normalize", "predict"),
+        reads=("classes", "chip.chip_size_px", "model", "normalize", "scale_to", "predict"),
         ignores=("predict.on_drift", *_BY_FACTS),
         gpus=1,
     )
@@ -155,7 +156,15 @@ class ChipClassificationPipeline(Pipeline):
 
     @command(
         requires=("train",),
-        reads=("classes", "chip.chip_size_px", "dataset.train_scenes", "model", "normalize", "predict.stride_px"),
+        reads=(
+            "classes",
+            "chip.chip_size_px",
+            "dataset.train_scenes",
+            "model",
+            "normalize",
+            "scale_to",
+            "predict.stride_px",
+        ),
         ignores=_BY_FACTS,
     )
     def bundle(self) -> None:

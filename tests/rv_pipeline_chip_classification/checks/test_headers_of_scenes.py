@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +149,17 @@ def test_an_error_that_nobody_foresaw_names_scene_and_file(
     assert "scene 't0'" in found.what
     assert image in found.what
     assert "int too large" in found.what
+
+
+def test_ranges_are_one_per_channel_and_scales_are_applied_to_all_scenes_or_none(write_image: WriteImage) -> None:
+    image = write_image("a.tif", array())
+    scene = SceneConfig(id="a", raster=RasterSourceConfig(uris=[image]))
+    options = {"root_uri": "/root", "classes": ClassConfig(names=["a", "b"]), "eval": EvalConfig(subsets=[])}
+    config = ChipClassificationConfig(dataset=DatasetConfig(train_scenes=[scene]), scale_to=[[0, 1]] * 2, **options)
+    (found,) = [each for each in deep_check(config, {"chip": ["a"]}) if each.where == "scale_to"]
+    assert found.what == "2 ranges for the 3 channels of dataset.train_scenes[0]"
+    for ranges, what in (([[1, 0]], "[1, 0] is no range"), ([[1]], "[1] is no range"), ([], "no range is given")):
+        assert any(what == each.what for each in replace(config, scale_to=ranges).validate())
+    scaled = SceneConfig(id="b", raster=RasterSourceConfig(uris=[image], apply_scale=True))
+    mixed = replace(config, dataset=DatasetConfig(train_scenes=[scene], test_scenes=[scaled]))
+    assert any("apply_scale" in each.what for each in mixed.validate())

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 import safetensors.torch
 import torch
 from tests.rv_pipeline_chip_classification.training.training_data import Killed, Stopped, Task
@@ -32,6 +33,7 @@ from rv_pipeline_chip_classification.commands.chip import chip_scene
 from rv_pipeline_chip_classification.commands.train import run_train
 from rv_pipeline_chip_classification.commands.training_data import open_training_data
 from rv_pipeline_chip_classification.model.backbones import build_model
+from rv_pipeline_chip_classification.model.contract import ModelContract
 from rv_pipeline_chip_classification.model.trained import load_model, read_trained
 from rv_pipeline_chip_classification.model.weights import save_weights
 from rv_pipeline_chip_classification.training.checkpoint import CHECKPOINT
@@ -444,3 +446,31 @@ def test_a_chip_of_a_class_that_is_not_there_is_an_error(config: ChipClassificat
     storage.write_text(name, storage.read_text(name).replace('"class_id": 2', '"class_id": 9'))
     with pytest.raises(DataError, match="a chip has the class id 9, and there are 3 classes"):
         run_train(config, storage, Task())
+
+
+def test_ranges_of_the_config_take_the_place_of_statistics(config: ChipClassificationConfig, storage: Storage) -> None:
+    for scene in config.dataset.train_scenes:
+        storage.delete(f"analyze/{scene.id}.json")
+    contract = open_training_data(replace(config, scale_to=[[0, 2000], [500, 1500]]), storage).contract
+    assert (contract.normalization.kind, contract.normalization.offset) == ("range", (0.0, 500.0))
+    assert contract.normalization.scale == (1 / 2000, 1 / 1000)
+    assert ModelContract.from_text(json.dumps(contract.to_json()), where="x") == contract
+    one = open_training_data(replace(config, scale_to=[[0, 2000]]), storage).contract
+    assert one.normalization.scale == (1 / 2000, 1 / 2000)
+    with pytest.raises(DataError, match="3 ranges for 2 channels"):
+        open_training_data(replace(config, scale_to=[[0, 1]] * 3), storage)
+
+
+def test_applied_scales_are_part_of_the_contract(config: ChipClassificationConfig, storage: Storage) -> None:
+    for scene in config.dataset.train_scenes:
+        with rasterio.open(scene.raster.uris[0], "r+") as file:
+            file.scales, file.offsets = (0.0001, 0.0001), (-0.1, -0.1)
+        scene.raster.apply_scale = True
+        analyze_scene(scene, config.analyze, storage)
+        chip_scene(scene, "train", config.classes, config.chip, config.seed, storage)
+    alone = replace(config, dataset=replace(config.dataset, validation_scenes=[]))
+    contract = open_training_data(alone, storage).contract
+    assert (contract.dtype, contract.apply_scale, contract.scales) == ("float32", True, ((1.0, 0.0),) * 2)
+    assert abs(contract.normalization.offset[1]) < 0.1, "the mean: 1000 to 1300 before"
+    assert contract.to_json()["format"] == 2, "an earlier version would not scale"
+    assert ModelContract.from_text(json.dumps(contract.to_json()), where="x") == contract

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 from rasterio.enums import ColorInterp
 
 from rv_core.errors import DataError
@@ -477,3 +478,31 @@ def test_a_remote_image_that_is_missing_is_an_error(served: tuple[str, Path]) ->
 def read_window(uri: str, window: Window) -> tuple[np.ndarray, np.ndarray | None]:
     with open_scene(uri) as raster:
         return raster.read(window)
+
+
+def test_scale_and_offset_tags_are_applied_by_choice(write_image: WriteImage, pixels: Make) -> None:
+    array = pixels(40, 50, 3)
+    array[3:9, 5:20] = 0
+    path = write_image("a.tif", array, nodata=0)
+    scales, offsets = (0.0001, 2.0, 1.0), (-0.1, 5.0, 0.0)
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets = scales, offsets
+    stored, valid = read_all(path)
+    scaled, its_valid = read_all(path, apply_scale=True)
+    assert (stored.dtype, scaled.dtype) == (np.uint16, np.float32)
+    assert (scaled == (array * np.array(scales) + np.array(offsets)).astype(np.float32)).all()
+    assert (valid == its_valid).all(), "what is no data is a value of the file"
+    with open_scene(path, apply_scale=True, channel_order=[1]) as raster:
+        assert (raster.scales, raster.dtype) == (((1.0, 0.0),), np.float32)
+        strips = [part.values for _, part in raster.iter_strips(raster.extent)]
+        assert (np.concatenate(strips) == scaled[..., [1]]).all()
+
+
+def test_scales_that_cannot_be_applied_are_refused(write_image: WriteImage, pixels: Make) -> None:
+    path = write_image("a.tif", pixels(20, 20))
+    with rasterio.open(path, "r+") as file:
+        file.scales = (1.0, 0.0, 1.0)
+    with pytest.raises(SourceFieldError, match="cannot be applied") as raised:
+        open_scene(path, apply_scale=True)
+    assert raised.value.field == "apply_scale"
+    assert open_scene(path).dtype == np.uint16

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 import rasterio.shutil
 
 from rv_core.cli.app import main
@@ -435,3 +436,17 @@ def test_an_image_that_a_library_trips_over_does_not_cost_the_others(
     assert main(["predict", bundle, two, good, "-o", str(tmp_path / "out")]) == 1
     assert (tmp_path / "out" / "good.geojson").exists()
     assert "holds no bands of its own" in capsys.readouterr().err
+
+
+def test_scales_are_applied_as_in_training(
+    storage: Storage, write_trained: Any, write_image: Any, pixels: Any, tmp_path: Path
+) -> None:
+    """The same reflectance as numbers with tags, and as it is."""
+    bundle = make_bundle(storage, write_trained, apply_scale=True, dtype="float32")
+    array = pixels(40, 40, 3)
+    stored = write_image("stored.tif", array, names=RGB)
+    with rasterio.open(stored, "r+") as file:
+        file.scales = (0.0001,) * 3
+    plain = write_image("plain.tif", (array * 0.0001).astype(np.float32), names=RGB)
+    assert main(["predict", bundle, stored, plain, "-o", str(tmp_path / "out")]) == 0
+    assert scores(tmp_path / "out" / "stored.geojson") == scores(tmp_path / "out" / "plain.geojson")

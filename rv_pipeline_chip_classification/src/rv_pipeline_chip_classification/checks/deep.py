@@ -87,11 +87,19 @@ def deep_check(config: ChipClassificationConfig, todo: Todo) -> Iterator[Finding
             continue
         yield from _check_scene(config, todo, entry, seen, is_labelled=entry[2].id in labelled)
     yield from compare_values(config, seen.values)
+    yield from _check_ranges(config, seen.first)
     yield from _check_totals(config, todo, seen)
     yield from _check_evaluation(config, todo, seen)
     yield from check_weights(config, todo, seen.first)
     if any(todo.values()):
         yield from check_leakage(config)
+
+
+def _check_ranges(config: ChipClassificationConfig, first: Header | None) -> Iterator[Finding]:
+    count = len(config.scale_to or ())
+    if first is not None and count > 1 and count != first.num_channels:
+        what = f"{count} ranges for the {first.num_channels} channels of {first.path}"
+        yield Finding("scale_to", what, "give one [low, high] per channel, or one for all")
 
 
 def _check_scene(

@@ -23,7 +23,7 @@ from rv_pipeline_chip_classification.config import ChipClassificationConfig, Sce
 from rv_pipeline_chip_classification.config_checks import palette_color
 from rv_pipeline_chip_classification.config_parts import cell_size_px
 from rv_pipeline_chip_classification.model.contract import ModelContract
-from rv_pipeline_chip_classification.model.normalize import Normalization, normalization_for
+from rv_pipeline_chip_classification.model.normalize import Normalization, normalization_for, normalization_to_range
 from rv_pipeline_chip_classification.model.own_code import digest_of_backbone
 from rv_pipeline_chip_classification.model.value_histogram import ValueHistogram, merge_histograms
 from rv_pipeline_chip_classification.prediction.value_watch import sample_of
@@ -124,6 +124,8 @@ def _contract_of(
 def _normalization_of(
     config: ChipClassificationConfig, storage: Storage, train: ChipStore, initial: InitialWeights | None
 ) -> Normalization:
+    if config.scale_to is not None:
+        return normalization_to_range(config.scale_to, train.num_channels)
     if config.normalize == "none":
         return normalization_for("none", train.dtype, train.num_channels)
     merged = merge_statistics(storage, [scene.id for scene in config.dataset.train_scenes])
@@ -156,8 +158,9 @@ class _Source:
 def _sources(config: ChipClassificationConfig, storage: Storage) -> dict[str, _Source]:
     """From the statistics, else (also where an earlier version wrote these) from the config or the images."""
     found = {}
+    scenes_are_analyzed = config.normalize != "none" and config.scale_to is None
     for scene in config.dataset.train_scenes:
-        if config.normalize != "none":
+        if scenes_are_analyzed:
             names, facts = read_channel_names(storage, scene.id), read_source_facts(storage, scene.id)
             count = read_statistics(storage, scene.id).count
             found[scene.id] = _Source(names, facts, count, read_histogram(storage, scene.id))
@@ -186,6 +189,7 @@ def _source_fields(config: ChipClassificationConfig, sources: Mapping[str, _Sour
         "num_bands": counts.pop() if len(counts) == 1 else None,
         "nodata": nodata.pop() if len(nodata) == 1 else None,
         "pixel_size_m": (min(sizes), max(sizes)) if sizes else None,
+        "apply_scale": scenes[0].raster.apply_scale,
         **_value_fields(list(sources.values())),
     }
 

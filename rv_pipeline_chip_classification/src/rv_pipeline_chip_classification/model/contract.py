@@ -14,6 +14,7 @@ from rv_core.errors import DataError
 from rv_pipeline_chip_classification.config_parts import MAX_SIDE_PX
 from rv_pipeline_chip_classification.model.normalize import MAX_BANDS, MAX_CHANNELS, Normalization
 from rv_pipeline_chip_classification.model.plain_fields import (
+    boolean_of,
     integer_of,
     list_of,
     mapping_of,
@@ -25,8 +26,8 @@ from rv_pipeline_chip_classification.model.plain_fields import (
 from rv_pipeline_chip_classification.model.value_histogram import ValueHistogram
 
 FORMAT = 1
-#: Of a model that sees more than the cell: what does not know of it must not use it.
-FORMAT_WITH_CONTEXT = 2
+#: Of a model that sees more than the cell, or scaled values: what does not know of it must not use it.
+NEWER_FORMAT = 2
 #: Far above any training set; a description with more is not of a model.
 MAX_CLASSES = 65_536
 #: Temperatures that are fitted lie between 0.1 and 10; far out no score is left but 0 and 1, or all are alike.
@@ -58,6 +59,7 @@ class ModelContract:
         pixel_size_m: the smallest and the largest side of a pixel of the training images on the ground; None where it
             is not known.
         context_px: pixels that it sees on every side of a chip and of a cell.
+        apply_scale: whether the scale and offset tags of images are applied before anything else.
         declared_nodata: the different nodata values of the training images, of the config or else of their files, None
             among them for an image without; empty where they are not known.
         scales: (scale, offset) by channel, as the training images declare them; None where they differ or are not known.
@@ -81,6 +83,7 @@ class ModelContract:
     nodata: float | None = None
     pixel_size_m: tuple[float, float] | None = None
     context_px: int = 0
+    apply_scale: bool = False
     declared_nodata: tuple[float | None, ...] = ()
     scales: tuple[tuple[float, float], ...] | None = None
     values: ValueHistogram | None = None
@@ -105,7 +108,7 @@ class ModelContract:
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return {
-            "format": FORMAT_WITH_CONTEXT if self.context_px else FORMAT,
+            "format": NEWER_FORMAT if self.context_px or self.apply_scale else FORMAT,
             "backbone": self.backbone,
             "channels": list(self.channels),
             "dtype": self.dtype,
@@ -122,6 +125,7 @@ class ModelContract:
             "nodata": self.nodata,
             "pixel_size_m": None if self.pixel_size_m is None else list(self.pixel_size_m),
             **({"context_px": self.context_px} if self.context_px else {}),
+            **({"apply_scale": True} if self.apply_scale else {}),
             "declared_nodata": list(self.declared_nodata),
             "scales": None if self.scales is None else [list(pair) for pair in self.scales],
             "values": None if self.values is None else self.values.to_json(),
@@ -137,8 +141,8 @@ class ModelContract:
             DataError: if it is something else, or of a newer format.
         """
         try:
-            if type(plain["format"]) is not int or plain["format"] not in (FORMAT, FORMAT_WITH_CONTEXT):
-                known = f"{FORMAT} and {FORMAT_WITH_CONTEXT}"
+            if type(plain["format"]) is not int or plain["format"] not in (FORMAT, NEWER_FORMAT):
+                known = f"{FORMAT} and {NEWER_FORMAT}"
                 raise ValueError(f"its format is {plain['format']!r:.60}; this version of rv knows {known}")
             classes = [_class_of(entry, index) for index, entry in enumerate(list_of(plain, "classes", MAX_CLASSES))]
             contract = cls(
@@ -151,7 +155,7 @@ class ModelContract:
                 chip_size_px=integer_of(plain, "chip_size_px", 1, MAX_SIDE_PX),
                 cell_size_px=integer_of(plain, "cell_size_px", 1, MAX_SIDE_PX),
                 temperature=number_of(plain, "temperature"),
-                context_px=0 if plain["format"] == FORMAT else integer_of(plain, "context_px", 1, MAX_SIDE_PX),
+                context_px=_context_of(plain),
                 **_source_of(plain),
             )
             contract._check()
@@ -209,6 +213,13 @@ def _class_of(entry: Any, index: int) -> tuple[str, str]:
     return name, color
 
 
+def _context_of(plain: Mapping[str, Any]) -> int:
+    """What is around a cell; the newer format has it, or says that scales are applied."""
+    if plain["format"] == FORMAT or ("context_px" not in plain and plain.get("apply_scale") is True):
+        return 0
+    return integer_of(plain, "context_px", 1, MAX_SIDE_PX)
+
+
 def _source_of(plain: Mapping[str, Any]) -> dict[str, Any]:
     """What is known of the training images' files; models of earlier versions say nothing of it."""
     return {name: read(plain, name) for name, read in _SOURCE_FIELDS.items() if plain.get(name) is not None}
@@ -246,6 +257,7 @@ _SOURCE_FIELDS: dict[str, Callable[[Mapping[str, Any], str], Any]] = {
     "num_bands": lambda plain, name: integer_of(plain, name, 1, MAX_BANDS),
     "nodata": number_of,
     "pixel_size_m": _pixel_sizes_of,
+    "apply_scale": boolean_of,
     "declared_nodata": _declared_nodata_of,
     "scales": _scales_of,
     "values": lambda plain, name: ValueHistogram.from_json(mapping_of(plain, name)),

@@ -24,7 +24,7 @@ from rv_pipeline_chip_classification.model.plain_fields import numbers_of, text_
 MAX_CHANNELS = 4096
 #: As many as a GeoTIFF can have.
 MAX_BANDS = 65_535
-KINDS = ("stats", "minmax", "none", "weights")
+KINDS = ("stats", "minmax", "none", "weights", "range")
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 Batch = NDArray[np.float32]
@@ -35,7 +35,7 @@ class Normalization:
     """The affine map of each channel, in the model's channel order.
 
     Args:
-        kind: `stats`, `minmax`, `none` or `weights`, as in the config.
+        kind: `stats`, `minmax`, `none` or `weights`, as in the config; `range` where that has a `scale_to`.
         offset: one number per channel, in units of the pixel values.
         scale: one number per channel, per unit.
     """
@@ -98,6 +98,25 @@ class Normalization:
         if any(abs(value) > _MAX_FLOAT32 for value in (*offset, *scale)) or not all(scale):
             raise ValueError("a scale of its normalisation is 0, or a number of it is too large for the model")
         return cls(kind, offset, scale)
+
+
+def normalization_to_range(ranges: Sequence[Sequence[float]], num_channels: int) -> Normalization:
+    """The normalisation that maps a range of each channel to 0 and 1.
+
+    Args:
+        ranges: (low, high) of each channel, or one for all.
+        num_channels: C.
+
+    Raises:
+        DataError: if there are neither one nor C of them.
+    """
+    if len(ranges) not in (1, num_channels):
+        what = f"scale_to has {len(ranges)} ranges for {num_channels} channels"
+        raise DataError(what, fix="give one [low, high] per channel, or one for all")
+    pairs = list(ranges) * (num_channels if len(ranges) == 1 else 1)
+    return Normalization(
+        "range", tuple(float(low) for low, _ in pairs), tuple(1.0 / (high - low) for low, high in pairs)
+    )
 
 
 def normalization_for(

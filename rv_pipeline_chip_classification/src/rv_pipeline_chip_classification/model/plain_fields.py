@@ -24,6 +24,14 @@ def integer_of(plain: Mapping[str, Any], name: str, low: int, high: int) -> int:
     return value
 
 
+def boolean_of(plain: Mapping[str, Any], name: str) -> bool:
+    """True or false."""
+    value = plain[name]
+    if type(value) is not bool:
+        raise ValueError(f"{name} is {_shown(value)} and must be true or false")
+    return value
+
+
 def number_of(plain: Mapping[str, Any], name: str) -> float:
     """A finite number."""
     return _finite(name, plain[name])

@@ -25,6 +25,23 @@ class Pixels(NamedTuple):
     valid: NDArray[np.bool_] | None
 
 
+Scales = tuple[tuple[float, float], ...]
+
+
+def with_scales(values: NDArray[Any], scales: Scales) -> NDArray[np.float32]:
+    """What the numbers of a file mean: `value * scale + offset`, as GDAL has it.
+
+    Args:
+        values: (H, W, C) of any real dtype.
+        scales: (scale, offset) by channel.
+
+    Returns:
+        (H, W, C) float32, computed in float64.
+    """
+    scale, offset = (np.array(column, np.float64) for column in zip(*scales, strict=True))
+    return (values * scale + offset).astype(np.float32)
+
+
 @dataclass(frozen=True)
 class Grid:
     """The pixel grid of a raster.

@@ -149,7 +149,8 @@ class RasterFile:
     Attributes:
         uri: where it is.
         grid: its pixel grid.
-        dtype: of its pixels.
+        dtype: of its pixels as they are read.
+        stored_dtype: of its pixels in the file.
         num_channels: how many channels are read.
         channel_names: their descriptions in the file, None where there is none.
         file_channels: which channels of the file they are, 0-based.
@@ -187,7 +188,7 @@ class RasterFile:
         self.grid = grid_of(dataset, where=self.uri, what=f"{self._what} of scene {self._scene_id!r}")
         alpha = find_alpha(dataset)
         self._bands = self._chosen_bands(channels, alpha)
-        self.dtype = self._common_dtype()
+        self.dtype = self.stored_dtype = self._common_dtype()
         self.misplaced = missing_georeference(dataset)
         self.notes = self._notes(channels, nodata, alpha) if self._what == "image" else []
         self.num_channels = len(self._bands)
@@ -250,7 +251,7 @@ class RasterFile:
         """
         alpha, mask_bands = self._mask.alpha, self._mask.mask_bands
         bands = self._bands if alpha is None else [*self._bands, alpha]
-        values = np.empty((window.height, window.width, len(bands)), self.dtype)
+        values = np.empty((window.height, window.width, len(bands)), self.stored_dtype)
         box = rasterio_window(window)
         try:
             # GDAL writes straight into the channels-last array through this view.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rv_pipeline_chip_classification.config import GeoJsonLabelsConfig, RasterSourceConfig, SceneConfig
-from rv_pipeline_chip_classification.scenes.grid import Grid, Pixels
+from rv_pipeline_chip_classification.scenes.grid import Grid, Pixels, with_scales
 from rv_pipeline_chip_classification.scenes.headers import Misplaced, RasterNote
 from rv_pipeline_chip_classification.scenes.mosaic import Mosaic
 from rv_pipeline_chip_classification.scenes.raster_reader import RasterFile, SourceFieldError, raster_env
@@ -36,6 +36,32 @@ class ChipBatch(NamedTuple):
     first: int
     chips: NDArray[Any]
     valid: NDArray[np.bool_] | None
+
+
+class ScaledRasterFile(RasterFile):
+    """A file whose scale and offset tags are applied: pixels are `value * scale + offset`, float32.
+
+    `scales` are then 1 and 0; what is no data is told by the values of the file.
+    """
+
+    def _set_up(self, channels: Sequence[int] | None, nodata: float | None) -> None:
+        super()._set_up(channels, nodata)
+        wrong = [pair for pair in self.scales if not all(map(math.isfinite, pair)) or not pair[0]]
+        if wrong:
+            raise SourceFieldError(
+                f"the scales of the image of scene {self._scene_id!r} cannot be applied",
+                field="apply_scale",
+                where=self.uri,
+                why=f"it declares the scale {wrong[0][0]:g} and the offset {wrong[0][1]:g}",
+                fix="correct them (gdal_edit.py -scale)",
+            )
+        self._applied, self.dtype = self.scales, np.dtype(np.float32)
+        self.scales = ((1.0, 0.0),) * self.num_channels
+
+    def read(self, window: Window) -> Pixels:
+        """As of `RasterFile`, scaled."""
+        pixels = super().read(window)
+        return Pixels(with_scales(pixels.values, self._applied), pixels.valid)
 
 
 class SceneRaster:
@@ -63,9 +89,9 @@ class SceneRaster:
         self.scene_id = scene_id
         with ExitStack() as stack:
             stack.enter_context(raster_env(raster.uris))
-            files = []
+            make_file, files = ScaledRasterFile if raster.apply_scale else RasterFile, []
             for uri in raster.uris:
-                files.append(RasterFile(uri, scene_id, raster.channel_order, raster.nodata))
+                files.append(make_file(uri, scene_id, raster.channel_order, raster.nodata))
                 stack.callback(files[-1].close)
             self._source: RasterFile | Mosaic = files[0] if len(files) == 1 else Mosaic(files, scene_id)
             self.grid: Grid = self._source.grid

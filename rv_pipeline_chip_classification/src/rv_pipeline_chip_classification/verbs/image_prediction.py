@@ -77,6 +77,7 @@ class ImageJob:
         channels: 0-based channels of the file in the model's order; None is all but alpha.
         nodata: the value that means "no data"; None for what the file declares.
         notes: what the user should know about the image.
+        applies_scale: whether its scale and offset tags are applied.
     """
 
     image: str
@@ -84,11 +85,12 @@ class ImageJob:
     channels: tuple[int, ...] | None
     nodata: float | None
     notes: tuple[str, ...]
+    applies_scale: bool = False
 
     @property
     def source(self) -> RasterSourceConfig:
         """What is opened."""
-        return _source(self.image, self.channels, self.nodata)
+        return _source(self.image, self.channels, self.nodata, self.applies_scale)
 
 
 def predict_images(request: PredictionRequest) -> int:
@@ -242,12 +244,12 @@ def look_at(
     """
     channels, notes = order, []
     if order is None:
-        with SceneRaster(_source(image, None, nodata), stem) as raster:
+        with SceneRaster(_source(image, None, nodata, contract.apply_scale), stem) as raster:
             notes += [note.text for note in raster.notes]
             names, own, num_bands = raster.channel_names, raster.file_channels, raster.num_bands
         channels, note = choose_channels(contract, names, own, where=image, num_bands=num_bands)
         notes.append(note)
-    with SceneRaster(_source(image, channels, nodata), stem) as raster:
+    with SceneRaster(_source(image, channels, nodata, contract.apply_scale), stem) as raster:
         check_image(contract, raster.num_channels, raster.dtype, where=image)
         notes.append(check_given_order(contract, raster.channel_names, raster.band_names, where=image))
         notes += [note.text for note in raster.notes if note.text not in notes]
@@ -256,11 +258,12 @@ def look_at(
             refuse_drift(contract, sample_of(raster), where=image, fix="predict with --on-drift warn")
     if nodata is not None and nodata == contract.nodata:
         notes.append(f"pixels of {nodata:g} are no data, as in training (--nodata)")
-    return ImageJob(image, stem, channels, nodata, tuple(filter(None, notes)))
+    return ImageJob(image, stem, channels, nodata, tuple(filter(None, notes)), contract.apply_scale)
 
 
-def _source(image: str, channels: Sequence[int] | None, nodata: float | None) -> RasterSourceConfig:
-    return RasterSourceConfig(uris=[image], channel_order=None if channels is None else list(channels), nodata=nodata)
+def _source(image: str, channels: Sequence[int] | None, nodata: float | None, apply_scale: bool) -> RasterSourceConfig:
+    order = None if channels is None else list(channels)
+    return RasterSourceConfig(uris=[image], channel_order=order, nodata=nodata, apply_scale=apply_scale)
 
 
 def _predict_all(jobs: Sequence[ImageJob], bundle: Bundle, request: PredictionRequest) -> int:

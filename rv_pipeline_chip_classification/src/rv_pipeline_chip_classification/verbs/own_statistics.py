@@ -23,7 +23,7 @@ def check_options(contract: ModelContract, on_drift: str, *, updates_stats: bool
         return
     kind = contract.normalization.kind
     if kind not in ("stats", "minmax"):
-        why = f'it was trained with normalize="{kind}"'
+        why = "it was trained with scale_to" if kind == "range" else f'it was trained with normalize="{kind}"'
         raise UsageError("--update-stats has no effect on this model: it uses no statistics", why=why)
     if on_drift == "refuse":
         what = "--update-stats and --on-drift refuse contradict each other"
