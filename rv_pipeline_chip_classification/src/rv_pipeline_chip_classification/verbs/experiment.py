@@ -94,6 +94,26 @@ def labelled_scenes(
     return found
 
 
+def all_scenes(config: ChipClassificationConfig, names: Sequence[str] | None = None) -> list[LabelledScene]:
+    """The scenes of a config, also those without labels, in its order.
+
+    Args:
+        config: the config.
+        names: only these.
+
+    Raises:
+        UsageError: for a name that is no scene.
+    """
+    known = [
+        LabelledScene(config, f"dataset.{path}", subset, scene)
+        for path, subset, scene in config.dataset.located_scenes()
+    ]
+    for name in names or ():
+        if name not in [entry.scene.id for entry in known]:
+            raise _unknown("scene", name, [entry.scene.id for entry in known])
+    return [entry for entry in known if not names or entry.scene.id in names]
+
+
 def _unknown(kind: str, name: str, known: Sequence[str]) -> UsageError:
     what, fix = unknown_name(kind, name, known)
     return UsageError(what, fix=fix)

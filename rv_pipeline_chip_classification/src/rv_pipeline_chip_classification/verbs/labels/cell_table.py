@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,7 +27,7 @@ from rv_pipeline_chip_classification.scenes.windows import WindowArray, windows_
 #: How a cell came to its class, or why it has none.
 FROM_POLYGON, FROM_BACKGROUND, FROM_PIXELS = "polygon", "background", "most pixels"
 OUTSIDE_AOI, NO_POLYGON, BELOW_THRESHOLD = "outside the AOI", "no polygon", "below ioa_threshold"
-NO_PIXEL, BELOW_FRACTION = "no labelled pixel", "below min_fraction"
+NO_PIXEL, BELOW_FRACTION, NO_LABELS = "no labelled pixel", "below min_fraction", "the scene has no labels"
 #: Thresholds that are tried.
 _THRESHOLDS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9)
 
@@ -40,7 +40,7 @@ class OpenScene:
         scene: its config.
         raster: its image; pixels are not read.
         aoi: of interest.
-        source: its labels.
+        source: its labels; None if it has none.
         class_names: by class id.
         cell_px: side of a cell.
     """
@@ -48,7 +48,7 @@ class OpenScene:
     scene: SceneConfig
     raster: SceneRaster
     aoi: Aoi
-    source: LabelSource
+    source: LabelSource | None
     class_names: list[str]
     cell_px: int
 
@@ -95,20 +95,33 @@ class CellTable:
 
 @contextmanager
 def open_scene(scene: SceneConfig, classes: ClassConfig, chip: ChipConfig) -> Iterator[OpenScene]:
-    """A scene with labels, opened.
+    """A scene, opened.
 
     Raises:
         DataError: if a file of it cannot be used.
     """
     with SceneRaster(scene.raster, scene.id) as raster:
         aoi = read_aoi(scene.aoi_uris, raster.grid, raster.extent, scene_id=scene.id)
-        with open_labels(scene, classes, raster.grid, raster.extent) as source:
+        labels = open_labels(scene, classes, raster.grid, raster.extent) if scene.labels else nullcontext()
+        with labels as source:
             cell_px = cell_size_px(scene.labels, chip.chip_size_px)
             yield OpenScene(scene, raster, aoi, source, list(classes.names), cell_px)
 
 
+def all_cells(opened: OpenScene, chip: ChipConfig) -> CellTable:
+    """All cells of a scene, which may have no labels."""
+    if opened.source is not None:
+        return cell_table(opened, chip)
+    windows, places = _grid_of(opened)
+    nothing = np.full(len(windows), UNLABELLED, np.int64)
+    in_aoi = opened.aoi.selects(windows, within=chip.within_aoi)
+    reasons = np.where(in_aoi, NO_LABELS, OUTSIDE_AOI).astype("U24")
+    return CellTable(windows, places, nothing, np.full(len(windows), np.nan), in_aoi, reasons, None, nothing)
+
+
 def cell_table(opened: OpenScene, chip: ChipConfig) -> CellTable:
-    """All cells of a scene."""
+    """All cells of a scene with labels."""
+    assert opened.source is not None
     windows, places = _cells_of(opened)
     in_aoi = opened.aoi.selects(windows, within=chip.within_aoi)
     labels = opened.source.label(windows)
@@ -127,11 +140,15 @@ def cell_table(opened: OpenScene, chip: ChipConfig) -> CellTable:
 
 
 def _cells_of(opened: OpenScene) -> tuple[WindowArray, NDArray[np.int64]]:
-    labels, size_px = opened.scene.labels, opened.cell_px
-    if labels is not None and not labels.has_cell_grid():
-        windows = opened.source.label_cells(size_px)[0]
+    labels = opened.scene.labels
+    if opened.source is not None and labels is not None and not labels.has_cell_grid():
+        windows = opened.source.label_cells(opened.cell_px)[0]
         return windows, np.full((len(windows), 2), -1, np.int64)
-    extent = opened.raster.extent
+    return _grid_of(opened)
+
+
+def _grid_of(opened: OpenScene) -> tuple[WindowArray, NDArray[np.int64]]:
+    extent, size_px = opened.raster.extent, opened.cell_px
     windows = windows_over(extent, size_px=size_px, stride_px=size_px)
     return windows, (windows[:, :2] - (extent.row_off, extent.col_off)) // size_px
 

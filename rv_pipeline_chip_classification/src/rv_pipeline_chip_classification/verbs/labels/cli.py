@@ -37,7 +37,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.callback()
 def _labels() -> None:
-    """Look at the labels of an experiment: histograms, the cells as a layer, and why a cell has its class."""
+    """Look at the labels of an experiment: histograms, the cells as a layer, why a cell has its class, what to mend."""
 
 
 @app.command()
@@ -147,6 +147,54 @@ def explain(
         return
     for its in found:
         _print(its)
+
+
+@app.command()
+def review(
+    module: Module,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where SCENE.geojson go.")],
+    predictions: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ROOT",
+            help="A root whose model has not seen the scenes (a fold), or a folder of SCENE.geojson (default: the config's root).",
+        ),
+    ] = None,
+    doubtful: Annotated[
+        str, typer.Option(metavar="N", help="Labels to look at again, a number or a share of those with scores.")
+    ] = "5%",
+    num_next: Annotated[
+        int, typer.Option("--next", min=0, metavar="N", help="Cells without a label to label next.")
+    ] = 50,
+    arg: Arguments = None,
+    sets: Sets = None,
+    scene: Scenes = None,
+) -> None:
+    """Write the cells as layers with a rank for labels that scores contradict, and for cells to label next.
+
+    Scores of scenes that the model was trained on say nothing of their labels: these are left out. Name the roots of
+    folds to have scores of all scenes. In a GIS program sort by doubt_rank or next_rank, change class_name, and use the
+    file as labels: GeoJsonLabelsConfig(uri=…, use_intersection_over_cell=True).
+
+    Example:
+      rv labels review experiment.py -o review --predictions fold-1 --predictions fold-2
+    """
+    from rv_pipeline_chip_classification.verbs.experiment import all_scenes, load_experiment
+    from rv_pipeline_chip_classification.verbs.labels.review import find_scores, write_review
+
+    config = load_experiment(module, arg, sets)
+    entries = all_scenes(config, scene)
+    scores, in_training = find_scores(entries, predictions or [config.root_uri])
+    if in_training:
+        shown = ", ".join(in_training[:10]) + (", …" if len(in_training) > 10 else "")
+        print_text(f"left out, for the model was trained on them: {shown} (--predictions with roots of folds)")
+    if not scores:
+        raise UsageError("no scene has scores of a model that was not trained on it", fix="run predict first")
+    for its in write_review(config, entries, scores, output, doubtful=doubtful, num_next=num_next):
+        print_text(
+            f"{its.target}: {its.num_scored} of {its.num_cells} cells have scores; {its.num_doubtful} doubtful labels, "
+            f"{its.num_next} to label next"
+        )
 
 
 def _pair(text: str, option: str) -> tuple[float, float]:

@@ -60,6 +60,7 @@ def labels_of(entry: LabelledScene) -> SceneLabels:
     """
     config = entry.config
     with boundary_of(entry), open_scene(entry.scene, config.classes, config.chip) as opened:
+        assert opened.source is not None
         table = cell_table(opened, config.chip)
         labels, report = entry.scene.labels, opened.source.report
         changed = {}
