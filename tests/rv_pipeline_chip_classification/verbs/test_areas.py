@@ -91,7 +91,7 @@ def test_without_a_probability_sample_no_interval_is_claimed(example: tuple[str,
 
 
 def test_cells_count_by_the_ground_with_data(write_map: Callable[..., str]) -> None:
-    path = write_map("a", [0, 0, 1, 1, -1, 0], fractions=[1.0, 0.5, 1.0, 1.0, 0.0, 1.0])
+    path = write_map("a", [1, 0, 0, 1, -1, 0], fractions=[1.0, 1.0, 0.5, 1.0, 0.0, 1.0])
     found = read_predicted([path])
     assert found.class_names == ("field", "water")
     # On the central meridian of a zone the grid is 0.9996 of the ground.

@@ -7,7 +7,7 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ def read_predicted(files: Sequence[str]) -> MappedAreas:
     Raises:
         DataError: if a file is none of predictions, or its cells have no place on Earth.
     """
-    names: dict[str, int] = {}
+    names: dict[tuple[int, str], int] = {}
     parts: list[MappedCells] = []
     notes: list[str] = []
     num_without = 0
@@ -122,14 +122,17 @@ def read_predicted(files: Sequence[str]) -> MappedAreas:
     if num_without:
         notes.append(f"{num_without} cells have no class, for want of data, and are no part of the map")
     notes += _shared_ground(files, parts)
+    ordered = sorted(names)  # by class id, then name
+    places = np.argsort([names[key] for key in ordered])
+    cells = replace(cells, classes=places[cells.classes])
     areas = np.bincount(cells.classes, cells.areas_m2, minlength=len(names)).astype(np.float64)
-    return MappedAreas(tuple(names), areas, cells, tuple(files), notes)
+    return MappedAreas(tuple(name for _, name in ordered), areas, cells, tuple(files), notes)
 
 
 _COLUMNS = ("classes", "areas_m2", "rings", "sources")
 
 
-def _cells_of(file: str, number: int, names: dict[str, int]) -> tuple[MappedCells, int, float]:
+def _cells_of(file: str, number: int, names: dict[tuple[int, str], int]) -> tuple[MappedCells, int, float]:
     classes: list[int] = []
     rings: list[Any] = []
     fractions: list[float] = []
@@ -144,7 +147,8 @@ def _cells_of(file: str, number: int, names: dict[str, int]) -> tuple[MappedCell
             corners = feature["geometry"]["coordinates"][0]
             if len(corners) != 5:
                 raise DataError("areas of cells at a pole are not worked out", where=file)
-            classes.append(names.setdefault(properties["class_name"], len(names)))
+            key = int(properties["class_id"]), str(properties["class_name"])
+            classes.append(names.setdefault(key, len(names)))
             rings.append(corners)
             fractions.append(float(properties["valid_fraction"]))
             windows.append(properties["window"])

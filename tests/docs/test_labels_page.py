@@ -1,0 +1,43 @@
+"""The page on labels, subsets and areas: every block is run in order, and prints what the page says."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from tests.docs.guide_blocks import MARK, Command, blocks, missing_lines, script
+
+_PAGE = Path(__file__).parent.parent.parent / "docs" / "labels-and-splits.md"
+
+
+def test_every_block_is_run_or_written() -> None:
+    steps = list(blocks(_PAGE.read_text(encoding="utf-8")))
+    assert sum(isinstance(step, Command) for step in steps) >= 10
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(find_spec("rasterio") is None, reason="the pipeline is not installed")
+def test_every_block_prints_what_the_page_says(tmp_path: Path) -> None:
+    steps = list(blocks(_PAGE.read_text(encoding="utf-8")))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", script(steps)],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=850,
+    )
+    printed = re.split(rf"^{MARK} \d+\n", done.stdout, flags=re.MULTILINE)[1:]
+    commands = [step for step in steps if isinstance(step, Command)]
+    assert done.returncode == 0, done.stdout[-5000:]
+    wrong = {c.text: missing_lines(c, text) for c, text in zip(commands, printed, strict=True)}
+    assert {text: lines for text, lines in wrong.items() if lines} == {}, done.stdout[-5000:]
