@@ -106,6 +106,24 @@ def test_copies_of_an_image_are_told_once(write_image: WriteImage, tmp_path: Pat
     assert len(found([scene("a", placed)], [scene("t", str(copied))])) == 1
 
 
+def test_the_same_picture_saved_in_another_way_is_told_where_no_place_tells_it(write_image: WriteImage) -> None:
+    steps = np.linspace(0, 6, 96)
+    picture = (120 + 60 * np.sin(steps)[:, None] * np.cos(1.7 * steps)[None, :]).astype(np.uint8)
+    bands = np.repeat(picture[..., None], 3, axis=2)
+    image = write_image("a.tif", bands, crs=None)
+    lossy = write_image("lossy.tif", bands, crs=None, compress="jpeg", jpeg_quality=60)
+    brighter = write_image("b.tif", (bands * 1.1).astype(np.uint16) + 9, crs=None)
+    turned = write_image("turned.tif", bands.transpose(1, 0, 2), crs=None)
+    findings = found([scene("a", image)], [scene("l", lossy), scene("b", brighter), scene("t", turned)])
+    assert [finding.where for finding in findings] == [f"dataset.test_scenes[{n}].raster.uris" for n in (0, 1)]
+    assert all("shows the same as that of dataset.train_scenes[0]" in finding.what for finding in findings)
+
+
+def test_images_that_are_the_same_everywhere_show_nothing(write_image: WriteImage) -> None:
+    plain = [write_image(f"{level}.tif", np.full((64, 64), level, np.uint8), crs=None) for level in (3, 9)]
+    assert found([scene("a", plain[0])], [scene("t", plain[1])]) == []
+
+
 def test_many_pairs_are_a_few_lines_and_a_count(write_image: WriteImage) -> None:
     crops = [
         write_image(f"{number}.tif", PIXELS[number:], origin=(500_000.0, 4_500_000.0 - number)) for number in range(6)

@@ -1,6 +1,6 @@
-"""What scenes of different subsets share: ground, bytes, or a border. Headers and AOIs are read, pixels are not.
+"""What scenes of different subsets share: ground, bytes, a picture or a border.
 
-Metrics of a test scene that the model has seen in training say nothing, whatever the date or the CRS of the image.
+Headers and AOIs are read; pixels only of small images without a place on Earth, where nothing else tells. Metrics of a test scene that the model has seen in training say nothing, whatever the date or the CRS of the image.
 """
 
 from __future__ import annotations
@@ -10,9 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rv_core.errors import Finding, RvError
 from rv_core.files import by_uri, uris
 from rv_pipeline_chip_classification.checks.cheap import is_missing
+from rv_pipeline_chip_classification.checks.thumbnails import alike, thumbnail_of
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig
 from rv_pipeline_chip_classification.file_boundary import file_boundary
 from rv_pipeline_chip_classification.ground.equal_area import HECTARE_M2
@@ -25,6 +29,9 @@ from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 _MAX_NAMED = 5
 #: Bytes that are compared at the beginning, in the middle and at the end of files of one size before all of them are.
 _SAMPLE_BYTES = 1 << 16
+#: Images without a place on Earth are looked at up to here, and so many pixels of them in all.
+_MAX_LOOKED_AT_PX = 1 << 22
+_MAX_LOOKED_AT_PX_OF_ALL = 1 << 26
 _FIX = "give the subsets scenes that lie apart (rv split), or crop them (raster.bbox, aoi_uris)"
 
 
@@ -38,6 +45,7 @@ class _Placed:
         scene: the scene.
         footprint: None where it has no place on Earth, or cannot be opened.
         chip_m: side of a chip on the ground; 0 where it is not known.
+        thumbnail: of a small image without a place on Earth.
     """
 
     path: str
@@ -45,6 +53,7 @@ class _Placed:
     scene: SceneConfig
     footprint: Footprint | None
     chip_m: float
+    thumbnail: NDArray[np.float64] | None = None
 
 
 def check_leakage(config: ChipClassificationConfig) -> Iterator[Finding]:
@@ -59,9 +68,11 @@ def check_leakage(config: ChipClassificationConfig) -> Iterator[Finding]:
     scenes = list(_scenes_of(config))
     if len({subset for _, subset, _ in scenes}) < 2:
         return
-    placed = [_placed(f"dataset.{path}", subset, scene, config) for path, subset, scene in scenes]
+    budget = [_MAX_LOOKED_AT_PX_OF_ALL]
+    placed = [_placed(f"dataset.{path}", subset, scene, config, budget) for path, subset, scene in scenes]
     told = _told_already(placed)
     yield from _tell_same_files(placed, told)
+    yield from _tell_same_pictures(placed, told)
     known = [one for one in placed if one.footprint is not None]
     footprints = [one.footprint for one in known if one.footprint is not None]
     reach_m = max((one.chip_m for one in known), default=0.0)
@@ -80,14 +91,24 @@ def _scenes_of(config: ChipClassificationConfig) -> Iterator[tuple[str, str, Sce
             yield path, subset, scene
 
 
-def _placed(path: str, subset: str, scene: SceneConfig, config: ChipClassificationConfig) -> _Placed:
+def _placed(path: str, subset: str, scene: SceneConfig, config: ChipClassificationConfig, budget: list[int]) -> _Placed:
     try:
         with file_boundary("", where=""), SceneRaster(scene.raster, scene.id) as raster:
             aoi = read_aoi(scene.aoi_uris, raster.grid, raster.extent, scene_id=scene.id)
             chip_m = (pixel_size_m(raster.grid) or 0.0) * config.chip.chip_size_px
-            return _Placed(path, subset, scene, footprint_of(raster, aoi.area), chip_m)
+            return _Placed(path, subset, scene, footprint_of(raster, aoi.area), chip_m, _thumbnail(raster, budget))
     except (RvError, OSError):  # said where this scene itself is checked
         return _Placed(path, subset, scene, None, 0.0)
+
+
+def _thumbnail(raster: SceneRaster, budget: list[int]) -> NDArray[np.float64] | None:
+    """A picture of an image without a place on Earth, if it is small enough for what is left of the budget."""
+    size_px = raster.extent.height * raster.extent.width
+    if raster.grid.crs is not None or size_px > min(_MAX_LOOKED_AT_PX, budget[0]):
+        return None
+    budget[0] -= size_px
+    pixels = raster.read(raster.extent)
+    return thumbnail_of(pixels.values[..., 0], pixels.valid)
 
 
 def _key(one: _Placed, other: _Placed) -> frozenset[str]:
@@ -124,16 +145,35 @@ def _tell_same_files(placed: Sequence[_Placed], told: set[frozenset[str]]) -> It
     yield from _tell_rest([(one.subset, other.subset) for one, other in found[_MAX_NAMED:]], "have the same image")
 
 
+def _tell_same_pictures(placed: Sequence[_Placed], told: set[frozenset[str]]) -> Iterator[Finding]:
+    """Warnings about images that show the same, of those without a place on Earth; their pairs are added."""
+    seen = [one for one in placed if one.thumbnail is not None]
+    found = []
+    for first, second in alike([one.thumbnail for one in seen if one.thumbnail is not None]):
+        one, other = seen[first], seen[second]
+        if one.subset != other.subset and _key(one, other) not in told:
+            told.add(_key(one, other))
+            found.append((one, other))
+    for one, other in found[:_MAX_NAMED]:
+        what = f"its image shows the same as that of {one.path}: {other.subset} and {one.subset} scenes should differ"
+        yield Finding(f"{other.path}.raster.uris", what, "", "warning")
+    yield from _tell_rest([(one.subset, other.subset) for one, other in found[_MAX_NAMED:]], "show the same")
+
+
 def _same_files(paths: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Local files with equal bytes: each with the first of its kind."""
     sizes: dict[int, list[str]] = {}
     for uri in paths:
         sizes.setdefault(_size_of(uri), []).append(uri)
-    for size, alike in sizes.items():
+    for size, of_one_size in sizes.items():
         first: dict[tuple[bytes, ...], str] = {}
-        for uri in alike if len(alike) > 1 and size else ():
-            known = first.setdefault(_samples_of(uri, size), uri)
-            if known != uri and by_uri.digest(known) == by_uri.digest(uri):
+        for uri in of_one_size if len(of_one_size) > 1 and size else ():
+            try:
+                known = first.setdefault(_samples_of(uri, size), uri)
+                is_same = known != uri and by_uri.digest(known) == by_uri.digest(uri)
+            except (RvError, OSError):  # said where the image is opened
+                continue
+            if is_same:
                 yield known, uri
 
 
