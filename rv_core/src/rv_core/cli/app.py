@@ -121,10 +121,12 @@ def _run(words: list[str]) -> int:
 
 def _with_arguments(words: list[str]) -> list[str]:
     """The words of a plugin's verb as Typer takes them, where it declares that it takes arguments of a module."""
+    verb = split_at_verb(words)[1]
+    if verb is None or verb in BUILTIN_VERBS:
+        return words  # looking at a run loads no plugin
     from rv_core.plugins.installed import plugin_manager
 
-    verb = split_at_verb(words)[1]
-    spec = plugin_manager().command_specs().get(verb or "")
+    spec = plugin_manager().command_specs().get(verb)
     return normalise(words, (spec.name,)) if spec is not None and spec.takes_arguments else words
 
 
