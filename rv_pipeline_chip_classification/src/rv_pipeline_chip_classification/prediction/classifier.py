@@ -3,7 +3,8 @@
 **On a CPU** each batch is worked off by one thread, several batches at once. Threads inside a convolution would give
 other last bits for another number of cores (found for ResNet-50), wait for the slowest of them at every layer, and
 were half as fast on a busy machine. So predictions are the same for any number of splits, runners and cores of one
-kind of machine. **On a GPU** two threads keep it busy; where its memory is too small, batches are halved.
+kind of machine. Batch norms are folded into the convolutions before them (`prediction.fusion`). **On a GPU** two threads
+keep it busy; where its memory is too small, batches are halved.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from rv_pipeline_chip_classification.model.contract import ModelContract
 from rv_pipeline_chip_classification.model.prefetch import in_advance, iterate_ahead
 from rv_pipeline_chip_classification.prediction.cell_scores import NO_CLASS, SCORE_DECIMALS, ScoredCells
 from rv_pipeline_chip_classification.prediction.cell_windows import BatchSizeOf, CellChips
+from rv_pipeline_chip_classification.prediction.fusion import fused
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.scenes.windows import Window
 
@@ -84,9 +86,11 @@ class Classifier:
     ) -> None:
         self.device = device or default_device()
         self.contract = contract
-        self._model: Any = model.eval().to(self.device, memory_format=torch.channels_last)
-        self._batch_size = batch_size
         self._is_cpu = self.device.type == "cpu"
+        # Not on a GPU: nothing was measured there.
+        ready = fused(model.eval()) if self._is_cpu else model.eval()
+        self._model: Any = ready.to(self.device, memory_format=torch.channels_last)
+        self._batch_size = batch_size
         self._num_threads = (num_threads or num_inference_threads()) if self._is_cpu else 2
         self._lock = threading.Lock()
         if not self._is_cpu:
