@@ -127,3 +127,24 @@ def test_a_timm_backbone_takes_any_number_of_channels() -> None:
     assert model(torch.zeros(1, 5, 64, 64)).shape == (1, 2)
     with pytest.raises(ConfigError, match="timm model"):
         build_model("timm:resnet1", 3, 2)
+
+
+def test_features_of_the_surroundings_are_left_out_but_seen() -> None:
+    torch.manual_seed(0)
+    model = build_model("small_cnn", 2, 3, context_px=32).eval()
+    chips = torch.rand(1, 2, 96, 96)
+    far, near = chips.clone(), chips.clone()
+    far[:, :, :, :16] = 0  # 16 px and more beyond the cell, which begins at 32
+    near[:, :, :, 28:32] = 0
+    with torch.inference_mode():
+        plain = model(chips)
+        assert torch.allclose(model(far), plain, atol=1e-6)
+        assert not torch.allclose(model(near), plain, atol=1e-4)
+
+
+@pytest.mark.parametrize("side_px", [8, 9, 16, 24, 33, 64])
+def test_a_chip_of_any_size_with_half_of_it_around_has_features_of_its_own(side_px: int) -> None:
+    model = build_model("small_cnn", 2, 3, context_px=side_px // 2).eval()
+    check_forward(model, 2, 3, side_px + 2 * (side_px // 2))
+    with torch.inference_mode():
+        assert model(torch.rand(2, 2, side_px * 2, side_px * 2)).isfinite().all()

@@ -76,7 +76,7 @@ def run_train(config: ChipClassificationConfig, storage: Storage, control: Contr
 def _make_trainer(config: ChipClassificationConfig, data: TrainingData) -> Trainer:
     train, contract = config.train, data.contract
     seed_everything(config.seed)
-    model = build_model(contract.backbone, contract.num_channels, contract.num_classes)
+    model = build_model(contract.backbone, contract.num_channels, contract.num_classes, context_px=contract.context_px)
     check_forward(model, contract.num_channels, contract.num_classes, contract.chip_width_px)
     if data.initial is not None:
         _tell(initialise(model, data.initial), data.initial.card.file, data.initial.match.notes)

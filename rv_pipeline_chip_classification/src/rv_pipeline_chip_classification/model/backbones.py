@@ -21,13 +21,15 @@ from rv_pipeline_chip_classification.model.own_code import code_digest
 SMALL_CNN_WIDTH = 32
 
 
-def build_model(backbone: str, num_channels: int, num_classes: int) -> nn.Module:
+def build_model(backbone: str, num_channels: int, num_classes: int, *, context_px: int = 0) -> nn.Module:
     """A freshly initialised network, from torch's global random state.
 
     Args:
         backbone: `small_cnn`, `resnet18`, `resnet34`, `resnet50`, `timm:<name>` or `module:callable`.
         num_channels: C of the chips.
         num_classes: number of logits.
+        context_px: pixels of the chips on every side of what they are classified by; `small_cnn` takes its features
+            from the middle, others from all that they see.
 
     Returns:
         A module from (B, C, H, W) float32 to (B, num_classes) logits.
@@ -43,6 +45,8 @@ def build_model(backbone: str, num_channels: int, num_classes: int) -> nn.Module
     if backbone not in _BUILDERS:
         what, fix = unknown_name("backbone", backbone, [*_BUILDERS, "timm:<name>"])
         raise ConfigError(what, where="model.backbone", fix=fix)
+    if backbone == "small_cnn":
+        return SmallCnn(num_channels, num_classes, context_px=context_px)
     return _BUILDERS[backbone](num_channels, num_classes)
 
 
@@ -105,11 +109,16 @@ def set_backbone_frozen(model: nn.Module, frozen: bool) -> None:
 class SmallCnn(nn.Module):
     """Five 3x3 convolutions and a head on the mean and the spread of each feature over the chip.
 
-    The spread is what tells textures apart, so that a small network is enough for land cover; chips from 8 px.
+    The spread is what tells textures apart, so that a small network is enough for land cover; chips from 8 px. Features
+    of the surroundings are left out of both: those of the cell have seen up to 13 px beyond it, and taken together a cell would
+    be told by its neighbours.
     """
 
-    def __init__(self, num_channels: int, num_classes: int, width: int = SMALL_CNN_WIDTH) -> None:
+    def __init__(
+        self, num_channels: int, num_classes: int, width: int = SMALL_CNN_WIDTH, *, context_px: int = 0
+    ) -> None:
         super().__init__()
+        self.context_px = context_px
         self.conv1 = _conv(num_channels, width, 3, stride=2)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = _conv(width, width, 3)
@@ -131,6 +140,12 @@ class SmallCnn(nn.Module):
         x = torch.relu_(self.bn3(self.conv3(x)))
         x = torch.relu_(self.bn4(self.conv4(x)))
         x = torch.relu_(self.bn5(self.conv5(x)))
+        if self.context_px:
+            top, left = (
+                round(features * self.context_px / pixels)
+                for features, pixels in zip(x.shape[2:], chips.shape[2:], strict=True)
+            )
+            x = x[:, :, top : x.shape[2] - top, left : x.shape[3] - left]
         mean = x.mean((2, 3))
         spread = (x.var((2, 3), correction=0) + 1e-5).sqrt()
         logits: Tensor = self.fc(self.dropout(torch.cat([mean, spread], 1)))

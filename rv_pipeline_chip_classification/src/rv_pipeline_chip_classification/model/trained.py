@@ -42,7 +42,9 @@ def load_model(contract: ModelContract, weights: Path, *, shown: str = "") -> nn
     shown = shown or str(weights)
     # The initial weights are thrown away: torch's global random state stays as it was.
     with torch.random.fork_rng(devices=[]):
-        model = build_model(contract.backbone, contract.num_channels, contract.num_classes)
+        model = build_model(
+            contract.backbone, contract.num_channels, contract.num_classes, context_px=contract.context_px
+        )
     load_exactly(model, read_weights(weights, shown=shown), shown=shown)
     if contract.backbone_code not in (None, digest_of_backbone(contract.backbone)):
         _log.warning("the code of the backbone %s is not that which the model was trained with", contract.backbone)
