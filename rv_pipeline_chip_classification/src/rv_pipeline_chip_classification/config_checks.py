@@ -339,6 +339,6 @@ def check_class_weights(weights: str | Sequence[float], num_classes: int) -> Ite
         return
     if len(weights) != num_classes:
         what = f"{len(weights)} weights for {num_classes} classes"
-        yield Finding("train.class_weights", what, 'give one per class, or "sqrt", "balanced" or "none"')
+        yield Finding("train.class_weights", what, 'give one per class, or "adaptive", "sqrt", "balanced" or "none"')
     elif any(weight < 0 for weight in weights) or not any(weights):
         yield Finding("train.class_weights", f"{weights} are no weights", "give numbers from 0, not all of them 0")

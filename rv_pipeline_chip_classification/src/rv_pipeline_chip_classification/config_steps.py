@@ -112,9 +112,10 @@ class TrainConfig(Config):
         label_smoothing: share of the truth that is spread over all classes in the loss.
         focal_gamma: what is sure already counts less in the loss, by (1 - p)^gamma; 0 is plain cross entropy.
         class_weights: of the loss; `balanced` is inverse to the number of training chips that an epoch shows, `sqrt` to
-            its square root, or one number per class.
-        max_weight_ratio: of `balanced` and `sqrt`, the largest weight to the smallest: a handful of chips would be all
-            that counts.
+            its square root; `adaptive` raises those of classes that are answered less often than they are there, epoch
+            by epoch; or one number per class.
+        max_weight_ratio: the largest weight to the smallest, unless they are given: a handful of chips would be all that
+            counts.
         logit_adjustment: how far the network is freed of answering what is frequent, from 0 to 1: while it learns, so
             many times the logarithm of the share of each class is added to its logits.
         sampler: `shuffle` shows each chip once an epoch; `balanced` shows as many in all, of every class as many as of
@@ -147,7 +148,7 @@ class TrainConfig(Config):
     clip_grad_norm: Annotated[_AboveZero | None, AsBefore(None)] = None
     label_smoothing: Annotated[float, Range(min=0, max_exclusive=1), AsBefore(0.1)] = 0.1
     focal_gamma: Annotated[float, Range(min=0), AsBefore(0.0)] = 0.0
-    class_weights: Literal["none", "sqrt", "balanced"] | list[float] = "none"
+    class_weights: Literal["none", "adaptive", "sqrt", "balanced"] | list[float] = "adaptive"
     max_weight_ratio: Annotated[float, Range(min=1), AsBefore(100.0)] = 100.0
     logit_adjustment: Annotated[Fraction, AsBefore(0.0)] = 0.0
     sampler: Annotated[Literal["shuffle", "balanced"], AsBefore("shuffle")] = "shuffle"

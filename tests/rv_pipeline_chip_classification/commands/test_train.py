@@ -37,6 +37,7 @@ from rv_pipeline_chip_classification.model.contract import ModelContract
 from rv_pipeline_chip_classification.model.trained import load_model, read_trained
 from rv_pipeline_chip_classification.model.weights import save_weights
 from rv_pipeline_chip_classification.training.checkpoint import CHECKPOINT
+from rv_pipeline_chip_classification.training.imbalance import adapted_weights
 
 NAMES = ("dark", "bright", "green")
 OUTPUTS = ("train/model.safetensors", "train/model.json", "train/metrics.json", "train/history.jsonl")
@@ -369,7 +370,12 @@ def test_no_training_chips_are_an_error_that_says_where_to_look(
 
 def test_validation_chips_of_another_size_are_refused(config: ChipClassificationConfig, storage: Storage) -> None:
     chip_scene(
-        config.dataset.validation_scenes[0], "validation", config.classes, ChipConfig(chip_size_px=8), 0, storage
+        config.dataset.validation_scenes[0],
+        "validation",
+        config.classes,
+        ChipConfig(chip_size_px=8),
+        0,
+        storage,
     )
     with pytest.raises(DataError, match="differ") as caught:
         run_train(config, storage, Task())
@@ -400,6 +406,17 @@ def test_what_was_chosen_and_why_is_in_the_log_and_in_the_metrics(
     told = capsys.readouterr().out
     assert f"dark {counts['dark']} (an epoch shows {min(counts['dark'], 9)}), weight" in told
     assert f"epoch {metrics['best_epoch']} of 3 is the result: its validation_macro_f1 is the best" in told
+
+
+def test_weights_that_adapt_are_those_at_the_end_in_the_metrics(
+    config: ChipClassificationConfig, storage: Storage
+) -> None:
+    run_train(replace(config, train=replace(TRAIN, class_weights="adaptive")), storage, Task())
+    metrics = json.loads(storage.read_text("train/metrics.json"))
+    history = [json.loads(line) for line in storage.read_text("train/history.jsonl").splitlines()]
+    counts = np.array(list(metrics["class_counts"].values()))
+    expected = adapted_weights(counts, [entry["train_predicted"] for entry in history])
+    assert list(metrics["class_weights"].values()) == pytest.approx(expected)
 
 
 def test_train_reads_no_more_of_the_config_than_it_declares(config: ChipClassificationConfig, storage: Storage) -> None:

@@ -8,6 +8,7 @@ import pytest
 from rv_pipeline_chip_classification.training.imbalance import (
     MAX_REPEATS,
     Sampling,
+    adapted_weights,
     class_weights_of,
     epoch_order,
     logit_shift,
@@ -89,3 +90,17 @@ def test_an_epoch_of_every_chip_has_the_order_that_it_always_had() -> None:
     class_ids = np.arange(40) % 3
     order = epoch_order(class_ids, np.bincount(class_ids), np.random.default_rng(7))
     assert (order == np.random.default_rng(7).permutation(40)).all()
+
+
+def test_weights_follow_the_answers_until_a_class_is_answered_as_often_as_it_is_there() -> None:
+    counts = np.array([89, 9, 0])
+    assert adapted_weights(counts, []) == (1.0, 1.0, 0.0)
+    as_often = adapted_weights(counts, [[89, 9, 0]])
+    assert as_often == pytest.approx((1.0, 1.0, 0.0))
+    given_up = np.array(adapted_weights(counts, [[98, 0, 0]]))
+    assert given_up[1] / given_up[0] == pytest.approx((10 * 99 / 90) ** 0.5)
+    assert (given_up * counts).sum() == pytest.approx(98)
+    for_long = np.array(adapted_weights(counts, [[98, 0, 0]] * 9, max_ratio=20))
+    assert for_long[1] / for_long[0] == pytest.approx(20)
+    back = np.array(adapted_weights(counts, [[98, 0, 0], [80, 18, 0]]))
+    assert 1 < back[1] / back[0] < given_up[1] / given_up[0]

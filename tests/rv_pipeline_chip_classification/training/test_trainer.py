@@ -18,7 +18,7 @@ from rv_pipeline_chip_classification.model.device import reproducible
 from rv_pipeline_chip_classification.model.normalize import Normalization
 from rv_pipeline_chip_classification.training.augment import Strengths
 from rv_pipeline_chip_classification.training.batches import Batches
-from rv_pipeline_chip_classification.training.imbalance import Sampling
+from rv_pipeline_chip_classification.training.imbalance import Sampling, adapted_weights
 from rv_pipeline_chip_classification.training.scoring import Loss
 from rv_pipeline_chip_classification.training.trainer import Recipe, Trainer
 
@@ -151,6 +151,7 @@ def uninterrupted(recipe: Recipe) -> tuple[list[dict[str, Any]], list[bytes]]:
         *((Recipe(num_epochs=3, optimizer="sgd", freeze_backbone_epochs=1), "stop", num_looks) for num_looks in (2, 9)),
         *((EVERYTHING, "stop", num_looks) for num_looks in (2, 8, 17)),
         (EVERYTHING, "kill", 11),
+        *((Recipe(num_epochs=3, adapted_counts=(20, 8, 8)), "stop", num_looks) for num_looks in (7, 10, 18)),
     ],
 )
 def test_a_run_that_ends_anywhere_goes_on_bit_for_bit(recipe: Recipe, end: str, num_looks: int) -> None:
@@ -250,6 +251,19 @@ def test_the_loss_is_weighted_cross_entropy_with_label_smoothing() -> None:
         logits, truth, weight=torch.tensor([1.0, 2.0, 0.5]), label_smoothing=0.1
     )
     assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_weights_that_adapt_follow_the_answers_of_the_training_and_leave_validation_alone() -> None:
+    counts = (20, 8, 8)
+    trainer = make_trainer(Recipe(num_epochs=3, adapted_counts=counts))
+    trainer.run(Task(), nothing)
+    answers = [entry["train_predicted"] for entry in trainer.position.history]
+    assert [sum(answer) for answer in answers] == [36] * 3
+    assert trainer.class_weights() == adapted_weights(np.array(counts), answers)
+    assert trainer._loss.class_weights is not None
+    expected = adapted_weights(np.array(counts), answers[:2])
+    assert trainer._loss.class_weights.tolist() == pytest.approx(expected)
+    assert trainer._validation_loss.class_weights is None
 
 
 def test_what_is_sure_counts_less_in_a_focal_loss() -> None:

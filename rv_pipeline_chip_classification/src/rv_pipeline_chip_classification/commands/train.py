@@ -40,8 +40,9 @@ from rv_pipeline_chip_classification.training.checkpoint import (
     write_checkpoint,
 )
 from rv_pipeline_chip_classification.training.imbalance import Sampling, class_weights_of, logit_shift
+from rv_pipeline_chip_classification.training.position import diverged
 from rv_pipeline_chip_classification.training.scoring import Scores
-from rv_pipeline_chip_classification.training.trainer import Recipe, Trainer, diverged
+from rv_pipeline_chip_classification.training.trainer import Recipe, Trainer
 
 HISTORY = "train/history.jsonl"
 
@@ -119,6 +120,8 @@ def recipe_of(train: TrainConfig, freeze_backbone_epochs: int, class_counts: NDA
         checkpoint_every_s=train.checkpoint_every_s,
         class_weights=class_weights_of(train.class_weights, class_counts, max_ratio=train.max_weight_ratio),
         logit_shift=logit_shift(train.logit_adjustment, class_counts),
+        adapted_counts=tuple(class_counts.tolist()) if train.class_weights == "adaptive" else None,
+        max_weight_ratio=train.max_weight_ratio,
         label_smoothing=train.label_smoothing,
         focal_gamma=train.focal_gamma,
         clip_grad_norm=train.clip_grad_norm,
@@ -219,7 +222,7 @@ def _metrics_of(trainer: Trainer, data: TrainingData, validation: Scores | None)
     if not math.isfinite(training.loss):
         # The last step may do it, after the last loss was looked at.
         raise diverged(f"the loss of its result on the training chips is {training.loss}")
-    weights, chosen_by = recipe.class_weights, f"validation_{recipe.select_by}"
+    weights, chosen_by = trainer.class_weights(), f"validation_{recipe.select_by}"
     return {
         "num_epochs": position.epoch,
         "stopped_early": position.epoch < recipe.num_epochs,

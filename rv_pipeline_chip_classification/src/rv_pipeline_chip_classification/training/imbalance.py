@@ -8,7 +8,7 @@ the chips that an epoch shows, so that nothing is made up for twice.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,7 +37,7 @@ def class_weights_of(
         class_counts: (K,) chips per class that an epoch shows.
         max_ratio: of the largest to the smallest weight of those that are made here.
     """
-    if configured == "none":
+    if configured in ("none", "adaptive"):
         return None
     if not isinstance(configured, str):
         return tuple(float(weight) for weight in configured)
@@ -68,6 +68,29 @@ def _tell_of_bounded(
             class_counts.sum(),
             counts,
         )
+
+
+def adapted_weights(
+    class_counts: NDArray[np.int64], predicted: Iterable[Sequence[int]], *, max_ratio: float = 100.0
+) -> tuple[float, ...]:
+    """Weights that follow what the network answers while it learns: `class_weights="adaptive"`.
+
+    They begin alike. After each epoch that of a class is multiplied by the square root of how many chips it has over how
+    many answers it got (each and one): a class that is told apart well is answered as often as it is there and keeps its
+    weight, one that is given up weighs more until it is answered. A class without chips gets 0.
+
+    Args:
+        class_counts: (K,) chips per class that an epoch shows.
+        predicted: of each epoch that is done, answers per class on its chips.
+        max_ratio: of the largest to the smallest weight.
+    """
+    present = class_counts > 0
+    weights = present.astype(np.float64)
+    for answers in predicted:
+        weights *= np.sqrt((class_counts + 1) / (np.asarray(answers) + 1))
+        bounded = np.minimum(weights, max_ratio * weights[present].min())
+        weights = bounded * class_counts.sum() / (bounded * class_counts).sum()
+    return tuple(weights.tolist())
 
 
 def logit_shift(strength: float, class_counts: NDArray[np.int64]) -> tuple[float, ...] | None:

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from rv_core.errors import TaskError
+
 SelectBy = Literal["loss", "accuracy", "macro_f1"]
 
 #: A batch is cut into powers of two until it fits the GPU; there are no batches of a million chips.
@@ -86,6 +88,15 @@ def position_of(values: Mapping[str, Any], num_epochs: int, num_batches: int) ->
     if position.best_epoch and not _is_number(position.history[position.best_epoch - 1]["validation_loss"]):
         raise ValueError(f"the loss of its epoch {position.best_epoch} is no number")
     return position
+
+
+def diverged(why: str) -> TaskError:
+    """The error for a training that has left the numbers."""
+    return TaskError(
+        f"the training diverged: {why}",
+        where="train",
+        fix="lower train.learning_rate, or look for extreme pixel values in analyze/*.json and declare nodata",
+    )
 
 
 def check_finite(*groups: Mapping[str, Tensor]) -> None:

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from rv_core.errors import TaskError
 from rv_pipeline_chip_classification.control import Control
 from rv_pipeline_chip_classification.model.backbones import set_backbone_frozen
 from rv_pipeline_chip_classification.model.device import (
@@ -32,6 +31,7 @@ from rv_pipeline_chip_classification.model.device import (
     to_device,
 )
 from rv_pipeline_chip_classification.training.batches import SMALLEST_BATCH, Batches, LabelledBatch
+from rv_pipeline_chip_classification.training.imbalance import adapted_weights
 from rv_pipeline_chip_classification.training.optimizers import (
     OptimizerName,
     make_optimizer,
@@ -45,6 +45,7 @@ from rv_pipeline_chip_classification.training.position import (
     SelectBy,
     check_finite,
     check_same_shapes,
+    diverged,
     position_of,
     scores_to_watch,
 )
@@ -65,6 +66,7 @@ class Recipe:
     Args:
         class_weights: of the loss, one per class, or None.
         logit_shift: added to the logits while the network learns, one per class, or None.
+        adapted_counts: chips of each class that an epoch shows, where the training's weights follow the answers.
     """
 
     num_epochs: int
@@ -78,6 +80,8 @@ class Recipe:
     checkpoint_every_s: float = 300.0
     class_weights: tuple[float, ...] | None = None
     logit_shift: tuple[float, ...] | None = None
+    adapted_counts: tuple[int, ...] | None = None
+    max_weight_ratio: float = 100.0
     label_smoothing: float = 0.1
     focal_gamma: float = 0.0
     clip_grad_norm: float | None = None
@@ -85,15 +89,6 @@ class Recipe:
     plateau_patience: int = 3
     drop_factor: float = 0.1
     select_by: SelectBy = "loss"
-
-
-def diverged(why: str) -> TaskError:
-    """The error for a training that has left the numbers."""
-    return TaskError(
-        f"the training diverged: {why}",
-        where="train",
-        fix="lower train.learning_rate, or look for extreme pixel values in analyze/*.json and declare nodata",
-    )
 
 
 class Trainer:
@@ -121,19 +116,27 @@ class Trainer:
         self.position = Position()
         self._dtype = compute_dtype(recipe.precision, self.device)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self._dtype == torch.float16)
-        self._loss = self._make_loss()
+        self._loss = self._validation_loss = self._make_loss(recipe.class_weights)
         self._num_drops = 0
         self._memory = MemoryLimit()
         self._pace = Pace()
         self._tally = Tally(num_classes, self.device)
 
-    def _make_loss(self) -> Loss:
+    def _make_loss(self, class_weights: tuple[float, ...] | None) -> Loss:
         recipe = self.recipe
         weights, shift = (
             None if values is None else torch.tensor(values, device=self.device)
-            for values in (recipe.class_weights, recipe.logit_shift)
+            for values in (class_weights, recipe.logit_shift)
         )
         return Loss(weights, recipe.label_smoothing, recipe.focal_gamma, shift)
+
+    def class_weights(self) -> tuple[float, ...] | None:
+        """Of the loss of the epoch in hand; they depend on the history alone."""
+        recipe = self.recipe
+        if recipe.adapted_counts is None:
+            return recipe.class_weights
+        answers = [entry["train_predicted"] for entry in self.position.history]
+        return adapted_weights(np.asarray(recipe.adapted_counts), answers, max_ratio=recipe.max_weight_ratio)
 
     @property
     def num_steps(self) -> int:
@@ -170,6 +173,7 @@ class Trainer:
         self.model.train()
         set_backbone_frozen(self.model, self.position.epoch < self.recipe.freeze_backbone_epochs)
         self._num_drops = self._drops_so_far()
+        self._loss = self._make_loss(self.class_weights())
         self._pace.start_epoch()
         for batch in self.training.epoch(self.position.epoch, first=self.position.batch):
             loss = self._learn(batch)
@@ -262,6 +266,8 @@ class Trainer:
             "validation_accuracy": None if validated is None else validated.accuracy,
             "validation_macro_f1": macro_f1,
         }
+        if self.recipe.adapted_counts is not None:
+            entry["train_predicted"] = learnt.confusion.sum(axis=0).tolist()
         return entry | {"is_best": position.is_beaten_by(entry, self.recipe.select_by)}
 
     def score(self, batches: Batches, watch: Watch | None = None) -> Scores:
@@ -285,7 +291,7 @@ class Trainer:
             truth = torch.from_numpy(batch.class_ids).to(self.device)
             with torch.inference_mode(), autocast(self._dtype, self.device):
                 logits = self.averaged.module(to_device(batch.chips, self.device)).float()
-                loss = self._loss.validation_sum(logits, truth)
+                loss = self._validation_loss.validation_sum(logits, truth)
             tally.add(loss, logits, truth)
             if all_logits is not None:
                 all_logits.append(logits)
