@@ -14,8 +14,7 @@ from types import ModuleType
 
 import pytest
 
-from rv_core.cli.argv import normalise
-from rv_core.cli.run import _shipped
+from rv_core.cli.argv import normalise, shipped
 from rv_core.errors import UsageError
 from rv_core.user_code.archive import archive_name
 from rv_core.user_code.configs import load_configs
@@ -142,9 +141,9 @@ def test_a_fresh_process_uses_what_travelled_before_what_is_installed(folder: Pa
 def test_the_option_may_stand_alone_or_name_packages() -> None:
     words = normalise(["run", "batch", "--ship-code", "m.py", "--ship-code=a,b"])
     assert words == ["run", "batch", "--ship-code=.", "m.py", "--ship-code=a,b"]
-    assert _shipped([".", "a,b", " b "]) == ("a", "b")
-    assert _shipped(["."]) == ()
-    assert _shipped(None) is None
+    assert shipped([".", "a,b", " b "]) == ("a", "b")
+    assert shipped(["."]) == ()
+    assert shipped(None) is None
 
 
 def test_a_saved_config_is_told_apart(tmp_path: Path) -> None:
