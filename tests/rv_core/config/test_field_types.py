@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Optional
 
 import pytest
 
-from rv_core import Config, ConfigError, PipelineConfig, Range, Secret, Uri
+from rv_core import AsBefore, Config, ConfigError, PipelineConfig, Range, Secret, Uri
 from rv_core.config.field_types import ChoiceType, ListType, ObjectType, UnionType
 from rv_core.config.fields import (
     UnsupportedAnnotationError,
@@ -248,3 +248,21 @@ def test_descriptions_come_from_the_docstring() -> None:
     assert summary_of(Leaf) == "A leaf."
     assert summary_of(Fine) == ""
     assert set(descriptions_of(PipelineConfig)) == {"root_uri", "name"}
+
+
+@pytest.mark.parametrize(
+    ("annotation", "problem"),
+    [
+        (Annotated[float, AsBefore(0)], "write AsBefore(0.0)"),
+        (Annotated[float | None, AsBefore(2)], "write AsBefore(2.0)"),
+        (Annotated[int, AsBefore("0")], "names no plain JSON value that it can have"),
+        (Annotated[tuple[int, ...], AsBefore((0,))], "names no plain JSON value that it can have"),
+        (Annotated[int, Range(min=1), AsBefore(0)], "is a value that it cannot have"),
+    ],
+)
+def test_a_mark_of_before_that_no_value_would_meet_is_refused(annotation: Any, problem: str) -> None:
+    made = dataclass(kw_only=True)(type("Made", (Config,), {"__annotations__": {"margin": annotation}}))
+    with pytest.raises(ConfigError) as caught:
+        fields_of(made)
+    assert problem in str(caught.value)
+    assert "Made.margin" in str(caught.value)

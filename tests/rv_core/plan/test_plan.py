@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from typing import Annotated, Any
 
 import pytest
@@ -367,6 +368,34 @@ def test_a_field_of_a_later_version_enters_keys_only_where_it_changes_something(
     assert list(parts.reads) == ["pace"]
     assert parts.reads["pace"] == {"type_hint": to_short(PaceOfToday())["type_hint"], "epochs": 3}
     assert len({key_of(pipeline(**change)) for change in ({}, {"extra": 2.0}, {"margin": 4}, {"kinds": []})}) == 4
+
+
+class Shape(Enum):
+    ROUND = "round"
+    SQUARE = "square"
+
+
+@dataclass(kw_only=True)
+class ShapedConfig(PipelineConfig):
+    shape: Annotated[Shape, AsBefore("round")] = Shape.SQUARE
+    sides: Annotated[tuple[int, int], AsBefore([1, 1])] = (2, 2)
+
+    def build(self) -> Pipeline:
+        return ShapedPipeline(self)
+
+
+class ShapedPipeline(Pipeline):
+    @command(reads=("shape", "sides"))
+    def fit(self) -> None: ...
+
+
+def test_a_field_whose_json_is_not_its_value_is_as_before_by_its_json() -> None:
+    def reads(**values: Any) -> dict[str, Any]:
+        pipeline = ShapedPipeline(ShapedConfig(root_uri="/r", **values))
+        return dict(command_parts(pipeline, ShapedPipeline.commands()["fit"], {}, {}).reads)
+
+    assert reads(shape=Shape.ROUND, sides=(1, 1)) == {}
+    assert reads() == {"shape": "square", "sides": [2, 2]}
 
 
 class TellingPipeline(MapPipeline):

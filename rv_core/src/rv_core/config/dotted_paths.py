@@ -81,16 +81,6 @@ def field_at(config: Config, dotted: str) -> Any:
     return descend(config, dotted)[0]
 
 
-def is_as_before(config: Config, dotted: str) -> bool:
-    """Whether the field at a dotted path has its value of before it came (`AsBefore`): then it enters no key."""
-    *above, name = _steps(dotted)
-    value: Any = config
-    for step in above:
-        value = _value_below(value, step, dotted)
-    field = fields_of(type(value)).get(str(name)) if isinstance(value, Config) else None
-    return field is not None and field.before is not None and field.before.is_it(getattr(value, field.name))
-
-
 def descend(config: Config, dotted: str) -> tuple[Any, FieldType | None]:
     """The value at a dotted path and what its field allows (None where that depends on the object).
 

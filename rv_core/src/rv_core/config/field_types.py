@@ -264,6 +264,20 @@ class UnionType(FieldType):
         return next((found for option in self.options if (found := option.at(step)) is not None), None)
 
 
+def mark_problem(field_type: FieldType, value: Any) -> str:
+    """Why no field of a type ever has the plain value of its `AsBefore`, in words; "" if it may."""
+    option = field_type.option_for(value) if isinstance(field_type, UnionType) else field_type
+    is_plain = type(value) in (str, int, float, bool, list, dict, type(None))
+    if option is None or not is_plain or not option.accepts(value):
+        return f"AsBefore({value!r}) names no plain JSON value that it can have: it is {field_type.describe()}"
+    if not isinstance(option, ScalarType):
+        return ""
+    if type(value) is not option.kind:
+        return f"AsBefore({value!r}) is not what it holds: write AsBefore({option.kind(value)!r})"
+    problem = option.problem_with(value)
+    return f"AsBefore({value!r}) is a value that it cannot have: {problem}" if problem else ""
+
+
 def is_integer_text(text: str) -> bool:
     """Whether a text is an integer in its one canonical spelling, so that no two keys of a dict mean the same."""
     return text.isascii() and text.lstrip("-").isdigit() and str(int(text)) == text

@@ -24,6 +24,7 @@ from rv_core.config.field_types import (
     ScalarType,
     TupleType,
     UnionType,
+    mark_problem,
 )
 from rv_core.errors import ConfigError
 
@@ -126,7 +127,7 @@ def _read_fields(cls: type) -> dict[str, ConfigField]:
     for field in getattr(cls, "__dataclass_fields__", {}).values():
         if field._field_type is dataclasses._FIELD:  # type: ignore[attr-defined]
             annotation, before = split_mark(annotations[field.name])
-            fields[field.name] = ConfigField(field.name, _type_of(cls, field, annotation), field, before)
+            fields[field.name] = ConfigField(field.name, _type_of(cls, field, annotation, before), field, before)
         elif field._field_type is dataclasses._FIELD_INITVAR:  # type: ignore[attr-defined]
             raise _unusable(cls, field.name, "an InitVar is not kept, so it cannot be saved")
     return fields
@@ -148,7 +149,7 @@ def _annotations_of(cls: type) -> dict[str, Any]:
         ) from err
 
 
-def _type_of(cls: type, field: dataclasses.Field[Any], annotation: Any) -> FieldType:
+def _type_of(cls: type, field: dataclasses.Field[Any], annotation: Any, before: AsBefore | None) -> FieldType:
     if field.name == _RESERVED:
         raise _unusable(cls, field.name, "the name is taken by rv")
     if not field.init:
@@ -159,6 +160,8 @@ def _type_of(cls: type, field: dataclasses.Field[Any], annotation: Any) -> Field
         raise _unusable(cls, field.name, str(err)) from err
     if issubclass(cls, Config) and found.is_secret:
         raise _unusable(cls, field.name, "a secret must not be in a config, which is saved; make it a setting")
+    if before is not None and (problem := mark_problem(found, before.value)):
+        raise _unusable(cls, field.name, problem)
     return found
 
 

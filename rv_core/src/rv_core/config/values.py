@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any, NamedTuple, TypeVar
 
 from rv_core.config.classes import Config
-from rv_core.config.dotted_paths import join
+from rv_core.config.dotted_paths import field_at, join, parse
 from rv_core.config.field_types import (
     ChoiceType,
     DictType,
@@ -72,6 +72,20 @@ def to_plain(value: Any, *, all_hints: bool = False) -> Any:
 def to_short(value: Any, *, all_hints: bool = False) -> Any:
     """`to_plain` without the fields that are as before they came (`AsBefore`): what enters keys and is saved."""
     return _plain_value(value, _Form(all_hints=all_hints, is_short=True))
+
+
+def is_as_before(config: Config, dotted: str) -> bool:
+    """Whether the field at a dotted path has its value of before it came (`AsBefore`): then it enters no key."""
+    field_at(config, dotted)  # tells what is wrong with the path
+    *above, name = parse(dotted)
+    path = ""
+    for step in above:
+        path = join(path, step)
+    value = field_at(config, path) if path else config
+    field = fields_of(type(value)).get(str(name)) if isinstance(value, Config) else None
+    if field is None or field.before is None:
+        return False
+    return field.before.is_it(_plain(field.type, getattr(value, field.name), _Form(is_short=True)))
 
 
 def _plain_value(value: Any, form: _Form) -> Any:

@@ -57,8 +57,8 @@ def command_parts(
     named: InRoot = IN_FULL,
 ) -> CommandParts:
     """What all items of a command share in their keys; `named` names what lies under the root."""
-    from rv_core.config.dotted_paths import field_at, is_as_before
-    from rv_core.config.values import to_short
+    from rv_core.config.dotted_paths import field_at
+    from rv_core.config.values import is_as_before, to_short
 
     config = pipeline.config
     reads = {name: named(to_short(field_at(config, name))) for name in info.reads if not is_as_before(config, name)}
