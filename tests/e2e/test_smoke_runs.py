@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from rv_core import Pipeline, PipelineConfig, command
+from rv_core.launch.smoke import smoke_config
 
 PIPELINE = """
 from dataclasses import dataclass, field
@@ -85,6 +89,21 @@ def test_a_smoke_config_of_another_kind_is_refused(rv: Callable[..., Any], tmp_p
     done = rv("run", "inprocess", *words, "--smoke")
     assert done.returncode == 2
     assert "smoke() of tiles returned null, which is no TilesConfig" in done.stderr
+
+
+def test_a_command_that_is_called_smoke_stays_a_command(tmp_path: Path) -> None:
+    class OldPipeline(Pipeline):
+        @command()
+        def smoke(self) -> None:  # type: ignore[override]
+            """As before there were smoke runs."""
+
+    @dataclass(kw_only=True)
+    class OldConfig(PipelineConfig):
+        def build(self) -> Pipeline:
+            return OldPipeline(self)
+
+    root = str(tmp_path / "out")
+    assert smoke_config(OldConfig(root_uri=root, name="old")).root_uri == f"{root}.smoke"
 
 
 def test_hello_greets_one(rv: Callable[..., Any], tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from rv_core import Storage, Summary, SummaryTable
-from rv_core.launch.summaries import _has_summary, _made, _ReadStorage
+from rv_core.launch.summaries import _made, _ReadStorage
+from rv_core.pipeline.overrides import is_overridden
 from rv_core.pipeline.pipeline import Pipeline, PipelineConfig, command
 from rv_core.record.layout import RunPaths
 from rv_core.record.summary_file import DAMAGED, StoredSummary, read_summary, write_summary
@@ -168,8 +169,8 @@ def test_a_command_that_is_called_summary_stays_a_command(tmp_path: Path) -> Non
         def summary(self) -> None:  # type: ignore[override]
             """As before there were summaries."""
 
-    assert not _has_summary(OldPipeline(PipelineConfig(root_uri=str(tmp_path))))
-    assert not _has_summary(Pipeline(PipelineConfig(root_uri=str(tmp_path))))
+    assert not is_overridden(OldPipeline(PipelineConfig(root_uri=str(tmp_path))), "summary")
+    assert not is_overridden(Pipeline(PipelineConfig(root_uri=str(tmp_path))), "summary")
 
 
 def test_values_are_plain_and_what_is_none_is_refused() -> None:

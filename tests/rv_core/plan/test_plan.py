@@ -421,3 +421,25 @@ def test_what_a_pipeline_tells_of_a_command_enters_its_key_and_is_a_reason() -> 
     assert explain_change({"reads": {"text of the code": "a"}}, {"reads": {"text of the code": "b"}}) == [
         'text of the code "a" → "b"'
     ]
+
+
+class HidingPipeline(PipelineOfToday):
+    def facts(self, command: str) -> dict[str, str]:
+        return {"extra": "always the same"}
+
+
+class NamesakePipeline(PipelineOfToday):
+    @command(reads=("extra",))
+    def facts(self) -> None: ...  # type: ignore[override]
+
+
+def test_a_fact_does_not_stand_in_the_place_of_a_field() -> None:
+    with pytest.raises(PlanError, match=r"facts\('fit'\) of HidingPipeline names 'extra'"):
+        key_of(HidingPipeline(ConfigOfToday(root_uri="/r", extra=3.0)))
+    with pytest.raises(PlanError, match="names 'extra'"):
+        key_of(HidingPipeline(ConfigOfToday(root_uri="/r", extra=1.0)))
+
+
+def test_a_command_named_facts_is_a_command() -> None:
+    config = ConfigOfToday(root_uri="/r")
+    assert key_of(NamesakePipeline(config)) == key_of(PipelineOfToday(config))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from rv_core.config.validation import schemas
 from rv_core.errors import ConfigError
+from rv_core.pipeline.overrides import method_of
 from rv_core.pipeline.pipeline import PipelineConfig
 from rv_core.pipeline.smoke import root_for_smoke
 
@@ -16,7 +17,7 @@ def smoke_config(config: PipelineConfig) -> PipelineConfig:
     Raises:
         ConfigError: if the pipeline's own way of making it small is wrong.
     """
-    small = config.build().smoke(config)
+    small = method_of(config.build(), "smoke")(config)
     if type(small) is not type(config):
         raise ConfigError(
             f"smoke() of {config.name} returned {schemas.shown(small)}, which is no {type(config).__name__}"

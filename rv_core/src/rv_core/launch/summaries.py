@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from rv_core.errors import StorageError
 from rv_core.files import by_uri
 from rv_core.files.storage import FileOutput, Storage
+from rv_core.pipeline.overrides import is_overridden
 from rv_core.pipeline.pipeline import Pipeline, PipelineConfig
 from rv_core.record.layout import RunPaths
 from rv_core.record.summary_file import read_summary, write_summary
@@ -37,7 +38,7 @@ def summaries_at_end(prepared: PreparedRun, *, is_recorded: bool) -> list[Pipeli
     """
     found = []
     for name, pipeline in prepared.pipelines.items():
-        if not _has_summary(pipeline):
+        if not is_overridden(pipeline, "summary"):
             continue
         commands = [entry for entry in prepared.run_plan.commands if entry.pipeline == name]
         done = {entry.command for entry in commands if entry.decision != "not selected" or not entry.to_do}
@@ -64,12 +65,6 @@ def summaries_of(status: RunStatus) -> list[PipelineSummary]:
         if made is not None:
             found.append(made)
     return found
-
-
-def _has_summary(pipeline: Pipeline) -> bool:
-    # A pipeline may have had a command of this name before there were summaries.
-    method = type(pipeline).summary
-    return method is not Pipeline.summary and not hasattr(method, "__rv_command__")
 
 
 def _made(pipeline: Pipeline, name: str, done: Collection[str], *, keep: RunPaths | None) -> PipelineSummary | None:
@@ -105,7 +100,7 @@ def _made_by_plugin(paths: RunPaths, name: str, done: Collection[str]) -> Pipeli
         return None
     # The root may have been moved since.
     pipeline.config.root_uri = paths.root_uri
-    return _made(pipeline, name, done, keep=None) if _has_summary(pipeline) else None
+    return _made(pipeline, name, done, keep=None) if is_overridden(pipeline, "summary") else None
 
 
 def _hints(plain: Any) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rv_core.errors import PlanError
 from rv_core.pipeline.items import items_by_id
+from rv_core.pipeline.overrides import method_of
 from rv_core.pipeline.pipeline import CommandInfo
 from rv_core.plan.graph import WHOLE
 from rv_core.plan.keys import IN_FULL, CommandParts, InRoot, item_key, shared_digest
@@ -66,9 +67,25 @@ def command_parts(
         field_at(config, path)  # a field that is not there is told with its near miss
         if path in reads or not is_as_before(config, path):
             _leave_out(reads, path, info.name)
-    reads |= named(dict(pipeline.facts(info.name)))
+    reads |= named(_facts(pipeline, info))
     inputs = {named(uri): fingerprints.get(uri, "missing") for uri in shared_inputs(pipeline, info)}
     return CommandParts(info.name, info.version, reads, inputs, dict(requires))
+
+
+def _facts(pipeline: Pipeline, info: CommandInfo) -> dict[str, Any]:
+    """What the pipeline tells of a command, under names of its own.
+
+    Raises:
+        PlanError: if one is the name of a field, whose changes would then be nothing to the key.
+    """
+    facts = dict(method_of(pipeline, "facts")(info.name))
+    if taken := [name for name in facts if name in info.reads]:
+        raise PlanError(
+            f"facts({info.name!r}) of {type(pipeline).__name__} names {', '.join(map(repr, taken))}",
+            why="the command reads a field of that name: the fact would stand in its place, and no change of it be seen",
+            fix="give the fact another name",
+        )
+    return facts
 
 
 def _leave_out(reads: dict[str, Any], path: str, command: str) -> None:
