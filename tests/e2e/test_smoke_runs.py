@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from rv_core import Pipeline, PipelineConfig, command
-from rv_core.launch.smoke import smoke_config
+from rv_core import ConfigError, Pipeline, PipelineConfig, command
+from rv_core.hello import HelloConfig
+from rv_core.launch.smoke import smoke_configs
 
 PIPELINE = """
 from dataclasses import dataclass, field
@@ -103,7 +104,46 @@ def test_a_command_that_is_called_smoke_stays_a_command(tmp_path: Path) -> None:
             return OldPipeline(self)
 
     root = str(tmp_path / "out")
-    assert smoke_config(OldConfig(root_uri=root, name="old")).root_uri == f"{root}.smoke"
+    assert smoke_configs([OldConfig(root_uri=root, name="old")])[0].root_uri == f"{root}.smoke"
+
+
+def test_a_config_that_refuses_to_be_small_is_told_without_a_traceback(
+    rv: Callable[..., Any], tmp_path: Path, words: list[str]
+) -> None:
+    check = "    def __post_init__(self):\n        if len(self.tiles) < 2:\n            raise ValueError('too few')\n\n"
+    (tmp_path / "tiles.py").write_text(PIPELINE.replace("    def build(self):", check + "    def build(self):", 1))
+    done = rv("run", "inprocess", *words, "--smoke", "--dry-run")
+    assert done.returncode == 2
+    assert "config error: the config cannot be made small for --smoke" in done.stderr
+    assert "ValueError: too few" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("roots", "problem"),
+    [
+        (["s3://bucket"], "no place beside this root"),
+        (["s3://bucket/"], "no place beside this root"),
+        (["gs://${BUCKET}/"], "no place beside this root"),
+        (["/"], "no place beside this root"),
+        (["${IN_A_BUCKET}"], "is not beside the roots"),
+        (["https://host/root?region=x"], "is not beside the roots"),
+        (["/data/out", "/data/out.smoke"], "is not beside the roots"),
+        (["s3://bucket/out", "s3://bucket/out.smoke/b"], "is not beside the roots"),
+        (["s3://bucket/out", "s3://${BUCKET}/out2"], ""),
+    ],
+)
+def test_a_smoke_run_never_goes_to_a_root_or_to_another_bucket(
+    monkeypatch: pytest.MonkeyPatch, roots: list[str], problem: str
+) -> None:
+    monkeypatch.setenv("BUCKET", "bucket")
+    monkeypatch.setenv("IN_A_BUCKET", "s3://bucket/out/")
+    configs = [HelloConfig(root_uri=root, name=f"p{index}") for index, root in enumerate(roots)]
+    if problem:
+        with pytest.raises(ConfigError, match=problem):
+            smoke_configs(configs)
+    else:
+        assert [config.root_uri for config in smoke_configs(configs)] == [f"{root}.smoke" for root in roots]
 
 
 def test_hello_greets_one(rv: Callable[..., Any], tmp_path: Path) -> None:

@@ -329,6 +329,12 @@ def same_or_nested(root_a: str, root_b: str) -> bool:
     return kind_a == kind_b and parts_a[:shorter] == parts_b[:shorter]
 
 
+def is_whole_store(root: str) -> bool:
+    """Whether a root is a whole bucket, server or disk, so that what lies beside it is in another one."""
+    kind, parts = _place(root)
+    return len(parts) < (1 if kind in ("file", "memory") else 2)
+
+
 def _place(root: str) -> tuple[str, list[str]]:
     try:
         root = expand(root)

@@ -16,7 +16,7 @@ from rv_core.files import by_uri, uris
 from rv_core.files.local import FileInfo
 from rv_core.files.problems import expect_free_files
 from rv_core.launch import preflight
-from rv_core.launch.smoke import smoke_config
+from rv_core.launch.smoke import smoke_configs
 from rv_core.pipeline.pipeline import Pipeline, PipelineConfig
 from rv_core.plan.decisions import RunPlan
 from rv_core.plan.graph import Plan
@@ -165,7 +165,7 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
     if options.module.endswith(".json") and not any(path == "root_uri" for path, _ in options.sets):
         _check_place_of_saved(uris.absolute(options.module, os.getcwd()), loaded.configs[0].root_uri)
     if options.smoke:
-        loaded = replace(loaded, configs=[smoke_config(config) for config in loaded.configs])
+        loaded = replace(loaded, configs=smoke_configs(loaded.configs))
         options = replace(options, selection=replace(options.selection, rerun=True))
     pipelines = {config.name: config.build() for config in loaded.configs}
     configs = {config.name: config for config in loaded.configs}
