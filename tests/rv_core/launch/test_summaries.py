@@ -16,6 +16,7 @@ from rv_core.pipeline.overrides import is_overridden
 from rv_core.pipeline.pipeline import Pipeline, PipelineConfig, command
 from rv_core.record.layout import RunPaths
 from rv_core.record.summary_file import DAMAGED, StoredSummary, read_summary, write_summary
+from rv_core.redaction import register_secret
 from rv_core.status.results import MAX_IN_FULL, MAX_ROWS, PipelineSummary, results_lines, summary_lines
 
 MODULE = """
@@ -161,6 +162,22 @@ def test_a_record_of_results_holds_while_its_sources_do_and_a_damaged_one_is_tol
     Path(paths.root_uri, "total.txt").unlink()
     file.write_text(json.dumps(plain))
     assert read_summary(paths).problem == "the results of this run are not shown: total.txt is missing"
+
+
+def test_secrets_are_hidden_in_the_summary_that_is_kept(tmp_path: Path) -> None:
+    register_secret("sesame-open-77")
+    paths = RunPaths(str(tmp_path), "20260101-000000-abcdef")
+    told = Summary(
+        numbers={"key": "sesame-open-77", "f1": 0.5},
+        tables=[SummaryTable(("of",), [("https://someone:pw12345678@host/x",)])],
+        notes=["read with password=pw12345678"],
+    )
+    write_summary(paths, told, [])
+    kept = Path(paths.summary).read_text()
+    assert not any(secret in kept for secret in ("sesame", "pw12345678"))
+    stored = read_summary(paths).summary
+    assert stored is not None
+    assert stored.numbers == {"key": "***", "f1": 0.5}
 
 
 def test_a_command_that_is_called_summary_stays_a_command(tmp_path: Path) -> None:

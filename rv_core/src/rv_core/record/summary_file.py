@@ -18,6 +18,7 @@ from rv_core.files.storage import FileOutput, Storage
 from rv_core.pipeline.summary import Summary
 from rv_core.plan.manifests import output_json
 from rv_core.record.layout import RunPaths
+from rv_core.redaction import redact_values
 
 _SHAPE = {
     "format": range(1, 2),
@@ -43,7 +44,7 @@ class StoredSummary:
 
 
 def write_summary(paths: RunPaths, summary: Summary, sources: Iterable[FileOutput]) -> None:
-    """Write the summary of a run.
+    """Write the summary of a run, redacted: who reads it back may not know the secrets of who has run.
 
     Args:
         paths: of the run.
@@ -53,7 +54,7 @@ def write_summary(paths: RunPaths, summary: Summary, sources: Iterable[FileOutpu
     Raises:
         StorageError: if it cannot be written.
     """
-    plain = {"format": 1, "summary": summary.to_json(), "sources": [output_json(source) for source in sources]}
+    plain = {"format": 1, "summary": redact_values(summary.to_json()), "sources": [output_json(s) for s in sources]}
     text = json.dumps(plain, ensure_ascii=False, indent=1) + "\n"
     by_uri.write_bytes(paths.summary, text.encode("utf-8", "backslashreplace"))
 
