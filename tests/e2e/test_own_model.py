@@ -81,6 +81,9 @@ def test_a_network_of_ones_own_is_trained_from_a_card_and_used(rv: RvCli, experi
     assert "Nothing to do" in again.stdout + again.stderr
 
     words = ["predict", "out/bundle/model-bundle.zip", "data/validation-3.tif", "-o", "predicted"]
+    refused = rv(*words, cwd=experiment, env={"PYTHONPATH": str(experiment)})
+    assert refused.returncode == 2 and "add --backbone net:make" in refused.stderr
+    words += ["--backbone", "net:make"]
     missing = rv(*words, cwd=experiment)
     assert missing.returncode != 0 and "there is no module 'net' here" in missing.stderr
     assert "PYTHONPATH" in missing.stderr and "Traceback" not in missing.stderr

@@ -450,3 +450,29 @@ def test_scales_are_applied_as_in_training(
     plain = write_image("plain.tif", (array * 0.0001).astype(np.float32), names=RGB)
     assert main(["predict", bundle, stored, plain, "-o", str(tmp_path / "out")]) == 0
     assert scores(tmp_path / "out" / "stored.geojson") == scores(tmp_path / "out" / "plain.geojson")
+
+
+def test_a_bundle_imports_no_module_that_the_command_line_does_not_name(
+    storage: Storage,
+    write_trained: Any,
+    write_image: Any,
+    pixels: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "rvt_foreign.py").write_text(f"import os\nos.mkdir({str(tmp_path / 'ran')!r})\nmake = None\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    bundle = make_bundle(storage, write_trained)
+    contract = json.loads(storage.read_text("train/model.json"))
+    bundle = make_bundle(
+        storage,
+        lambda its: its.write_text("train/model.json", json.dumps({**contract, "backbone": "rvt_foreign:make"})),
+    )
+    words = ["predict", bundle, write_image("a.tif", pixels(20, 20, 3), names=RGB), "-o", str(tmp_path / "out")]
+    assert main(words) == main([*words, "--backbone", "rvt_other:make"]) == 2
+    err = capsys.readouterr().err
+    assert "code that is not part of rv" in err and "add --backbone rvt_foreign:make" in err
+    assert not (tmp_path / "ran").exists() and not (tmp_path / "out").exists()
+    assert main([*words, "--backbone", "rvt_foreign:make"]) != 0
+    assert (tmp_path / "ran").exists()

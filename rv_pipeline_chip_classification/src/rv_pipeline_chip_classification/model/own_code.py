@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any
 
-from rv_core.errors import ConfigError
+from rv_core.errors import ConfigError, UsageError
 from rv_pipeline_chip_classification.config_checks import own_backbone
 
 _INSTALLED = ("site-packages", "dist-packages")
@@ -128,3 +128,25 @@ def digest_of_backbone(backbone: str) -> str | None:
     """
     own = own_backbone(backbone)
     return None if own is None else code_digest(own[0])
+
+
+def refuse_unnamed_code(backbone: str, allowed: str | None, *, where: str) -> None:
+    """Refuse a bundle that calls code which the command line does not name: a bundle may come from anybody.
+
+    Args:
+        backbone: of the bundle.
+        allowed: what may be imported and called.
+        where: the bundle, for messages.
+
+    Raises:
+        UsageError: saying which code it asks for.
+    """
+    if own_backbone(backbone) is None or backbone == allowed:
+        return
+    raise UsageError(
+        "the bundle asks for code that is not part of rv",
+        where=where,
+        why=f"its network is {backbone}, a callable of a module on this machine"
+        + (f", and --backbone names {allowed}" if allowed else ""),
+        fix=f"if you know that code and trust it, add --backbone {backbone}",
+    )

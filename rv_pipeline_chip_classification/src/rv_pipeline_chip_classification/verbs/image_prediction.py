@@ -21,6 +21,7 @@ from rv_pipeline_chip_classification.file_boundary import file_boundary
 from rv_pipeline_chip_classification.model.bundle_file import Bundle, open_bundle
 from rv_pipeline_chip_classification.model.contract import ModelContract, check_image
 from rv_pipeline_chip_classification.model.openmp import wait_passively
+from rv_pipeline_chip_classification.model.own_code import refuse_unnamed_code
 from rv_pipeline_chip_classification.model.source_fit import UNKNOWN_VALUES, header_notes, refuse_drift
 from rv_pipeline_chip_classification.prediction.value_watch import sample_of
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
@@ -48,6 +49,7 @@ class PredictionRequest:
         write_geotiff: whether GeoTIFFs are written.
         on_drift: `warn`, `refuse` or `ignore`, where the values of an image are not those of the training images.
         updates_stats: whether each image is normalised by the statistics of its own pixels.
+        backbone: `module:callable` that the bundle may import and call; None for none.
     """
 
     bundle: str
@@ -60,6 +62,7 @@ class PredictionRequest:
     write_geotiff: bool = True
     on_drift: str = "warn"
     updates_stats: bool = False
+    backbone: str | None = None
 
     @property
     def tells_drift(self) -> bool:
@@ -107,12 +110,12 @@ def predict_images(request: PredictionRequest) -> int:
     stems = stems_of(images, request.output)
     order = parse_channel_order(request.channel_order)
     bundle = open_bundle(local_copy(request.bundle), shown=request.bundle)
+    refuse_unnamed_code(bundle.contract.backbone, request.backbone, where=request.bundle)
     nodata = parse_nodata(request.nodata, bundle.contract)
     check_options(bundle.contract, request.on_drift, updates_stats=request.updates_stats)
     if request.tells_drift and bundle.contract.values is None:
         print_text(f"note: {UNKNOWN_VALUES}")
-    refuses_drift = request.on_drift == "refuse"
-    jobs, num_bad = [], 0
+    jobs, num_bad, refuses_drift = [], 0, request.on_drift == "refuse"
     for image, stem in zip(images, stems, strict=True):
         try:
             with file_boundary("the image cannot be used", where=image):
@@ -152,8 +155,7 @@ def _lines_of(path: str) -> list[str]:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as err:
         raise UsageError("the list of images cannot be read", where=path, why=str(err)) from err
-    words = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
-    return [_unquoted(word) for word in words]
+    return [_unquoted(word) for word in map(str.strip, lines) if word and not word.startswith("#")]
 
 
 def _unquoted(word: str) -> str:
@@ -224,8 +226,7 @@ def parse_nodata(text: str | None, contract: ModelContract) -> float | None:
     except ValueError as err:
         fix = 'write for instance --nodata 0, or "none" for what each file declares'
         raise UsageError(f"--nodata {text!r} is no number", fix=fix) from err
-    # NaN is never valid, whatever is declared.
-    return value if math.isfinite(value) else None
+    return value if math.isfinite(value) else None  # NaN is never valid, whatever is declared
 
 
 def look_at(
@@ -282,8 +283,7 @@ def _predict_all(jobs: Sequence[ImageJob], bundle: Bundle, request: PredictionRe
 
     writer = writer_for(bundle.contract)
     storage = Storage(request.output, attempt_tag=str(os.getpid()))
-    stride_px = request.stride_px or bundle.stride_px or bundle.contract.cell_size_px
-    num_bad = 0
+    num_bad, stride_px = 0, request.stride_px or bundle.stride_px or bundle.contract.cell_size_px
     if request.updates_stats:
         jobs = [replace(job, notes=(*job.notes, OWN_STATISTICS)) for job in jobs]
     for number, job in enumerate(jobs, 1):

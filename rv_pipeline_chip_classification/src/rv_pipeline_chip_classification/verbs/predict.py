@@ -51,6 +51,13 @@ def predict(
     update_stats: Annotated[
         bool, typer.Option("--update-stats", help="Normalise each image by the statistics of its own pixels.")
     ] = False,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:CALLABLE",
+            help="The network of your own that the bundle may call (default: none, no code but that of rv runs).",
+        ),
+    ] = None,
 ) -> None:
     """Classify images with a model bundle.
 
@@ -74,6 +81,7 @@ def predict(
         write_geotiff=geotiff,
         on_drift=on_drift.value,
         updates_stats=update_stats,
+        backbone=backbone,
     )
     code = predict_images(request)
     if code:
