@@ -171,3 +171,45 @@ def test_what_is_no_map_is_refused(write_map: Callable[..., str], tmp_path: Path
         table.write_text(text)
         assert main(["areas", str(table)]) == 2
         assert "no table of mapped areas" in capsys.readouterr().err
+
+
+PLACED = {"class_name": "a", "class_id": 0, "valid_fraction": 1, "window": [0, 0, 1, 1]}
+RING = [[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        [],
+        [{"properties": {**PLACED, "window": [0, 0, 1]}, "geometry": {"coordinates": [RING]}}],
+        [{"properties": PLACED, "geometry": {"coordinates": [[*RING[:4], [1]]]}}],
+        [{"properties": PLACED, "geometry": {"coordinates": [[*RING[:4], [0, float("nan")]]]}}],
+        [{"properties": {**PLACED, "valid_fraction": 7}, "geometry": {"coordinates": [RING]}}],
+        [{"properties": {**PLACED, "class_id": float("inf")}, "geometry": {"coordinates": [RING]}}],
+    ],
+)
+def test_a_damaged_map_is_one_error_and_no_traceback(document: Any, tmp_path: Path, capsys: Out) -> None:
+    path = tmp_path / "map.geojson"
+    path.write_text(json.dumps({"features": document} if document else document))
+    assert main(["areas", str(path)]) == 1
+    err = capsys.readouterr().err
+    assert "no file of predicted cells" in err and "Traceback" not in err
+
+
+def test_cells_that_are_not_on_earth_and_maps_without_ground_are_refused(tmp_path: Path, capsys: Out) -> None:
+    path, table = tmp_path / "map.geojson", tmp_path / "map.csv"
+    path.write_text(json.dumps({"features": [{"properties": PLACED, "geometry": None}]}))
+    assert main(["areas", str(path)]) == 1 and "not on Earth" in capsys.readouterr().err
+    nothing = {"properties": {**PLACED, "valid_fraction": 0}, "geometry": {"coordinates": [RING]}}
+    path.write_text(json.dumps({"features": [nothing]}))
+    assert main(["areas", str(path)]) == 1 and "cover no ground" in capsys.readouterr().err
+    table.write_text("class,area_ha\na,0\nb,0\n")
+    assert main(["areas", str(table)]) == 2 and "no area at all" in capsys.readouterr().err
+
+
+def test_a_unit_without_its_fields_is_named(example: tuple[str, str], tmp_path: Path, capsys: Out) -> None:
+    sample = tmp_path / "s.geojson"
+    units = [{"properties": {"mapped": NAMES[0], "reference": NAMES[0]}}, {"properties": {"reference": NAMES[0]}}]
+    sample.write_text(json.dumps({"features": units}))
+    assert main(["areas", example[0], "--sample", str(sample)]) == 2
+    assert "unit 2: its mapped class '' is not in the map" in capsys.readouterr().err

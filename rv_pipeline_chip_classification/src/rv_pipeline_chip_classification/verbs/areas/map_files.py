@@ -77,16 +77,18 @@ def read_area_table(uri: str) -> MappedAreas:
     Raises:
         UsageError: if it is no such table.
     """
-    rows = list(csv.DictReader(io.StringIO(read_text(uri).removeprefix("\ufeff"))))
+    text = read_text(uri).removeprefix("\ufeff")
     fix = "write class,area_ha or class,pixels,pixel_m (the side of a pixel in metres), and a row per class"
     try:
+        rows = list(csv.DictReader(io.StringIO(text)))
         names = tuple(row["class"].strip() for row in rows)
         areas = [_area_of(row) for row in rows]
-    except (KeyError, ValueError, AttributeError, TypeError) as err:
+    except (KeyError, ValueError, AttributeError, TypeError, OverflowError, csv.Error) as err:
         why = f"{type(err).__name__}: {err}"
         raise UsageError("this is no table of mapped areas", where=uri, why=why, fix=fix) from err
-    if not names or len(set(names)) < len(names) or not all(0 <= area < float("inf") for area in areas):
-        why = "it has no row, a class twice, or an area that is none"
+    is_wrong = not names or len(set(names)) < len(names) or not all(0 <= area < float("inf") for area in areas)
+    if is_wrong or not 0 < sum(areas) < float("inf"):
+        why = "it has no row, a class twice, an area that is none, or no area at all"
         raise UsageError("this is no table of mapped areas", where=uri, why=why, fix=fix)
     return MappedAreas(names, np.array(areas))
 
@@ -119,6 +121,9 @@ def read_predicted(files: Sequence[str]) -> MappedAreas:
     cells = MappedCells(*(np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS))
     if not len(cells.classes):
         raise DataError("no cell of these maps has a class", where=", ".join(files[:3]))
+    if not cells.areas_m2.sum() > 0:
+        why = "valid_fraction or the geometry of all of them is 0"
+        raise DataError("the cells of these maps cover no ground", where=", ".join(files[:3]), why=why)
     if num_without:
         notes.append(f"{num_without} cells have no class, for want of data, and are no part of the map")
     notes += _shared_ground(files, parts)
@@ -144,6 +149,8 @@ def _cells_of(file: str, number: int, names: dict[tuple[int, str], int]) -> tupl
             if properties["class_name"] is None:
                 num_without += 1
                 continue
+            if feature["geometry"] is None:
+                raise DataError("areas of cells that are not on Earth are not worked out", where=file)
             corners = feature["geometry"]["coordinates"][0]
             if len(corners) != 5:
                 raise DataError("areas of cells at a pole are not worked out", where=file)
@@ -152,13 +159,17 @@ def _cells_of(file: str, number: int, names: dict[tuple[int, str], int]) -> tupl
             rings.append(corners)
             fractions.append(float(properties["valid_fraction"]))
             windows.append(properties["window"])
-    except (ValueError, KeyError, TypeError, IndexError) as err:
+        places = np.array(rings, np.float64).reshape(len(rings), 5, 2)
+        boxes = np.array(windows, np.int64).reshape(len(windows), 4)
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError) as err:
         why = f"{type(err).__name__}: {err}"
         raise DataError("this is no file of predicted cells", where=file, why=why) from err
-    places = np.array(rings, np.float64).reshape(-1, 5, 2)
+    if not (np.isfinite(places).all() and all(0 <= fraction <= 1 for fraction in fractions)):
+        why = "a coordinate is no number, or a valid_fraction is not from 0 to 1"
+        raise DataError("this is no file of predicted cells", where=file, why=why)
     if len(places) and np.abs(places[..., 1]).max() > 90:
         raise DataError("cells without a place on Earth have no areas", where=file, why="coordinates are pixels")
-    factor = _step_share(np.array(windows, np.int64).reshape(-1, 4))
+    factor = _step_share(boxes)
     areas = np.array(fractions) * factor * _areas_m2(places)
     sources = np.full(len(classes), number, np.int64)
     return MappedCells(np.array(classes, np.int64), areas, places, sources), num_without, factor
@@ -180,6 +191,8 @@ def _features(path: Path, shown: str) -> Iterator[Any]:
                 yield json.loads(text.removesuffix(","))
             raise ValueError("the file ends too early")
     document = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(document, dict):
+        raise ValueError("it is no object of JSON")
     if document.get("rv:coordinates") == "pixels":
         raise DataError("cells without a place on Earth have no areas", where=shown, why="coordinates are pixels")
     yield from document["features"]

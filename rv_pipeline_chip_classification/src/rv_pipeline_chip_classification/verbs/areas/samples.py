@@ -51,7 +51,7 @@ def read_sample(uri: str, mapped: MappedAreas) -> NamedSample:
     findings: list[Finding] = []
     units: list[tuple[int, int, float]] = []
     for number, row in enumerate(rows, 1):
-        strata, reference = str(row["mapped"] or "").strip(), str(row["reference"] or "").strip()
+        strata, reference = (_text_of(row.get(name)) for name in ("mapped", "reference"))
         weight = _weight_of(row.get("weight"))
         if strata not in mapped.class_names:
             findings.append(Finding(f"unit {number}", f"its mapped class {strata!r} is not in the map"))
@@ -74,18 +74,22 @@ def read_sample(uri: str, mapped: MappedAreas) -> NamedSample:
 
 def _rows_of(uri: str) -> list[dict[str, Any]]:
     text = by_uri.read_text(uri).removeprefix("\ufeff")
-    if not text.lstrip().startswith("{"):
-        return list(csv.DictReader(io.StringIO(text)))
     try:
+        if not text.lstrip().startswith("{"):
+            return list(csv.DictReader(io.StringIO(text)))
         return [dict(feature["properties"]) for feature in json.loads(text)["features"]]
-    except (ValueError, KeyError, TypeError) as err:
+    except (ValueError, KeyError, TypeError, csv.Error) as err:
         raise UsageError("this is no sample", where=uri, why=f"{type(err).__name__}: {err}", fix=_FIX) from err
+
+
+def _text_of(value: Any) -> str:
+    return "" if value is None else str(value).strip()
 
 
 def _weight_of(value: Any) -> float | None:
     try:
         weight = 1.0 if value in (None, "") else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return weight if 0 < weight < float("inf") else None
 
