@@ -81,3 +81,11 @@ def test_a_scene_without_labelled_cells_is_an_empty_collection(tmp_path: Path) -
     nothing = Outcomes(np.empty((0, 4), np.int64), *(np.empty(0, np.int64),) * 2, *(np.empty(0),) * 2)
     write_outcomes(tmp_path / "a.geojson", nothing, GRID, scene_id="a", class_names=NAMES)
     assert json.loads((tmp_path / "a.geojson").read_text())["features"] == []
+
+
+def test_names_that_xml_cannot_hold_leave_the_legends_readable() -> None:
+    names = ("a\x1b[2J\uffff<b>", "fine")
+    style = ElementTree.fromstring(prediction_style(names, COLORS).partition("\n")[2])
+    assert [entry.get("label") for entry in style.iter("paletteEntry")] == ["a\ufffd[2J\ufffd<b>", "fine"]
+    table = ElementTree.fromstring(categories_text(names, COLORS))
+    assert [entry.text for entry in table.iter("Category")] == ["a\ufffd[2J\ufffd<b>", "fine"]

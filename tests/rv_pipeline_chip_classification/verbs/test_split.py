@@ -140,3 +140,11 @@ def test_tables_and_words_that_make_no_sense_are_refused(tmp_path: Path, capsys:
     for text in ("0.5,0.5", "0.5,0.5,0.5", "a,b,c", "1.2,-0.1,-0.1"):
         with pytest.raises(UsageError):
             parse_shares(text)
+
+
+def test_a_table_that_no_csv_reader_takes_is_one_error(tmp_path: Path, capsys: Any) -> None:
+    table = tmp_path / "scenes.csv"
+    table.write_text(f"scene_id,image\na,{'x' * 200_000}\n")
+    assert main(["split", str(table), "--blocks", "1km"]) == 2
+    err = capsys.readouterr().err
+    assert "no table of scenes" in err and "Traceback" not in err

@@ -5,11 +5,20 @@ Category names, and a raster attribute table with value, name and colour, which 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
 #: Columns of the table: name, type (0 a whole number, 2 text) and usage, as of `GDALRATFieldType` and `GDALRATFieldUsage`.
 _COLUMNS = (("Value", 0, 5), ("Class", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8))
+
+#: Characters that no XML 1.0 can hold, not even escaped.
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def xml_text(text: str) -> str:
+    """Text of others as XML can hold it, before it is escaped: control characters become U+FFFD."""
+    return _NO_XML.sub("\ufffd", text)
 
 
 def categories_text(names: Sequence[str], colors: Sequence[str]) -> str:
@@ -19,7 +28,7 @@ def categories_text(names: Sequence[str], colors: Sequence[str]) -> str:
         names: class names by class id.
         colors: `#rrggbb` by class id.
     """
-    categories = "".join(f"   <Category>{escape(name)}</Category>\n" for name in names)
+    categories = "".join(f"   <Category>{escape(xml_text(name))}</Category>\n" for name in names)
     columns = "".join(
         f'   <FieldDefn index="{index}">\n    <Name>{name}</Name>\n    <Type>{kind}</Type>\n'
         f"    <Usage>{usage}</Usage>\n   </FieldDefn>\n"
@@ -37,6 +46,6 @@ def categories_text(names: Sequence[str], colors: Sequence[str]) -> str:
 
 
 def _row(class_id: int, name: str, color: str) -> str:
-    values = (class_id, escape(name), *(int(color[begin : begin + 2], 16) for begin in (1, 3, 5)))
+    values = (class_id, escape(xml_text(name)), *(int(color[begin : begin + 2], 16) for begin in (1, 3, 5)))
     fields = "".join(f"    <F>{value}</F>\n" for value in values)
     return f'   <Row index="{class_id}">\n{fields}   </Row>\n'

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from xml.sax.saxutils import quoteattr
 
+from rv_pipeline_chip_classification.prediction.category_file import xml_text
+
 _NO_CLASS_COLOR = "#c9ced4"
 
 
@@ -59,9 +61,13 @@ def _document(content: str) -> str:
     return f'{head}<qgis version="3.22.0" styleCategories="Symbology">\n{content}</qgis>\n'
 
 
+def _quoted(text: str) -> str:
+    return quoteattr(xml_text(text))
+
+
 def _raster_pipe(names: Sequence[str], colors: Sequence[str]) -> str:
     entries = "".join(
-        f'    <paletteEntry value="{class_id}" label={quoteattr(name)} color="{color}" alpha="255"/>\n'
+        f'    <paletteEntry value="{class_id}" label={_quoted(name)} color="{color}" alpha="255"/>\n'
         for class_id, (name, color) in enumerate(zip(names, colors, strict=True))
     )
     return (
@@ -73,7 +79,7 @@ def _raster_pipe(names: Sequence[str], colors: Sequence[str]) -> str:
 
 def _vector_renderer(attribute: str, categories: Sequence[Category]) -> str:
     entries = "".join(
-        f'   <category symbol="{number}" value={quoteattr(found.value)} label={quoteattr(found.label)} render="true"/>\n'
+        f'   <category symbol="{number}" value={_quoted(found.value)} label={_quoted(found.label)} render="true"/>\n'
         for number, found in enumerate(categories)
     )
     symbols = "".join(_symbol(number, found) for number, found in enumerate(categories))

@@ -67,7 +67,10 @@ def read_scene_table(path: Path) -> SceneTable:
     except (OSError, UnicodeDecodeError) as err:
         raise UsageError("the table of scenes cannot be read", where=str(path), why=str(err)) from err
     reader = csv.DictReader(io.StringIO(text), restkey="", restval="")
-    rows = tuple({key: (value or "").strip() for key, value in row.items() if key} for row in reader)
+    try:
+        rows = tuple({key: (value or "").strip() for key, value in row.items() if key} for row in reader)
+    except csv.Error as err:
+        raise UsageError("this is no table of scenes", where=str(path), why=str(err)) from err
     columns = tuple(reader.fieldnames or ())
     missing = [name for name in _NEEDED if name not in columns]
     if missing or not rows:
@@ -97,7 +100,7 @@ def _class_names(path: Path) -> dict[int, str] | None:
     try:
         classes = json.loads(path.read_text(encoding="utf-8"))["classes"]
         return {int(entry["id"]): str(entry["name"]) for entry in classes}
-    except (OSError, ValueError, KeyError, TypeError) as err:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as err:
         fix = "it needs {'classes': [{id, name}]}; remove it to count every value"
         raise UsageError("classes.json cannot be used", where=str(path), why=str(err), fix=fix) from err
 
