@@ -32,6 +32,12 @@ MAX_BANDS = 1024
 UNITS = {"0-1": 1.0, "0-255": 255.0, "0-10000": 10_000.0}
 #: Fields that are told to people, or say where the file lies.
 _ABOUT = frozenset({"format", "kind", "name", "summary", "file", "size", "licence", "source"})
+#: Far below any; 1 / std must be a number for the network.
+_MIN_STD = 1e-9
+#: Schemes of fsspec that lead to this machine, or into something that does.
+_OF_THIS_MACHINE = frozenset(
+    {"local", "memory", "reference", "dir", "simplecache", "filecache", "blockcache", "cached", "git", "generic"}
+)
 _HEX = re.compile(r"[0-9a-f]+")
 _FIX = "correct the card (docs/pretrained-weights.md says what it holds), or take another one"
 _SHIPPED = "rv_pipeline_chip_classification.pretrained"
@@ -171,8 +177,8 @@ def _card_of(plain: Mapping[str, Any], where: str) -> WeightCard:
     for name in ("mean", "std"):
         if len(values[name]) != len(bands):
             raise ValueError(f"{name} has {len(values[name])} numbers for {len(bands)} bands")
-    if not all(value > 0 for value in values["std"]):
-        raise ValueError("std holds a number that is not above 0")
+    if not all(value >= _MIN_STD for value in values["std"]):
+        raise ValueError(f"std holds a number below {_MIN_STD:g}")
     size, backbone, file = (values.pop(name) for name in ("size", "architecture", "file"))
     return WeightCard(
         **values,
@@ -253,7 +259,7 @@ def _placed(file: str, where: str) -> str:
     if uris.container_of(file) != file:
         raise ValueError(f"file is {file!r:.200}, which lies in an archive: unpack it")
     is_local_card = uris.is_local(where)
-    if not is_local_card and uris.is_local(file):
+    if not is_local_card and (uris.is_local(file) or uris.scheme_of(file) in _OF_THIS_MACHINE):
         if not uris.is_relative(file) or ".." in file.split("/"):
             raise ValueError(f"file is {file!r:.200}: a card that lies elsewhere names no file of this machine")
         return f"{where.partition('?')[0].rpartition('/')[0]}/{file}"
