@@ -95,3 +95,18 @@ def test_a_wild_pixel_in_training_hides_no_drift_and_a_constant_channel_is_one()
     constant = histogram_of(np.full((100, 1), 7.0))
     assert not drift_of(constant, constant, ["a"])[0].is_told
     assert drift_of(constant, histogram_of(np.full((100, 1), 8.0)), ["a"])[0].is_told
+
+
+@pytest.mark.parametrize("wild", [1e6, -9999.0, -3.4e38, 1.7e308])
+def test_one_wild_pixel_is_no_drift_of_any_other_image(wild: float) -> None:
+    training, own = (np.random.default_rng(seed).normal(10, 1, (10_000, 1)) for seed in (0, 1))
+    known = histogram_of(np.concatenate([training, [[wild]]]))
+    merged = merge_histograms([(10_001, known)])
+    assert merged is not None
+    assert merged.quantiles(np.array([0.001, 0.999])) == pytest.approx(
+        known.quantiles(np.array([0.001, 0.999])), abs=0.3
+    )
+    for trained in (known, merged):
+        assert not drift_of(trained, histogram_of(own), ["a"])[0].is_told
+    assert not drift_of(histogram_of(own), known, ["a"])[0].is_told
+    assert drift_of(merged, histogram_of(own + 4), ["a"])[0].is_told

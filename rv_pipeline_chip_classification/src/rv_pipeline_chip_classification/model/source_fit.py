@@ -29,6 +29,8 @@ MAX_SHARE_OUTSIDE = 0.1
 MAX_DISTANCE_STD = 2.0
 _TAILS = np.array([0.001, 0.999])
 _LEVELS = (np.arange(1000) + 0.5) / 1000
+#: Those between the tails: beyond them one wild pixel alone would be a distance.
+_INSIDE = (_TAILS[0] < _LEVELS) & (_TAILS[1] > _LEVELS)
 _MAX_SHOWN = 8
 UNKNOWN_VALUES = (
     "the model does not know the values of its training images: whether those of an image differ is not told"
@@ -74,16 +76,18 @@ def drift_of(trained: ValueHistogram, own: ValueHistogram, names: Sequence[str |
         own: of the image, with as many channels.
         names: of the channels.
     """
-    usual, found = trained.quantiles(_TAILS), own.quantiles(_TAILS)
-    points = own.quantiles(_LEVELS)
-    outside = ((points < usual[:, :1]) | (points > usual[:, 1:])).mean(axis=1)
-    distances = np.abs(trained.quantiles(_LEVELS) - points).mean(axis=1)
-    spreads = _spreads(trained)
+    # A forgotten nodata value of a float64 image, or a foreign bundle, may hold what no sum of float64 can.
+    with np.errstate(over="ignore", invalid="ignore"):
+        usual, found = trained.quantiles(_TAILS), own.quantiles(_TAILS)
+        points = own.quantiles(_LEVELS)
+        outside = ((points < usual[:, :1]) | (points > usual[:, 1:])).mean(axis=1)
+        distances = np.abs(trained.quantiles(_LEVELS) - points)[:, _INSIDE].mean(axis=1)
+        spreads = _spreads(trained)
     return [
         ChannelDrift(
             name=names[channel] or f"channel {channel}",
             share_outside=float(outside[channel]),
-            distance_std=float(distances[channel] / spreads[channel]) if spreads[channel] > 0 else 0.0,
+            distance_std=float(distances[channel] / spreads[channel]) if 0 < spreads[channel] < np.inf else 0.0,
             usual=(float(usual[channel, 0]), float(usual[channel, 1])),
             found=(float(found[channel, 0]), float(found[channel, 1])),
         )

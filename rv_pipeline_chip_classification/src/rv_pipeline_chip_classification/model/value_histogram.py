@@ -134,7 +134,8 @@ def merge_histograms(parts: Sequence[tuple[int, ValueHistogram]]) -> ValueHistog
     parts = [(count, part) for count, part in parts if count]
     if not parts:
         return None
-    levels = (np.arange(_NUM_POINTS) + 0.5) / _NUM_POINTS
+    # In the outermost bins an extreme value, which may be one wild pixel, would be taken for what lies beside it.
+    levels = np.clip((np.arange(_NUM_POINTS) + 0.5) / _NUM_POINTS, LEVELS[1], LEVELS[-2])
     points = np.concatenate([part.quantiles(levels) for _, part in parts], axis=1)
     weights = np.repeat([count / _NUM_POINTS for count, _ in parts], _NUM_POINTS)
     edges = np.stack([_weighted_quantiles(channel, weights) for channel in points])
