@@ -213,3 +213,15 @@ def test_a_unit_without_its_fields_is_named(example: tuple[str, str], tmp_path: 
     sample.write_text(json.dumps({"features": units}))
     assert main(["areas", example[0], "--sample", str(sample)]) == 2
     assert "unit 2: its mapped class '' is not in the map" in capsys.readouterr().err
+
+
+def test_a_sample_that_is_filled_in_is_not_drawn_over(
+    write_map: Callable[..., str], tmp_path: Path, capsys: Out
+) -> None:
+    words = ["areas", write_map("a", [0, 1] * 6), "--draw", "4", "-o", str(tmp_path / "s.csv")]
+    assert main(words) == main(words) == 0
+    filled = (tmp_path / "s.csv").read_text().replace(",,", ",water,", 1)
+    (tmp_path / "s.csv").write_text(filled)
+    assert main(words) == 2
+    assert "1 units of the sample that is there are filled in already" in capsys.readouterr().err
+    assert (tmp_path / "s.csv").read_text() == filled

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rv_core.errors import DataError, Finding, UsageError
+from rv_core.errors import DataError, Finding, RvError, UsageError
 from rv_core.files import by_uri
 from rv_pipeline_chip_classification.sampling.area_estimates import Sample, allocate
 from rv_pipeline_chip_classification.verbs.areas.map_files import MappedAreas, MappedCells
@@ -112,6 +112,19 @@ def draw(mapped: MappedAreas, num_units: int, seed: int) -> NDArray[np.int64]:
     return np.sort(np.concatenate(chosen))
 
 
+def _keep_filled_in(path: Path) -> None:
+    """Refuse to write over a sample with references: they are hours of somebody's looking."""
+    if not path.is_file():
+        return
+    try:
+        num_filled = sum(bool(_text_of(row.get("reference"))) for row in _rows_of(str(path.absolute())))
+    except RvError:
+        num_filled = 0
+    if num_filled:
+        what = f"{num_filled} units of the sample that is there are filled in already"
+        raise UsageError(what, where=str(path), fix="give -o another name, or move that file away")
+
+
 def write_sample(path: Path, mapped: MappedAreas, cells: MappedCells, units: Sequence[int]) -> None:
     """Write drawn cells with an empty `reference`: as GeoJSON, or as CSV with the middle of each cell.
 
@@ -120,7 +133,9 @@ def write_sample(path: Path, mapped: MappedAreas, cells: MappedCells, units: Seq
 
     Raises:
         DataError: if the file is neither.
+        UsageError: if it is there already and somebody has begun to fill it in.
     """
+    _keep_filled_in(path)
     rows = [
         {
             "unit": number,
