@@ -58,13 +58,25 @@ class Skipping(nn.Module):
         return self.tail(self.conv1(self.bn1(chips)))
 
 
-def test_of_networks_of_others_only_plain_sequences_are_folded() -> None:
-    model = settled(Skipping())
+class Tapping(Skipping):
+    """One that takes what lies between two layers of a sequence."""
+
+    def forward(self, chips: Tensor) -> Tensor:
+        """What the convolution of the tail gives counts twice."""
+        between = self.tail[0](chips)
+        return self.tail[2:](between + self.tail[1](between))
+
+
+@pytest.mark.parametrize("kind", [Skipping, Tapping])
+def test_networks_with_a_forward_of_others_are_left_and_sequences_of_layers_are_folded(kind: type[nn.Module]) -> None:
+    model = settled(kind())
     folded = fused(model)
     chips = torch.randn(2, 3, 9, 9)
     with torch.inference_mode():
         torch.testing.assert_close(folded(chips), model(chips), rtol=0, atol=1e-5)
-    assert num_norms(folded) == 1
+    assert num_norms(folded) == 2
+    inside = nn.Sequential(model, nn.Sequential(nn.Unflatten(1, (2, 1, 1)), nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2)))
+    assert num_norms(fused(settled(inside))) == 2
 
 
 def test_a_layer_with_two_places_and_one_that_has_no_statistics_are_left() -> None:

@@ -2,8 +2,8 @@
 
 In inference a batch norm is an affine map per channel, and the convolution before it can take it in: its weights are
 scaled, and a bias is added after the padding, so that borders are exact too. What is folded is known by construction:
-the blocks of this package (`conv1` and `bn1`, …) and plain `nn.Sequential`s, in which one follows the other. Networks of
-others keep whatever batch norms they call in a forward of their own.
+the blocks of this package (`conv1` and `bn1`, …) and plain `nn.Sequential`s, in which one follows the other, as long as all
+that they are in is one of these too: a forward of somebody else may take what lies between two layers of a sequence.
 
 The normalisation of the pixels is not folded into the first convolution: its shift would be missing from the zeros
 that this convolution pads with, and from pixels without data.
@@ -43,18 +43,26 @@ def fused(model: nn.Module) -> nn.Module:
 
 def _pairs(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
     """(module, name of a convolution in it, name of the batch norm that follows)."""
-    for parent in model.modules():
+    for parent in _known(model, set()):
         children = list(parent.named_children())
         if type(parent) in _OURS:
             names = [(f"conv{number}", f"bn{number}") for number in range(1, 6)]
-        elif type(parent) is nn.Sequential:
-            names = [(one, other) for (one, _), (other, _) in pairwise(children)]
         else:
-            continue
+            names = [(one, other) for (one, _), (other, _) in pairwise(children)]
         kinds = dict(children)
         for conv_name, norm_name in names:
             if type(kinds.get(conv_name)) is nn.Conv2d and type(kinds.get(norm_name)) is nn.BatchNorm2d:
                 yield parent, conv_name, norm_name
+
+
+def _known(module: nn.Module, seen: set[nn.Module]) -> Iterator[nn.Module]:
+    """The modules whose forward is known, and so is that of all that they are in; each once."""
+    if module in seen or type(module) not in (*_OURS, nn.Sequential):
+        return
+    seen.add(module)
+    yield module
+    for child in module.children():
+        yield from _known(child, seen)
 
 
 def _uses(model: nn.Module) -> dict[nn.Module, int]:
