@@ -140,11 +140,14 @@ rv_core.run(SquaresConfig(root_uri="out2"), "local")
     assert not (tmp_path / "out2").exists()
 
 
-def test_a_class_of_a_file_beside_the_script_runs_anywhere(tmp_path: Path) -> None:
-    (tmp_path / "squares.py").write_text(PIPELINE)
-    text = """
+@pytest.mark.parametrize("module", ["squares", "shapes.squares"])  # `shapes` has no __init__.py
+def test_a_class_of_a_file_beside_the_script_runs_anywhere(tmp_path: Path, module: str) -> None:
+    file = tmp_path / (module.replace(".", "/") + ".py")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(PIPELINE)
+    text = f"""
     import rv_core
-    from squares import SquaresConfig
+    from {module} import SquaresConfig
     print(rv_core.run(SquaresConfig(root_uri="out", count=4), "local", splits=2).raise_if_failed())
     """
     done = script(tmp_path, text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 #: The oldest time that a zip can hold, so that equal code gives equal bytes.
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 _REGULAR_FILE = 0o100644 << 16
+_FOLDER = (0o040755 << 16) | 0x10
 #: Folders and archives that this module has put on the path.
 _ON_PATH: list[str] = []
 
@@ -59,13 +60,21 @@ def pack_files(paths: Mapping[str, str | os.PathLike[str]]) -> tuple[str, bytes]
     buffer = io.BytesIO()
     # Stored, not deflated: the output of deflate differs between builds of zlib.
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, path in sorted(paths.items()):
+        for name, path in sorted({**_bare_folders(paths), **paths}.items()):
             entry = zipfile.ZipInfo(name, _ZIP_TIME)
-            entry.external_attr = _REGULAR_FILE
+            entry.external_attr = _REGULAR_FILE if path else _FOLDER
             entry.create_system = 3
-            archive.writestr(entry, _read(path))
+            archive.writestr(entry, _read(path) if path else b"")
     data = buffer.getvalue()
     return hashlib.sha256(data).hexdigest(), data
+
+
+def _bare_folders(names: Iterable[str]) -> dict[str, str]:
+    """Folders without `__init__.py`: packages too, but Python finds them in a zip by an entry of their own alone."""
+    known = set(names)
+    parts = [name.split("/")[:-1] for name in known]
+    folders = {"/".join(above[:depth]) for above in parts for depth in range(1, len(above) + 1)}
+    return {f"{folder}/": "" for folder in folders if f"{folder}/__init__.py" not in known}
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:

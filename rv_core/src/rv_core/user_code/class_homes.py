@@ -11,7 +11,7 @@ from typing import Any
 from rv_core.config.classes import Config
 from rv_core.config.values import walk
 from rv_core.user_code.archive import describe_code, pack_module
-from rv_core.user_code.shipping import ship
+from rv_core.user_code.shipping import path_of, ship
 
 _INSTALLED = ("site-packages", "dist-packages")
 
@@ -27,10 +27,11 @@ def code_of_objects(configs: Iterable[Config]) -> tuple[dict[str, Any], bytes]:
     if not modules:
         return {}, b""
     first = modules[0]
-    path = str(first.__file__)
-    sha256, data = pack_module(path, first.__name__)
-    code = describe_code(first.__name__, sha256, os.path.dirname(path))
-    if len(modules) == 1 and not hasattr(first, "__path__"):
+    place = _place_of(first)
+    is_file = os.path.isfile(place)
+    sha256, data = pack_module(place, first.__name__) if is_file else ("", b"")
+    code = describe_code(first.__name__, sha256, os.path.dirname(place) if is_file else place)
+    if len(modules) == 1 and is_file:
         return code, data
     return ship(first, code, [module.__name__ for module in modules[1:]])
 
@@ -40,10 +41,12 @@ def _own_modules(names: Iterable[str]) -> Iterator[ModuleType]:
     here = {os.path.realpath(folder or os.getcwd()) for folder in (sys.path[0], os.getcwd())}
     for name in dict.fromkeys(name.partition(".")[0] for name in names):
         module = sys.modules.get(name)
-        file = getattr(module, "__file__", None)
-        if name == "__main__" or module is None or not file:
+        if name == "__main__" or module is None or not (place := _place_of(module)):
             continue
-        place = os.path.dirname(file) if hasattr(module, "__path__") else file
         folder = os.path.realpath(os.path.dirname(place))
         if folder in here and not any(part in folder.split(os.sep) for part in _INSTALLED):
             yield module
+
+
+def _place_of(module: ModuleType) -> str:
+    return path_of(getattr(module, "__file__", None), getattr(module, "__path__", None))

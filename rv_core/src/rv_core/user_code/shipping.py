@@ -48,12 +48,12 @@ def _loaded_from(folder: str) -> Iterator[_Place]:
     for name, loaded in list(sys.modules.items()):
         if "." in name or name == "__main__":
             continue
-        path = _path_of(getattr(loaded, "__file__", None), getattr(loaded, "__path__", None))
+        path = path_of(getattr(loaded, "__file__", None), getattr(loaded, "__path__", None))
         if path and os.path.dirname(os.path.realpath(path)) == folder:
             yield _Place(name, path)
 
 
-def _path_of(file: str | None, package_path: Any) -> str:
+def path_of(file: str | None, package_path: Any) -> str:
     """The file of a module, or the folder of a package (one without `__init__.py` included); "" if it has none."""
     folders = [str(folder) for folder in package_path] if package_path is not None else []
     path = folders[0] if folders else file or ""
@@ -102,7 +102,7 @@ def _own_places(module: ModuleType, *, by_path: bool) -> Iterator[_Place]:
     """The user's module, or for a dotted one its whole top-level package, and what lies beside it and was imported."""
     top_name = module.__name__.partition(".")[0]
     top = module if by_path else sys.modules[top_name]
-    path = _path_of(top.__file__, getattr(top, "__path__", None))
+    path = path_of(top.__file__, getattr(top, "__path__", None))
     yield _Place(top_name, path)
     folder = os.path.realpath(os.path.dirname(path))
     if not any(part in folder.split(os.sep) for part in _INSTALLED):
@@ -115,7 +115,7 @@ def _named_place(name: str) -> _Place | Finding:
         spec = importlib.util.find_spec(package) if package.isidentifier() else None
     except (ImportError, ValueError):
         spec = None
-    path = _path_of(spec.origin, spec.submodule_search_locations) if spec else ""
+    path = path_of(spec.origin, spec.submodule_search_locations) if spec else ""
     if not path or package in sys.stdlib_module_names:
         near = nearest(package, [known for known in sys.modules if "." not in known and not known.startswith("_")])
         return Finding(
