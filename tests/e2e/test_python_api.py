@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +162,26 @@ def test_a_class_of_a_file_beside_the_script_runs_anywhere(tmp_path: Path, modul
         timeout=60,
     )
     assert "Nothing to do" in saved.stdout, saved.stderr
+
+
+def test_in_another_thread_tasks_are_processes_of_their_own(tmp_path: Path) -> None:
+    config = HelloConfig(root_uri=str(tmp_path / "out"), num_items=1)
+    with ThreadPoolExecutor(1) as pool:
+        with pytest.raises(UsageError, match="works in the main thread of Python alone"):
+            pool.submit(rv_core.run, config, quiet=True).result()
+        assert not (tmp_path / "out").exists()
+        assert pool.submit(rv_core.run, config, "local", quiet=True).result().state == "done"
+
+
+def test_a_command_that_ends_the_process_fails_and_the_script_goes_on(tmp_path: Path) -> None:
+    work = 'self.storage.write_text(f"squares/{number}.txt", str(int(number[1:]) ** 2))'
+    assert work in PIPELINE
+    text = f"""{PIPELINE.replace(work, "import os; os._exit(0)")}
+import os, rv_core
+ends = os._exit
+print(rv_core.run(SquaresConfig(root_uri="out"), quiet=True), os._exit is ends)
+"""
+    done = script(tmp_path, text)
+    assert "<RunResult failed, 0 of 3 items" in done.stdout, done.stderr
+    assert done.stdout.endswith("True\n")
+    assert "the command called os._exit(0)" in done.stderr

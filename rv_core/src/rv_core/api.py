@@ -11,12 +11,14 @@ A config class that is defined in a notebook or a script runs `inprocess` alone:
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from rv_core.errors import EXIT_DONE, EXIT_INTERRUPTED, Finding, TaskError
+from rv_core.errors import EXIT_DONE, EXIT_INTERRUPTED, Finding, TaskError, UsageError
 from rv_core.launch.prepared import PreparedRun, RunOptions, findings_of, prepare
+from rv_core.machine.hard_exit import hard_exits_raise
 from rv_core.plan.decisions import RunPlan
 from rv_core.plan.selection import Selection
 
@@ -130,6 +132,7 @@ def run(
     Raises:
         ConfigError: with everything that is wrong with the config.
         CheckError: with everything that was found before anything was started.
+        UsageError: for a runner that works in this process, in another thread than the main one.
         RvError: whatever else `rv run` would say.
     """
     from rv_core.cli.run import print_findings, print_plan
@@ -150,6 +153,12 @@ def run(
         verbosity=-1 if quiet else 0,
     )
     prepared = _prepare(options)
+    if prepared.runner.capabilities.in_process and threading.current_thread() is not threading.main_thread():
+        raise UsageError(
+            f"the runner {runner!r} works in the main thread of Python alone",
+            why="signals, by which tasks end and time limits work, reach no other thread",
+            fix='call it in the main thread, or give runner="local", whose tasks are processes of their own',
+        )
     if not quiet:
         print_plan(prepared.run_plan)
     if prepared.run_plan.plan.jobs:
@@ -157,7 +166,8 @@ def run(
         preflight.raise_if_wrong(findings)
         print_findings(findings)
     show = _told_to_python(is_quiet=quiet)
-    code = execute(prepared, show)
+    with hard_exits_raise():
+        code = execute(prepared, show)
     return _result(prepared, show.ended, code)
 
 
@@ -237,7 +247,8 @@ def _prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
     from rv_core.redaction import register_environment
 
     register_environment(os.environ)
-    return prepare(options, is_dry_run=is_dry_run)
+    with hard_exits_raise():
+        return prepare(options, is_dry_run=is_dry_run)
 
 
 def _told_to_python(*, is_quiet: bool) -> Any:
