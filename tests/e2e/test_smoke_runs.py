@@ -21,8 +21,8 @@ from rv_core import Items, Pipeline, PipelineConfig, command
 
 @dataclass(kw_only=True)
 class TilesConfig(PipelineConfig):
-    tiles: list[str] = field(default_factory=lambda: ["a", "b", "c"])
-    others: list[str] = field(default_factory=lambda: ["x", "y"])
+    tiles: dict[str, int] = field(default_factory=lambda: {"a": 1, "b": 2, "c": 3})
+    others: tuple[str, ...] = ("x", "y")
     is_broken: bool = False
 
     def build(self):

@@ -376,16 +376,23 @@ class Shape(Enum):
 
 
 @dataclass(kw_only=True)
+class Margin(Config):
+    px: int = 0
+    pace: Annotated[Pace, AsBefore({"epochs": 3, "workers": 0})] = field(default_factory=Pace)
+
+
+@dataclass(kw_only=True)
 class ShapedConfig(PipelineConfig):
     shape: Annotated[Shape, AsBefore("round")] = Shape.SQUARE
     sides: Annotated[tuple[int, int], AsBefore([1, 1])] = (2, 2)
+    margin: Annotated[Margin, AsBefore({"px": 0})] = field(default_factory=Margin)
 
     def build(self) -> Pipeline:
         return ShapedPipeline(self)
 
 
 class ShapedPipeline(Pipeline):
-    @command(reads=("shape", "sides"))
+    @command(reads=("shape", "sides", "margin"), ignores=("margin.pace.workers",))
     def fit(self) -> None: ...
 
 
@@ -396,6 +403,7 @@ def test_a_field_whose_json_is_not_its_value_is_as_before_by_its_json() -> None:
 
     assert reads(shape=Shape.ROUND, sides=(1, 1)) == {}
     assert reads() == {"shape": "square", "sides": [2, 2]}
+    assert reads(margin=Margin(px=2))["margin"]["px"] == 2
 
 
 class TellingPipeline(MapPipeline):

@@ -24,13 +24,17 @@ def first_of_each_group(config: C, fields: Iterable[str]) -> C:
             from a field, and stay as they are.
     """
     for name in fields:
-        config = _with_field(config, name.split("."), list(field_at(config, name))[:1])
+        config = _with_field(config, name.split("."), _first(field_at(config, name)))
     return config
 
 
 def root_for_smoke(root_uri: str) -> str:
     """The root of a smoke run: beside the root, never in it."""
     return root_uri.rstrip("/") + ROOT_SUFFIX
+
+
+def _first(items: Any) -> Any:
+    return dict(list(items.items())[:1]) if isinstance(items, dict) else items[:1]
 
 
 def _with_field(config: Any, path: list[str], value: Any) -> Any:

@@ -58,14 +58,14 @@ def command_parts(
     named: InRoot = IN_FULL,
 ) -> CommandParts:
     """What all items of a command share in their keys; `named` names what lies under the root."""
-    from rv_core.config.dotted_paths import field_at
+    from rv_core.config.dotted_paths import field_at, outward
     from rv_core.config.values import is_as_before, to_short
 
     config = pipeline.config
     reads = {name: named(to_short(field_at(config, name))) for name in info.reads if not is_as_before(config, name)}
     for path in info.ignores:
         field_at(config, path)  # a field that is not there is told with its near miss
-        if path in reads or not is_as_before(config, path):
+        if path in reads or not any(is_as_before(config, name) for name in outward(path) if name):
             _leave_out(reads, path, info.name)
     reads |= named(_facts(pipeline, info))
     inputs = {named(uri): fingerprints.get(uri, "missing") for uri in shared_inputs(pipeline, info)}
