@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,13 @@ _CLEARED_NAMES = (
     "OPENBLAS_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
+
+with suppress(ImportError):  # the check of import circles does without it
+    from hypothesis import settings
+
+    # A test is not to fail because the machine is loaded; pytest-timeout ends what hangs.
+    settings.register_profile("rv", deadline=None)
+    settings.load_profile("rv")
 
 # A shell that starts the tests in the background lets them ignore Ctrl-C, and all that they start: rv honours that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
