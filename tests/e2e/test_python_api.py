@@ -185,3 +185,11 @@ print(rv_core.run(SquaresConfig(root_uri="out"), quiet=True), os._exit is ends)
     assert "<RunResult failed, 0 of 3 items" in done.stdout, done.stderr
     assert done.stdout.endswith("True\n")
     assert "the command called os._exit(0)" in done.stderr
+
+
+def test_quiet_says_nothing_where_nothing_is_to_do(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    config = HelloConfig(root_uri=str(tmp_path / "out"), num_items=1)
+    rv_core.run(config, quiet=True)
+    capfd.readouterr()
+    assert rv_core.run(config, quiet=True).state == "done"
+    assert capfd.readouterr() == ("", "")

@@ -252,7 +252,8 @@ class Show:
 
     def nothing_to_do(self, prepared: PreparedRun) -> None:
         """Everything that was asked for is done."""
-        say("Nothing to do: everything is done already. (--rerun runs it again.)", flush=True)
+        if not self._is_quiet:
+            say("Nothing to do: everything is done already. (--rerun runs it again.)", flush=True)
 
     def display(self, prepared: PreparedRun, run_dir: Path) -> AbstractContextManager[Any]:
         """The display of the running tasks; plain for a runner whose tasks print to this terminal themselves."""
