@@ -213,6 +213,16 @@ def test_cells_without_a_class_say_what_came_nearest(nine_cells: SceneConfig, ru
     assert features[0]["properties"]["feature"] == 0
 
 
+@pytest.mark.parametrize("verb", ["export", "review"])
+def test_layers_are_not_written_over_the_labels_they_are_made_of(nine_cells: SceneConfig, run: Run, verb: str) -> None:
+    given: Any = nine_cells.labels
+    labels = Path(given.uri).rename(Path(given.uri).with_name("a.geojson"))
+    before, scene = labels.read_bytes(), replace(nine_cells, labels=replace(given, uri=str(labels)))
+    err = run(verb, scene, "-o", str(labels.parent), code=2)
+    assert "layers would replace files of the scenes" in err and str(labels) in err
+    assert labels.read_bytes() == before
+
+
 def test_class_rasters_and_cells_of_features_are_explained(write_image: Any, write_labels: Any, square: Any) -> None:
     image = write_image("a.tif", np.ones((20, 20), np.uint8))
     values = np.zeros((20, 20), np.uint8)

@@ -87,10 +87,12 @@ def export(
     """
     from rv_pipeline_chip_classification.verbs.experiment import boundary_of, labelled_scenes, load_experiment
     from rv_pipeline_chip_classification.verbs.labels.cell_table import cell_table, open_scene
-    from rv_pipeline_chip_classification.verbs.labels.layer import layer_lines, write_layer
+    from rv_pipeline_chip_classification.verbs.labels.layer import layer_lines, refuse_to_replace_inputs, write_layer
 
     config = load_experiment(module, arg, sets)
-    for entry in labelled_scenes(config, scene, subset):
+    entries = labelled_scenes(config, scene, subset)
+    refuse_to_replace_inputs(output, entries)
+    for entry in entries:
         with boundary_of(entry), open_scene(entry.scene, config.classes, config.chip) as opened:
             table = cell_table(opened, config.chip)
             target = output / f"{entry.scene.id}.geojson"
@@ -180,10 +182,12 @@ def review(
       rv labels review experiment.py -o review --predictions fold-1 --predictions fold-2
     """
     from rv_pipeline_chip_classification.verbs.experiment import all_scenes, load_experiment
+    from rv_pipeline_chip_classification.verbs.labels.layer import refuse_to_replace_inputs
     from rv_pipeline_chip_classification.verbs.labels.review import find_scores, write_review
 
     config = load_experiment(module, arg, sets)
     entries = all_scenes(config, scene)
+    refuse_to_replace_inputs(output, entries)
     scores, in_training = find_scores(entries, predictions or [config.root_uri])
     if in_training:
         shown = ", ".join(in_training[:10]) + (", …" if len(in_training) > 10 else "")

@@ -13,12 +13,15 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rv_core import Storage
+from rv_core.config.values import uris_of
+from rv_core.errors import Finding, UsageError
+from rv_core.files import uris
 from rv_pipeline_chip_classification.config import GeoJsonLabelsConfig
 from rv_pipeline_chip_classification.labels.sources import UNLABELLED
 from rv_pipeline_chip_classification.prediction.geojson_file import cell_rings
@@ -27,6 +30,9 @@ from rv_pipeline_chip_classification.scenes.crs import degrees_per_unit
 from rv_pipeline_chip_classification.scenes.grid import Grid
 from rv_pipeline_chip_classification.scenes.windows import WindowArray
 from rv_pipeline_chip_classification.verbs.labels.cell_table import CellTable, OpenScene
+
+if TYPE_CHECKING:
+    from rv_pipeline_chip_classification.verbs.experiment import LabelledScene
 
 _CELLS_AT_ONCE = 4096
 
@@ -60,6 +66,31 @@ def layer_lines(
             yield separator + json.dumps(feature, ensure_ascii=False)
             separator = ",\n"
     yield "\n]}\n"
+
+
+def refuse_to_replace_inputs(output: Path, entries: Sequence[LabelledScene]) -> None:
+    """Refuse a folder where a layer would be written over a file that the config reads.
+
+    Args:
+        output: the folder of the layers.
+        entries: the scenes that get one.
+
+    Raises:
+        UsageError: naming the files.
+    """
+    inputs = {
+        os.path.realpath(uris.local_path(uris.expand(uri)))
+        for entry in entries
+        for _, uri in uris_of(entry.scene)
+        if uris.is_local(uris.expand(uri))
+    }
+    targets = [output / f"{entry.scene.id}.geojson" for entry in entries]
+    findings = [
+        Finding(str(target), "it is read by this config") for target in targets if os.path.realpath(target) in inputs
+    ]
+    if findings:
+        fix = "choose another folder (--output)"
+        raise UsageError("layers would replace files of the scenes; nothing was done", findings=findings[:20], fix=fix)
 
 
 def write_layer(target: Path, lines: Iterable[str]) -> None:
