@@ -44,9 +44,11 @@ with suppress(ImportError):  # the check of import circles does without it
     settings.register_profile("rv", deadline=None)
     settings.load_profile("rv")
 
-# A shell that starts the tests in the background lets them ignore Ctrl-C, and all that they start: rv honours that.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell that starts the tests in the background lets them ignore Ctrl-C, and nohup that the terminal is closed; so would
+# all that they start: rv honours that.
+for _signum, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_signum) is signal.SIG_IGN:
+        signal.signal(_signum, _handler)
 
 Argument = str | os.PathLike[str] | int
 
