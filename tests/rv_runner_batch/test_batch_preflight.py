@@ -198,7 +198,7 @@ def test_a_table_that_nearly_fits_a_command_is_pointed_out(
 ) -> None:
     settings_file(tmp_path, "[batch.commands.cpu_tsk]\ncpus = 2\n[batch.commands.elsewhere]\ncpus = 2\n", monkeypatch)
     code, out, err = rv_here("check", HELLO, "--runner", "batch", "-a", "root_uri", cloud.new_root())
-    assert (code, out) == (0, "Nothing found (batch).\n")
+    assert (code, out) == (0, "No errors, 1 warning (batch).\n")
     assert "warning: batch.commands.cpu_tsk: fits no command of this run; did you mean 'cpu_task'?" in err
     assert "elsewhere" not in err
 
