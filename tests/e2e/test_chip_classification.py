@@ -121,6 +121,7 @@ def test_splits_and_runner_do_not_change_a_byte_nor_does_the_bundle(
     assert len(maps) == 5
 
 
+@pytest.mark.slow  # in the quick tests a training is killed and resumed within its process
 def test_a_training_that_is_stopped_goes_on_from_its_checkpoint(
     rv: Callable[..., Any], data: Path, tmp_path: Path
 ) -> None:
