@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from rv_core.cli.run import Show, start
 from rv_core.errors import EXIT_DONE, EXIT_INTERRUPTED, Finding, TaskError, UsageError
 from rv_core.launch.prepared import PreparedRun, RunOptions, findings_of, prepare
 from rv_core.machine.hard_exit import hard_exits_raise
@@ -135,10 +137,6 @@ def run(
         UsageError: for a runner that works in this process, in another thread than the main one.
         RvError: whatever else `rv run` would say.
     """
-    from rv_core.cli.run import print_findings, print_plan
-    from rv_core.launch import preflight
-    from rv_core.launch.execute import execute
-
     options = RunOptions(
         runner=runner,
         configs=_configs(config),
@@ -159,15 +157,9 @@ def run(
             why="signals, by which tasks end and time limits work, reach no other thread",
             fix='call it in the main thread, or give runner="local", whose tasks are processes of their own',
         )
-    if not quiet:
-        print_plan(prepared.run_plan)
-    if prepared.run_plan.plan.jobs:
-        findings = [*prepared.loaded.findings, *findings_of(prepared)]
-        preflight.raise_if_wrong(findings)
-        print_findings(findings)
-    show = _told_to_python(is_quiet=quiet)
+    show = _Told(is_quiet=quiet)
     with hard_exits_raise():
-        code = execute(prepared, show)
+        code = start(prepared, show)
     return _result(prepared, show.ended, code)
 
 
@@ -251,24 +243,17 @@ def _prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
         return prepare(options, is_dry_run=is_dry_run)
 
 
-def _told_to_python(*, is_quiet: bool) -> Any:
-    from rv_core.cli.run import Show
+class _Told(Show):
+    """Prints what the command line prints, and keeps how the run ended."""
 
-    class Told(Show):
-        """Prints what the command line prints, and keeps how the run ended."""
+    ended: RunOutcome | None = None
 
-        ended: RunOutcome | None = None
-
-        def outcome(self, prepared: PreparedRun, outcome: RunOutcome) -> None:
-            self.ended = outcome
-            super().outcome(prepared, outcome)
-
-    return Told(is_quiet=is_quiet)
+    def outcome(self, prepared: PreparedRun, outcome: RunOutcome) -> None:
+        self.ended = outcome
+        super().outcome(prepared, outcome)
 
 
 def _result(prepared: PreparedRun, ended: RunOutcome | None, code: int) -> RunResult:
-    import time
-
     states: dict[int, Literal["done", "failed", "interrupted"]] = {EXIT_DONE: "done", EXIT_INTERRUPTED: "interrupted"}
     was_run = bool(prepared.run_plan.plan.jobs)
     goes_on = was_run and ended is None and prepared.is_submitted

@@ -83,16 +83,16 @@ def run(
       rv run inprocess experiment.py chip --dry-run
     """
     from rv_core.launch import preflight
-    from rv_core.launch.execute import execute
-    from rv_core.launch.prepared import RunOptions, findings_of, prepare
+    from rv_core.launch.prepared import RunOptions, prepare
+    from rv_core.user_code.configs import pairs_of
 
     state: GlobalOptions = ctx.obj
     options = RunOptions(
         runner=runner,
         module=module,
         selection=Selection(tuple(commands or ()), first, last, rerun),
-        arguments=_pairs(arg, "-a"),
-        sets=_pairs(sets, "--set"),
+        arguments=pairs_of(arg, "-a"),
+        sets=pairs_of(sets, "--set"),
         splits=splits,
         jobs=jobs,
         keep_going=keep_going,
@@ -113,14 +113,30 @@ def run(
         preflight.raise_if_wrong(prepared.findings)
         _print_dry_run(prepared, as_json=as_json)
         return
-    if state.verbosity >= 0:
+    raise typer.Exit(start(prepared, Show(is_quiet=state.verbosity < 0)))
+
+
+def start(prepared: PreparedRun, show: Show) -> int:
+    """Say what will be done, refuse it where something speaks against it, else do it.
+
+    Returns:
+        The exit code of `rv run`.
+
+    Raises:
+        RvError: whatever is wrong.
+    """
+    from rv_core.launch import preflight
+    from rv_core.launch.execute import execute
+    from rv_core.launch.prepared import findings_of
+
+    if prepared.options.verbosity >= 0:
         print_plan(prepared.run_plan)
     if prepared.run_plan.plan.jobs:
         findings = [*prepared.loaded.findings, *findings_of(prepared)]
         preflight.raise_if_wrong(findings)
-        print_findings(findings)
+        _print_findings(findings)
     sys.stdout.flush()
-    raise typer.Exit(execute(prepared, Show(is_quiet=state.verbosity < 0)))
+    return execute(prepared, show)
 
 
 def check(
@@ -143,14 +159,15 @@ def check(
     from rv_core.launch import preflight
     from rv_core.launch.prepared import RunOptions, findings_of, prepare
     from rv_core.plugins.installed import plugin_manager
+    from rv_core.user_code.configs import pairs_of
 
     state: GlobalOptions = ctx.obj
     chosen = runner or ("local" if "local" in plugin_manager().runner_specs() else "inprocess")
     options = RunOptions(
         runner=chosen,
         module=module,
-        arguments=_pairs(arg, "-a"),
-        sets=_pairs(sets, "--set"),
+        arguments=pairs_of(arg, "-a"),
+        sets=pairs_of(sets, "--set"),
         run_name=run_name,
         profile=state.profile,
         ship_code=shipped(ship_code),
@@ -162,7 +179,7 @@ def check(
         print_json(preflight.report_json(findings))
         raise typer.Exit(EXIT_DONE if preflight.report_json(findings)["ok"] else 2)
     preflight.raise_if_wrong(findings)
-    print_findings(findings)
+    _print_findings(findings)
     done = not prepared.run_plan.plan.jobs
     say(f"{preflight.found_text(findings)} ({chosen})" + ("; all is done already." if done else "."))
 
@@ -170,16 +187,6 @@ def check(
 def _kept_for_json() -> AbstractContextManager[Any]:
     """What a user's module prints goes to the standard error, so that the output is JSON and nothing else."""
     return redirect_stdout(sys.stderr)
-
-
-def _pairs(words: list[str] | None, option: str) -> tuple[tuple[str, str], ...]:
-    pairs = []
-    for word in words or ():
-        key, equals, value = word.partition("=")
-        if not equals or not key:
-            raise UsageError(f"{option} {word!r} has no value", fix=f"write {option} KEY=VALUE")
-        pairs.append((key, value))
-    return tuple(pairs)
 
 
 def print_plan(run_plan: RunPlan) -> None:
@@ -220,8 +227,7 @@ def _print_dry_run(prepared: PreparedRun, *, as_json: bool) -> None:
         say(text, limit=None)
 
 
-def print_findings(findings: list[Finding]) -> None:
-    """A line per finding."""
+def _print_findings(findings: list[Finding]) -> None:
     for finding in findings:
         say(f"  {finding.severity}: {finding}", file=sys.stderr)
 

@@ -56,6 +56,25 @@ class LoadedModule:
     siblings: tuple[str, ...] = ()
 
 
+def pairs_of(words: Sequence[str] | None, option: str) -> tuple[tuple[str, str], ...]:
+    """The pairs of an option that is written `KEY=VALUE`.
+
+    Args:
+        words: as typed.
+        option: `-a` or `--set`, for messages.
+
+    Raises:
+        UsageError: naming a word that is no such pair.
+    """
+    pairs = []
+    for word in words or ():
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise UsageError(f"{option} {word!r} has no value", fix=f"write {option} KEY=VALUE")
+        pairs.append((key, value))
+    return tuple(pairs)
+
+
 def load_configs(
     module: str,
     *,

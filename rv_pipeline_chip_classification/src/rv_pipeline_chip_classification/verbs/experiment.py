@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from rv_core.errors import UsageError, unknown_name
 from rv_core.files import uris
-from rv_core.user_code.configs import load_configs
+from rv_core.user_code.configs import load_configs, pairs_of
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig
 from rv_pipeline_chip_classification.file_boundary import file_boundary
 
@@ -49,20 +49,13 @@ def load_experiment(
     if os.path.isdir(module) and os.path.isfile(os.path.join(module, "pipeline-config.json")):
         module = os.path.join(module, "pipeline-config.json")
     loaded = load_configs(
-        module, runner="local", arguments=_pairs(arguments, "-a"), sets=_pairs(sets, "--set"), cwd=os.getcwd()
+        module, runner="local", arguments=pairs_of(arguments, "-a"), sets=pairs_of(sets, "--set"), cwd=os.getcwd()
     )
     found = [config for config in loaded.configs if isinstance(config, ChipClassificationConfig)]
     if len(found) != 1:
         what = f"{module} gives {len(found) or 'no'} config{'s' if len(found) != 1 else ''} of a chip classification"
         raise UsageError(what, fix="name one that gives one; -a may choose it")
     return found[0]
-
-
-def _pairs(words: Sequence[str] | None, option: str) -> list[tuple[str, str]]:
-    pairs = [word.partition("=") for word in words or ()]
-    if any(not key or not equals for key, equals, _ in pairs):
-        raise UsageError(f"{option} has no value", fix=f"write {option} KEY=VALUE")
-    return [(key, value) for key, _, value in pairs]
 
 
 def labelled_scenes(
@@ -81,7 +74,7 @@ def labelled_scenes(
     for subset in subsets or ():
         if subset not in SUBSETS:
             raise _unknown("subset", subset, SUBSETS)
-    known = list(_labelled(config))
+    known = [entry for entry in all_scenes(config) if entry.scene.labels is not None]
     ids = [entry.scene.id for entry in known]
     for name in names or ():
         if name not in ids:
@@ -117,12 +110,6 @@ def all_scenes(config: ChipClassificationConfig, names: Sequence[str] | None = N
 def _unknown(kind: str, name: str, known: Sequence[str]) -> UsageError:
     what, fix = unknown_name(kind, name, known)
     return UsageError(what, fix=fix)
-
-
-def _labelled(config: ChipClassificationConfig) -> Iterator[LabelledScene]:
-    for path, subset, scene in config.dataset.located_scenes():
-        if scene.labels is not None:
-            yield LabelledScene(config, f"dataset.{path}", subset, scene)
 
 
 def boundary_of(entry: LabelledScene) -> AbstractContextManager[None]:
