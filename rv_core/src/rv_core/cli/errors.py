@@ -25,7 +25,6 @@ from rv_core.errors import (
     UsageError,
     nearest,
 )
-from rv_core.files.problems import TOO_MANY, too_many_files
 from rv_core.terminal import say
 from rv_core.version import __version__
 
@@ -64,8 +63,10 @@ def _explain(error: BaseException, argv: Sequence[str]) -> int:
         return EXIT_USAGE
     if isinstance(error, ClickError):
         error = _usage_error(error, argv)
-    if isinstance(error, OSError) and error.errno in TOO_MANY:
-        error = too_many_files(error)
+    if isinstance(error, OSError):
+        from rv_core.files.problems import TOO_MANY, too_many_files
+
+        error = too_many_files(error) if error.errno in TOO_MANY else error
     if isinstance(error, RvError):
         if "--traceback" in argv:
             print_error("".join(traceback.format_exception(error)))
