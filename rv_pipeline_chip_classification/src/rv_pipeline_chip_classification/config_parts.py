@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from rv_core import AsBefore, Config, Range
 from rv_core.errors import Finding
 
 Subset = Literal["train", "validation", "test"]
+SUBSETS: tuple[Subset, ...] = get_args(Subset)
 Positive = Annotated[int, Range(min=1)]
 #: A chip of this side with four channels is a gigabyte as float32: more is a mistake, or meant to exhaust a machine.
 MAX_SIDE_PX = 8192

@@ -13,7 +13,7 @@ from typing import Annotated
 from rv_core import AsBefore, Config, Range, Uri
 from rv_core.errors import Finding
 from rv_pipeline_chip_classification import config_checks as checks
-from rv_pipeline_chip_classification.config_parts import Fraction, LabelsConfig
+from rv_pipeline_chip_classification.config_parts import SUBSETS, Fraction, LabelsConfig
 
 
 @dataclass(kw_only=True)
@@ -179,6 +179,6 @@ class DatasetConfig(Config):
 
     def located_scenes(self) -> Iterator[tuple[str, str, SceneConfig]]:
         """Every scene as (dotted path in this object, subset, scene), in order."""
-        for subset in ("train", "validation", "test"):
+        for subset in SUBSETS:
             for index, scene in enumerate(self.scenes_of(subset)):
                 yield f"{subset}_scenes[{index}]", subset, scene

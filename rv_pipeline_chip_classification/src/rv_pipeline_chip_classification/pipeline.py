@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rv_core import Finding, Items, Pipeline, Storage, Summary, command
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig
+from rv_pipeline_chip_classification.config_parts import SUBSETS
 from rv_pipeline_chip_classification.model.openmp import wait_passively
 
 if TYPE_CHECKING:
     from rv_pipeline_chip_classification.raster_inputs import RasterInputs
 
-_SUBSETS = ("train", "validation", "test")
 #: What decides the training is what the card says, whatever its name is and wherever it lies: `facts` tells it.
 _BY_FACTS = ("model.weights",)
 
@@ -116,7 +116,7 @@ class ChipClassificationPipeline(Pipeline):
             run_train(self.config, self.storage, self)
 
     @command(
-        items={subset: scenes_to_predict(subset) for subset in _SUBSETS},
+        items={subset: scenes_to_predict(subset) for subset in SUBSETS},
         requires=("train",),
         reads=("classes", "chip.chip_size_px", "model", "normalize", "scale_to", "predict"),
         ignores=("predict.on_drift", *_BY_FACTS),
@@ -191,7 +191,7 @@ class ChipClassificationPipeline(Pipeline):
 
     def smoke(self, config: ChipClassificationConfig) -> ChipClassificationConfig:
         """The first scene of each subset, and one epoch."""
-        dataset = {f"{subset}_scenes": config.dataset.scenes_of(subset)[:1] for subset in _SUBSETS}
+        dataset = {f"{subset}_scenes": config.dataset.scenes_of(subset)[:1] for subset in SUBSETS}
         return replace(
             config,
             dataset=replace(config.dataset, **dataset),

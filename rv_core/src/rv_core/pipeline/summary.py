@@ -74,7 +74,8 @@ class Summary:
         Raises:
             ValueError: if it is none.
         """
-        known = {name: _checked(plain)[name] for name in cls.__dataclass_fields__}
+        checked = _checked(plain)
+        known = {name: checked[name] for name in cls.__dataclass_fields__}
         tables = [SummaryTable(table["columns"], table["rows"], table["title"]) for table in known.pop("tables")]
         return cls(tables=tables, **known)
 

@@ -139,10 +139,7 @@ def _tell_same_files(placed: Sequence[_Placed], told: set[frozenset[str]]) -> It
         if one.subset != other.subset and _key(one, other) not in told:
             told.add(_key(one, other))
             found.append((one, other))
-    for one, other in found[:_MAX_NAMED]:
-        what = f"its image has the bytes of that of {one.path}: {other.subset} and {one.subset} scenes should differ"
-        yield Finding(f"{other.path}.raster.uris", what, "", "warning")
-    yield from _tell_rest([(one.subset, other.subset) for one, other in found[_MAX_NAMED:]], "have the same image")
+    yield from _tell_alike(found, "has the bytes of", "have the same image")
 
 
 def _tell_same_pictures(placed: Sequence[_Placed], told: set[frozenset[str]]) -> Iterator[Finding]:
@@ -154,10 +151,15 @@ def _tell_same_pictures(placed: Sequence[_Placed], told: set[frozenset[str]]) ->
         if one.subset != other.subset and _key(one, other) not in told:
             told.add(_key(one, other))
             found.append((one, other))
+    yield from _tell_alike(found, "shows the same as", "show the same")
+
+
+def _tell_alike(found: Sequence[tuple[_Placed, _Placed]], does: str, all_do: str) -> Iterator[Finding]:
+    """Warnings about pairs of images: the first by name, the rest counted."""
     for one, other in found[:_MAX_NAMED]:
-        what = f"its image shows the same as that of {one.path}: {other.subset} and {one.subset} scenes should differ"
+        what = f"its image {does} that of {one.path}: {other.subset} and {one.subset} scenes should differ"
         yield Finding(f"{other.path}.raster.uris", what, "", "warning")
-    yield from _tell_rest([(one.subset, other.subset) for one, other in found[_MAX_NAMED:]], "show the same")
+    yield from _tell_rest([(one.subset, other.subset) for one, other in found[_MAX_NAMED:]], all_do)
 
 
 def _same_files(paths: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -11,9 +11,8 @@ from rv_core.errors import UsageError, unknown_name
 from rv_core.files import uris
 from rv_core.user_code.configs import load_configs, pairs_of
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig
+from rv_pipeline_chip_classification.config_parts import SUBSETS
 from rv_pipeline_chip_classification.file_boundary import file_boundary
-
-SUBSETS = ("train", "validation", "test")
 
 
 class LabelledScene(NamedTuple):

@@ -10,13 +10,13 @@ import typer
 
 from rv_core.cli.output import print_json, print_table, print_text
 from rv_core.errors import UsageError
+from rv_pipeline_chip_classification.config_parts import SUBSETS
 
 if TYPE_CHECKING:
     from rv_pipeline_chip_classification.sampling.area_estimates import Estimates
     from rv_pipeline_chip_classification.verbs.areas.map_files import MappedAreas
     from rv_pipeline_chip_classification.verbs.areas.samples import NamedSample
 
-_SUBSETS = ("train", "validation", "test")
 #: A standard error below this is one of rounding.
 _NO_ERROR = 1e-9
 
@@ -96,8 +96,8 @@ def _predictions_of(root: str, subsets: list[str] | None) -> list[str]:
     from rv_pipeline_chip_classification.verbs.experiment import load_experiment
 
     for subset in subsets or ():
-        if subset not in _SUBSETS:
-            what, fix = unknown_name("subset", subset, _SUBSETS)
+        if subset not in SUBSETS:
+            what, fix = unknown_name("subset", subset, SUBSETS)
             raise UsageError(what, fix=fix)
     config = load_experiment(root, None, None)
     wanted = [subset for subset in (subsets or config.predict.subsets) if subset in config.predict.subsets]
