@@ -146,8 +146,8 @@ def test_damaged_code_of_the_root_is_mended_by_the_next_run_of_the_module(
     (archive,) = (tmp_path / "out/.rv/code").iterdir()
     good = archive.read_bytes()
     archive.write_bytes(bytes([*good[:-30], good[-30] ^ 1, *good[-29:]]) if damage is None else damage)
-    (tmp_path / "out/work/a.txt").unlink()
+    (tmp_path / "out" / "work" / "a.txt").unlink()
     done = rv("run", "local", "odd.py", "-a", "root_uri=out")
     assert done.returncode == 0, done.stderr
     assert archive.read_bytes() == good
-    assert (tmp_path / "out/work/a.txt").read_text() == "x"
+    assert (tmp_path / "out" / "work" / "a.txt").read_text() == "x"

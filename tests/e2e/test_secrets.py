@@ -25,7 +25,7 @@ def test_nothing_is_found_after_a_local_run(
     for line in (words, [*words, "--dry-run"], [*words, "--dry-run", "--json"], ["check", "leaky.py", *words[3:9]]):
         done = rv(*line, env=environ)
         texts[" ".join(line)] = done.stdout + done.stderr
-    assert (tmp_path / "out/work/a.txt").exists()
+    assert (tmp_path / "out" / "work" / "a.txt").exists()
     for line in (["status", "out"], ["status", "out", "--json"], ["status", "out", "--all"], ["logs", "out", "work"]):
         done = rv(*line)
         texts[" ".join(line)] = done.stdout + done.stderr
