@@ -307,6 +307,7 @@ def guides(session: nox.Session) -> None:
 def real_scenes(session: nox.Session) -> None:
     """The main job on real scenes (RV_TEST_DATA), and every other test that takes long."""
     install_everything(session)
+    install(session, "pandas", "geopandas")  # for the tests that make frames
     own = ["tests/contracts", "tests/docs/test_guides.py", *ROOT.glob("tests/rv_*/test_*_conformance.py")]
     pytest(session, "tests", *(f"--ignore={path}" for path in own), marks="(real_data or slow) and not random_kills")
 

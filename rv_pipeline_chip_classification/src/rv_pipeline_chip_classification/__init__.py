@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from rv_pipeline_chip_classification.config import TrainConfig as TrainConfig
     from rv_pipeline_chip_classification.config_parts import LabelsConfig as LabelsConfig
     from rv_pipeline_chip_classification.folds import leave_one_scene_out as leave_one_scene_out
+    from rv_pipeline_chip_classification.from_python.bundle import load_bundle as load_bundle
+    from rv_pipeline_chip_classification.from_python.results import results as results
 
 _CONFIGS = (
     "AnalyzeConfig",
@@ -42,7 +44,12 @@ _CONFIGS = (
     "TrainConfig",
 )
 
-_HOMES = {**dict.fromkeys(_CONFIGS, "config"), "leave_one_scene_out": "folds"}
+_HOMES = {
+    **dict.fromkeys(_CONFIGS, "config"),
+    "leave_one_scene_out": "folds",
+    "load_bundle": "from_python.bundle",
+    "results": "from_python.results",
+}
 
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604
 __version__ = "0.1.0"
