@@ -22,6 +22,7 @@ from rv_pipeline_chip_classification.config import (
     ClassConfig,
     DatasetConfig,
     GeoJsonLabelsConfig,
+    ModelConfig,
     PredictConfig,
     RasterSourceConfig,
     SceneConfig,
@@ -281,6 +282,7 @@ def config_of(root: str, *scenes: SceneConfig) -> ChipClassificationConfig:
         classes=ClassConfig(names=CLASSES),
         dataset=DatasetConfig(train_scenes=[], test_scenes=list(scenes)),
         chip=ChipConfig(chip_size_px=16),
+        model=ModelConfig(backbone="small_cnn"),
     )
 
 
@@ -297,6 +299,19 @@ def test_the_trained_model_is_used_and_gives_the_same_bytes_every_time(
     assert found[0] == found[1]
     assert len(found[0]) == 5
     assert len(features(storage)) == 35
+
+
+def test_a_file_of_the_root_never_names_the_code_that_is_imported(
+    write_trained: Any, storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "planted.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    write_trained(storage)
+    contract = json.loads(storage.read_text("train/model.json"))
+    storage.write_text("train/model.json", json.dumps({**contract, "backbone": "planted:model"}), may_change=True)
+    with pytest.raises(DataError, match="the trained model is a planted:model, and the config says small_cnn"):
+        open_predictor(config_of(storage.root_uri), storage)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_without_a_model_there_is_no_predictor(storage: Storage) -> None:

@@ -90,6 +90,14 @@ def test_without_a_probability_sample_no_interval_is_claimed(example: tuple[str,
     assert json.loads(capsys.readouterr().out)["is_probability_sample"] is False
 
 
+def test_the_cells_of_a_file_are_of_no_known_subset(
+    example: tuple[str, str], write_map: Callable[..., str], capsys: Out
+) -> None:
+    for name in (example[0], write_map("a", [1, 0])):
+        assert main(["areas", name, "--subset", "test"]) == 2
+        assert "not known which subset" in capsys.readouterr().err
+
+
 def test_cells_count_by_the_ground_with_data(write_map: Callable[..., str]) -> None:
     path = write_map("a", [1, 0, 0, 1, -1, 0], fractions=[1.0, 1.0, 0.5, 1.0, 0.0, 1.0])
     found = read_predicted([path])

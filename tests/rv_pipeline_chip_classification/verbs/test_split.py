@@ -142,6 +142,16 @@ def test_tables_and_words_that_make_no_sense_are_refused(tmp_path: Path, capsys:
             parse_shares(text)
 
 
+def test_a_table_never_replaces_the_one_that_it_is_made_of(tmp_path: Path, capsys: Any) -> None:
+    table = tmp_path / "scenes.csv"
+    table.write_text("scene_id,image\na,b.tif\n")
+    (tmp_path / "link.csv").symlink_to(table)
+    for name in ("scenes.csv", "link.csv"):
+        assert main(["split", str(table), "--blocks", "5km", "-o", str(tmp_path / name)]) == 2
+        assert "would replace the one that it is made of" in capsys.readouterr().err
+    assert table.read_text() == "scene_id,image\na,b.tif\n"
+
+
 def test_a_table_that_no_csv_reader_takes_is_one_error(tmp_path: Path, capsys: Any) -> None:
     table = tmp_path / "scenes.csv"
     table.write_text(f"scene_id,image\na,{'x' * 200_000}\n")

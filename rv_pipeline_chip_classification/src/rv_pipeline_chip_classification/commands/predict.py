@@ -269,14 +269,14 @@ def open_predictor(config: ChipClassificationConfig, storage: Storage) -> Predic
     """The trained model of a pipeline, ready to predict.
 
     Args:
-        config: reads `classes`, `chip.chip_size_px` and `predict`.
+        config: reads `classes`, `chip.chip_size_px`, `model.backbone` and `predict`.
         storage: the root, where `train` left its files.
 
     Raises:
         DataError: if the files of the model are damaged.
         StorageError: if they are not there.
     """
-    contract, weights = read_trained(storage, config.classes)
+    contract, weights = read_trained(storage, config.classes, backbone=config.model.backbone)
     classifier = Classifier(load_model(contract, weights), contract, batch_size=config.predict.batch_size)
     writer = SceneWriter(classifier, config.predict.write_geotiff, tells_drift=config.predict.on_drift == "warn")
     if contract.values is None and config.predict.on_drift == "warn":

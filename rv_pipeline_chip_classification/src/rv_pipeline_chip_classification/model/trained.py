@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rv_core import Storage
+from rv_core import DataError, Storage
 from rv_pipeline_chip_classification.config import ClassConfig
 from rv_pipeline_chip_classification.model.contract import ModelContract
 from rv_pipeline_chip_classification.model.own_code import digest_of_backbone
@@ -51,18 +51,29 @@ def load_model(contract: ModelContract, weights: Path, *, shown: str = "") -> nn
     return model.eval()
 
 
-def read_trained(storage: Storage, classes: ClassConfig | None = None) -> tuple[ModelContract, Path]:
+def read_trained(
+    storage: Storage, classes: ClassConfig | None = None, *, backbone: str | None = None
+) -> tuple[ModelContract, Path]:
     """The contract of the model under a root, and a local path of its weights.
 
     Args:
         storage: the root.
         classes: whose colours the contract gets, for the training does not ask for them; None leaves the palette's.
+        backbone: the one of the config, where the model is about to be made: a file under a root is not what says which
+            code is imported.
 
     Raises:
-        DataError: if the contract is damaged.
+        DataError: if the contract is damaged, or names another backbone than the config.
         StorageError: if a file is not there.
     """
     contract = ModelContract.from_text(storage.read_text(CONTRACT), where=storage.uri(CONTRACT))
+    if backbone is not None and contract.backbone != backbone:
+        raise DataError(
+            f"the trained model is a {contract.backbone}, and the config says {backbone}",
+            where=storage.uri(CONTRACT),
+            why="the file was changed, or put there from another root",
+            fix='run the command "train" again (--rerun)',
+        )
     if classes is None:
         return contract, storage.input_file(WEIGHTS)
     colors = tuple(classes.color_of(class_id) for class_id in range(contract.num_classes))

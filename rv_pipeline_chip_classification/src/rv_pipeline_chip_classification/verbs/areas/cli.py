@@ -78,6 +78,10 @@ def _read(maps: list[str], subsets: list[str] | None) -> MappedAreas:
     from rv_pipeline_chip_classification.verbs.areas.map_files import is_root, read_area_table, read_predicted
 
     files: list[str] = []
+    if subsets and not all(map(is_root, maps)):
+        name = next(name for name in maps if not is_root(name))
+        fix = "name the root of a run, or only the files of these scenes"
+        raise UsageError(f"of {name} it is not known which subset its cells are of", where="--subset", fix=fix)
     tables = [name for name in maps if name.lower().endswith(".csv")]
     if tables and len(maps) > 1:
         raise UsageError("a table of areas is a whole map", where=tables[0], fix="name it alone")

@@ -65,11 +65,13 @@ def split(
     if block_m <= 0:
         raise UsageError("--blocks is 0", fix="write a length such as 5km")
     wanted = parse_shares(shares)
+    target = output or scenes.with_name(f"{scenes.stem}.split.csv")
+    if target.exists() and target.samefile(scenes):
+        raise UsageError("the table would replace the one that it is made of", where=str(target), fix="name another -o")
     table = read_scene_table(scenes)
     facts = look_at_scenes(table)
     classes = sorted({name for its in facts for name in its.areas_m2})
     found, num_blocks = split_scenes(facts, classes, wanted, block_m=block_m, buffer_m=buffer_m, seed=seed)
-    target = output or scenes.with_name(f"{scenes.stem}.split.csv")
     names = ["" if subset < 0 else SUBSETS[subset] for subset in found.subsets.tolist()]
     write_scene_table(table, target, names)
     if as_json:
