@@ -279,17 +279,6 @@ def temporary_file(path: str, attempt_tag: str = "") -> Iterator[str]:
             os.unlink(os.path.join(folder, name))
 
 
-def remove_side_files(temporary: str) -> list[str]:
-    """Removes what a library has put beside a temporary file (`<name>.aux.xml`, `<name>.npy`); their names."""
-    folder, name = os.path.split(temporary)
-    with os.scandir(folder or ".") as entries:
-        left = [entry.name for entry in entries if entry.name.startswith(name) and entry.name != name]
-    for side in left:
-        with suppress(OSError):
-            os.unlink(os.path.join(folder, side))
-    return left
-
-
 def publish(temporary: str, path: str, *, is_synced: bool = True) -> None:
     """Renames a written (and synced) temporary file to its target."""
     os.replace(temporary, path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,11 +89,22 @@ def _watched(output: PendingOutput, shown: str) -> Iterator[None]:
             raise explained from err
         raise
     finally:
-        side_files = local.remove_side_files(temporary)
+        side_files = _remove_side_files(temporary)
     if not os.path.isfile(temporary):
         raise _nothing_written(temporary, shown, side_files)
     with problems.explained("write", shown):
         output.bytes, output.sha256 = local.digest(temporary)
+
+
+def _remove_side_files(temporary: str) -> list[str]:
+    """Removes what a library has put beside a temporary file (`<name>.aux.xml`, `<name>.npy`); their names."""
+    folder, name = os.path.split(temporary)
+    with os.scandir(folder or ".") as entries:
+        left = [entry.name for entry in entries if entry.name.startswith(name) and entry.name != name]
+    for side in left:
+        with suppress(OSError):
+            os.unlink(os.path.join(folder, side))
+    return left
 
 
 def _full_disk(err: Exception, temporary: str, shown: str) -> StorageError | None:
