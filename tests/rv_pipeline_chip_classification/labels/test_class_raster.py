@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio.shutil
 
 from rv_core.errors import DataError
 from rv_pipeline_chip_classification.config import (
@@ -83,6 +85,19 @@ def test_of_several_bands_the_first_is_read_and_that_is_noted(write_image: Calla
     config = ClassRasterLabelsConfig(uri=write_image("two.tif", values, photometric="MINISBLACK"), class_values=VALUES)
     with open_labels(scene(config), ClassConfig(names=NAMES), grid, grid.extent) as source:
         assert any("has 2 bands, and the first one is read" in note for note in source.report.notes)
+
+
+def test_of_a_container_one_part_is_given_by_a_vrt(write_image: Callable[..., str], tmp_path: Path) -> None:
+    image = write_image("image.tif", np.ones((32, 32), np.uint8))
+    container, part = tmp_path / "two.nc", tmp_path / "part.vrt"
+    rasterio.shutil.copy(write_image("two.tif", np.full((32, 32, 2), 2, np.uint8)), container, driver="netCDF")
+    windows = windows_over(Window(0, 0, 32, 32), size_px=16, stride_px=16)
+    with pytest.raises(DataError, match="holds no bands of its own") as raised:
+        classes_of(image, str(container), windows)
+    assert "its parts are Band1, Band2" in str(raised.value)
+    assert "gdal_translate -of VRT" in str(raised.value)
+    rasterio.shutil.copy(f"netcdf:{container}:Band2", part, driver="VRT")
+    assert classes_of(image, str(part), windows) == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("place", [(0, 0), (1_001, 777), (4_080, 4_080)])

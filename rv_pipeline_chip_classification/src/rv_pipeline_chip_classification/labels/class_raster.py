@@ -17,6 +17,7 @@ from rv_pipeline_chip_classification.labels.around_world import turn_px
 from rv_pipeline_chip_classification.labels.polygons import to_pixels
 from rv_pipeline_chip_classification.scenes.crs import is_same_grid, project_each
 from rv_pipeline_chip_classification.scenes.grid import Grid, Pixels
+from rv_pipeline_chip_classification.scenes.headers import without_bands
 from rv_pipeline_chip_classification.scenes.raster_reader import (
     GDAL_ERRORS,
     RasterFile,
@@ -220,13 +221,12 @@ def _check_bands(uri: str, scene_id: str, note: Callable[[str], None]) -> None:
     """A picture of colours has no class values; and of several bands only the first is read."""
     with open_dataset(uri, scene_id, "label raster") as dataset:
         count, colors = dataset.count, list(dataset.colorinterp)
-    what = f"the label raster of scene {scene_id!r} cannot be used"
-    if not count:
-        raise DataError(what, where=uri, why="it holds no band of its own", fix="name the part that holds the classes")
+        if not count:
+            raise without_bands(dataset, uri, f"label raster of scene {scene_id!r}")
     if {ColorInterp.red, ColorInterp.green, ColorInterp.blue} <= set(colors):
         why = f"it is a picture of colours in {count} bands, and a class is one number per pixel"
         fix = "make one band of class values of it, for instance with QGIS's raster calculator or gdal_calc.py"
-        raise DataError(what, where=uri, why=why, fix=fix)
+        raise DataError(f"the label raster of scene {scene_id!r} cannot be used", where=uri, why=why, fix=fix)
     others = count - colors.count(ColorInterp.alpha)
     if others > 1:
         note(f"{uri} has {others} bands, and the first one is read as class values")

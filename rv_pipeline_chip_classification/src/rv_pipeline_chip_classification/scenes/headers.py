@@ -97,6 +97,23 @@ def parts_of(dataset: Any) -> str:
     return shown + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
+def without_bands(dataset: Any, uri: str, what: str) -> DataError:
+    """The error for a container, such as a netCDF of several variables, that holds no bands of its own.
+
+    Args:
+        dataset: the open file.
+        uri: where it lies.
+        what: what it is to be, for instance "image of scene 'a'".
+    """
+    parts = parts_of(dataset)
+    return DataError(
+        f"the {what} holds no bands of its own",
+        where=uri,
+        why=f"its parts are {parts}" if parts else "",
+        fix="make a VRT of the part that you mean (gdal_translate -of VRT), and give that",
+    )
+
+
 def pixel_sides(transform: Affine6) -> tuple[float, float]:
     """Width and height of a pixel in map units."""
     a, b, _, d, e, _ = transform

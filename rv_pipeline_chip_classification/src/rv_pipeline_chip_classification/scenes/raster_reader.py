@@ -29,7 +29,7 @@ from rv_pipeline_chip_classification.scenes.headers import (
     grid_of,
     header_notes,
     missing_georeference,
-    parts_of,
+    without_bands,
 )
 from rv_pipeline_chip_classification.scenes.masks import alpha_note, as_dtype, choose_mask, find_alpha, is_nodata
 from rv_pipeline_chip_classification.scenes.windows import Window
@@ -178,13 +178,7 @@ class RasterFile:
     def _set_up(self, channels: Sequence[int] | None, nodata: float | None) -> None:
         dataset = self._dataset
         if not dataset.count:
-            parts = parts_of(dataset)
-            raise DataError(
-                f"the {self._what} of scene {self._scene_id!r} holds no bands of its own",
-                where=self.uri,
-                why=f"its parts are {parts}" if parts else "",
-                fix="make a VRT of the part that you mean (gdal_translate -of VRT), and give that",
-            )
+            raise without_bands(dataset, self.uri, f"{self._what} of scene {self._scene_id!r}")
         self.grid = grid_of(dataset, where=self.uri, what=f"{self._what} of scene {self._scene_id!r}")
         alpha = find_alpha(dataset)
         self._bands = self._chosen_bands(channels, alpha)
