@@ -8,8 +8,8 @@ in a plugin and prints a traceback.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -53,13 +53,12 @@ class Finding:
         return f"{place}{self.what}{fix}"
 
 
-@dataclass(frozen=True)
-class _Block:
+class _Block(NamedTuple):
     what: str
     where: str = ""
     why: str = ""
     fix: str = ""
-    findings: tuple[Finding, ...] = field(default=())
+    findings: tuple[Finding, ...] = ()
 
 
 class RvError(Exception):

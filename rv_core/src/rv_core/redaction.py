@@ -34,6 +34,8 @@ _ASSIGNED_NAME = (
     r"|account[-_]?key|api[-_]?key|private[-_]?key|client[-_]?secret|auth[-_]?token|access[-_]?token"
     r"|password|passwd|secret|token)"
 )
+#: One of these is in every name that `_ASSIGNED_NAME` finds.
+_NAME_PARTS = ("key", "token", "secret", "passw")
 _SECRET_WORDS = frozenset(
     {"password", "passwd", "passphrase", "pwd", "pw", "pass", "secret", "secrets", "token", "tokens", "credential"}
     | {"credentials", "key", "keys", "apikey", "auth", "authorization", "cookie", "signature", "sas", "dsn"}
@@ -119,7 +121,8 @@ def _redact_entry(name: str, value: Any, secrets: tuple[str, ...]) -> Any:
 
 def is_secret_name(name: str) -> bool:
     """Whether what is assigned to this name is a secret: `password`, `db.password`, `API_TOKEN`, `aws_secret_access_key`."""
-    return re.fullmatch(_ASSIGNED_NAME, name, re.IGNORECASE) is not None
+    folded = name.casefold()
+    return any(part in folded for part in _NAME_PARTS) and bool(re.fullmatch(_ASSIGNED_NAME, name, re.IGNORECASE))
 
 
 def is_secret_variable(name: str) -> bool:

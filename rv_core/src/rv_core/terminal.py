@@ -7,7 +7,6 @@ nothing. Line breaks and tabs stay. What a task prints itself is not touched; `r
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any, TextIO
 
@@ -46,6 +45,8 @@ def json_text(value: Any) -> str:
 
     A character that is no letter, digit, sign or plain blank is written as `\uXXXX`, which is the same JSON.
     """
+    import json
+
     ascii_only = not (getattr(sys.stdout, "encoding", "") or "").lower().startswith("utf")
     text = json.dumps(redact_values(value), indent=1, ensure_ascii=ascii_only, default=_redacted_text)
     if text.isprintable():

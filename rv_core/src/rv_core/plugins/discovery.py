@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, distributions
+from typing import NamedTuple
 
 GROUP = "rv"
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(NamedTuple):
     """An entry point that has not been loaded.
 
     Args:
@@ -46,11 +45,11 @@ def _with_entry_points() -> Iterator[Distribution]:
     """The distributions that may have an entry point of ours; reading the text first keeps the start fast."""
     for distribution in distributions():
         text = distribution.read_text("entry_points.txt")
-        if text and _SECTION.search(text):
+        if text and _SECTION in text:
             yield distribution
 
 
-_SECTION = re.compile(rf"^\s*\[\s*{GROUP}\s*\]", re.MULTILINE)
+_SECTION = f"[{GROUP}]"
 
 
 def disabled_names(environ: Mapping[str, str]) -> set[str]:

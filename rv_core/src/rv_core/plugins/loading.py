@@ -10,9 +10,9 @@ import contextlib
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pluggy
 
@@ -37,8 +37,7 @@ _MAX_CAUSE_CHARS = 400
 Key = tuple[Kind, str]
 
 
-@dataclass(frozen=True)
-class LoadedPlugin:
+class LoadedPlugin(NamedTuple):
     """A record with what was loaded for it: no module and no specs where the plugin is broken or disabled."""
 
     record: PluginRecord
@@ -175,7 +174,7 @@ def _without(plugin: LoadedPlugin, clashes: dict[Key, list[LoadedPlugin]], texts
         provides=tuple(provided for spec in kept for provided in provided_by(spec)),
         problems=tuple(texts[key] for key in sorted(own)),
     )
-    return replace(plugin, record=record, specs=kept)
+    return plugin._replace(record=record, specs=kept)
 
 
 def _spec_without(spec: Any, keys: Iterable[Key]) -> Any:

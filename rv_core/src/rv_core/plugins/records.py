@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Status = Literal["ok", "broken", "disabled"]
 Kind = Literal["runner", "pipeline", "command", "store", "config", "type"]
@@ -14,8 +14,7 @@ def word_of(kind: Kind) -> str:
     return "verb" if kind == "command" else kind
 
 
-@dataclass(frozen=True)
-class Provided:
+class Provided(NamedTuple):
     """One thing that a plugin declares.
 
     Args:
@@ -75,13 +74,12 @@ class PluginRecord:
     def to_json(self) -> dict[str, Any]:
         """The record as plain JSON values."""
         plain = dict(self.__dict__)
-        plain["provides"] = [dict(provided.__dict__) for provided in self.provides]
+        plain["provides"] = [provided._asdict() for provided in self.provides]
         plain["hooks"], plain["problems"] = list(self.hooks), list(self.problems)
         return plain
 
 
-@dataclass(frozen=True)
-class HookFailure:
+class HookFailure(NamedTuple):
     """A lifecycle hook of one plugin that raised or took too long.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import re
+import string
 from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import Any
@@ -26,9 +26,9 @@ KNOWN_HOOKS: Mapping[str, tuple[str, ...]] = {
     if hasattr(function, "rv_spec")
 }
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_SCHEME = re.compile(r"\*|[a-z][a-z0-9+.-]*")
-_TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+# No patterns: to compile them would be a part of every start.
+_NAME_CHARACTERS = frozenset(string.ascii_letters + string.digits + "._-")
+_SCHEME_CHARACTERS = frozenset(string.ascii_lowercase + string.digits + "+.-")
 
 
 class InvalidPluginError(Exception):
@@ -192,17 +192,17 @@ def _check_config_spec(spec: Any) -> None:
 
 
 def _check_name(hook: str, name: object) -> None:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _is_name(name):
         raise InvalidPluginError(f"{hook}: {name!r} cannot be a name; use letters, digits, '-', '_' and '.'")
 
 
 def _check_scheme(hook: str, scheme: object) -> None:
-    if not isinstance(scheme, str) or not _SCHEME.fullmatch(scheme):
+    if not isinstance(scheme, str) or not _is_scheme(scheme):
         raise InvalidPluginError(f"{hook}: {scheme!r} cannot be a scheme; write what stands before ://, in lower case")
 
 
 def _check_target(hook: str, name: str, target: object) -> None:
-    if not isinstance(target, str) or not _TARGET.fullmatch(target):
+    if not isinstance(target, str) or not _is_target(target):
         raise InvalidPluginError(f'{hook}: the target of {name!r} is {target!r}; write "module:attribute"')
 
 
@@ -221,3 +221,17 @@ _KINDS: Mapping[type, Kind] = {
     CommandSpec: "command",
     StoreSpec: "store",
 }
+
+
+def _is_name(text: str) -> bool:
+    return text[:1].isalnum() and _NAME_CHARACTERS.issuperset(text)
+
+
+def _is_scheme(text: str) -> bool:
+    return text == "*" or (text[:1].isalpha() and _SCHEME_CHARACTERS.issuperset(text))
+
+
+def _is_target(text: str) -> bool:
+    """Whether it is two dotted names with a colon in between."""
+    module, colon, attribute = text.partition(":")
+    return bool(colon) and all(part.isidentifier() for name in (module, attribute) for part in name.split("."))
