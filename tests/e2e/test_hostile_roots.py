@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 import zipfile
@@ -171,3 +172,35 @@ def test_a_saved_config_of_great_depth_is_one_block(rv: RvCli, root: Path, field
         done = rv(*words, path)
         assert done.returncode == 2, done.stderr
         assert "Traceback" not in done.stderr and len(done.stderr) < 2_000 and "pipeline-config.json" in done.stderr
+
+
+def put_no_file(path: Path, kind: str) -> None:
+    """What is opened like a file, and never ends or never begins."""
+    path.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_file_is_not_read_in_place_of_a_saved_config_or_of_settings(
+    rv: RvCli, root: Path, kind: str
+) -> None:
+    put_no_file(root / "pipeline-config.json", kind)
+    done = rv("run", "inprocess", root / "pipeline-config.json", timeout_s=30)
+    assert done.returncode == 3 and "it is a pipe, a device or a socket" in done.stderr, done.stderr
+    put_no_file(root.parent / "rv.toml", kind)
+    done = rv(*RUN, timeout_s=30)
+    assert done.returncode == 2 and "it is a pipe, a device or a socket" in done.stderr, done.stderr
+
+
+def test_a_config_that_the_user_names_may_be_a_pipe(rv: RvCli, root: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "made.json")
+    running = rv.start("run", "inprocess", "made.json")
+    (tmp_path / "made.json").write_bytes((root / "pipeline-config.json").read_bytes())
+    out, err = running.communicate(timeout=30)
+    assert running.returncode == 0 and "Nothing to do" in out, err
+    (tmp_path / "given.json").symlink_to("/dev/stdin")
+    done = rv("run", "inprocess", "given.json", stdin=(root / "pipeline-config.json").read_text())
+    assert done.returncode == 0 and "Nothing to do" in done.stdout, done.stderr

@@ -85,11 +85,14 @@ class LocalRunner(Runner):
             self._report(plan, context, exit_code, messages)
 
     def logs(self, run: RunRecord, task: str) -> Iterable[str]:
-        """What tasks printed that could not open a log of their own, and what make said; empty on another machine."""
-        try:
-            return _messages_in(run.run_dir).read_text(encoding="utf-8", errors="replace").splitlines()
-        except FileNotFoundError:
-            return ()
+        """What tasks printed that could not open a log of their own, and what make said; empty on another machine.
+
+        Raises:
+            StorageError: if it is there and cannot be read.
+        """
+        messages = Storage(str(run.run_dir))
+        name = str(_messages_in(Path()))
+        return messages.read_bytes(name).decode("utf-8", "replace").splitlines() if messages.exists(name) else ()
 
     def _report(self, plan: Plan, context: RunContext, exit_code: int, messages: Path) -> None:
         text = messages.read_text(encoding="utf-8", errors="replace")

@@ -6,7 +6,8 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from rv_core import Job, Observation, RunnerError, RunRecord
+from rv_core import Job, Observation, RunnerError, RunRecord, StorageError
+from rv_core.files import by_uri
 from rv_runner_slurm import client, observation
 from rv_runner_slurm.job_records import JobRecord, native_id
 from rv_runner_slurm.job_script import Traces
@@ -43,8 +44,8 @@ class TaskPlace:
     def exit_code(self) -> int | None:
         """What the task's script wrote down at its end; None if it did not come to that."""
         try:
-            return int(self.traces.exit_file(self.array_index or 0).read_text())
-        except (OSError, ValueError):
+            return int(by_uri.read_text(str(self.traces.exit_file(self.array_index or 0))))
+        except (StorageError, ValueError):
             return None
 
 
@@ -124,8 +125,8 @@ class RunJobs:
             raise RunnerError(f"{task_id} was not submitted")
         path = place.traces.output(place.array_index or 0)
         try:
-            return path.read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError as error:
+            return by_uri.read_bytes(str(path)).decode("utf-8", "replace").splitlines()
+        except StorageError as error:
             why = "it was not started yet, or its node cannot write there"
             raise RunnerError(f"{task_id} has left no output", where=str(path), why=why) from error
 

@@ -7,6 +7,9 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+from rv_core import StorageError
+from rv_core.files import by_uri
+
 #: A submission takes seconds. Where its process is on another machine, one that began longer ago was cut short.
 _SUBMITTING_S = 120.0
 
@@ -37,8 +40,8 @@ class SubmittingFile:
             created: when the run was, ISO 8601.
         """
         try:
-            host, _, pid = self._path.read_text().partition(" ")
-        except OSError:
+            host, _, pid = by_uri.read_text(str(self._path)).partition(" ")
+        except StorageError:
             return False
         if host == os.uname().nodename and pid.isdigit():
             return not _is_alive(int(pid))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from rv_core.errors import StorageError
-from rv_core.files import by_uri, problems
+from rv_core.files import by_uri, local, problems
 from rv_core.files.problems import MissingFileError
 
 
@@ -199,3 +201,44 @@ def test_space_is_described_in_units() -> None:
     text = problems.describe_space("/no/such/folder/file", is_quota=True)
     assert "quota" in text
     assert "file system of /" in text
+
+
+@pytest.fixture
+def no_files(tmp_path: Path) -> Iterator[dict[str, Path]]:
+    """What is opened like a file, and never ends or never begins."""
+    places = {kind: tmp_path / kind for kind in ("pipe", "device", "socket")}
+    os.mkfifo(places["pipe"])
+    places["device"].symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(places["socket"]))
+        yield places
+
+
+def test_no_pipe_device_or_socket_is_read_as_a_file(no_files: dict[str, Path], tmp_path: Path) -> None:
+    reads: list[Callable[[str], object]] = [
+        by_uri.read_bytes,
+        by_uri.read_text,
+        local.digest,
+        lambda path: local.copy(path, str(tmp_path / "copy")),
+    ]
+    for path in no_files.values():
+        for read in reads:
+            with pytest.raises((OSError, StorageError), match="it is a pipe, a device or a socket"):
+                read(str(path))
+
+
+def test_a_stream_that_is_asked_for_is_read(no_files: dict[str, Path]) -> None:
+    read_end, write_end = os.pipe()
+    os.write(write_end, b"through a descriptor")
+    os.close(write_end)
+    try:
+        assert by_uri.read_text(f"/dev/fd/{read_end}") == "through a descriptor"
+    finally:
+        os.close(read_end)
+    writer = threading.Thread(target=no_files["pipe"].write_text, args=("through a pipe",))
+    writer.start()
+    assert by_uri.read_text(str(no_files["pipe"]), may_be_pipe=True) == "through a pipe"
+    writer.join()
+    for kind in ("device", "socket"):
+        with pytest.raises(StorageError, match="it is a pipe, a device or a socket"):
+            by_uri.read_text(str(no_files[kind]), may_be_pipe=True)

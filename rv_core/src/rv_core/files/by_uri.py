@@ -24,8 +24,6 @@ _Answer = TypeVar("_Answer")
 #: Local files are asked at once: what they raise is explained already.
 _LOCAL = LocalStore()
 
-_STATE = "/.rv/"
-
 
 def stat(uri: str) -> FileInfo | None:
     """Size, time and ETag of a file; None if there is none (a folder is none).
@@ -55,14 +53,18 @@ def read_bytes(uri: str) -> bytes:
     return _ask("read", uri, lambda store, opened: store.read(opened))
 
 
-def read_text(uri: str) -> str:
-    """The whole file as UTF-8 text.
+def read_text(uri: str, *, may_be_pipe: bool = False) -> str:
+    """The whole file as UTF-8 text; one that the user has named may be a pipe.
 
     Raises:
         MissingFileError: if it is not there.
         StorageError: if it cannot be read or is not UTF-8.
     """
-    return _decode(read_bytes(uri), uri)
+    return _decode(_ask("read", uri, _read_named) if may_be_pipe else read_bytes(uri), uri)
+
+
+def _read_named(store: Store, opened: str) -> bytes:
+    return local.read(path_of(opened), may_be_pipe=True) if store is _LOCAL else store.read(opened)
 
 
 def write_bytes(uri: str, data: bytes, *, attempt_tag: str = "", is_synced: bool = True) -> None:
@@ -234,7 +236,7 @@ def refuse_links_out(path: str, *, is_followed: bool = False) -> None:
     Raises:
         StorageError: if it lies behind such a link.
     """
-    root, marks, name = path.rpartition(_STATE)
+    root, marks, name = path.rpartition("/.rv/")
     parts = name.split("/") if is_followed else name.split("/")[:-1]
     if marks and local.leaves_folder(root, [".rv", *parts]):
         why, fix = "a link on the way leaves the root", "put the real file or folder there"

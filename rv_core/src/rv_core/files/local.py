@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from rv_core.files.problems import explained, opener_for
+from rv_core.files.problems import explained, open_no_endless, open_no_stream
 from rv_core.machine.folders import is_temporary, temporary_name
 
 _READ_BYTES = 1 << 20
@@ -53,14 +53,19 @@ def stat(path: str) -> FileInfo | None:
     return FileInfo(status.st_size, status.st_mtime_ns) if stat_module.S_ISREG(status.st_mode) else None
 
 
-def read(path: str) -> bytes:
+def read(path: str, *, may_be_pipe: bool = False) -> bytes:
     """The whole file.
+
+    Args:
+        path: the file; a device or a socket is none.
+        may_be_pipe: whether a pipe is one: the user has named it.
 
     Raises:
         MissingFileError: if it is not there.
         StorageError: if it cannot be read.
     """
-    with explained("read", path), open(path, "rb", buffering=0, opener=opener_for(path)) as file:
+    opener = open_no_endless if may_be_pipe else open_no_stream
+    with explained("read", path), open(path, "rb", buffering=0, opener=opener) as file:
         return file.read()
 
 
@@ -167,7 +172,7 @@ def _lock(descriptor: int) -> None:
 def _is_still(path: str, descriptor: int, content: bytes) -> bool:
     """Whether the path still names the opened file, with this content. Opened again: that asks a file server anew."""
     try:
-        with open(path, "rb", buffering=0) as file:
+        with open(path, "rb", buffering=0, opener=open_no_stream) as file:
             return os.path.samestat(os.fstat(file.fileno()), os.fstat(descriptor)) and file.readall() == content
     except FileNotFoundError:
         return False
@@ -182,7 +187,11 @@ def copy(source: str, path: str) -> FileInfo:
     """
     import shutil
 
-    with explained("read", source), open(source, "rb") as file, temporary_file(path) as temporary:
+    with (
+        explained("read", source),
+        open(source, "rb", opener=open_no_stream) as file,
+        temporary_file(path) as temporary,
+    ):
         status = os.fstat(file.fileno())
         with explained("write", path):
             with open(temporary, "xb") as target:
@@ -318,7 +327,7 @@ def digest(path: str) -> tuple[int, str]:
     total = hashlib.sha256()
     size = 0
     buffer = memoryview(bytearray(_READ_BYTES))
-    with open(path, "rb", buffering=0) as file:
+    with open(path, "rb", buffering=0, opener=open_no_stream) as file:
         while num_read := file.readinto(buffer):
             total.update(buffer[:num_read])
             size += num_read

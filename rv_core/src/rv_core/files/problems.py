@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from rv_core.errors import StorageError
@@ -14,6 +14,9 @@ from rv_core.errors import StorageError
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 #: What it is when this process, or the machine, has as many files open as it may.
 TOO_MANY = (errno.EMFILE, errno.ENFILE)
+
+_GIVEN_STREAMS = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
+_NO_FILE = "it is a pipe, a device or a socket, and no file"
 
 #: With less than this free, an event or a line of a log may not find room.
 _SMALL_FILE_BYTES = 64 * 1024
@@ -40,18 +43,31 @@ def explained(action: str, path: str, shown: str = "") -> Iterator[None]:
         raise explain(err, action, path, shown) from err
 
 
-def opener_for(path: str) -> Callable[[str, int], int] | None:
-    """What `open` is to open a file with that is read: a pipe or a device in place of rv's own state is not waited for."""
-    return _open_regular if "/.rv/" in path else None
+def open_no_stream(path: str, flags: int) -> int:
+    """The `opener` that `open` is given for a file that is read whole.
 
-
-def _open_regular(path: str, flags: int) -> int:
-    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    A pipe, a device or a socket that lies in its place is neither waited for nor read without an end. What this process
+    was given as a stream (`/dev/stdin`, the `/dev/fd/63` of a shell's `<(…)`) is opened as it is.
+    """
+    if path.startswith(_GIVEN_STREAMS):
+        return os.open(path, flags)
+    try:
+        descriptor = os.open(path, flags | os.O_NONBLOCK)
+    except OSError as err:
+        if err.errno == errno.ENXIO:  # what a socket says, and a device that is not there
+            raise OSError(errno.EINVAL, _NO_FILE, path) from err
+        raise
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # what is wrong with a folder Python says
         return descriptor
     os.close(descriptor)
-    raise OSError(errno.EINVAL, "it is a pipe, a device or a socket, and no file", path)
+    raise OSError(errno.EINVAL, _NO_FILE, path)
+
+
+def open_no_endless(path: str, flags: int) -> int:
+    """`open_no_stream` for a file that the user has named: a pipe is one too."""
+    is_pipe = stat.S_ISFIFO(os.stat(path).st_mode)
+    return os.open(path, flags) if is_pipe else open_no_stream(path, flags)
 
 
 def explain(err: OSError, action: str, path: str, shown: str = "") -> StorageError:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from rv_core import state_json
+from rv_core.files.problems import open_no_stream
 from rv_core.record.event_writer import Event
 from rv_core.wording import shortened
 
@@ -67,7 +68,7 @@ def read_events(source: str | os.PathLike[str] | bytes) -> list[Event]:
     if isinstance(source, bytes):
         return parse_lines(source)
     try:
-        with open(source, "rb") as file:
+        with open(os.fspath(source), "rb", opener=open_no_stream) as file:
             return parse_lines(file.read())
     except FileNotFoundError:
         return []

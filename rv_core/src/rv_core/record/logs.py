@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from rv_core.errors import StorageError, UsageError, nearest
 from rv_core.files import local, uris
+from rv_core.files.problems import open_no_stream
 from rv_core.plan.graph import natural_order
 from rv_core.record.event_tail import TaskBoard
 from rv_core.record.events import ENDED_STATES, TaskStatus, task_and_attempt
@@ -105,7 +106,7 @@ def last_lines(uri: str, count: int = 20) -> list[str]:
 def _end_of(uri: str) -> tuple[int, bytes]:
     """(offset, the bytes from there to the end) of the end of a file."""
     if uris.is_local(uri):
-        with open(uris.local_path(uri), "rb") as file:
+        with open(uris.local_path(uri), "rb", opener=open_no_stream) as file:
             start = max(0, file.seek(0, os.SEEK_END) - _EXCERPT_BYTES)
             file.seek(start)
             return start, file.read()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rv_core.errors import ConfigError, Finding, unknown_name
+from rv_core.files.problems import open_no_stream
 
 DEFAULT_PROFILE = "default"
 PROJECT_FILE = "rv.toml"
@@ -91,9 +92,11 @@ def _project_file(cwd: Path) -> SettingsFile | None:
 def _read(kind: str, path: Path) -> SettingsFile:
     import tomllib
 
+    # A project's folder may be somebody else's; a profile is the user's own, who may keep it in a pipe.
+    opener = open_no_stream if kind == "project" else None
     try:
-        # Some editors begin a file with a byte order mark.
-        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        with open(path, encoding="utf-8-sig", opener=opener) as file:  # some editors begin with a byte order mark
+            data = tomllib.loads(file.read())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
         raise ConfigError("not valid TOML", where=str(path), why=str(err)) from err
     except OSError as err:

@@ -32,6 +32,8 @@ from rv_core.user_code.shipping import ship, siblings_of
 Pairs = Sequence[tuple[str, str]]
 #: What messages call configs that were given as objects.
 _OBJECTS = "the config"
+#: What rv calls the config that it saves under a root.
+_SAVED = "pipeline-config.json"
 
 
 @dataclass(frozen=True)
@@ -275,7 +277,8 @@ def _from_json(module: str, arguments: Pairs, sets: Pairs, cwd: str) -> LoadedMo
         )
     uri = uris.absolute(module, cwd)
     try:
-        text = by_uri.read_text(uri)
+        # What rv has saved under a root is never a pipe: the root may be somebody else's.
+        text = by_uri.read_text(uri, may_be_pipe=uris.name_of(uri) != _SAVED)
     except MissingFileError as err:
         raise UsageError(f"there is no saved config {module!r}", where=uri) from err
     saved = config_file.parse_plain(text, source=module)

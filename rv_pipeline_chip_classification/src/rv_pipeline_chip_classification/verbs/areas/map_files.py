@@ -77,7 +77,7 @@ def read_area_table(uri: str) -> MappedAreas:
     Raises:
         UsageError: if it is no such table.
     """
-    text = read_text(uri).removeprefix("\ufeff")
+    text = read_text(uri, may_be_pipe=True).removeprefix("\ufeff")
     fix = "write class,area_ha or class,pixels,pixel_m (the side of a pixel in metres), and a row per class"
     try:
         rows = list(csv.DictReader(io.StringIO(text)))

@@ -73,7 +73,7 @@ def read_sample(uri: str, mapped: MappedAreas) -> NamedSample:
 
 
 def _rows_of(uri: str) -> list[dict[str, Any]]:
-    text = by_uri.read_text(uri).removeprefix("\ufeff")
+    text = by_uri.read_text(uri, may_be_pipe=True).removeprefix("\ufeff")
     try:
         if not text.lstrip().startswith("{"):
             return list(csv.DictReader(io.StringIO(text)))

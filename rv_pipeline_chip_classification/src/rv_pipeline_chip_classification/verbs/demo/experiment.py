@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from rv_core.errors import DataError, UsageError
+from rv_core.errors import DataError, RvError, UsageError
+from rv_core.files import by_uri
 
 #: A class that holds less than this share of the labelled pixels has too few chips to be learnt or tested.
 MIN_CLASS_SHARE = 0.02
@@ -106,10 +108,9 @@ def read_data_set(folder: Path, *, is_synthetic: bool = False) -> DataSet:
         UsageError: if the folder is not laid out like one.
     """
     try:
-        with open(folder / "scenes.csv", newline="", encoding="utf-8") as file:
-            rows = tuple(csv.DictReader(file))
-        classes = tuple(json.loads((folder / "classes.json").read_text(encoding="utf-8"))["classes"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        rows = tuple(csv.DictReader(io.StringIO(by_uri.read_text(str(folder / "scenes.csv")), newline="")))
+        classes = tuple(json.loads(by_uri.read_text(str(folder / "classes.json")))["classes"])
+    except (RvError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"{folder} is not a data set for the demo",
             why=f"{type(error).__name__}: {error}",

@@ -98,9 +98,9 @@ def _class_names(path: Path) -> dict[int, str] | None:
     if not path.exists():
         return None
     try:
-        classes = json.loads(path.read_text(encoding="utf-8"))["classes"]
+        classes = json.loads(by_uri.read_text(str(path)))["classes"]
         return {int(entry["id"]): str(entry["name"]) for entry in classes}
-    except (OSError, ValueError, KeyError, TypeError, OverflowError) as err:
+    except (RvError, ValueError, KeyError, TypeError, OverflowError) as err:
         fix = "it needs {'classes': [{id, name}]}; remove it to count every value"
         raise UsageError("classes.json cannot be used", where=str(path), why=str(err), fix=fix) from err
 
