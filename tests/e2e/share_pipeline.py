@@ -7,10 +7,11 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from rv_core import Items, Pipeline, PipelineConfig, command
+from rv_core import Items, Pipeline, PipelineConfig, Storage, Summary, command
 
 
 @dataclass(kw_only=True)
@@ -54,8 +55,22 @@ class TimedConfig(ShareConfig):
         return TimedPipeline(self)
 
 
-def get_config(runner: str, root_uri: str, timed: bool = False, salt: int = 0) -> ShareConfig:
-    return (TimedConfig if timed else ShareConfig)(root_uri=root_uri, salt=salt)
+class SummedPipeline(SharePipeline):
+    def summary(self, storage: Storage, done: Collection[str]) -> Summary | None:
+        return Summary({"joined": storage.read_text("join.txt")}) if "join" in done else None
+
+
+@dataclass(kw_only=True)
+class SummedConfig(ShareConfig):
+    def build(self) -> SummedPipeline:
+        return SummedPipeline(self)
+
+
+CLASSES = {"share": ShareConfig, "timed": TimedConfig, "summed": SummedConfig}
+
+
+def get_config(runner: str, root_uri: str, kind: str = "share", timed: bool = False, salt: int = 0) -> ShareConfig:
+    return CLASSES["timed" if timed else kind](root_uri=root_uri, salt=salt)
 
 
 __all__ = ["ThreadPoolExecutor", "itertools", "multiprocessing", "time"]

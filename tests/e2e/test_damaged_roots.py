@@ -28,7 +28,18 @@ MODULE = str(Path(__file__).with_name("share_pipeline.py"))
 PLAIN = "for n in names: write(n)"
 #: Killed while the third of four items is in hand: its output is there and its manifest is not.
 KILLED = "for n in names:\n    write(n)\n    if n == 'c': os.kill(os.getpid(), 9)"
-LOOKS = (["status"], ["status", "--json"], ["status", "--all"], ["status", "--verify"], ["logs"], ["cancel"])
+#: ROOT stands for the root.
+LOOKS = (
+    ["status", "ROOT"],
+    ["status", "ROOT", "--json"],
+    ["status", "ROOT", "--all"],
+    ["status", "ROOT", "--verify"],
+    ["logs", "ROOT"],
+    ["logs", "ROOT", "work"],
+    ["config", "show", "ROOT"],
+    ["check", "ROOT/pipeline-config.json"],
+    ["cancel", "ROOT"],
+)
 LOOK_S, RUN_S = 5.0, 30.0
 #: How many times that a loaded machine may take before it is ended.
 _LOADED = 6
@@ -74,19 +85,22 @@ class Roots:
         self.folder = folder
         self.place = folder / "work" / "root"
         os.environ["WORK_BODY"], os.environ["FAIL_AT"] = PLAIN, ""
-        assert self.run() == 0
+        assert self.run("local") == 0  # which leaves a Makefile, and what make said
         self.want = self.outputs()
         self._keep("finished")
-        killed = rv("run", "inprocess", MODULE, "-a", f"root_uri={self.place}", env={"WORK_BODY": KILLED})
+        killed = rv("run", "inprocess", *self._config(), env={"WORK_BODY": KILLED})
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         self._keep("unfinished")
 
     def _keep(self, name: str) -> None:
         shutil.move(self.place, self.folder / name)
 
-    def run(self) -> int:
+    def run(self, runner: str = "inprocess") -> int:
         """The command that made them."""
-        return main(["run", "inprocess", MODULE, "-a", f"root_uri={self.place}"])
+        return main(["run", runner, *self._config()])
+
+    def _config(self) -> list[str]:
+        return [MODULE, "-a", f"root_uri={self.place}", "-a", "kind=summed"]
 
     def outputs(self) -> dict[str, bytes]:
         """What the pipeline wrote."""
@@ -131,11 +145,11 @@ def check(roots: Roots, kind: str, name: str, damage: str, said: Callable[[], st
     """Damage one file, look at the root in every way, and run the same command."""
     os.environ["WORK_BODY"], os.environ["FAIL_AT"] = PLAIN, ""
     for look in LOOKS:
-        if look in (["status"], ["cancel"]):
+        if look in (LOOKS[0], LOOKS[-1]):
             roots.restore(kind)
             DAMAGES[damage](roots.path(name))
         with at_most(LOOK_S):
-            code = main([look[0], str(roots.place), *look[1:]])
+            code = main([word.replace("ROOT", str(roots.place)) for word in look])
         assert_clear(code, said(), f"rv {' '.join(look)}")
     roots.restore(kind)
     DAMAGES[damage](roots.path(name))

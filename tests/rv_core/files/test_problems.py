@@ -227,6 +227,12 @@ def test_no_pipe_device_or_socket_is_read_as_a_file(no_files: dict[str, Path], t
                 read(str(path))
 
 
+def test_a_link_to_itself_keeps_no_folder_from_being_listed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "loop").symlink_to("loop")
+    assert set(by_uri.list_files(str(tmp_path))) == {"file"}
+
+
 def test_a_stream_that_is_asked_for_is_read(no_files: dict[str, Path]) -> None:
     read_end, write_end = os.pipe()
     os.write(write_end, b"through a descriptor")

@@ -238,18 +238,16 @@ def _take_entry(
     name = entry.name
     if is_temporary(name):
         return
-    if entry.is_dir():
-        if entry.is_symlink() and not _is_new_folder(entry.path, linked):
-            return
-        pending.append((entry.path, f"{prefix}{name}/"))
-        return
     try:
         status = entry.stat()
     except OSError as err:
         if err.errno in _NO_FILE:
             return
         raise
-    if stat_module.S_ISREG(status.st_mode):
+    if stat_module.S_ISDIR(status.st_mode):
+        if not entry.is_symlink() or _is_new_folder(entry.path, linked):
+            pending.append((entry.path, f"{prefix}{name}/"))
+    elif stat_module.S_ISREG(status.st_mode):
         found[prefix + name] = FileInfo(status.st_size, status.st_mtime_ns)
 
 
