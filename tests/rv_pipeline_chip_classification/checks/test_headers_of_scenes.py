@@ -109,7 +109,9 @@ def test_values_of_another_scale_are_told_before_anything_starts(write_image: Wr
     assert all(found.severity == "warning" and "blue: " not in found.what for found in found)
     assert "channel 0: 100% of its pixels are outside of 0.1" in found[0].what
     empty = write_image("e.tif", np.full((64, 64, 3), np.nan, np.float32))
-    assert findings(train, empty) == []
+    (found,) = findings(train, empty)
+    assert (found.where, found.severity) == ("dataset.test_scenes[0].raster", "warning")
+    assert "no pixel is valid" in found.what
 
 
 def test_near_infrared_that_is_tagged_alpha_is_told_twice(write_image: WriteImage) -> None:

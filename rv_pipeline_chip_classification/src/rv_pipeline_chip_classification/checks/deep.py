@@ -28,7 +28,7 @@ from rv_pipeline_chip_classification.checks.headers import (
     tell_of_image,
 )
 from rv_pipeline_chip_classification.checks.leakage import check_leakage
-from rv_pipeline_chip_classification.checks.values import SeenValues, compare_values
+from rv_pipeline_chip_classification.checks.values import SeenValues, compare_values, nothing_valid
 from rv_pipeline_chip_classification.checks.weights import check_weights
 from rv_pipeline_chip_classification.commands.chip import select_windows
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassRasterLabelsConfig, SceneConfig
@@ -116,8 +116,8 @@ def _check_scene(
             yield from compare_headers(mine, seen.first)
             if scene.id in (*todo.get("chip", ()), *todo.get("predict", ())):
                 yield from _check_context(config, path, raster)
-            if config.predict.on_drift != "ignore":
-                seen.values.look_at(path, raster, scene.raster.uris[0])
+            if config.predict.on_drift != "ignore" and not seen.values.look_at(path, raster, scene.raster.uris[0]):
+                yield nothing_valid(path)
             if scene.id in todo.get("predict", ()):
                 yield from _check_place(path, raster)
             if is_labelled:

@@ -27,8 +27,8 @@ class SeenValues:
 
     found: dict[str, tuple[str, tuple[str | None, ...], int, ValueHistogram]] = field(default_factory=dict)
 
-    def look_at(self, path: str, raster: SceneRaster, uri: str) -> None:
-        """Sample an open scene; one without valid pixels has no values.
+    def look_at(self, path: str, raster: SceneRaster, uri: str) -> bool:
+        """Sample an open scene, and return whether any pixel of the sample is valid: else it has no values.
 
         Raises:
             DataError: if pixels cannot be read.
@@ -36,6 +36,13 @@ class SeenValues:
         sample = sample_of(raster, _PLACES if uris.is_local(uris.expand(uri)) else _REMOTE_PLACES)
         if (histogram := sample.histogram()) is not None:
             self.found[raster.scene_id] = (path, raster.channel_names, sample.num_pixels, histogram)
+        return histogram is not None
+
+
+def nothing_valid(path: str) -> Finding:
+    """The warning about a scene whose sample holds no valid pixel."""
+    what = "no pixel is valid, everywhere that was looked at: all are nodata, masked or not a number"
+    return Finding(f"{path}.raster", what, "look at the nodata value and the mask of the image", "warning")
 
 
 def compare_values(config: ChipClassificationConfig, seen: SeenValues) -> Iterator[Finding]:
