@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -45,13 +46,16 @@ class Parts:
         try:
             for polygon in self._polygons_of(geometry, MAX_DEPTH):
                 self._add_polygon(index, polygon)
-        except (TypeError, KeyError, AttributeError, ValueError) as err:
-            raise refused(self._uri, f"the geometry of features[{index}] is not as GeoJSON says: {err}") from err
+        except (TypeError, KeyError, ValueError) as err:
+            what = f"it has no {err}" if isinstance(err, KeyError) else str(err)
+            raise refused(self._uri, f"the geometry of features[{index}] is not as GeoJSON says: {what}") from err
 
     def _polygons_of(self, geometry: Any, levels: int) -> Iterator[list[list[Position]]]:
         if geometry is None:
             self.dropped["no geometry"] += 1
             return
+        if not isinstance(geometry, dict):
+            raise ValueError("it is no object")
         kind = geometry.get("type")
         if kind in ("MultiPolygon", "GeometryCollection"):
             members = geometry["coordinates" if kind == "MultiPolygon" else "geometries"]
@@ -72,6 +76,8 @@ class Parts:
             raise ValueError("it has no type" if kind is None else f"no geometry has the type {str(kind)[:100]!r}")
 
     def _add_polygon(self, index: int, rings: list[list[Position]]) -> None:
+        if rings and not isinstance(rings, list):
+            raise ValueError("a polygon is no list of rings")
         if not rings or not rings[0]:
             self.dropped["empty polygon"] += 1
             return
@@ -110,12 +116,15 @@ class Parts:
         """All positions, (N, 2) float64; what they have beyond two numbers is left out."""
         try:
             if set(map(len, self._positions)) != {2}:
+                self._refuse_first(lambda position: len(position) < 2, "is not two numbers")
                 self._positions = [(position[0], position[1]) for position in self._positions]
+            # numpy takes true and false for numbers.
+            if not set(map(type, chain.from_iterable(self._positions))) <= {int, float}:
+                self._refuse_first(lambda position: not all(map(_is_number, position)), "is not two numbers")
             found = np.array(self._positions).reshape(-1, 2)
         except (TypeError, ValueError, IndexError, KeyError) as err:
             raise refused(self._uri, f"a position is not two numbers: {err}") from err
         if found.dtype.kind not in "iuf" and found.size:
-            self._refuse_first(lambda position: not all(map(_is_number, position)), "is not two numbers")
             self._refuse_first(lambda position: max(map(abs, position)) > 1e300, "is not finite")
         points = found.astype(np.float64)
         if not np.isfinite(points).all():
