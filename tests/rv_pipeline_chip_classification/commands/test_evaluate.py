@@ -173,7 +173,7 @@ def test_cells_without_data_are_never_a_class(make_scene: Any, storage: Storage,
     found = report(storage)
     assert found["overall"]["coverage"] == {"labelled": 3, "predicted": 2, "matched": 2, "without_data": 1}
     assert np.sum(found["overall"]["confusion"]) == 2
-    assert found["notes"] == ["1 of 3 labelled cells have no valid pixel."]
+    assert found["notes"] == ["1 of 3 labelled cells have no valid pixel, or none that the model gives numbers for."]
 
 
 def test_unlabelled_cells_are_predicted_and_not_evaluated(

@@ -46,6 +46,8 @@ _log = logging.getLogger(__name__)
 
 #: Cells whose pixels are held together while their statistics are taken.
 _CELLS_AT_ONCE = 64
+#: Of a cell without a class the prediction does not say which it is.
+_NO_DATA = "no valid pixel, or none that the model gives numbers for"
 
 
 @dataclass(frozen=True)
@@ -260,7 +262,7 @@ def _check_matches(subset: str, results: Mapping[str, SceneResult]) -> None:
         )
     findings = [Finding(scene_id, result.sizes) for scene_id, result in results.items() if result.coverage.labelled]
     if coverage.without_data:
-        what = f"{coverage.without_data} of these cells have no valid pixel"
+        what = f"{coverage.without_data} of these cells have {_NO_DATA}"
         findings.append(Finding("", what, "look at nodata of the images"))
     raise DataError(
         f"none of the {coverage.labelled} labelled cells of the {subset} scenes is predicted",
@@ -288,7 +290,7 @@ def _coverage_notes(coverage: Coverage) -> list[str]:
     if missing:
         notes.append(f"{missing} of {coverage.labelled} labelled cells are not predicted.")
     if coverage.without_data:
-        notes.append(f"{coverage.without_data} of {coverage.labelled} labelled cells have no valid pixel.")
+        notes.append(f"{coverage.without_data} of {coverage.labelled} labelled cells have {_NO_DATA}.")
     return notes
 
 
