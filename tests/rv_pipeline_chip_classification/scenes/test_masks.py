@@ -94,9 +94,9 @@ def test_a_tagged_alpha_with_a_name_is_a_channel_and_is_told(write_image: WriteI
         assert "called 'nir': taken as a channel" in raster.notes[0].text
 
 
-@pytest.mark.parametrize("nodata", [-9999, 300, 0.5])
-def test_a_nodata_that_no_pixel_can_have_is_told(write_image: WriteImage, nodata: float) -> None:
-    path = write_image("a.tif", np.ones((20, 20), np.uint8))
+@pytest.mark.parametrize(("nodata", "dtype"), [(-9999, "uint8"), (300, "uint8"), (0.5, "uint8"), (-1e39, "float32")])
+def test_a_nodata_that_no_pixel_can_have_is_told(write_image: WriteImage, nodata: float, dtype: str) -> None:
+    path = write_image("a.tif", np.ones((20, 20), dtype))
     with SceneRaster(RasterSourceConfig(uris=[path], nodata=nodata), "s") as raster:
         assert [note.field for note in raster.notes] == ["nodata"]
-        assert "is no value of uint8 pixels: it has no effect" in raster.notes[0].text
+        assert f"is no value of {dtype} pixels: it has no effect" in raster.notes[0].text

@@ -99,7 +99,8 @@ def as_dtype(nodata: float | None, dtype: np.dtype[Any]) -> Any:
         return None  # NaN is never valid, whatever is declared
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
-            return dtype.type(nodata)
+            value = dtype.type(nodata)
+        return value if np.isfinite(value) else None  # infinite pixels are never valid either
     limits = np.iinfo(dtype)
     fits = float(nodata).is_integer() and limits.min <= nodata <= limits.max
     return dtype.type(int(nodata)) if fits else None
