@@ -100,3 +100,13 @@ def test_a_nodata_that_no_pixel_can_have_is_told(write_image: WriteImage, nodata
     with SceneRaster(RasterSourceConfig(uris=[path], nodata=nodata), "s") as raster:
         assert [note.field for note in raster.notes] == ["nodata"]
         assert f"is no value of {dtype} pixels: it has no effect" in raster.notes[0].text
+
+
+def test_a_band_that_is_called_mask_and_not_tagged_so_is_told(write_image: WriteImage) -> None:
+    names = ["red", "", "", "cloud_mask"]
+    path = write_image("a.tif", np.ones((20, 20, 4), np.uint8), photometric="MINISBLACK", names=names)
+    with SceneRaster(RasterSourceConfig(uris=[path]), "s") as raster:
+        assert raster.num_channels == 4
+        assert "channel_order=[0, 1, 2] leaves it out" in raster.notes[0].text
+    with SceneRaster(RasterSourceConfig(uris=[path], channel_order=[0, 1, 2]), "s") as raster:
+        assert (raster.num_channels, raster.notes) == (3, [])

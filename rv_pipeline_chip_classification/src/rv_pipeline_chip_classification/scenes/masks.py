@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
 
 #: Names that say nothing ("Band_4"), and names of masks: an alpha band that is called so is still one.
-_NO_DATA_NAME = re.compile(r"(band|channel)?[ _-]*\d*|a|.*\b(alpha|mask)\b.*", re.IGNORECASE)
+_MASK_NAME = re.compile(r"\b(alpha|mask)\b", re.IGNORECASE)
+_NO_DATA_NAME = re.compile(rf"(band|channel)?[ _-]*\d*|a|.*{_MASK_NAME.pattern}.*", re.IGNORECASE)
 
 
 class MaskRule(NamedTuple):
@@ -86,6 +87,13 @@ def alpha_note(dataset: Any, alpha: int | None) -> str:
         if interpretation == ColorInterp.alpha and dataset.count > 1:
             name = dataset.descriptions[band - 1]
             return f"band {band} is tagged alpha and is called {name!r}: taken as a channel, not as the mask"
+    for band, name in enumerate(dataset.descriptions, 1):
+        if dataset.count > 1 and name and _MASK_NAME.search(name.replace("_", " ")):
+            others = [channel for channel in range(dataset.count) if channel != band - 1]
+            return (
+                f"band {band} is called {name!r} and is not tagged alpha: taken as a channel, not as the mask; "
+                f"channel_order={others} leaves it out"
+            )
     return ""
 
 
