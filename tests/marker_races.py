@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -75,13 +76,15 @@ def race(
         for index, words in enumerate(told):
             path = folder / f"told-{index}.json"
             path.write_text(json.dumps({**words, "index": index}))
-            racers.append(subprocess.Popen([sys.executable, str(racer), str(path)], env=env))
+            argv = [sys.executable, str(racer), str(path)]
+            racers.append(subprocess.Popen(argv, env=env, start_new_session=True))
         end = time.monotonic() + timeout_s
         for process in racers:
             assert process.wait(timeout=max(0.1, end - time.monotonic())) == 0
     finally:
         for process in racers:
-            process.kill()
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)  # also what it has forked
             process.wait()
 
 

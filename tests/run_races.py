@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -43,23 +44,48 @@ SITUATIONS: Mapping[str, Sequence[Mapping[str, Any]]] = {
         {"word": "Z", "manifest_until": "ends-A", "namespace": "pid:[1]"},
         {"word": "A", "after": "manifest-Z", "words": ["--take-over"]},
     ),
-    # Done once; planned while another is at work, and begun at the moment when that one ends.
+    # The same when the other one has gone again, and no marker tells of it.
+    "taken over from afar once": (
+        {"word": "Z", "manifest_until": "over-A", "namespace": "pid:[1]"},
+        {"word": "A", "after": "manifest-Z", "words": ["--take-over"]},
+    ),
+    # Done once, so that there is nothing to do; another one works between the plan and what follows from it.
     "planned before": (
-        {"word": "B", "after": "before-A"},
+        {"word": "B", "after": "planned-A"},
+        {"word": "A", "is_done_before": True, "held": "ends-B"},
+    ),
+    # The same, planned while the other one is at work.
+    "planned meanwhile": (
+        {"word": "B", "after": "before-A", "pace_s": 0.2},
         {"word": "A", "is_done_before": True, "after": "works-B", "held": "ends-B"},
     ),
 }
-SITUATIONS = {**SITUATIONS, **dict.fromkeys(("stale", "cut"), SITUATIONS["clean"])}
+SITUATIONS = {**SITUATIONS, **dict.fromkeys(("stale", "damaged"), SITUATIONS["clean"])}
+STALE_RUN = "20200101-000000-abcdef"
+#: What is held in them is held in the process that runs the tasks.
+IN_PROCESS_ONLY = ("take over from afar before a manifest", "taken over from afar once")
 #: One that is taken over is interrupted, or is behind its last look when TERM comes. Where it cannot be ended it fails.
 _CODES = {
     "take over": {0, 2, 130},
     "take over from afar": {0, 1, 2},
     "take over from afar before a manifest": {0, 1, 2},
+    "taken over from afar once": {0, 1, 2},
 }
+#: A run whose root nobody has any more is told that it has lost it.
+_MAY_ONLY_BE_LOST = ("taken over from afar once",)
+_WHO_HAS_IT = re.compile(r"run (\S+) is still going on here")
 
 
 def run_races(
-    tmp_path: Path, base_uri: str, situation: str, *, num_rounds: int, seed: int, runner: str = "inprocess"
+    tmp_path: Path,
+    base_uri: str,
+    situation: str,
+    *,
+    num_rounds: int,
+    seed: int,
+    runner: str = "inprocess",
+    is_fresh: bool = False,
+    num_lanes: int = 1,
 ) -> list[list[int]]:
     """Let runs race for new roots, and look that none has another's results and no manifest is untrue.
 
@@ -70,6 +96,8 @@ def run_races(
         num_rounds: how many roots.
         seed: of the pauses.
         runner: of all runs.
+        is_fresh: whether every run is a program that is started anew, and not forked from one that has imported rv.
+        num_lanes: for how many roots there are races side by side: most of a round is pauses.
 
     Returns:
         The exit codes of every round.
@@ -78,25 +106,32 @@ def run_races(
     meetings.mkdir()
     parts = SITUATIONS[situation]
     roots = [f"{base_uri}/{number}" for number in range(num_rounds)]
-    for root in roots:
-        _prepare(situation, root)
-    told = {"folder": str(meetings), "num": len(parts), "seed": seed, "longest_s": LONGEST_S}
+    for number, root in enumerate(roots):
+        _prepare(situation, root, number)
+    told = {"folder": str(meetings), "num": len(parts), "seed": seed, "longest_s": LONGEST_S, "is_fresh": is_fresh}
+    racers = [
+        {**told, "index": index, "rounds": [_round(part, roots[number], runner, number) for number in numbers]}
+        for numbers in (range(lane, num_rounds, num_lanes) for lane in range(num_lanes))
+        for index, part in enumerate(parts)
+    ]
     environ = {**os.environ, "PYTHONPATH": str(PROJECT), "RV_CACHE_DIR": str(tmp_path / "cache"), "RV_RETRY_S": "5"}
-    words = [{**told, "rounds": [_round(part, root, runner) for root in roots]} for part in parts]
-    race(RACER, meetings, words, timeout_s=9.0 * num_rounds + 60, env=environ)
+    words = {"folder": str(meetings), "warm_root": f"{base_uri}/warm", "racers": racers}
+    race(RACER, meetings, [words], timeout_s=9.0 * num_rounds + 60, env=environ)
     return [_check(meetings, situation, root, number) for number, root in enumerate(roots)]
 
 
-def _round(part: Mapping[str, Any], root_uri: str, runner: str) -> dict[str, Any]:
+def _round(part: Mapping[str, Any], root_uri: str, runner: str, number: int) -> dict[str, Any]:
     arguments = ["-a", f"root_uri={root_uri}", "-a", f"word={part['word']}"]
     argv = ["run", runner, str(PIPELINE), *arguments, *part.get("words", ())]
-    return {**part, "root": root_uri, "argv": argv, "outputs": OUTPUTS}
+    return {**part, "number": number, "root": root_uri, "argv": argv, "outputs": OUTPUTS}
 
 
-def _prepare(situation: str, root_uri: str) -> None:
-    if situation == "stale" or situation in DAMAGED:
-        content = DAMAGED[situation] if situation in DAMAGED else dead_marker("20200101-000000-abcdef")
-        by_uri.write_bytes(marker_uri(root_uri), content)
+def _prepare(situation: str, root_uri: str, number: int) -> None:
+    if situation == "stale":
+        by_uri.write_bytes(marker_uri(root_uri), dead_marker(STALE_RUN))
+    if situation == "damaged":
+        damages = list(DAMAGED.values())
+        by_uri.write_bytes(marker_uri(root_uri), damages[number % len(damages)])
 
 
 def _check(meetings: Path, situation: str, root_uri: str, number: int) -> list[int]:
@@ -110,12 +145,21 @@ def _check(meetings: Path, situation: str, root_uri: str, number: int) -> list[i
     assert 0 in codes, told
     assert "Traceback" not in told, told
     assert "this is a bug" not in told, told
+    silent = losers_that_do_not_tell(meetings / f"{number}-ids", codes, logs)
+    assert silent == [] or (situation in _MAY_ONLY_BE_LOST and all("has lost this root" in log for log in silent)), told
     files = by_uri.list_files(root_uri)
     assert untrue_manifests(root_uri, files) == [], told
     assert [name for name in files if name.endswith(".tmp") and "/." in f"/{name}"] == [], told
     assert MARKER not in files or _is_free(root_uri), told
     assert overlaps(meetings / f"{number}-trace") == [], told
     return codes
+
+
+def losers_that_do_not_tell(ids: Path, codes: Sequence[int], logs: Sequence[str]) -> list[str]:
+    """What those have said that did not get the root, or lost it, and that does not name another run of their round."""
+    names = {path.read_text() for path in ids.parent.glob(f"{ids.name}-*")}
+    losers = [log for code, log in zip(codes, logs, strict=True) if code in (1, 2)]
+    return [log for log in losers if not names.intersection(_WHO_HAS_IT.findall(log))]
 
 
 def _is_free(root_uri: str) -> bool:
