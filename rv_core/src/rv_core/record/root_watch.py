@@ -25,7 +25,7 @@ class RootWatch:
     def __init__(self, root_uri: str, run_id: str) -> None:
         self._root = root_uri
         self._run_id = run_id
-        self._newest = self._newest_run()
+        self._runs = self._known_runs()
 
     def refuse_beside_another(self) -> Marker | None:
         """The marker, if no other run has the root.
@@ -35,7 +35,7 @@ class RootWatch:
         """
         found = marker.read_marker(self._root)
         if found is not None and found.run_id != self._run_id and not marker.is_marker_stale(found):
-            raise marker.already_running(self._root, found, may_take_over=False)
+            self._refuse(found)
         return found
 
     def check(self) -> None:
@@ -47,23 +47,26 @@ class RootWatch:
         found = self.refuse_beside_another()
         if not self._run_id:
             return
-        if (newest := self._newest_run()) > self._newest:
+        if found is None or found.run_id != self._run_id:
+            self._take()
+        # After that no run can come and go unseen. Their order says nothing: one may have been planned long ago, or where
+        # a clock is behind.
+        if others := self._known_runs() - self._runs:
             raise UsageError(
-                f"run {newest} has worked here since this task began, and this task's run no longer has the root",
+                f"run {max(others)} has worked here since this task began, and this task's run no longer has the root",
                 where=self._root,
                 why="two runs on one root would undo each other's work",
                 fix="run the command of the run that you want again",
             )
-        if found is None:
-            self._take()
 
-    def _newest_run(self) -> str:
-        return max(known_run_ids(self._root), default="") if self._run_id else ""
+    def _known_runs(self) -> set[str]:
+        return set(known_run_ids(self._root)) - {self._run_id} if self._run_id else set()
 
     def _take(self) -> None:
+        """Set the marker where none is or one that stands for nobody: damaged, of a run that is over, an empty line."""
         mine = marker.this_process_marker(self._run_id, "run-command", detached=False)
-        text = mine.to_text().encode()
-        if by_uri.write_once(marker.marker_uri(self._root), text):
-            atexit.register(by_uri.swap, marker.marker_uri(self._root), text, None)
-        elif marker.read_marker(self._root) is not None:
-            self.check()  # somebody was faster; a damaged marker stands for nobody
+        marker.acquire_marker(self._root, mine, take_over=self._refuse, is_running=lambda _: True)
+        atexit.register(by_uri.swap, marker.marker_uri(self._root), mine.to_text().encode(), None)
+
+    def _refuse(self, other: Marker) -> None:
+        raise marker.already_running(self._root, other, may_take_over=False)
