@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rv_core.errors import EXIT_INTERRUPTED, EXIT_STOPPED
 from rv_core.machine.shutdown import Interrupted
+from rv_core.pipeline.pipeline import TaskStopped
 from rv_core.plan.graph import Task
 from rv_core.plan.manifests import requirement_error, unmet_requirements
 from rv_core.task.inputs import TaskRequest
@@ -76,9 +77,11 @@ class InProcessTasks:
                     lambda: self._execute(request, pipeline_name, events, stop),
                     cpu_before_s=time.process_time(),
                 )
+        except TaskStopped:  # before there was a task that could be reported
+            code = EXIT_STOPPED
         finally:
             signal.signal(signal.SIGTERM, before)
-        if code == EXIT_STOPPED:
+        if code == EXIT_STOPPED or stop.has_arrived:  # also behind the command: it is not the task alone that is to end
             raise Interrupted(signal.SIGTERM)
         if code == EXIT_INTERRUPTED:
             raise Interrupted(signal.SIGINT)

@@ -42,16 +42,17 @@ def reported(
     from rv_core.machine.process_table import process_started
 
     started = time.monotonic()
-    events.write(
-        "started",
-        run_id=request.run_id,
-        task=request.task,
-        attempt=request.attempt,
-        host=os.uname().nodename,
-        pid=(own_pid := os.getpid()),
-        process_started=process_started(own_pid) or "",
-    )
+    own_pid = os.getpid()
     try:
+        events.write(
+            "started",
+            run_id=request.run_id,
+            task=request.task,
+            attempt=request.attempt,
+            host=os.uname().nodename,
+            pid=own_pid,
+            process_started=process_started(own_pid) or "",
+        )
         _call_hooks(request, "rv_task_started", events)
         _pass_progress_on(request, events)
         execute()
@@ -223,21 +224,25 @@ class TaskTimedOut(BaseException):
 
 
 class StopSignal:
-    """Receives TERM: before the command runs it stops the process, afterwards the running task decides.
+    """Receives TERM: before the command runs it stops the process, while it runs the running task decides.
 
-    Only the first counts: make passes TERM on to tasks that have had it with their group, and a second exception would
-    cut short what the first one makes the task do.
+    Behind the command there is nothing to stop: how it ended is still written down. Only the first signal counts: make
+    passes TERM on to tasks that have had it with their group, and a second exception would cut short what the first one
+    makes the task do.
     """
 
     def __init__(self) -> None:
         self.execution: TaskExecution | None = None
-        self._has_arrived = False
+        self.is_over = False
+        self.has_arrived = False
 
     def arrived(self, signum: int, frame: object) -> None:
         """The handler of the signal."""
-        if self._has_arrived:
+        if self.has_arrived:
             return
-        self._has_arrived = True
+        self.has_arrived = True
+        if self.is_over:
+            return
         if self.execution is None:
             raise TaskStopped("stopped by TERM before the command began")
         self.execution.stop()
@@ -255,7 +260,7 @@ def execute(
             execution.run()
     finally:
         if stop is not None:
-            stop.execution = None
+            stop.is_over = True
 
 
 @contextlib.contextmanager
