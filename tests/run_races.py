@@ -71,8 +71,8 @@ _CODES = {
     "take over from afar before a manifest": {0, 1, 2},
     "taken over from afar once": {0, 1, 2},
 }
-#: A run whose root nobody has any more is told that it has lost it.
-_MAY_ONLY_BE_LOST = ("taken over from afar once",)
+#: Where nobody has the root any more when the loser looks, it is told that it has lost it.
+_MAY_ONLY_BE_LOST = ("take over from afar", *IN_PROCESS_ONLY)
 _WHO_HAS_IT = re.compile(r"run (\S+) is still going on here")
 
 
