@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # torch is asked for in this very spelling: a bare `torch` may bring gigabytes that nobody wants
 TORCH := torch==2.13.0
-PACKAGES := rv_core rv_runner_local rv_runner_batch rv_runner_slurm rv_store_s3 rv_pipeline_chip_classification
+PACKAGES := rv_core rv_runner_local rv_runner_batch rv_runner_slurm rv_store_s3 rv_report rv_pipeline_chip_classification
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt $(if $(V),,-qq)
 # a run started by make is no part of this make
 FREE := unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES GNUMAKEFLAGS;

@@ -34,6 +34,7 @@ PACKAGES = (
     "rv_runner_batch",
     "rv_runner_slurm",
     "rv_store_s3",
+    "rv_report",
     "rv_pipeline_chip_classification",
 )
 PLUGINS = PACKAGES[1:]
@@ -57,6 +58,7 @@ QUICK_TESTS = [
     "tests_runner_batch",
     "tests_runner_slurm",
     "tests_store_s3",
+    "tests_report",
     "tests_chip_classification",
     "e2e",
 ]
@@ -137,7 +139,9 @@ def lint(session: nox.Session) -> None:
 @check(reuse_venv=True)
 def types(session: nox.Session) -> None:
     """Types, by mypy: strict for the core, nearly so for the plugins."""
-    install(session, "mypy", "numpy", *direct_requirements("rv_core"), *extra_requirements("rv_core", "testing"))
+    install(
+        session, "mypy", "numpy", "jinja2", *direct_requirements("rv_core"), *extra_requirements("rv_core", "testing")
+    )
     session.run("mypy", *session.posargs)
 
 
@@ -207,6 +211,14 @@ def tests_store_s3(session: nox.Session) -> None:
     install(session, wheel("rv_core", "s3"), wheel("rv_store_s3"), *TEST_TOOLS, *S3_TOOLS)
     assert_absent(session, "numpy", "rasterio", "torch", *plugins_but("rv_store_s3"))
     pytest(session, "tests/rv_store_s3")
+
+
+@check(requires=["wheels"])
+def tests_report(session: nox.Session) -> None:
+    """The core and the reports, nothing else: a page about a run needs neither arrays nor rasters."""
+    install(session, wheel("rv_core"), wheel("rv_report"), *TEST_TOOLS)
+    assert_absent(session, "boto3", "numpy", "obstore", "rasterio", "torch", *plugins_but("rv_report"))
+    pytest(session, "tests/rv_report", marks=f"{QUICK} and not s3")
 
 
 @check(requires=["wheels"])

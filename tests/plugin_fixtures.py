@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
-HEADER = "from rv_core import CommandSpec, ConfigSpec, PipelineSpec, RunnerSpec, StoreSpec, hookimpl\n"
+HEADER = (
+    "from rv_core import CommandSpec, ConfigSpec, PipelineSpec, ReportSectionsSpec, RunnerSpec, StoreSpec, hookimpl\n"
+)
 
 
 class Site:

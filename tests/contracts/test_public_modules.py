@@ -17,6 +17,7 @@ PLUGINS = [name for name in SOURCES if name != "rv_core"]
 
 #: Besides the names of `rv_core` itself.
 PUBLIC = {
+    "rv_core.api",
     "rv_core.cli.output",
     "rv_core.cli.state",
     "rv_core.config.saved",
@@ -32,6 +33,7 @@ PUBLIC = {
     "rv_core.redaction",
     "rv_core.settings.files",
     "rv_core.settings.sections",
+    "rv_core.status.values",
     "rv_core.user_code.configs",
     "rv_core.wording",
 }

@@ -26,6 +26,7 @@ def test_every_package_folder_is_seen() -> None:
         "rv_runner_batch",
         "rv_runner_slurm",
         "rv_store_s3",
+        "rv_report",
         "rv_pipeline_chip_classification",
     } <= set(_PACKAGES)
 

@@ -108,7 +108,9 @@ def test_its_own_instructions_build_every_package_that_a_job_can_use() -> None:
     header = _DOCKERFILE.read_text().partition("FROM")[0]
     assert set(re.findall(r"\./(rv_\w+)", header)) == set(_PACKAGES)
     # A job of AWS Batch hands nothing to Slurm.
-    assert {*_PACKAGES, "rv_runner_slurm"} == {path.parent.name for path in _ROOT.glob("rv_*/pyproject.toml")}
+    assert {*_PACKAGES, "rv_report", "rv_runner_slurm"} == {
+        path.parent.name for path in _ROOT.glob("rv_*/pyproject.toml")
+    }
 
 
 def _run(words: list[str | Path], **environ: str) -> subprocess.CompletedProcess[str]:

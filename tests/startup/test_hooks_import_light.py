@@ -9,7 +9,14 @@ from importlib.metadata import entry_points
 
 import pytest
 
-_PLUGINS = ["rv_pipeline_chip_classification", "rv_runner_batch", "rv_runner_local", "rv_runner_slurm", "rv_store_s3"]
+_PLUGINS = [
+    "rv_pipeline_chip_classification",
+    "rv_report",
+    "rv_runner_batch",
+    "rv_runner_local",
+    "rv_runner_slurm",
+    "rv_store_s3",
+]
 _ADDED = """
 import importlib, json, sys
 import pluggy

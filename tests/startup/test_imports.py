@@ -25,6 +25,9 @@ _HEAVY = (
     "obstore",
     "shapely",
     "safetensors",
+    "jinja2",
+    "markupsafe",
+    "PIL",
 )
 #: What a task of a pipeline that needs nothing may load of the core, packages not counted: every task pays for it.
 _MAX_MODULES_OF_A_TASK = 33

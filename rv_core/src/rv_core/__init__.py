@@ -39,6 +39,15 @@ if TYPE_CHECKING:
     from rv_core.pipeline.pipeline import Pipeline as Pipeline
     from rv_core.pipeline.pipeline import PipelineConfig as PipelineConfig
     from rv_core.pipeline.pipeline import command as command
+    from rv_core.pipeline.report import ReportChart as ReportChart
+    from rv_core.pipeline.report import ReportMap as ReportMap
+    from rv_core.pipeline.report import ReportMatrix as ReportMatrix
+    from rv_core.pipeline.report import ReportPicture as ReportPicture
+    from rv_core.pipeline.report import ReportPictures as ReportPictures
+    from rv_core.pipeline.report import ReportSection as ReportSection
+    from rv_core.pipeline.report import ReportSeries as ReportSeries
+    from rv_core.pipeline.report import ReportSource as ReportSource
+    from rv_core.pipeline.report import ReportText as ReportText
     from rv_core.pipeline.summary import Summary as Summary
     from rv_core.pipeline.summary import SummaryTable as SummaryTable
     from rv_core.plan.graph import Job as Job
@@ -48,6 +57,7 @@ if TYPE_CHECKING:
     from rv_core.plugins.declarations import CommandSpec as CommandSpec
     from rv_core.plugins.declarations import ConfigSpec as ConfigSpec
     from rv_core.plugins.declarations import PipelineSpec as PipelineSpec
+    from rv_core.plugins.declarations import ReportSectionsSpec as ReportSectionsSpec
     from rv_core.plugins.declarations import RunnerSpec as RunnerSpec
     from rv_core.plugins.declarations import StoreSpec as StoreSpec
     from rv_core.plugins.hookspecs import HOOK_API_VERSION as HOOK_API_VERSION
@@ -104,6 +114,17 @@ _HOMES = {
         "PipelineConfig",
         "command",
     ),
+    "pipeline.report": (
+        "ReportChart",
+        "ReportMap",
+        "ReportMatrix",
+        "ReportPicture",
+        "ReportPictures",
+        "ReportSection",
+        "ReportSeries",
+        "ReportSource",
+        "ReportText",
+    ),
     "pipeline.summary": (
         "Summary",
         "SummaryTable",
@@ -118,6 +139,7 @@ _HOMES = {
         "CommandSpec",
         "ConfigSpec",
         "PipelineSpec",
+        "ReportSectionsSpec",
         "RunnerSpec",
         "StoreSpec",
     ),

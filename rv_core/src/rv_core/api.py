@@ -26,7 +26,9 @@ from rv_core.plan.selection import Selection
 
 if TYPE_CHECKING:
     from rv_core.launch.outcome import FailedTask, RunOutcome
+    from rv_core.launch.report_sections import ToldSections
     from rv_core.pipeline.pipeline import PipelineConfig
+    from rv_core.status.results import PipelineSummary
     from rv_core.status.values import JobStatus, RunStatus
 
 
@@ -229,6 +231,28 @@ def status(root: PipelineConfig | str, run_id: str | None = None) -> RunStatus:
 
     root_uri = root if isinstance(root, str) else root.root_uri
     return run_status(uris.placed_root(root_uri, os.getcwd()), run_id)
+
+
+def summaries(found: RunStatus) -> list[PipelineSummary]:
+    """What the pipelines of a run say of their results; empty unless it is done.
+
+    Args:
+        found: what `status` returned.
+    """
+    from rv_core.launch.summaries import summaries_of
+
+    return summaries_of(found)
+
+
+def report_sections(found: RunStatus) -> list[ToldSections]:
+    """What plugins declare to say in the report of a run, pipeline by pipeline; see `rv_core.ReportSection`.
+
+    Args:
+        found: what `status` returned.
+    """
+    from rv_core.launch.report_sections import told_sections
+
+    return told_sections(found)
 
 
 def _configs(config: Any) -> tuple[PipelineConfig, ...]:

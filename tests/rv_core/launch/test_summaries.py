@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rv_core import Storage, Summary, SummaryTable
-from rv_core.launch.summaries import _made, _ReadStorage
+from rv_core.launch.summaries import ReadStorage, _made
 from rv_core.pipeline.overrides import is_overridden
 from rv_core.pipeline.pipeline import Pipeline, PipelineConfig, command
 from rv_core.record.layout import RunPaths
@@ -133,14 +133,14 @@ def test_a_summary_writes_nothing(tmp_path: Path) -> None:
     assert made is not None
     assert (
         made.problem
-        == "its results cannot be summed up: a summary writes nothing, and this one wants to write 'more.txt'"
+        == "its results cannot be summed up: who looks at results writes nothing, and this one wants to write 'more.txt'"
     )
     assert not list(tmp_path.iterdir())
 
 
 def test_a_record_of_results_holds_while_its_sources_do_and_a_damaged_one_is_told(tmp_path: Path) -> None:
     paths = RunPaths(str(tmp_path / "root"), "20261129-120000-abcdef")
-    storage = _ReadStorage(paths.root_uri)
+    storage = ReadStorage(paths.root_uri)
     Storage(paths.root_uri).write_text("total.txt", "5")
     storage.read_text("total.txt")
     assert read_summary(paths) == StoredSummary()

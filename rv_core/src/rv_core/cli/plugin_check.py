@@ -7,7 +7,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from rv_core.errors import RvError
-from rv_core.plugins.declarations import CommandSpec, ConfigSpec, PipelineSpec, RunnerSpec, StoreSpec
+from rv_core.plugins.declarations import (
+    CommandSpec,
+    ConfigSpec,
+    PipelineSpec,
+    ReportSectionsSpec,
+    RunnerSpec,
+    StoreSpec,
+)
 from rv_core.plugins.installed import Plugins, resolve
 
 
@@ -71,6 +78,8 @@ def _targets_of(spec: object) -> Iterator[tuple[str, str, str]]:
         yield f"pipeline {spec.name}", spec.target, "pipeline"
     elif isinstance(spec, StoreSpec):
         yield f"store {spec.scheme}", spec.target, "store"
+    elif isinstance(spec, ReportSectionsSpec):
+        yield f"report sections {spec.name}", spec.target, "function"
     elif isinstance(spec, CommandSpec):
         yield f"verb {spec.name}", spec.target, "command"
     elif isinstance(spec, ConfigSpec):
@@ -102,6 +111,6 @@ def _mismatch(value: object, kind: str) -> str:
         return "" if is_one else f"is not a subclass of rv_core.{base.__name__}"
     if kind == "settings":
         return "" if isinstance(value, type) and dataclasses.is_dataclass(value) else "is not a dataclass"
-    if kind == "upgrader":
+    if kind in ("upgrader", "function"):
         return "" if callable(value) else "is not a function"
     return ""

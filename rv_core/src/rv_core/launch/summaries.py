@@ -59,7 +59,7 @@ def summaries_of(status: RunStatus) -> list[PipelineSummary]:
         if stored.summary is not None:
             found.append(PipelineSummary(name, root_uri, stored.summary))
             continue
-        made = _made_by_plugin(paths, name, _done_of(status, name)) if _is_latest(status, root_uri) else None
+        made = _made_by_plugin(paths, name, done_commands(status, name)) if is_latest(status, root_uri) else None
         if made is None and stored.problem:
             made = PipelineSummary(name, root_uri, problem=stored.problem)
         if made is not None:
@@ -69,7 +69,7 @@ def summaries_of(status: RunStatus) -> list[PipelineSummary]:
 
 def _made(pipeline: Pipeline, name: str, done: Collection[str], *, keep: RunPaths | None) -> PipelineSummary | None:
     root_uri = pipeline.config.root_uri
-    storage = _ReadStorage(root_uri)
+    storage = ReadStorage(root_uri)
     try:
         summary = pipeline.summary(storage, frozenset(done))
         if summary is None:
@@ -88,6 +88,15 @@ def _made(pipeline: Pipeline, name: str, done: Collection[str], *, keep: RunPath
 
 def _made_by_plugin(paths: RunPaths, name: str, done: Collection[str]) -> PipelineSummary | None:
     """None where no plugin that is installed here knows the pipeline, or has anything to say."""
+    pipeline = known_pipeline(paths)
+    return _made(pipeline, name, done, keep=None) if pipeline and is_overridden(pipeline, "summary") else None
+
+
+def known_pipeline(paths: RunPaths) -> Pipeline | None:
+    """The pipeline of a run, its root being where it lies now; None where installed plugins do not know its whole config.
+
+    No module is imported by a name that the root gives.
+    """
     from rv_core.config import saved, type_hints
 
     try:
@@ -98,9 +107,8 @@ def _made_by_plugin(paths: RunPaths, name: str, done: Collection[str]) -> Pipeli
         pipeline = saved.parse(text, source=paths.config, expected=PipelineConfig).config.build()
     except (Exception, SystemExit):  # noqa: BLE001 - another version, a config that it does not know: nothing to say
         return None
-    # The root may have been moved since.
     pipeline.config.root_uri = paths.root_uri
-    return _made(pipeline, name, done, keep=None) if is_overridden(pipeline, "summary") else None
+    return pipeline
 
 
 def _hints(plain: Any) -> Iterator[str]:
@@ -112,12 +120,13 @@ def _hints(plain: Any) -> Iterator[str]:
         yield from _hints(value)
 
 
-def _done_of(status: RunStatus, pipeline: str) -> set[str]:
+def done_commands(status: RunStatus, pipeline: str) -> set[str]:
+    """The commands of a pipeline all of whose items are done under the keys of a run."""
     jobs = [job for job in status.jobs if job.pipeline == pipeline]
     return {job.command for job in jobs if job.state in ("done", "skipped") and job.items_done == job.items_total}
 
 
-def _is_latest(status: RunStatus, root_uri: str) -> bool:
+def is_latest(status: RunStatus, root_uri: str) -> bool:
     """Whether what lies under the root is what this run has left, and not a later one."""
     from rv_core.record.reading import known_run_ids
 
@@ -127,7 +136,7 @@ def _is_latest(status: RunStatus, root_uri: str) -> bool:
         return False
 
 
-class _ReadStorage(Storage):
+class ReadStorage(Storage):
     """The files of a root, to be read; remembers what was."""
 
     def __init__(self, root_uri: str) -> None:
@@ -135,17 +144,22 @@ class _ReadStorage(Storage):
         self.sources: dict[str, FileOutput] = {}
 
     def read_bytes(self, name: str) -> bytes:
+        """As of `Storage`."""
         data = super().read_bytes(name)
         self.sources[name] = FileOutput(name, len(data), hashlib.sha256(data).hexdigest())
         return data
 
     def read_text(self, name: str) -> str:
+        """As of `Storage`."""
         return self.read_bytes(name).decode("utf-8")
 
     def input_file(self, name: str) -> Path:
+        """As of `Storage`."""
         path = super().input_file(name)
         self.sources[name] = FileOutput(name, *by_uri.digest(str(path)))
         return path
 
     def _writable(self, name: str) -> NoReturn:
-        raise StorageError(f"a summary writes nothing, and this one wants to write {name!r}", where=self.root_uri)
+        raise StorageError(
+            f"who looks at results writes nothing, and this one wants to write {name!r}", where=self.root_uri
+        )

@@ -84,6 +84,25 @@ class StoreSpec:
 
 
 @dataclass(frozen=True)
+class ReportSectionsSpec:
+    """Declares sections of the report of a run, which `rv report` of the package rv-report writes.
+
+    Args:
+        name: what they are called in messages, usually the name of the pipeline.
+        target: `"module:function"`, called with a `ReportSource`; returns a list of `ReportSection`. It is imported when
+            the report of such a pipeline is made.
+        config: the registered `type_hint` of the configs that it is for, or `*` for every pipeline whose config the
+            installed plugins know.
+        summary: one line for `rv plugins`.
+    """
+
+    name: str
+    target: str
+    config: str = "*"
+    summary: str = ""
+
+
+@dataclass(frozen=True)
 class ConfigSpec:
     """Declares the config classes of one plugin, their version and how older ones are brought up to date.
 

@@ -2,8 +2,7 @@
 
 A plugin is a module named by an entry point in the group `rv`; rv calls the functions of that module that are marked
 with `@rv_core.hookimpl`. Declaring hooks (`rv_runners`, `rv_pipelines`, `rv_commands`, `rv_configs`,
-`rv_stores`) are called once
-per process, in no promised order; they must be pure and must import nothing heavy. One that raises, or returns
+`rv_stores`, `rv_report_sections`) are called once per process, in no promised order; they must be pure and must import nothing heavy. One that raises, or returns
 anything else than a list of what it declares, makes its plugin a broken one: `rv plugins` shows why, and all others
 work. Lifecycle hooks are called while a run is on, one plugin at a time; one that raises, or takes more than a second,
 becomes a warning and an event in the log (`hook_failed`) and never a failure. A hook may leave out arguments that it
@@ -18,7 +17,14 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from rv_core.plugins.declarations import CommandSpec, ConfigSpec, PipelineSpec, RunnerSpec, StoreSpec
+    from rv_core.plugins.declarations import (
+        CommandSpec,
+        ConfigSpec,
+        PipelineSpec,
+        ReportSectionsSpec,
+        RunnerSpec,
+        StoreSpec,
+    )
 
 #: The version of this file's contract. A plugin states the one it was written for as `RV_HOOK_API_VERSION` in its
 #: hooks module (without it the current one is assumed); another major number is refused at load.
@@ -51,6 +57,11 @@ def rv_configs() -> list[ConfigSpec]:  # type: ignore[empty-body]
 @hookspec
 def rv_stores() -> list[StoreSpec]:  # type: ignore[empty-body]
     """Declare stores: what serves the URIs of a scheme. Since 1. A built-in scheme is never replaced."""
+
+
+@hookspec
+def rv_report_sections() -> list[ReportSectionsSpec]:  # type: ignore[empty-body]
+    """Declare sections of the report of a run. Since 1. Nothing calls them but the package rv-report."""
 
 
 @hookspec

@@ -13,7 +13,14 @@ from functools import cache
 from typing import Any, TypeVar
 
 from rv_core.errors import Finding, PluginError, RvError, UsageError, unknown_name
-from rv_core.plugins.declarations import CommandSpec, ConfigSpec, PipelineSpec, RunnerSpec, StoreSpec
+from rv_core.plugins.declarations import (
+    CommandSpec,
+    ConfigSpec,
+    PipelineSpec,
+    ReportSectionsSpec,
+    RunnerSpec,
+    StoreSpec,
+)
 from rv_core.plugins.discovery import candidates, is_strict, normalised, unknown_disabled_names
 from rv_core.plugins.lifecycle import LifecycleHooks
 from rv_core.plugins.loading import (
@@ -29,10 +36,11 @@ from rv_core.plugins.loading import (
 from rv_core.plugins.records import HookFailure, Kind, PluginRecord, word_of
 from rv_core.version import __version__
 
-Spec = TypeVar("Spec", RunnerSpec, PipelineSpec, CommandSpec, ConfigSpec, StoreSpec)
+Spec = TypeVar("Spec", RunnerSpec, PipelineSpec, CommandSpec, ConfigSpec, StoreSpec, ReportSectionsSpec)
 
 #: What plugins of this project declare, by the package that is installed for it.
 _PACKAGES: Mapping[str, Mapping[Kind, Sequence[str]]] = {
+    "rv-report": {"command": ("report", "compare")},
     "rv-runner-batch": {"runner": ("batch",)},
     "rv-runner-local": {"runner": ("local",)},
     "rv-runner-slurm": {"runner": ("slurm",)},
@@ -83,6 +91,10 @@ class Plugins:
     def store_specs(self) -> dict[str, StoreSpec]:
         """The usable stores by scheme; `*` serves every other one."""
         return {spec.scheme: spec for spec in self._specs(StoreSpec)}
+
+    def report_specs(self) -> list[ReportSectionsSpec]:
+        """The usable declarations of report sections, in the order of the plugins."""
+        return list(self._specs(ReportSectionsSpec))
 
     def _specs(self, cls: type[Spec]) -> Iterator[Spec]:
         return (spec for plugin in self._loaded for spec in plugin.specs if isinstance(spec, cls))

@@ -6,19 +6,20 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 Status = Literal["ok", "broken", "disabled"]
-Kind = Literal["runner", "pipeline", "command", "store", "config", "type"]
+Kind = Literal["runner", "pipeline", "command", "store", "report", "config", "type"]
 
 
 def word_of(kind: Kind) -> str:
     """The word for a kind in messages: what a plugin declares as `rv_commands` are verbs; pipelines have commands."""
-    return "verb" if kind == "command" else kind
+    return {"command": "verb", "report": "report sections"}.get(kind, kind)
 
 
 class Provided(NamedTuple):
     """One thing that a plugin declares.
 
     Args:
-        kind: `runner`, `pipeline`, `command`, `store`, `config` (the plugin's config version) or `type` (a config type).
+        kind: `runner`, `pipeline`, `command`, `store`, `report` (sections of one), `config` (the plugin's config version) or
+            `type` (a config type).
         name: what users type or what a saved config holds.
         target: `"module:attribute"`, or "" for a `config`.
         summary: one line.

@@ -10,7 +10,14 @@ from typing import Any
 
 from rv_core.errors import nearest
 from rv_core.plugins import hookspecs
-from rv_core.plugins.declarations import CommandSpec, ConfigSpec, PipelineSpec, RunnerSpec, StoreSpec
+from rv_core.plugins.declarations import (
+    CommandSpec,
+    ConfigSpec,
+    PipelineSpec,
+    ReportSectionsSpec,
+    RunnerSpec,
+    StoreSpec,
+)
 from rv_core.plugins.records import Kind, Provided
 
 DECLARING_HOOKS: Mapping[str, type] = {
@@ -19,6 +26,7 @@ DECLARING_HOOKS: Mapping[str, type] = {
     "rv_commands": CommandSpec,
     "rv_configs": ConfigSpec,
     "rv_stores": StoreSpec,
+    "rv_report_sections": ReportSectionsSpec,
 }
 KNOWN_HOOKS: Mapping[str, tuple[str, ...]] = {
     name: tuple(inspect.signature(function).parameters)
@@ -165,7 +173,7 @@ def _check_named_spec(hook: str, spec: Any) -> None:
     _check_target(hook, spec.name, spec.target)
     if isinstance(spec, RunnerSpec) and spec.settings:
         _check_target(hook, spec.name, spec.settings)
-    for field in ("summary", "panel"):
+    for field in ("summary", "panel", "config"):
         if not isinstance(getattr(spec, field, ""), str):
             raise InvalidPluginError(f"{hook}: the {field} of {spec.name!r} is not a text")
     if not isinstance(getattr(spec, "takes_arguments", False), bool):
@@ -220,6 +228,7 @@ _KINDS: Mapping[type, Kind] = {
     PipelineSpec: "pipeline",
     CommandSpec: "command",
     StoreSpec: "store",
+    ReportSectionsSpec: "report",
 }
 
 
