@@ -26,7 +26,14 @@ from rv_core.pipeline.pipeline import TaskStopped
 from rv_core.plan.graph import task_id
 from rv_core.record.event_writer import EventWriter
 from rv_core.record.layout import RunPaths
-from rv_core.task.inputs import TaskRequest, check_environment, check_requirements, load_pipeline, read_record
+from rv_core.task.inputs import (
+    TaskRequest,
+    activate_code_of,
+    check_environment,
+    check_requirements,
+    load_pipeline,
+    read_record,
+)
 from rv_core.task.log import opened_record, output_of_task
 from rv_core.task.running import StopSignal, core_lease, execute, gpu_lease, reported, say, set_thread_limits
 
@@ -90,10 +97,8 @@ def _run(invocation: Invocation, stop: StopSignal) -> int:
     checked(Invocation("", "", split_index, invocation.num_splits))
     paths = RunPaths.of_config(invocation.config_uri)
     if paths is None:
-        from rv_core.task.by_hand import run_by_hand
-
         share = split_index, invocation.num_splits
-        return run_by_hand(invocation.config_uri, invocation.command, share, stop, show_traceback=invocation.traceback)
+        return _run_by_hand(invocation.config_uri, invocation.command, share, stop, show_traceback=invocation.traceback)
     record = read_record(paths, invocation.command, invocation.config_uri)
     task = task_id(record["job"], split_index, invocation.num_splits)
     attempt = int((runner.attempt(os.environ) if runner else None) or os.environ.get("RV_ATTEMPT") or 1)
@@ -108,6 +113,55 @@ def _run(invocation: Invocation, stop: StopSignal) -> int:
                 lambda: _execute_planned(paths, request, events, stop),
                 show_traceback=invocation.traceback,
             )
+
+
+def _run_by_hand(
+    config_uri: str, command: str, share: tuple[int, int], stop: StopSignal, *, show_traceback: bool
+) -> int:
+    """A task outside of a run: any saved config, planned here and now.
+
+    Args:
+        config_uri: the saved config.
+        command: the command's name.
+        share: index and number of splits.
+        stop: receives TERM.
+        show_traceback: print the whole of it for an expected error too.
+
+    Returns:
+        The exit code of the task.
+    """
+    from rv_core.config import saved
+    from rv_core.files import by_uri
+    from rv_core.files.problems import MissingFileError
+    from rv_core.pipeline.pipeline import PipelineConfig
+    from rv_core.plan.manifests import requirement_error, unmet_requirements
+    from rv_core.plan.planning import plan_one_command
+
+    uri = uris.absolute(config_uri, os.getcwd())
+    try:
+        text = by_uri.read_text(uri)
+    except MissingFileError as err:
+        raise UsageError(f"there is no saved config {uris.name_of(uri)!r}", where=uri) from err
+    root_uri = str(saved.parse_plain(text, source=uri).plain.get("root_uri", ""))
+    activate_code_of(text, root_uri)
+    pipeline = saved.parse(text, source=uri, expected=PipelineConfig).config.build()
+    records = plan_one_command(pipeline, command)
+    record = records[command]
+    problems = unmet_requirements(root_uri, record, lambda job: records[job.rsplit(".", 1)[1]])
+    if problems:
+        raise requirement_error(command, problems)
+    split_index, num_splits = share
+    task = task_id(record["job"], split_index, num_splits)
+    request = TaskRequest(task, command, split_index, num_splits, 1, "", record)
+    set_thread_limits(os.environ)
+    resources = record["resources"]
+
+    def run_it() -> None:
+        with gpu_lease(resources["gpus"]):
+            execute(pipeline, request, events, stop, timeout_s=resources["timeout_s"])
+
+    with EventWriter(os.devnull) as events:
+        return reported(request, events, run_it, show_traceback=show_traceback)
 
 
 def _split_index_of(invocation: Invocation, runner: Any) -> int:
