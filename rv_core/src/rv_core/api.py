@@ -112,6 +112,7 @@ def run(
     wait: bool = False,
     profile: str | None = None,
     smoke: bool = False,
+    reuse: Sequence[str] = (),
     quiet: bool = False,
 ) -> RunResult:
     """Run one or several pipelines; what is done already is skipped.
@@ -128,6 +129,7 @@ def run(
         wait: wait for a runner that only submits.
         profile: the profile of the settings; None for the default.
         smoke: run every command on little, in a root beside.
+        reuse: other roots whose work is taken where it is equal.
         quiet: print failures only.
 
     Returns:
@@ -150,6 +152,7 @@ def run(
         wait=wait,
         profile=profile,
         smoke=smoke,
+        reuse=tuple(reuse),
         verbosity=-1 if quiet else 0,
     )
     prepared = _prepare(options)
@@ -172,6 +175,7 @@ def plan(
     commands: Sequence[str] = (),
     splits: int = 1,
     rerun: bool = False,
+    reuse: Sequence[str] = (),
     profile: str | None = None,
 ) -> RunPlan:
     """What `run` would do, command by command, with the reasons; nothing is written or printed.
@@ -182,6 +186,7 @@ def plan(
         commands: as for `run`.
         splits: as for `run`.
         rerun: as for `run`.
+        reuse: as for `run`.
         profile: as for `run`.
 
     Raises:
@@ -193,6 +198,7 @@ def plan(
         selection=Selection(tuple(commands), None, None, rerun),
         splits=splits,
         profile=profile,
+        reuse=tuple(reuse),
     )
     return _prepare(options, is_dry_run=True).run_plan
 

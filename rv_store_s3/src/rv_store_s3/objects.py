@@ -26,6 +26,8 @@ class ObjectStore(Store):
     #: What to look at where the store refuses, and where it cannot be reached.
     check_access: ClassVar[str] = "the credentials"
     check_address: ClassVar[str] = "the address"
+    #: Up to this size the service copies an object at once, and whole; 0 where it does not.
+    max_copy_bytes: ClassVar[int] = 0
 
     def __init__(self, scheme: str) -> None:
         import obstore  # noqa: F401 - without it this store cannot be made
@@ -95,6 +97,16 @@ class ObjectStore(Store):
             return False
         except NotSupportedError:
             return super().swap(uri, old, new)
+        return True
+
+    def copy(self, source: str, target: str) -> bool:
+        """Lets the service copy an object within a bucket, up to the size that it copies at once."""
+        import obstore
+
+        (bucket, source_key), (other_bucket, target_key) = self._open(source), self._open(target)
+        if bucket is not other_bucket or obstore.head(bucket, source_key)["size"] > self.max_copy_bytes:
+            return False
+        obstore.copy(bucket, source_key, target_key)
         return True
 
     def delete(self, uri: str) -> None:

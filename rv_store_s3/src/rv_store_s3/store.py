@@ -26,6 +26,7 @@ class S3Store(ObjectStore):
     prefixes = ("AWS_",)
     check_access = "the credentials (AWS_PROFILE or the role of the job)"
     check_address = "the address (AWS_ENDPOINT_URL)"
+    max_copy_bytes = 5 << 30  # what CopyObject takes
 
     def new_bucket(self, name: str, uri: str) -> Any:
         """A bucket of S3."""

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from rv_core.errors import EXIT_ENVIRONMENT, RvError
 from rv_core.redaction import redact
 from rv_core.terminal import json_text, say, shown
-from rv_core.wording import printable
+from rv_core.wording import count_text, printable
 
 if TYPE_CHECKING:
+    from rv_core.plan.decisions import RunPlan
     from rv_core.status.page import Line
     from rv_core.status.results import PipelineSummary
 
@@ -172,3 +173,28 @@ def own_output(*, goes_on: bool) -> Iterator[None]:
         sys.stdout.flush()
     finally:
         sys.stdout, sys.stderr = before
+
+
+def print_plan(run_plan: RunPlan) -> None:
+    """One line per command: what will run or is skipped, and why."""
+    jobs = {job.id: job for job in run_plan.plan.jobs}
+    width = max((len(command.job) for command in run_plan.commands), default=0)
+    for command in run_plan.commands:
+        if command.decision == "not selected":
+            continue
+        reasons = list(command.reasons)
+        if command.decision == "run":
+            size = _size_text(command.num_items, len(command.to_do), len(jobs[command.job].tasks), command.info.items)
+            say(f"  {command.job:<{width}}  run   {size}{reasons[0]}")
+        else:
+            verb = "take" if command.decision == "taken" else "skip"
+            say(f"  {command.job:<{width}}  {verb}  {reasons[0]}")
+        for reason in reasons[1:]:
+            say(f"  {'':<{width}}        {reason}")
+
+
+def _size_text(num_items: int, num_to_do: int, num_tasks: int, items: Any) -> str:
+    if items is None:
+        return ""
+    tasks = f" in {num_tasks} tasks" if num_tasks > 1 else ""
+    return f"{num_to_do} of {count_text(num_items, 'item')}{tasks} · "

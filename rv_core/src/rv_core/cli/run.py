@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rv_core.cli.argv import shipped
-from rv_core.cli.output import print_json, print_results
+from rv_core.cli.output import print_json, print_plan, print_results
 from rv_core.cli.state import GlobalOptions
 from rv_core.errors import EXIT_DONE, Finding, UsageError
 from rv_core.launch.outcome import RunOutcome
-from rv_core.plan.decisions import RunPlan
 from rv_core.plan.selection import Selection
 from rv_core.terminal import say
 from rv_core.wording import count_text, typed
@@ -74,6 +73,10 @@ def run(
         bool,
         typer.Option("--smoke", help="Run every command on one item of each group, in ROOT.smoke beside the root."),
     ] = False,
+    reuse: Annotated[
+        list[str] | None,
+        typer.Option("--reuse", metavar="ROOT", help="Take what another root has done; may be repeated."),
+    ] = None,
 ) -> None:
     """Run a pipeline, or several, with a runner. What is already done is skipped, and the reasons are printed.
 
@@ -103,6 +106,7 @@ def run(
         verbosity=state.verbosity,
         ship_code=shipped(ship_code),
         smoke=smoke,
+        reuse=tuple(reuse or ()),
     )
     if as_json and not dry_run:
         fix = "add --dry-run; of a run that was started, `rv status ROOT --json` tells everything"
@@ -189,36 +193,12 @@ def _kept_for_json() -> AbstractContextManager[Any]:
     return redirect_stdout(sys.stderr)
 
 
-def print_plan(run_plan: RunPlan) -> None:
-    """One line per command: what will run or is skipped, and why."""
-    jobs = {job.id: job for job in run_plan.plan.jobs}
-    width = max((len(command.job) for command in run_plan.commands), default=0)
-    for command in run_plan.commands:
-        if command.decision == "not selected":
-            continue
-        reasons = list(command.reasons)
-        if command.decision == "run":
-            size = _size_text(command.num_items, len(command.to_do), len(jobs[command.job].tasks), command.info.items)
-            say(f"  {command.job:<{width}}  run   {size}{reasons[0]}")
-        else:
-            say(f"  {command.job:<{width}}  skip  {reasons[0]}")
-        for reason in reasons[1:]:
-            say(f"  {'':<{width}}        {reason}")
-
-
-def _size_text(num_items: int, num_to_do: int, num_tasks: int, items: Any) -> str:
-    if items is None:
-        return ""
-    tasks = f" in {num_tasks} tasks" if num_tasks > 1 else ""
-    return f"{num_to_do} of {count_text(num_items, 'item')}{tasks} · "
-
-
 def _print_dry_run(prepared: PreparedRun, *, as_json: bool) -> None:
     if as_json:
         print_json(prepared.run_plan.to_json(with_items=True))
         return
     print_plan(prepared.run_plan)
-    if not prepared.run_plan.plan.jobs:
+    if not (prepared.run_plan.plan.jobs or prepared.run_plan.num_taken):
         say("Nothing to do: everything is done already.")
         return
     text = prepared.runner.render(prepared.run_plan.plan, prepared.context)
@@ -250,11 +230,20 @@ class Show:
     def __init__(self, *, is_quiet: bool) -> None:
         self._is_quiet = is_quiet
 
-    def planned_again(self, prepared: PreparedRun) -> None:
-        """Another run was at work under the root since the plan was made, and this is the plan now."""
+    def planned_again(self, prepared: PreparedRun, why: str) -> None:
+        """The plan is another one now, and this one."""
         if not self._is_quiet:
-            say("planned again, as another run was at work here meanwhile:")
+            say(f"planned again, as {why}:")
             print_plan(prepared.run_plan)
+
+    def taking(self, prepared: PreparedRun) -> None:
+        """What other roots have done is being linked or copied."""
+        if not self._is_quiet:
+            num_taken = prepared.run_plan.num_taken
+            say(
+                f"taking {count_text(num_taken, 'item')} from other roots, each output compared with its digest",
+                flush=True,
+            )
 
     def nothing_to_do(self, prepared: PreparedRun) -> None:
         """Everything that was asked for is done."""
@@ -270,7 +259,7 @@ class Show:
         rows = []
         for job in prepared.run_plan.plan.jobs:
             command = prepared.run_plan.of(job.id)
-            rows.append((job.id, len(job.tasks), command.num_items, len(command.done)))
+            rows.append((job.id, len(job.tasks), command.num_items, command.num_items - len(command.to_do)))
         in_process = prepared.context.capabilities.in_process
         if prepared.context.capabilities.detaches:
             return nullcontext()  # nothing runs while jobs are submitted
@@ -288,7 +277,7 @@ class Show:
         if outcome.succeeded:
             if not self._is_quiet:
                 roots = ", ".join(prepared.run_plan.roots.values())
-                say(f"done: {outcome.done_text(prepared.run_plan)}; results are under {roots}")
+                say(f"done: {outcome.done_text(prepared.run_plan, prepared.num_taken)}; results are under {roots}")
             return
         from rv_core.record.logs import last_lines
 

@@ -175,13 +175,14 @@ def digest(uri: str) -> tuple[int, str]:
         # Not the cache: it tells what a file holds by what the store says of it.
         target = str(folders.scratch_folder() / uris.name_of(opened))
         with local.temporary_file(target, "digest") as temporary:
-            asking.ask("read", opened, lambda store: _download_anew(store, opened, temporary))
+            asking.ask("read", opened, lambda store: download_anew(store, opened, temporary))
             return local.digest(temporary)
 
 
-def _download_anew(store: Store, uri: str, path: str) -> None:
+def download_anew(store: Store, uri: str, path: str) -> FileInfo:
+    """Stream a file to a path, in place of what an earlier try has left there."""
     Path(path).unlink(missing_ok=True)
-    store.download(uri, path)
+    return store.download(uri, path)
 
 
 def digest_many(uris_to_read: Iterable[str]) -> dict[str, tuple[int, str]]:

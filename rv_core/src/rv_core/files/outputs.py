@@ -1,16 +1,23 @@
-"""Outputs that a library writes by path: aside first, then checked, hashed and put in place – or not at all."""
+"""Outputs that a library writes by path, or that are taken from elsewhere: made aside, checked, hashed, put in place.
+
+Or not at all.
+"""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 from rv_core.errors import RvError, StorageError
-from rv_core.files import local, problems
+from rv_core.files import by_uri, local, problems, uris
+from rv_core.files.local import FileInfo
+from rv_core.files.stores import path_of
 from rv_core.machine.folders import scratch_folder
 
 # Libraries such as GDAL report a full disk without an error number: with less than this free we say so for them.
@@ -130,3 +137,112 @@ def _nothing_written(temporary: str, shown: str, side_files: list[str]) -> Stora
         why=f"the library that wrote it has added {endings} to the name",
         fix="open the path yourself and hand over the file object, for instance numpy.save(open(path, 'wb'), array)",
     )
+
+
+class UnusableSourceError(StorageError):
+    """A file that was to be taken from elsewhere is missing, unreadable, or not what is recorded of it."""
+
+
+#: (bytes, SHA-256 in hexadecimal).
+Digest = tuple[int, str]
+_CHUNK_BYTES = 1 << 20
+
+
+@contextmanager
+def checked_copy(
+    source_uri: str, target_uri: str, expected: Digest | None, attempt_tag: str
+) -> Iterator[Callable[[], Digest]]:
+    """Makes a copy of a file aside and gives what puts it in place. Nothing is ever written where the source lies.
+
+    On one file system the copy is a hard link: outputs are replaced and never written into, so neither root notices the
+    other. Within a store that can copy by itself no byte of it passes through here but for the check.
+
+    Args:
+        source_uri: the file.
+        target_uri: where it is to be.
+        expected: what is recorded of it; None for a file that others may write into, which is always copied.
+        attempt_tag: enters the name of the temporary file.
+
+    Raises:
+        UnusableSourceError: if it cannot be read, or is not as recorded.
+        StorageError: if the copy cannot be written.
+    """
+    with by_uri.opened_uri(source_uri) as source, by_uri.opened_uri(target_uri) as target:
+        is_local = uris.is_local(target)
+        aside = path_of(target) if is_local else str(scratch_folder() / uris.name_of(target))
+        with local.temporary_file(aside, attempt_tag) as temporary:
+            found, info = _fetched(source, temporary, may_link=is_local and expected is not None)
+            if expected not in (None, found):
+                raise _not_as_recorded(source, found, expected)
+
+            def place() -> Digest:
+                if is_local:
+                    with problems.explained("write", target):
+                        local.publish(temporary, aside)
+                else:
+                    _put(source, info, temporary, target)
+                return found
+
+            yield place
+
+
+def _fetched(source: str, temporary: str, *, may_link: bool) -> tuple[Digest, FileInfo | None]:
+    """A file as it is now, under a temporary name: linked, copied, or downloaded; then with what its store says of it."""
+    if not uris.is_local(source):
+        from rv_core.files import asking
+
+        with _of_source():
+            info = asking.ask("read", source, lambda store: by_uri.download_anew(store, source, temporary))
+        return local.digest(temporary), info
+    path = path_of(source)
+    if may_link:
+        with suppress(OSError):  # another file system, one without links, a file of somebody else's: it is copied
+            os.link(os.path.realpath(path), temporary)
+            with _of_source(), problems.explained("read", source):
+                return local.digest(temporary), None
+    return _copied(path, temporary), None
+
+
+def _copied(path: str, temporary: str) -> Digest:
+    total, size = hashlib.sha256(), 0
+    with _of_source(), problems.explained("read", path):
+        file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed below, where other errors are explained
+    with file, problems.explained("write", temporary), open(temporary, "xb") as target:
+        while data := _chunk(file):
+            target.write(data)
+            total.update(data)
+            size += len(data)
+        target.flush()
+        os.fsync(target.fileno())
+    return size, total.hexdigest()
+
+
+def _chunk(file: FileIO) -> bytes:
+    with _of_source(), problems.explained("read", str(file.name)):
+        return file.read(_CHUNK_BYTES)
+
+
+def _put(source: str, fetched: FileInfo | None, temporary: str, target: str) -> None:
+    """Puts a fetched file into a store: by the store itself where that can, and the file still is the one fetched."""
+    from rv_core.files import asking
+
+    if fetched is not None and uris.scheme_of(source) == uris.scheme_of(target):
+        is_copied = asking.ask("write", target, lambda store: store.copy(source, target))
+        if is_copied and asking.ask("look at", source, lambda store: store.stat(source)) == fetched:
+            return
+    asking.ask("write", target, lambda store: store.upload(temporary, target))
+
+
+@contextmanager
+def _of_source() -> Iterator[None]:
+    try:
+        yield
+    except StorageError as err:
+        block = err.block
+        raise UnusableSourceError(block.what, where=block.where, why=block.why, fix=block.fix) from err
+
+
+def _not_as_recorded(source: str, found: Digest, expected: Digest | None) -> UnusableSourceError:
+    size = expected[0] if expected else 0
+    differs = "other bytes than" if found[0] == size else f"{found[0]} bytes instead of {size} as"
+    return UnusableSourceError(f"{uris.name_of(source)} has {differs} recorded", where=source)

@@ -147,6 +147,30 @@ class Storage:
                     self.on_placing(name)
         self._record(FileOutput(name, output.bytes, output.sha256))
 
+    @contextmanager
+    def copied(self, source_uri: str, recorded: FileOutput) -> Iterator[Callable[[], None]]:
+        """Makes a checked copy of a file from elsewhere aside, and gives what puts it in place as an output.
+
+        Args:
+            source_uri: the file; nothing is changed there.
+            recorded: what it must be, and the name that it gets. One that others may write into is taken as it is.
+
+        Raises:
+            UnusableSourceError: if the file cannot be read, or is not as recorded.
+            StorageError: if the copy cannot be written.
+        """
+        from rv_core.files import outputs
+
+        uri = self._writable(recorded.path)
+        expected = None if recorded.may_change else (recorded.bytes, recorded.sha256)
+        with outputs.checked_copy(source_uri, uri, expected, self.attempt_tag) as place:
+
+            def put() -> None:
+                self._announce(recorded.path)
+                self._record(FileOutput(recorded.path, *place(), recorded.may_change))
+
+            yield put
+
     def _announce(self, name: str) -> None:
         if self.on_output is not None:
             self.on_output(name)

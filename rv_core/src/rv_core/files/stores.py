@@ -28,7 +28,7 @@ class StoreAccessError(StorageError):
 
 
 class Store(Protocol):
-    """What serves the files of a scheme. Inherit it; all but `swap`, `is_transient` and `explain` have to be implemented.
+    """What serves the files of a scheme. Inherit it; `copy`, `swap`, `is_transient` and `explain` need not be implemented.
 
     The class is called with the scheme when the first URI of it is opened; an `ImportError` or a `ValueError` of that
     says why it cannot be used here. One store is used for a process and scheme, by several threads at once. Its methods
@@ -73,6 +73,13 @@ class Store(Protocol):
     @abstractmethod
     def download(self, uri: str, path: str) -> FileInfo:
         """Streams a file to a new local path; the size and identity of exactly what was written there."""
+
+    def copy(self, source: str, target: str) -> bool:
+        """Puts a copy of a file of this store, as `write` does, without its bytes passing through here.
+
+        False, and nothing is changed, where the store cannot do so (with these two): the file is then uploaded.
+        """
+        return False
 
     def swap(self, uri: str, old: bytes, new: bytes | None) -> bool:
         """Replaces a file whose content is `old` by `new`, else changes nothing; of several at once one alone gets True.

@@ -20,13 +20,15 @@ from rv_core.files import by_uri, uris
 from rv_core.launch import preflight
 from rv_core.launch.end_of_run import is_first_to_tell
 from rv_core.launch.outcome import RunOutcome, expect_roots, outcome_of_run, outcome_of_status, roots_stay
-from rv_core.launch.prepared import PreparedRun, RootSight, findings_of, plan_again
+from rv_core.launch.prepared import PreparedRun, findings_of, plan_again
+from rv_core.launch.taking import take_from_others
 from rv_core.launch.write_record import tidy, write_record
 from rv_core.plan.graph import Task
 from rv_core.plugins.installed import plugin_manager
 from rv_core.record import marker
 from rv_core.record.event_writer import EventWriter
 from rv_core.record.layout import RunPaths
+from rv_core.record.root_watch import RootSight
 from rv_core.record.run_record import TASK_HOOKS
 from rv_core.task.log import print_library_logs
 
@@ -41,8 +43,11 @@ _SUBMITTING_S = 60.0
 class Show(Protocol):
     """What tells people of a run that is on."""
 
-    def planned_again(self, prepared: PreparedRun) -> None:
-        """Another run was at work under the root since the plan was made, and this is the plan now."""
+    def planned_again(self, prepared: PreparedRun, why: str) -> None:
+        """The plan is another one now, for instance as another run was at work under the root since it was made."""
+
+    def taking(self, prepared: PreparedRun) -> None:
+        """Something is about to be taken from other roots."""
 
     def nothing_to_do(self, prepared: PreparedRun) -> None:
         """Everything that was asked for is done."""
@@ -84,7 +89,8 @@ def execute(prepared: PreparedRun, show: Show) -> int:
     """
     from rv_core.machine.shutdown import Interrupted
 
-    if not prepared.run_plan.plan.jobs and prepared.is_plan_of_now:
+    run_plan = prepared.run_plan
+    if not (run_plan.plan.jobs or run_plan.num_taken) and prepared.is_plan_of_now:
         return _nothing_to_do(prepared, show)
     capabilities = prepared.runner.capabilities
     mine = marker.this_process_marker(prepared.run_id, prepared.options.runner, detached=capabilities.detaches)
@@ -101,7 +107,8 @@ def execute(prepared: PreparedRun, show: Show) -> int:
             )
             taken.append(paths.root_uri)
         _plan_of_now(prepared, show)
-        if not prepared.run_plan.plan.jobs:
+        take_from_others(prepared, show)
+        if not (prepared.run_plan.plan.jobs or prepared.num_taken):
             return _nothing_to_do(prepared, show)
         write_record(prepared)
         with roots_stay(prepared.paths):
@@ -153,7 +160,7 @@ def _plan_of_now(prepared: PreparedRun, show: Show) -> None:
     seen = {name: replace(RootSight.of(paths.root_uri), holder="") for name, paths in prepared.paths.items()}
     if seen == prepared.roots_seen or not plan_again(prepared):
         return
-    show.planned_again(prepared)
+    show.planned_again(prepared, "another run was at work here meanwhile")
     preflight.raise_if_wrong(findings_of(prepared))
 
 
@@ -179,9 +186,10 @@ def _run(prepared: PreparedRun, show: Show) -> tuple[int, bool]:
             stack.enter_context(stop_on_signals(of_run, grace_s=context.grace_s))
         tell = partial(_tell, plugins, writers, show)
         tell("rv_plan_created", run_id=prepared.run_id, plan=prepared.run_plan.to_json())
-        with show.display(prepared, context.run_dir):
-            prepared.runner.run(prepared.run_plan.plan, context)
-        if context.capabilities.detaches:
+        if prepared.run_plan.plan.jobs:
+            with show.display(prepared, context.run_dir):
+                prepared.runner.run(prepared.run_plan.plan, context)
+        if context.capabilities.detaches and prepared.run_plan.plan.jobs:
             prepared.is_submitted = True
             for paths in prepared.paths.values():
                 marker.note_submitted(paths.root_uri, prepared.run_id)

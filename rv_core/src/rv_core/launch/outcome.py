@@ -69,13 +69,23 @@ class RunOutcome:
         """Whether every planned item is done, and nothing speaks against that."""
         return self.num_done == self.num_items and not self.failed and not self.shared
 
-    def done_text(self, run_plan: RunPlan) -> str:
-        """How many items a run has done, of how many: `2 of 6 items, 4 were done before`."""
-        before = sum(len(command.done) for command in run_plan.commands if command.decision != "not selected")
-        if not before:
+    def done_text(self, run_plan: RunPlan, num_taken: int = 0) -> str:
+        """How many items a run has done, of how many: `2 of 6 items, 3 were done before, 1 was taken from another root`.
+
+        Args:
+            run_plan: the plan.
+            num_taken: how many were taken from other roots.
+        """
+        there = sum(command.num_items - len(command.to_do) for command in run_plan.commands if command.is_selected)
+        if not (there or num_taken):
             return count_text(self.num_items, "item")
-        were = "was" if before == 1 else "were"
-        return f"{self.num_items} of {self.num_items + before} items, {before} {were} done before"
+        before = max(0, there - num_taken)
+        parts = [
+            f"{self.num_items} of {self.num_items + before + num_taken} items",
+            f"{before} {_were(before)} done before" if before else "",
+            f"{num_taken} {_were(num_taken)} taken from other roots" if num_taken else "",
+        ]
+        return ", ".join(filter(None, parts))
 
     def summary(self, duration_s: float) -> dict[str, Any]:
         """The numbers that hooks and events get."""
@@ -86,6 +96,10 @@ class RunOutcome:
             "duration_s": round(duration_s, 1),
             "failed_tasks": [task.task for task in self.failed],
         }
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from rv_core.config import saved
 from rv_core.errors import ConfigError, Finding, StorageError, UsageError
 from rv_core.files import by_uri, uris
-from rv_core.files.local import FileInfo
 from rv_core.files.problems import expect_free_files
 from rv_core.launch import preflight
 from rv_core.launch.smoke import smoke_configs
@@ -22,10 +21,11 @@ from rv_core.plan.decisions import RunPlan
 from rv_core.plan.graph import Plan
 from rv_core.plan.planning import plan_pipelines
 from rv_core.plan.selection import Selection
+from rv_core.plan.sharing import Refused
 from rv_core.record import layout
 from rv_core.record.layout import RunPaths
-from rv_core.record.marker import read_marker
 from rv_core.record.reading import local_run_ids
+from rv_core.record.root_watch import RootSight
 from rv_core.runner.context import RunContext
 from rv_core.runner.contract import Runner
 from rv_core.runner.loading import make_runner
@@ -58,6 +58,7 @@ class RunOptions:
         profile: the profile's name, or None for the default.
         verbosity: `-v` counted, -1 for `-q`.
         smoke: run everything on little, in a root beside.
+        reuse: other roots, as typed, whose work is taken where it is equal.
         ship_code: packages that travel besides the module's own code; None where `--ship-code` was not given.
     """
 
@@ -77,30 +78,7 @@ class RunOptions:
     verbosity: int = 0
     ship_code: tuple[str, ...] | None = None
     smoke: bool = False
-
-
-@dataclass(frozen=True)
-class RootSight:
-    """What tells that a run has been at work under a root: every run sets the marker, then writes its config there.
-
-    Args:
-        holder: the run that has the root, as its marker says; "" if none has.
-        config: size and times of the `pipeline-config.json` of the last run; None if there is none.
-    """
-
-    holder: str
-    config: FileInfo | None
-
-    @classmethod
-    def of(cls, root_uri: str) -> RootSight:
-        """A root as it is now.
-
-        Raises:
-            StorageError: if the store cannot be asked.
-        """
-        marker = read_marker(root_uri)
-        holder = marker.run_id if marker is not None else ""
-        return cls(holder, by_uri.stat(uris.join(root_uri, layout.CONFIG_FOR_PEOPLE)))
+    reuse: tuple[str, ...] = ()
 
 
 @dataclass
@@ -110,6 +88,8 @@ class PreparedRun:
     Args:
         findings: those that needed no plan.
         roots_seen: pipeline -> its root as it was before the plan was made.
+        refused: what cannot be taken from other roots, and why; found when it is tried.
+        num_taken: how many items were taken from there.
     """
 
     options: RunOptions
@@ -124,6 +104,8 @@ class PreparedRun:
     roots_seen: Mapping[str, RootSight] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
     is_submitted: bool = False
+    refused: dict[tuple[str, str], str] = field(default_factory=dict)
+    num_taken: int = 0
 
     @property
     def run_id(self) -> str:
@@ -164,6 +146,8 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
     loaded = _load(options)
     if options.module.endswith(".json") and not any(path == "root_uri" for path, _ in options.sets):
         _check_place_of_saved(uris.absolute(options.module, os.getcwd()), loaded.configs[0].root_uri)
+    if options.smoke and options.reuse:
+        raise UsageError("--reuse does not go with --smoke", why="a smoke run does all of its work, and keeps nothing")
     if options.smoke:
         loaded = replace(loaded, configs=smoke_configs(loaded.configs))
         options = replace(options, selection=replace(options.selection, rerun=True))
@@ -184,7 +168,7 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
         preflight.raise_if_wrong(
             preflight.foreign_configs({n: roots[n] for n, seen in roots_seen.items() if seen.config})
         )
-        run_plan = plan_pipelines(pipelines, splits=options.splits, selection=options.selection)
+        run_plan = _plan(pipelines, options, {})
     except StorageError as error:
         if not capabilities.is_remote:
             raise
@@ -249,10 +233,14 @@ def plan_again(prepared: PreparedRun) -> bool:
         RvError: as for `prepare`.
     """
     before = prepared.run_plan
-    options = prepared.options
-    prepared.run_plan = plan_pipelines(prepared.pipelines, splits=options.splits, selection=options.selection)
+    prepared.run_plan = _plan(prepared.pipelines, prepared.options, prepared.refused)
     prepared.context = replace(prepared.context, **_of_plan(prepared.run_plan.plan, prepared.context.slots))
     return prepared.run_plan.commands != before.commands
+
+
+def _plan(pipelines: Mapping[str, Pipeline], options: RunOptions, refused: Refused) -> RunPlan:
+    reuse = [uris.placed_root(root, os.getcwd()) for root in options.reuse]
+    return plan_pipelines(pipelines, splits=options.splits, selection=options.selection, reuse=reuse, refused=refused)
 
 
 def _of_plan(plan: Plan, slots: int) -> dict[str, Any]:

@@ -119,6 +119,7 @@ def make_record(prepared: PreparedRun) -> RunRecord:
             "keep_going": options.keep_going,
             "commands": list(options.selection.commands),
             "rerun": options.selection.rerun,
+            **({"reuse": list(options.reuse)} if options.reuse else {}),
         },
         code=dict(prepared.loaded.code),
         task_hooks=plugin_manager().implements(*TASK_HOOKS),

@@ -5,26 +5,32 @@ Nothing here touches a file: what is done, and which fingerprints the inputs hav
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from rv_core.errors import Finding, PlanError
 from rv_core.pipeline.pipeline import CommandInfo
-from rv_core.plan.claims import Owner, claim, contradicted
+from rv_core.plan.claims import Owner
 from rv_core.plan.graph import Job, Plan, Resources, make_tasks, split_shares
-from rv_core.plan.items import PipelineState, PlannedItem, command_parts, plan_items
-from rv_core.plan.keys import IN_FULL, CommandParts, InRoot, job_key, shared_digest
-from rv_core.plan.manifests import DoneState, Manifest
-from rv_core.plan.reasons import reasons_for
-from rv_core.plan.selection import EVERYTHING, Selection, ordered_commands, select_commands
+from rv_core.plan.items import PipelineState, PlannedItem
+from rv_core.plan.keys import CommandParts
+from rv_core.plan.reasons import done_text, reasons_for
+from rv_core.plan.selection import EVERYTHING, Selection
+from rv_core.plan.sharing import OtherRoot, Refused, Taken
+from rv_core.plan.verdicts import Verdict, verdicts_on
 
-Decision = Literal["run", "done", "not selected"]
+Decision = Literal["run", "done", "taken", "not selected"]
 
 
 @dataclass(frozen=True)
 class CommandPlan:
-    """What was decided about one command of one pipeline, and why."""
+    """What was decided about one command of one pipeline, and why.
+
+    Its items are to do, done, or taken from other roots before the first task is started. `sources` counts, by root,
+    those that are taken and those that were taken earlier.
+    """
 
     pipeline: str
     job: str
@@ -37,6 +43,9 @@ class CommandPlan:
     done: tuple[PlannedItem, ...]
     requires: tuple[str, ...]
     input_states: Mapping[str, Any] = field(default_factory=dict)
+    taken: tuple[Taken, ...] = ()
+    is_selected: bool = True
+    sources: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def command(self) -> str:
@@ -46,7 +55,7 @@ class CommandPlan:
     @property
     def num_items(self) -> int:
         """How many items there are, done or not (1 for a command without items)."""
-        return len(self.to_do) + len(self.done)
+        return len(self.to_do) + len(self.done) + len(self.taken)
 
     def record(self) -> dict[str, Any]:
         """`items/<job>.json`: what the tasks of this command work through."""
@@ -59,7 +68,7 @@ class CommandPlan:
             "required_jobs": list(self.requires),
             "resources": asdict(Resources.of(self.info)),
             "items": [{"id": i.id, "key": i.key, "group": i.group, "inputs": dict(i.inputs)} for i in self.to_do],
-            "done": [{"id": i.id, "key": i.key} for i in self.done],
+            "done": [{"id": i.id, "key": i.key} for i in (*self.done, *(taken.item for taken in self.taken))],
             "input_states": self._states_of_inputs(),
         }
 
@@ -79,6 +88,7 @@ class CommandPlan:
             "num_items": self.num_items,
             "num_to_do": len(self.to_do),
             "requires": list(self.requires),
+            **({"taken": dict(self.sources)} if self.sources else {}),
         }
 
 
@@ -97,6 +107,11 @@ class RunPlan:
     commands: tuple[CommandPlan, ...]
     roots: Mapping[str, str]
     owners: Mapping[str, Mapping[str, Owner]] = field(default_factory=dict)
+
+    @property
+    def num_taken(self) -> int:
+        """How many items are to be taken from other roots."""
+        return sum(len(command.taken) for command in self.commands)
 
     def of(self, job_id: str) -> CommandPlan:
         """What was decided about a job."""
@@ -128,8 +143,22 @@ class RunPlan:
         return entry
 
 
-def plan_run(states: Sequence[PipelineState], *, splits: int = 1, selection: Selection = EVERYTHING) -> RunPlan:
+def plan_run(
+    states: Sequence[PipelineState],
+    *,
+    splits: int = 1,
+    selection: Selection = EVERYTHING,
+    others: Sequence[OtherRoot] = (),
+    refused: Refused | None = None,
+) -> RunPlan:
     """Plan one run over one or several pipelines.
+
+    Args:
+        states: the pipelines.
+        splits: how many tasks a command with items becomes, at most.
+        selection: which commands.
+        others: roots whose work is taken where it is equal.
+        refused: what cannot be taken from there.
 
     Raises:
         PlanError: all that is wrong with the selection: unknown names, requirements that are neither done nor selected.
@@ -138,7 +167,11 @@ def plan_run(states: Sequence[PipelineState], *, splits: int = 1, selection: Sel
     problems: list[Finding] = []
     owners: dict[str, Mapping[str, Owner]] = {}
     for state in states:
-        commands, owners[state.name] = _plan_pipeline(state, selection)
+        akin = [other for other in others if other.kind == state.kind]
+        verdicts, owned = verdicts_on(state, selection, akin, refused or {})
+        commands = [_plan_command(state, verdict) for verdict in verdicts.values()]
+        to_do = {(entry.command, item.id) for entry in commands for item in entry.to_do}
+        owners[state.name] = {path: owner for path, owner in owned.items() if owner[:2] not in to_do}
         decided += commands
         problems += _missing_requirements(commands)
     if problems:
@@ -151,70 +184,22 @@ def plan_run(states: Sequence[PipelineState], *, splits: int = 1, selection: Sel
     return RunPlan(Plan(tuple(_jobs(decided, splits))), tuple(decided), roots, owners)
 
 
-@dataclass(frozen=True)
-class _Keyed:
-    """A command with its items and keys, before anything was decided about it."""
-
-    info: CommandInfo
-    parts: CommandParts
-    items: tuple[PlannedItem, ...]
-    key: str
-    named: InRoot
-
-    def done_by(self, done: DoneState) -> Iterable[Manifest]:
-        """The manifests of its items under the keys of now."""
-        found = (done.manifest(self.info.name, item.id, item.key) for item in self.items)
-        return (manifest for manifest in found if manifest is not None)
-
-
-def _plan_pipeline(state: PipelineState, selection: Selection) -> tuple[list[CommandPlan], dict[str, Owner]]:
-    """What is decided about every command, and the owners of all outputs of what is done."""
-    order = ordered_commands(type(state.pipeline).commands())
-    selected = select_commands(order, selection)
-    named = InRoot(state.pipeline.config.root_uri, state.fingerprints)
-    keyed = _all_with_keys(state, order, named)
-    if named and not any(any(command.done_by(state.done)) for command in keyed.values()):
-        # An earlier version keyed what lies under the root by its full name: what it has done is done.
-        in_full = _all_with_keys(state, order, IN_FULL)
-        if any(any(command.done_by(state.done)) for command in in_full.values()):
-            keyed = in_full
-    owners: dict[str, Owner] = {}
-    shared = [one for command in keyed.values() for one in claim(owners, command.done_by(state.done))]
-    wrong = contradicted(shared)
-    commands = []
-    for command in keyed.values():
-        is_selected = command.info.name in selected
-        forced = selection.rerun and is_selected
-        commands.append(_plan_command(state, command, wrong, is_selected=is_selected, is_forced=forced))
-    to_do = {(entry.command, item.id) for entry in commands for item in entry.to_do}
-    return commands, {path: owner for path, owner in owners.items() if owner[:2] not in to_do}
-
-
-def _all_with_keys(state: PipelineState, order: Sequence[CommandInfo], named: InRoot) -> dict[str, _Keyed]:
-    keyed: dict[str, _Keyed] = {}
-    for info in order:
-        keyed[info.name] = _with_keys(state, info, {name: keyed[name].key for name in info.requires}, named)
-    return keyed
-
-
-def _with_keys(state: PipelineState, info: CommandInfo, required: Mapping[str, str], named: InRoot) -> _Keyed:
-    parts = command_parts(state.pipeline, info, state.fingerprints, required, named)
-    items = plan_items(state.pipeline, info, parts, state.fingerprints, named)
-    key = job_key(shared_digest(parts), None if info.items is None else [(i.id, i.key) for i in items])
-    return _Keyed(info, parts, tuple(items), key, named)
-
-
-def _plan_command(
-    state: PipelineState, keyed: _Keyed, wrong: Mapping[Owner, str], *, is_selected: bool, is_forced: bool
-) -> CommandPlan:
-    info, parts, items = keyed.info, keyed.parts, keyed.items
-    problems = {i.id: state.done.problem(info.name, i.id, i.key) for i in items}
-    if wrong:
-        problems |= {i.id: reason for i in items if (reason := wrong.get(Owner(info.name, i.id, i.key)))}
-    to_do = tuple(i for i in items if is_forced or problems[i.id] is not None)
-    done = tuple(i for i in items if not (is_forced or problems[i.id] is not None))
-    decision: Decision = "not selected" if not is_selected else "run" if to_do else "done"
-    reasons = reasons_for(state, info, parts, to_do, len(items), problems, is_forced, keyed.named)
+def _plan_command(state: PipelineState, verdict: Verdict) -> CommandPlan:
+    keyed, to_do, taken = verdict.keyed, verdict.to_do, verdict.taken
+    info, parts, named = keyed.info, keyed.parts, keyed.named
+    others = {item.id for item in to_do} | {one.item.id for one in taken}
+    done = tuple(i for i in keyed.items if i.id not in others)
+    if to_do or not taken:
+        decision: Decision = "not selected" if not verdict.is_selected else "run" if to_do else "done"
+    else:
+        decision = "taken"
+    manifests = (state.done.manifest(info.name, i.id, i.key) for i in done)
+    before = Counter(manifest.taken_from for manifest in manifests if manifest is not None and manifest.taken_from)
+    if to_do or taken:
+        num_items, problems = len(keyed.items), verdict.problems
+        reasons = reasons_for(state, info, parts, to_do, num_items, problems, verdict.is_forced, named, taken=taken)
+    else:
+        reasons = [done_text(len(done), before, has_items=info.items is not None)]
     return CommandPlan(
         pipeline=state.name,
         job=f"{state.name}.{info.name}",
@@ -226,9 +211,10 @@ def _plan_command(
         to_do=to_do,
         done=done,
         requires=tuple(f"{state.name}.{name}" for name in info.requires),
-        input_states={keyed.named(uri): found for uri, found in state.input_states.items()}
-        if keyed.named
-        else state.input_states,
+        input_states={named(uri): found for uri, found in state.input_states.items()} if named else state.input_states,
+        taken=taken,
+        is_selected=verdict.is_selected,
+        sources=before + Counter(one.root_uri for one in taken),
     )
 
 

@@ -41,6 +41,7 @@ class PipelineState:
         done: the manifests and outputs found under its root.
         fingerprints: URI -> token of every input.
         input_states: URI -> what tells cheaply that the input has not changed since, where there is such a thing.
+        kind: the type of its config, as a saved config names it.
     """
 
     pipeline: Pipeline
@@ -48,6 +49,7 @@ class PipelineState:
     done: DoneState
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     input_states: Mapping[str, Any] = field(default_factory=dict)
+    kind: str = ""
 
 
 def command_parts(

@@ -29,6 +29,7 @@ _SHAPE = {
     "run_id?": str,
     "task?": str,
     "attempt?": int,
+    "taken_from?": str,
 }
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
 
@@ -67,6 +68,8 @@ class Manifest:
         timings: started, ended (UTC), duration_s, cpu_s.
         versions: of Python and the rv packages.
         run_id, task, attempt: who wrote it.
+        taken_from: the root that the outputs were taken from, with all that is said here of how they were made; "" for
+            what was made in this root.
     """
 
     command: str
@@ -80,6 +83,7 @@ class Manifest:
     run_id: str = ""
     task: str = ""
     attempt: int = 1
+    taken_from: str = ""
 
     @property
     def name(self) -> str:
@@ -90,6 +94,8 @@ class Manifest:
         """The manifest as JSON, a line for each field."""
         # Neither `asdict`, which copies all that is in it, nor `indent`, for which Python walks through it all.
         plain = {"format": 1, **{name: getattr(self, name) for name in self.__dataclass_fields__}}
+        if not self.taken_from:
+            del plain["taken_from"]
         lines = (f' "{name}": {json.dumps(value, ensure_ascii=False)}' for name, value in plain.items())
         return "{\n" + ",\n".join(lines) + "\n}\n"
 

@@ -9,6 +9,7 @@ from typing import Any
 from rv_core.pipeline.pipeline import CommandInfo
 from rv_core.plan.items import PipelineState, PlannedItem
 from rv_core.plan.keys import IN_FULL, KEPT_DIGEST, CommandParts, InRoot
+from rv_core.plan.sharing import Taken
 
 
 def reasons_for(
@@ -20,21 +21,43 @@ def reasons_for(
     problems: Mapping[str, str | None],
     is_forced: bool,
     named: InRoot = IN_FULL,
+    *,
+    taken: Sequence[Taken] = (),
 ) -> list[str]:
-    """Why the command runs or is skipped, in at most a few lines; equal reasons of many items become one line."""
-    if num_items == 0:
-        return ["has no items"]
-    if not to_do:
-        return ["already done" if info.items is None else f"all {num_items} items already done"]
+    """Why items are to do, and from where others are taken, in a few lines; equal reasons of many become one line."""
     by_reason: dict[str, list[str]] = {}
     for item in to_do:
         problem = problems[item.id] or ""
         reason = "asked for by --rerun" if is_forced else _reason_of(state, info, parts, item, problem, named)
         by_reason.setdefault(reason, []).append(item.id)
+    for item, root_uri, _ in taken:
+        by_reason.setdefault(f"taken from {root_uri}", []).append(item.id)
     if info.items is None:
         return list(by_reason)
     lines = [_reason_line(ids, reason, num_items) for reason, ids in by_reason.items()]
     return lines if len(lines) <= 6 else [*lines[:5], f"and {len(lines) - 5} more reasons"]
+
+
+def done_text(num_items: int, sources: Mapping[str, int], *, has_items: bool) -> str:
+    """Why a command is skipped.
+
+    Args:
+        num_items: how many items it has.
+        sources: root -> how many of them were taken from there.
+        has_items: whether it has items.
+    """
+    if num_items == 0:
+        return "has no items"
+    return (f"all {num_items} items already done" if has_items else "already done") + taken_text(num_items, sources)
+
+
+def taken_text(num_items: int, sources: Mapping[str, int]) -> str:
+    """From where items were taken: `, taken from /data/a`; "" if from nowhere."""
+    if not sources:
+        return ""
+    roots = ", ".join(sources)
+    num_taken = sum(sources.values())
+    return f", taken from {roots}" if num_taken == num_items else f", {num_taken} of them taken from {roots}"
 
 
 def _reason_line(ids: Sequence[str], reason: str, num_items: int) -> str:

@@ -1,14 +1,41 @@
-"""Whether the root that a task works under still is its run's, from the first look to the last."""
+"""Whether another run has been at work under a root: since a plan was made, or while a task works there."""
 
 from __future__ import annotations
 
 import atexit
+from dataclasses import dataclass
 
 from rv_core.errors import UsageError
-from rv_core.files import by_uri
+from rv_core.files import by_uri, uris
+from rv_core.files.local import FileInfo
 from rv_core.record import marker
+from rv_core.record.layout import CONFIG_FOR_PEOPLE
 from rv_core.record.marker import Marker
 from rv_core.record.reading import known_run_ids
+
+
+@dataclass(frozen=True)
+class RootSight:
+    """What tells that a run has been at work under a root: every run sets the marker, then writes its config there.
+
+    Args:
+        holder: the run that has the root, as its marker says; "" if none has.
+        config: size and times of the `pipeline-config.json` of the last run; None if there is none.
+    """
+
+    holder: str
+    config: FileInfo | None
+
+    @classmethod
+    def of(cls, root_uri: str) -> RootSight:
+        """A root as it is now.
+
+        Raises:
+            StorageError: if the store cannot be asked.
+        """
+        found = marker.read_marker(root_uri)
+        holder = found.run_id if found is not None else ""
+        return cls(holder, by_uri.stat(uris.join(root_uri, CONFIG_FOR_PEOPLE)))
 
 
 class RootWatch:

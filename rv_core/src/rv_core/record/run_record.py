@@ -49,6 +49,7 @@ _COMMAND_SHAPE = {
     "reasons": [str],
     "num_items": range(1 << 40),
     "num_to_do": range(1 << 40),
+    "taken?": {str: range(1 << 40)},
 }
 _JOB_SHAPE = {
     "id": str,

@@ -135,6 +135,7 @@ def _job_notes(job: JobStatus, now: float) -> str:
         f"about {remaining} left" if remaining else "",
         _slow_note(job.tasks),
         _common_reason(job.tasks),
+        job.reason,
     ]
     return ", ".join(filter(None, parts))
 

@@ -52,13 +52,26 @@ def _other_job(pipeline: str, entry: Mapping[str, Any], there: frozenset[str], s
     """A command that this run leaves alone: it was done before, or not asked for."""
     record = seen.items.get(entry["job"], {"items": (), "done": ()})
     num_done = sum(_is_done(entry["command"], item, there) for item in (*record["items"], *record["done"]))
-    reason = "not selected" if entry["decision"] == "not selected" else "done before"
+    is_selected = entry["decision"] != "not selected"
+    reason = _why_left_alone(entry) if is_selected else "not selected"
     state: TaskState = "skipped"
-    if reason == "done before" and entry["job"] in seen.unreadable:
+    if is_selected and entry["job"] in seen.unreadable:
         state, reason = "unknown", seen.unreadable[entry["job"]]
     return JobStatus(
         entry["job"], entry["command"], state, num_done, int(entry["num_items"]), (), pipeline, num_done, reason
     )
+
+
+def _why_left_alone(entry: Mapping[str, Any]) -> str:
+    taken = _taken(entry)
+    is_all = taken and sum(entry["taken"].values()) == entry["num_items"]
+    return taken.partition(" ")[2] if is_all else ", ".join(filter(None, ["done before", taken]))
+
+
+def _taken(entry: Mapping[str, Any]) -> str:
+    """How many items of a command were taken from other roots, and from which; "" for none."""
+    taken = entry.get("taken", {})
+    return f"{sum(taken.values())} taken from {', '.join(taken)}" if taken else ""
 
 
 def _planned_job(
@@ -92,6 +105,7 @@ def _planned_job(
         tasks=tuple(tasks),
         pipeline=pipeline,
         items_done_before=int(entry["num_items"]) - int(entry["num_to_do"]),
+        reason=_taken(entry),
     )
 
 

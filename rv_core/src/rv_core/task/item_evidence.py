@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -143,8 +143,11 @@ class ItemEvidence:
             raise self._wrong("written_late", name, begun.item.id if begun else "", now.item.id if now else "")
         begun.outputs[name] = output
 
-    def finish(self) -> None:
+    def finish(self, taken: Manifest | None = None) -> None:
         """The item in hand is complete.
+
+        Args:
+            taken: the manifest of an item that was done elsewhere and is taken over with all that it says.
 
         Raises:
             TaskError: if an input of it has changed since the plan.
@@ -153,7 +156,8 @@ class ItemEvidence:
         assert work is not None
         if work.inputs is not None:
             work.inputs.end()
-        work.manifest = self._manifest(work)
+        outputs = tuple(output_json(output) for output in work.outputs.values())
+        work.manifest = self._manifest(work, outputs) if taken is None else replace(taken, outputs=outputs)
         self._in_hand = None
         self._complete.append(work)
 
@@ -301,7 +305,7 @@ class ItemEvidence:
         if not (uris.is_local(root) and local.leaves_folder(uris.local_path(root), name.split("/")[:-1])):
             by_uri.delete(uris.join(self._root, name))
 
-    def _manifest(self, work: _Work) -> Manifest:
+    def _manifest(self, work: _Work, outputs: tuple[Mapping[str, Any], ...]) -> Manifest:
         from rv_core.config.values import to_short
 
         item = work.item
@@ -315,7 +319,7 @@ class ItemEvidence:
             command=self._request.command,
             item=item.id,
             key=item.key,
-            outputs=tuple(output_json(output) for output in work.outputs.values()),
+            outputs=outputs,
             parts=parts,
             counts=dict(work.counts),
             timings={

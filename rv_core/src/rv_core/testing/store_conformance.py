@@ -195,6 +195,17 @@ class StoreConformance:
             assert info == by_uri.stat(uri), "a download does not say the size and identity of what it took"
             path.unlink()
 
+    def test_a_copy_is_the_file_or_is_not_made(self, rv_scratch: str) -> None:
+        """A store that copies by itself puts the whole file in place of what is there; one that does not says so."""
+        source, target = f"{rv_scratch}/a/from", f"{rv_scratch}/b/to"
+        for data in (b"y" * _LARGE_BYTES, b"", b"z"):
+            by_uri.write_bytes(source, data)
+            before = by_uri.read_bytes(target) if by_uri.exists(target) else None
+            is_copied = asking.ask("write", target, lambda store: store.copy(source, target))
+            after = by_uri.read_bytes(target) if by_uri.exists(target) else None
+            assert after == (data if is_copied else before), "what the store has copied is not the file"
+            assert by_uri.read_bytes(source) == data, "a copy changed its source"
+
     def test_a_refusal_is_an_error(self, rv_refused_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where the rights are missing the file is never called missing, and the exit code is 3: the environment."""
         for error in _errors_of(rv_refused_uri, monkeypatch):
