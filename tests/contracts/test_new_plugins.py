@@ -55,7 +55,7 @@ def test_a_real_runner_has_less_than_150_lines() -> None:
     assert len(lines) < 150
 
 
-@pytest.mark.parametrize("example", ["rv_runner_background", "rv_notify"])
+@pytest.mark.parametrize("example", ["rv_runner_background", "rv_notify", "rv_trackers"])
 def test_an_example_uses_only_what_the_core_exports(example: str) -> None:
     for path, text in python_files(example).items():
         for node in ast.walk(ast.parse(text)):

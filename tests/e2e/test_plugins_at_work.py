@@ -45,6 +45,22 @@ TRACKER = """
             file.write(json.dumps([task, attempt, done, total, numbers]) + "\\n")
         time.sleep(float(os.environ.get("SLOW", "0")))
 """
+WORK = """
+    import json, os
+
+    def note(*words):
+        with open(os.environ["TRACKED"], "a") as file:
+            file.write(json.dumps(words) + "\\n")
+
+    @hookimpl
+    def rv_task_started(run_id, task, root_uri, key): note(run_id, root_uri, task, key)
+
+    @hookimpl
+    def rv_task_progress(run_id, task, root_uri, key): note(run_id, root_uri, task, key)
+
+    @hookimpl
+    def rv_task_finished(run_id, task, root_uri, key): note(run_id, root_uri, task, key)
+"""
 LISTENER = """
     import json, os
 
@@ -120,6 +136,22 @@ def test_a_slow_tracker_holds_up_a_training_next_to_not_at_all(rv: RvCli, tmp_pa
     done = rv(*words, cwd=tmp_path, env=waves.environ(TRACKED=str(tracked), SLOW="0.5"))
     assert done.returncode == 0, done.stderr
     assert len(tracked.read_text().splitlines()) == 2  # the first and the last
+
+
+def test_work_that_goes_on_in_another_run_has_its_root_and_key_again(rv: RvCli, tmp_path: Path, waves: Site) -> None:
+    waves.install("rv-work", WORK, package="work")
+    env = waves.environ(TRACKED=str(tmp_path / "tracked"))
+    words = ("run", "inprocess", "wave-1", "-a", "root_uri", "out")
+    assert rv(*words, cwd=tmp_path, env=env).returncode == 0
+    (tmp_path / "out" / "wave.txt").unlink()
+    assert rv(*words, cwd=tmp_path, env=env).returncode == 0
+    assert rv(*words, "-a", "height", "7", cwd=tmp_path, env=env).returncode == 0
+    told = [tuple(json.loads(line)) for line in (tmp_path / "tracked").read_text().splitlines()]
+    runs = [run_id for run_id, *_ in dict.fromkeys(told)]
+    first, second, other = ([work for run_id, *work in dict.fromkeys(told) if run_id == run] for run in runs)
+    assert first == second == [[str(tmp_path / "out"), "wave.roll", first[0][2]]]
+    assert other[0][:2] == first[0][:2]
+    assert other[0][2] != first[0][2]
 
 
 def test_strict_plugins_do_not_hide_what_is_broken(rv: RvCli, tmp_path: Path, site: Site) -> None:

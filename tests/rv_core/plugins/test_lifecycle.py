@@ -27,7 +27,7 @@ def rv_task_started(task, run_id):
     {body}
     calls.append((run_id, task))
 """
-TASK: dict[str, object] = {"run_id": "r1", "task": "p.c", "attempt": 1}
+TASK: dict[str, object] = {"run_id": "r1", "task": "p.c", "attempt": 1, "root_uri": "out", "key": "k1"}
 
 
 def hooks_of(*distributions: str, limit_s: float = 5.0) -> LifecycleHooks:

@@ -154,7 +154,7 @@ BROKEN = {
     "unknown hook": ("@hookimpl\ndef xyzzy(): return []\n", "no hook named xyzzy; known: rv_runners, rv_pipelines"),
     "unknown argument": (
         "@hookimpl\ndef rv_task_started(run_id, tasks): pass\n",
-        "tasks, which rv does not pass; it is rv_task_started(run_id, task, attempt); did you mean task?",
+        "tasks, which rv does not pass; it is rv_task_started(run_id, task, attempt, root_uri, key); did you mean task?",
     ),
     "argument with a default": (
         "@hookimpl\ndef rv_task_started(run_id, attempt=1): pass\n",
@@ -262,7 +262,7 @@ def test_nothing_of_a_plugin_is_registered_when_its_last_hook_fails(own_site: Si
     assert not plugins.implements("rv_task_started")
     own_site.install("rv-good", "calls = []\n@hookimpl\ndef rv_task_started(run_id): calls.append(run_id)\n")
     importlib.invalidate_caches()
-    assert load().call("rv_task_started", run_id="r", task="t", attempt=1) == []
+    assert load().call("rv_task_started", run_id="r", task="t", attempt=1, root_uri="out", key="k") == []
     assert (sys.modules["rv_bad.hooks"].calls, sys.modules["rv_good.hooks"].calls) == ([], ["r"])
 
 

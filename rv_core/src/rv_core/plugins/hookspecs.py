@@ -75,13 +75,29 @@ def rv_plan_created(run_id: str, plan: Mapping[str, Any]) -> None:
 
 
 @hookspec
-def rv_task_started(run_id: str, task: str, attempt: int) -> None:
-    """Called in the task's process before its command. Since 1."""
+def rv_task_started(run_id: str, task: str, attempt: int, root_uri: str, key: str) -> None:
+    """Called in the task's process before its command. Since 1.
+
+    Args:
+        run_id: the id of the run; another one where a run was killed and `rv run` goes on with its work.
+        task: the task's id.
+        attempt: the number of this attempt, from 1.
+        root_uri: where the pipeline's files are.
+        key: of the command's work, from its config, inputs and code version. Root, task and key are the same again where
+            the same work goes on, so a tracker that names its runs after them has one for each training.
+    """
 
 
 @hookspec
 def rv_task_progress(
-    run_id: str, task: str, attempt: int, done: float, total: float, numbers: Mapping[str, float]
+    run_id: str,
+    task: str,
+    attempt: int,
+    root_uri: str,
+    key: str,
+    done: float,
+    total: float,
+    numbers: Mapping[str, float],
 ) -> None:
     """Called in the task's process while its command reports progress: at most five times a second, and last at its end.
 
@@ -92,6 +108,8 @@ def rv_task_progress(
         run_id: the id of the run.
         task: the task's id.
         attempt: the number of this attempt, from 1.
+        root_uri: where the pipeline's files are.
+        key: of the command's work (see `rv_task_started`).
         done: how far the command says it is, in whatever it counts.
         total: how far it has to go.
         numbers: what the command reports, for instance `{"epoch": 3, "loss": 0.4}`.
@@ -99,12 +117,12 @@ def rv_task_progress(
 
 
 @hookspec
-def rv_task_finished(run_id: str, task: str, attempt: int, duration_s: float) -> None:
+def rv_task_finished(run_id: str, task: str, attempt: int, root_uri: str, key: str, duration_s: float) -> None:
     """Called in the task's process after its command ended well. Since 1."""
 
 
 @hookspec
-def rv_task_failed(run_id: str, task: str, attempt: int, reason: str) -> None:
+def rv_task_failed(run_id: str, task: str, attempt: int, root_uri: str, key: str, reason: str) -> None:
     """Called in the task's process after its command raised, timed out or was stopped by TERM. Since 1."""
 
 

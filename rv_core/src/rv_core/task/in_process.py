@@ -69,7 +69,14 @@ class InProcessTasks:
                 teed_to(log_path),
             ):
                 request = TaskRequest(
-                    task.id, command, task.split_index, task.num_splits, attempt, paths.run_id, self._records[task.job]
+                    task=task.id,
+                    command=command,
+                    split_index=task.split_index,
+                    num_splits=task.num_splits,
+                    attempt=attempt,
+                    run_id=paths.run_id,
+                    record=self._records[task.job],
+                    root_uri=paths.root_uri,
                 )
                 code = reported(
                     request,

@@ -297,6 +297,7 @@ class TaskRequest:
         attempt: the number of this attempt, from 1.
         run_id: the run, or "" for a task that is run by hand.
         record: `items/<job>.json` of the command.
+        root_uri: where the pipeline's files are.
     """
 
     task: str
@@ -306,3 +307,14 @@ class TaskRequest:
     attempt: int
     run_id: str
     record: Mapping[str, Any]
+    root_uri: str
+
+    def for_hooks(self) -> dict[str, Any]:
+        """What every hook of a task is told of it."""
+        return {
+            "run_id": self.run_id,
+            "task": self.task,
+            "attempt": self.attempt,
+            "root_uri": self.root_uri,
+            "key": self.record["key"],
+        }

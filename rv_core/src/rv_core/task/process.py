@@ -103,9 +103,8 @@ def _run(invocation: Invocation, stop: StopSignal) -> int:
     task = task_id(record["job"], split_index, invocation.num_splits)
     attempt = int((runner.attempt(os.environ) if runner else None) or os.environ.get("RV_ATTEMPT") or 1)
     with opened_record(paths, task, attempt) as (events, attempt, log_path):
-        request = TaskRequest(
-            task, invocation.command, split_index, invocation.num_splits, attempt, paths.run_id, record
-        )
+        share = split_index, invocation.num_splits
+        request = TaskRequest(task, invocation.command, *share, attempt, paths.run_id, record, paths.root_uri)
         with output_of_task(paths, log_path, task, attempt):
             return reported(
                 request,

@@ -33,16 +33,8 @@ class ProgressHook:
         began = time.monotonic()
         if began < self._next_at and done != total:
             return
-        request = self._request
-        failures = plugin_manager().call(
-            "rv_task_progress",
-            run_id=request.run_id,
-            task=request.task,
-            attempt=request.attempt,
-            done=done,
-            total=total,
-            numbers=numbers,
-        )
+        told = self._request.for_hooks()
+        failures = plugin_manager().call("rv_task_progress", **told, done=done, total=total, numbers=numbers)
         ended = time.monotonic()
         self._next_at = ended + (ended - began) / _SHARE
         for failure in failures:

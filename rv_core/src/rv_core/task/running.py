@@ -190,10 +190,7 @@ def _call_hooks(request: TaskRequest, hook: str, events: EventWriter, **argument
         return
     from rv_core.plugins.installed import plugin_manager
 
-    failures = plugin_manager().call(
-        hook, run_id=request.run_id, task=request.task, attempt=request.attempt, **arguments
-    )
-    for failure in failures:
+    for failure in plugin_manager().call(hook, **request.for_hooks(), **arguments):
         _tell_failure(failure, events)
 
 

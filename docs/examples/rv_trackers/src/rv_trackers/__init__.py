@@ -1,0 +1,1 @@
+"""Shows trainings in TensorBoard and MLflow: two plugins in one package."""
