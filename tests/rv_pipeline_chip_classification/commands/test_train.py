@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -40,7 +41,13 @@ from rv_pipeline_chip_classification.training.checkpoint import CHECKPOINT
 from rv_pipeline_chip_classification.training.imbalance import adapted_weights
 
 NAMES = ("dark", "bright", "green")
-OUTPUTS = ("train/model.safetensors", "train/model.json", "train/metrics.json", "train/history.jsonl")
+OUTPUTS = (
+    "train/model.safetensors",
+    "train/model.json",
+    "train/metrics.json",
+    "train/history.jsonl",
+    "train/history.csv",
+)
 TRAIN = TrainConfig(num_epochs=3, batch_size=8, num_threads=1, learning_rate=0.003)
 
 
@@ -101,12 +108,22 @@ def test_train_leaves_a_model_its_contract_metrics_and_history(
     assert sum(entry["support"] for entry in metrics["train"]["classes"]) == 32
     history = [json.loads(line) for line in storage.read_text("train/history.jsonl").splitlines()]
     assert [entry["epoch"] for entry in history] == [1, 2, 3]
+    rows = list(csv.DictReader(storage.read_text("train/history.csv").splitlines()))
+    assert [_entry_of(row) for row in rows] == history
     assert history[metrics["best_epoch"] - 1]["is_best"]
     assert metrics["validation"]["loss"] == pytest.approx(history[metrics["best_epoch"] - 1]["validation_loss"])
     assert task.recorded == {
         "num_train_chips": 32, "num_validation_chips": 16, "num_epochs": 3, "best_epoch": metrics["best_epoch"],
     }  # fmt: skip
     assert not storage.exists(CHECKPOINT)
+
+
+def _entry_of(row: dict[str, str]) -> dict[str, Any]:
+    """A row of the table as an entry of the history; what is there per class is a list again."""
+    plain = {name: json.loads(text) if text else None for name, text in row.items()}
+    entry = {name: value for name, value in plain.items() if ":" not in name}
+    predicted = [plain[f"train_predicted:{name}"] for name in NAMES]
+    return entry | {"train_predicted": predicted}
 
 
 def test_the_normalisation_is_that_of_the_training_scenes_alone(

@@ -1,8 +1,8 @@
 """The command `train`: from chips to a model, its description and its metrics.
 
 Outputs: `train/model.safetensors` (weights), `train/model.json` (the `ModelContract`), `train/metrics.json`,
-`train/history.jsonl` (one line per epoch) and `train/linear-probe.json` (a linear model to compare with). The checkpoint
-beside them is removed at the end.
+`train/history.jsonl` (one line per epoch), `train/history.csv` (the same as a table) and `train/linear-probe.json` (a
+linear model to compare with). The checkpoint beside them is removed at the end.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from rv_core import Storage
 from rv_core.files.by_uri import local_copy
 from rv_pipeline_chip_classification.chips.store import ChipStore
 from rv_pipeline_chip_classification.commands.baselines import METRICS, PROBE, compare_training, fit_baselines
+from rv_pipeline_chip_classification.commands.history_table import history_csv
 from rv_pipeline_chip_classification.commands.training_data import TrainingData, open_training_data
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, TrainConfig
 from rv_pipeline_chip_classification.control import Control
@@ -44,7 +45,7 @@ from rv_pipeline_chip_classification.training.position import diverged
 from rv_pipeline_chip_classification.training.scoring import Scores
 from rv_pipeline_chip_classification.training.trainer import Recipe, Trainer
 
-HISTORY = "train/history.jsonl"
+HISTORY, HISTORY_TABLE = "train/history.jsonl", "train/history.csv"
 
 _log = logging.getLogger(__name__)
 
@@ -211,6 +212,7 @@ def _write_outputs(trainer: Trainer, data: TrainingData, storage: Storage) -> No
         storage.write_text(PROBE, json.dumps(baselines.probe.to_json()) + "\n")
     storage.write_text(METRICS, json.dumps(metrics, indent=1) + "\n")
     storage.write_text(HISTORY, "".join(json.dumps(entry) + "\n" for entry in trainer.position.history))
+    storage.write_text(HISTORY_TABLE, history_csv(trainer.position.history, names))
 
 
 def _metrics_of(trainer: Trainer, data: TrainingData, validation: Scores | None) -> dict[str, Any]:
