@@ -15,11 +15,11 @@ import shapely
 from rasterio.warp import transform as warp_transform
 
 from rv_core.errors import DataError
-from rv_pipeline_chip_classification.labels.geojson import read_geojson
-from rv_pipeline_chip_classification.labels.polygons import polygons_in_pixels
 from rv_pipeline_chip_classification.prediction.cell_scores import ScoredCells
 from rv_pipeline_chip_classification.prediction.geojson_file import GeoJsonWriter, cell_rings, read_predictions
 from rv_pipeline_chip_classification.scenes.grid import Grid
+from rv_pipeline_chip_classification.vectors.geojson import read_geojson
+from rv_pipeline_chip_classification.vectors.polygons import polygons_in_pixels
 
 NAMES = ("forest", "Gebüsch", 'say "rock"')
 UTM = Grid(1000, 1000, (0.5, 0.0, 300_000.0, 0.0, -0.5, 4_154_085.0), "EPSG:32612")

@@ -11,11 +11,11 @@ import shapely
 from numpy.typing import NDArray
 
 from rv_core.errors import DataError
-from rv_pipeline_chip_classification.labels.geojson import file_of_scene, read_geojson
 from rv_pipeline_chip_classification.labels.overlaps import window_boxes
-from rv_pipeline_chip_classification.labels.polygons import FeaturePolygons, polygons_in_pixels
 from rv_pipeline_chip_classification.scenes.grid import Grid
 from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray, clip_windows
+from rv_pipeline_chip_classification.vectors.geojson import file_of_scene, read_geojson
+from rv_pipeline_chip_classification.vectors.polygons import FeaturePolygons, polygons_in_pixels
 
 #: Closes the seams that reprojecting leaves between polygons that share an edge, and forgives rounded coordinates.
 _TOLERANCE_PX = 1e-3

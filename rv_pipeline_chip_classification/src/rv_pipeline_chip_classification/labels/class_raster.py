@@ -13,8 +13,6 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 
 from rv_core.errors import DataError
-from rv_pipeline_chip_classification.labels.around_world import turn_px
-from rv_pipeline_chip_classification.labels.polygons import to_pixels
 from rv_pipeline_chip_classification.scenes.crs import is_same_grid, project_each
 from rv_pipeline_chip_classification.scenes.grid import Grid, Pixels
 from rv_pipeline_chip_classification.scenes.headers import without_bands
@@ -28,6 +26,8 @@ from rv_pipeline_chip_classification.scenes.raster_reader import (
     valid_pixels,
 )
 from rv_pipeline_chip_classification.scenes.windows import Window
+from rv_pipeline_chip_classification.vectors.around_world import turn_px
+from rv_pipeline_chip_classification.vectors.polygons import to_pixels
 
 #: The mask is first looked at in so many rows and columns, then in strips until so many pixels have been.
 _COARSE = 64

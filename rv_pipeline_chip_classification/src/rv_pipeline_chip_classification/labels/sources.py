@@ -23,12 +23,12 @@ from rv_pipeline_chip_classification.labels.candidates import TOLERANCE, Candida
 from rv_pipeline_chip_classification.labels.class_counts import count_classes
 from rv_pipeline_chip_classification.labels.class_raster import open_class_raster
 from rv_pipeline_chip_classification.labels.feature_classes import classify_features
-from rv_pipeline_chip_classification.labels.geojson import file_of_scene, read_geojson
 from rv_pipeline_chip_classification.labels.overlaps import overlaps_of, window_boxes
-from rv_pipeline_chip_classification.labels.polygons import polygons_in_pixels
 from rv_pipeline_chip_classification.scenes.grid import Grid
 from rv_pipeline_chip_classification.scenes.raster_reader import raster_env
 from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray, clip_windows, windows_over
+from rv_pipeline_chip_classification.vectors.geojson import file_of_scene, read_geojson
+from rv_pipeline_chip_classification.vectors.polygons import polygons_in_pixels
 
 UNLABELLED = -1
 #: Polygons of less area, in square pixels, are taken for slivers of drawing or clipping.

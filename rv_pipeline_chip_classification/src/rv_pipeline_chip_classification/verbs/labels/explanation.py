@@ -11,9 +11,9 @@ import numpy as np
 from rv_core.errors import UsageError
 from rv_pipeline_chip_classification.config import GeoJsonLabelsConfig
 from rv_pipeline_chip_classification.labels.candidates import TOLERANCE
-from rv_pipeline_chip_classification.labels.polygons import to_pixels
 from rv_pipeline_chip_classification.labels.sources import UNLABELLED, RasterLabels
 from rv_pipeline_chip_classification.scenes.crs import project_each
+from rv_pipeline_chip_classification.vectors.polygons import to_pixels
 from rv_pipeline_chip_classification.verbs.labels.cell_table import CellTable, OpenScene
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import shapely
 
 from rv_pipeline_chip_classification.labels.class_raster import open_class_raster
-from rv_pipeline_chip_classification.labels.geojson import read_geojson
 from rv_pipeline_chip_classification.labels.overlaps import window_boxes
-from rv_pipeline_chip_classification.labels.polygons import polygons_in_pixels
 from rv_pipeline_chip_classification.scenes.grid import Grid
 from rv_pipeline_chip_classification.scenes.raster_reader import raster_env
 from rv_pipeline_chip_classification.scenes.windows import Window
+from rv_pipeline_chip_classification.vectors.geojson import read_geojson
+from rv_pipeline_chip_classification.vectors.polygons import polygons_in_pixels
 
 #: What a polygon file leaves of a scene.
 NO_POLYGON = "(no polygon)"

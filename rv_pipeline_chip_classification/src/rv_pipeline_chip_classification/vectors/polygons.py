@@ -19,12 +19,12 @@ import shapely
 from numpy.typing import NDArray
 
 from rv_core.errors import DataError
-from rv_pipeline_chip_classification.labels.around_world import around_the_world
-from rv_pipeline_chip_classification.labels.crs_names import WGS84
-from rv_pipeline_chip_classification.labels.geojson import FeatureCollection, refused
-from rv_pipeline_chip_classification.labels.parts import Parts
 from rv_pipeline_chip_classification.scenes.crs import project_each
 from rv_pipeline_chip_classification.scenes.grid import Affine6, Grid
+from rv_pipeline_chip_classification.vectors.around_world import around_the_world
+from rv_pipeline_chip_classification.vectors.crs_names import WGS84
+from rv_pipeline_chip_classification.vectors.geojson import FeatureCollection, refused
+from rv_pipeline_chip_classification.vectors.parts import Parts
 
 #: Latitudes may be so far beyond the poles by rounding, in degrees.
 _LATITUDE_TOLERANCE = 1e-6

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rv_pipeline_chip_classification.labels.geojson import GEOMETRY_TYPES, MAX_DEPTH, refused
+from rv_pipeline_chip_classification.vectors.geojson import GEOMETRY_TYPES, MAX_DEPTH, refused
 
 Position = Sequence[float]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from rv_core.errors import DataError, RvError
 from rv_core.files import by_uri
-from rv_pipeline_chip_classification.labels.crs_names import crs_of_name
+from rv_pipeline_chip_classification.vectors.crs_names import crs_of_name
 
 MAX_BYTES = 512 * 1024 * 1024
 MAX_DEPTH = 64

@@ -15,11 +15,11 @@ import shapely
 from rasterio.crs import CRS
 
 from rv_core.errors import DataError
-from rv_pipeline_chip_classification.labels import geojson
-from rv_pipeline_chip_classification.labels.crs_names import crs_of_name
-from rv_pipeline_chip_classification.labels.geojson import read_geojson
-from rv_pipeline_chip_classification.labels.polygons import polygons_in_pixels, to_pixels
 from rv_pipeline_chip_classification.scenes.grid import Grid
+from rv_pipeline_chip_classification.vectors import geojson
+from rv_pipeline_chip_classification.vectors.crs_names import crs_of_name
+from rv_pipeline_chip_classification.vectors.geojson import read_geojson
+from rv_pipeline_chip_classification.vectors.polygons import polygons_in_pixels, to_pixels
 
 PLAIN = Grid(100, 100, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), None)
 UTM = Grid(100, 100, (2.0, 0.0, 500_000.0, 0.0, -2.0, 4_500_000.0), "EPSG:32618")
