@@ -16,17 +16,14 @@ import rasterio.shutil
 from rv_core.cli.app import main
 from rv_core.errors import DataError, UsageError
 from rv_core.files.storage import Storage
+from rv_pipeline_chip_classification.applying.channel_choice import choose_channels
+from rv_pipeline_chip_classification.applying.image_list import expand_lists, stems_of
 from rv_pipeline_chip_classification.commands.bundle import run_bundle
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassConfig, DatasetConfig
 from rv_pipeline_chip_classification.model.bundle_file import open_bundle
 from rv_pipeline_chip_classification.model.normalize import Normalization
 from rv_pipeline_chip_classification.model.value_histogram import PixelSample
-from rv_pipeline_chip_classification.verbs.channel_choice import choose_channels
-from rv_pipeline_chip_classification.verbs.image_prediction import (
-    expand_lists,
-    parse_channel_order,
-    stems_of,
-)
+from rv_pipeline_chip_classification.verbs.image_prediction import parse_channel_order
 
 RGB = ["red", "green", "blue"]
 

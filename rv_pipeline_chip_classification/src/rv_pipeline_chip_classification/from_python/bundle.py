@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rv_core import Storage
 from rv_core.errors import UsageError
 from rv_core.files.by_uri import local_copy
+from rv_pipeline_chip_classification.applying.image_look import look_at
 from rv_pipeline_chip_classification.file_boundary import file_boundary
 from rv_pipeline_chip_classification.from_python.records import Records, cells_of
 from rv_pipeline_chip_classification.model.bundle_file import Bundle, open_bundle
@@ -23,7 +24,6 @@ from rv_pipeline_chip_classification.model.openmp import wait_passively
 from rv_pipeline_chip_classification.model.own_code import refuse_unnamed_code
 from rv_pipeline_chip_classification.prediction.cell_scores import NO_CLASS, PredictionNames
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
-from rv_pipeline_chip_classification.verbs.image_prediction import look_at
 
 _ARRAY = "array"
 

@@ -6,32 +6,27 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
 
 from rv_core import Storage
 from rv_core.cli.output import print_error, print_text
-from rv_core.errors import EXIT_DONE, EXIT_FAILED, DataError, Finding, RvError, UsageError
-from rv_core.files import uris
+from rv_core.errors import EXIT_DONE, EXIT_FAILED, DataError, RvError, UsageError
 from rv_core.files.by_uri import local_copy
-from rv_pipeline_chip_classification.config import RasterSourceConfig
+from rv_pipeline_chip_classification.applying.image_list import expand_lists, stems_of
+from rv_pipeline_chip_classification.applying.image_look import ImageJob, look_at
+from rv_pipeline_chip_classification.applying.own_statistics import OWN_STATISTICS, by_own_statistics, check_options
 from rv_pipeline_chip_classification.file_boundary import file_boundary
 from rv_pipeline_chip_classification.model.bundle_file import Bundle, open_bundle
-from rv_pipeline_chip_classification.model.contract import ModelContract, check_image
+from rv_pipeline_chip_classification.model.contract import ModelContract
 from rv_pipeline_chip_classification.model.openmp import wait_passively
 from rv_pipeline_chip_classification.model.own_code import refuse_unnamed_code
-from rv_pipeline_chip_classification.model.source_fit import UNKNOWN_VALUES, header_notes, refuse_drift
-from rv_pipeline_chip_classification.prediction.value_watch import sample_of
+from rv_pipeline_chip_classification.model.source_fit import UNKNOWN_VALUES
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
-from rv_pipeline_chip_classification.verbs.channel_choice import check_given_order, choose_channels
-from rv_pipeline_chip_classification.verbs.own_statistics import OWN_STATISTICS, by_own_statistics, check_options
 
 if TYPE_CHECKING:
     from rv_pipeline_chip_classification.commands.predict import SceneWriter
-
-_MAX_LIST_BYTES = 64 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -70,32 +65,6 @@ class PredictionRequest:
         return self.on_drift == "warn" and not self.updates_stats
 
 
-@dataclass(frozen=True)
-class ImageJob:
-    """One image, looked at.
-
-    Args:
-        image: path or URI.
-        stem: of its outputs.
-        channels: 0-based channels of the file in the model's order; None is all but alpha.
-        nodata: the value that means "no data"; None for what the file declares.
-        notes: what the user should know about the image.
-        applies_scale: whether its scale and offset tags are applied.
-    """
-
-    image: str
-    stem: str
-    channels: tuple[int, ...] | None
-    nodata: float | None
-    notes: tuple[str, ...]
-    applies_scale: bool = False
-
-    @property
-    def source(self) -> RasterSourceConfig:
-        """What is opened."""
-        return _source(self.image, self.channels, self.nodata, self.applies_scale)
-
-
 def predict_images(request: PredictionRequest) -> int:
     """Predict all images of a request; a bad image costs an error block, and the others are still predicted.
 
@@ -129,74 +98,6 @@ def predict_images(request: PredictionRequest) -> int:
     return EXIT_FAILED if num_bad else EXIT_DONE
 
 
-def expand_lists(words: Iterable[str]) -> list[str]:
-    """The images of a command line, `@FILE` replaced by the lines of the file.
-
-    Blank lines, `#` comments and quotes around a name are left out.
-
-    Raises:
-        UsageError: if a list cannot be read, or nothing is left, or an image is given twice.
-    """
-    images: list[str] = []
-    for word in words:
-        images += _lines_of(word[1:]) if word.startswith("@") else [word]
-    if not images:
-        raise UsageError("no image is given", fix="name at least one, or put one per line into the list")
-    twice = sorted({image for image in images if images.count(image) > 1}) if len(set(images)) < len(images) else []
-    if twice:
-        raise UsageError(f"{twice[0]} is given more than once")
-    return images
-
-
-def _lines_of(path: str) -> list[str]:
-    try:
-        if os.path.getsize(path) > _MAX_LIST_BYTES:
-            raise UsageError("the list of images is too large", where=path)
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as err:
-        raise UsageError("the list of images cannot be read", where=path, why=str(err)) from err
-    return [_unquoted(word) for word in map(str.strip, lines) if word and not word.startswith("#")]
-
-
-def _unquoted(word: str) -> str:
-    """A name as shells and spreadsheets quote it; what is a file with its quotes stays as it is."""
-    is_quoted = len(word) > 2 and word[0] == word[-1] and word[0] in "\"'"
-    return word[1:-1] if is_quoted and not os.path.exists(word) else word
-
-
-def stems_of(images: Sequence[str], output: str) -> list[str]:
-    """What the outputs of each image are called.
-
-    Raises:
-        UsageError: if outputs of two images have one name (also without regard to case), or would replace an image.
-    """
-    stems = [_stem(image) for image in images]
-    findings, owners = [], dict[str, str]()
-    local_images = {os.path.realpath(uris.local_path(image)) for image in images if uris.is_local(image)}
-    for image, stem in zip(images, stems, strict=True):
-        for name in _output_names(stem):
-            owner = owners.setdefault(name.casefold(), image)
-            if owner != image:
-                findings.append(Finding(image, f"its output {name} is also that of {owner}"))
-            elif uris.is_local(output) and os.path.realpath(Path(uris.local_path(output)) / name) in local_images:
-                findings.append(Finding(image, f"its output {name} would replace an image"))
-    if findings:
-        fix = "predict them into different folders, each with a command of its own"
-        raise UsageError("outputs clash; nothing was done", where=output, findings=findings[:20], fix=fix)
-    return stems
-
-
-def _stem(image: str) -> str:
-    stem = PurePosixPath(uris.name_of(image.replace("!", "/"))).stem
-    if not stem or stem.startswith("."):
-        raise UsageError("an image has no name to call its outputs by", where=image)
-    return stem
-
-
-def _output_names(stem: str) -> tuple[str, ...]:
-    return tuple(f"{stem}.{ending}" for ending in ("geojson", "tif", "tif.aux.xml", "scores.tif", "qml"))
-
-
 def parse_channel_order(text: str | None) -> tuple[int, ...] | None:
     """`"2,1,0"` as numbers.
 
@@ -227,44 +128,6 @@ def parse_nodata(text: str | None, contract: ModelContract) -> float | None:
         fix = 'write for instance --nodata 0, or "none" for what each file declares'
         raise UsageError(f"--nodata {text!r} is no number", fix=fix) from err
     return value if math.isfinite(value) else None  # NaN is never valid, whatever is declared
-
-
-def look_at(
-    image: str,
-    stem: str,
-    contract: ModelContract,
-    order: tuple[int, ...] | None,
-    nodata: float | None = None,
-    *,
-    refuses_drift: bool = False,
-) -> ImageJob:
-    """Open an image's header and decide which of its channels the model sees; of pixels a sample is read for drift.
-
-    Raises:
-        DataError: if it cannot be opened, or does not fit the model.
-    """
-    channels, notes = order, []
-    if order is None:
-        with SceneRaster(_source(image, None, nodata, contract.apply_scale), stem) as raster:
-            notes += [note.text for note in raster.notes]
-            names, own, num_bands = raster.channel_names, raster.file_channels, raster.num_bands
-        channels, note = choose_channels(contract, names, own, where=image, num_bands=num_bands)
-        notes.append(note)
-    with SceneRaster(_source(image, channels, nodata, contract.apply_scale), stem) as raster:
-        check_image(contract, raster.num_channels, raster.dtype, where=image)
-        notes.append(check_given_order(contract, raster.channel_names, raster.band_names, where=image))
-        notes += [note.text for note in raster.notes if note.text not in notes]
-        notes += header_notes(contract, raster, nodata)
-        if refuses_drift:
-            refuse_drift(contract, sample_of(raster), where=image, fix="predict with --on-drift warn")
-    if nodata is not None and nodata == contract.nodata:
-        notes.append(f"pixels of {nodata:g} are no data, as in training (--nodata)")
-    return ImageJob(image, stem, channels, nodata, tuple(filter(None, notes)), contract.apply_scale)
-
-
-def _source(image: str, channels: Sequence[int] | None, nodata: float | None, apply_scale: bool) -> RasterSourceConfig:
-    order = None if channels is None else list(channels)
-    return RasterSourceConfig(uris=[image], channel_order=order, nodata=nodata, apply_scale=apply_scale)
 
 
 def _predict_all(jobs: Sequence[ImageJob], bundle: Bundle, request: PredictionRequest) -> int:
