@@ -151,7 +151,7 @@ def _run_by_hand(
         raise requirement_error(command, problems)
     split_index, num_splits = share
     task = task_id(record["job"], split_index, num_splits)
-    request = TaskRequest(task, command, split_index, num_splits, 1, "", record)
+    request = TaskRequest(task, command, split_index, num_splits, 1, "", record, root_uri)
     set_thread_limits(os.environ)
     resources = record["resources"]
 

@@ -28,7 +28,7 @@ class Taker:
 
     def __init__(self, root_uri: str, run_id: str, command: str, items: dict[str, str]) -> None:
         entries = [{"id": name, "key": key, "inputs": {}} for name, key in items.items()]
-        request = TaskRequest("", command, 0, 1, 1, run_id, {"items": entries})
+        request = TaskRequest("", command, 0, 1, 1, run_id, {"items": entries}, root_uri)
         self._evidence = ItemEvidence(root_uri, request, has_items=True, on_done=lambda item: None)
         self._storage = Storage(
             root_uri,
