@@ -226,9 +226,7 @@ def _problem_with_gdal(uri: str) -> str | None:
     if _GDAL_VSI.match(uri) or (path is not uri and _GDAL_VSI.match(path)):
         return "is a GDAL path (vsi…); write it as a path, https:// or s3:// URI"
     if scheme_of(uri) in _GDAL_SCHEMES or _GDAL_PREFIX.match(uri):
-        return (
-            "looks like a GDAL connection string; a file is written as ./name, a part of one needs a VRT that names it"
-        )
+        return "looks like a GDAL connection string; write a file as ./name, and name a part of one in a VRT"
     return None
 
 
