@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from rv_core.testing.rules.failure import FailureRules, RetryRules
 from rv_core.testing.rules.order import OrderRules
-from rv_core.testing.rules.plugins import DeclarationRules, LookingRules, SettingRules
+from rv_core.testing.rules.plugins import DeclarationRules, EndRules, LookingRules, SettingRules
 from rv_core.testing.rules.resume import ResumeRules
 from rv_core.testing.rules.stopping import CancelRules, SignalRules, WaitingRules
 from rv_core.testing.rules.tasks import ArgumentRules, ReportRules, ResourceRules
@@ -21,6 +21,7 @@ class RunnerConformance(
     DeclarationRules,
     SettingRules,
     LookingRules,
+    EndRules,
     OrderRules,
     ArgumentRules,
     ReportRules,

@@ -46,6 +46,11 @@ NAMES = (
     "ends-late-tasks-unsaid",
     "advises-nonsense",
     "tells-variables",
+    "hides-what-is-said",
+    "forgets-the-cores",
+    "leaves-its-output",
+    "tells-the-end-at-once",
+    "tells-the-end-itself",
 )
 _SETTINGS = {"tells-secrets": "Settings", "tells-variables": "VariableSettings"}
 

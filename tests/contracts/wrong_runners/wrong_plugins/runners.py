@@ -18,6 +18,7 @@ from unittest import mock
 from rv_runner_background.runner import FOLDER, BackgroundRunner
 
 from rv_core import Capabilities, Observation, Plan, RunContext, Runner, RunnerError, RunRecord, Secret, Task
+from rv_core.plugins.installed import plugin_manager
 
 
 class SoundRunner(Runner):
@@ -152,9 +153,20 @@ class LosesTheRunIdRunner(OwnProcessRunner):
         return {name: value for name, value in super().environ(task, context).items() if name != "RV_RUN_ID"}
 
 
+class ForgetsTheCoresRunner(OwnProcessRunner):
+    def environ(self, task: Task, context: RunContext) -> dict[str, str]:
+        return {name: value for name, value in super().environ(task, context).items() if name != "RV_CORE_SLOTS"}
+
+
 class TellsNoThreadsRunner(OwnProcessRunner):
     def environ(self, task: Task, context: RunContext) -> dict[str, str]:
         return {name: value for name, value in super().environ(task, context).items() if name != "RV_NUM_THREADS"}
+
+
+class LeavesItsOutputRunner(OwnProcessRunner):
+    def start(self, argv: list[str], environ: dict[str, str]) -> int:
+        with open("job-1.out", "a") as output:
+            return subprocess.run(argv, env=environ, stdout=output, check=False).returncode
 
 
 class HidesLogsRunner(OwnProcessRunner):
@@ -207,6 +219,12 @@ class ExitsWith0Runner(SoundRunner):
 class NeverReportsRunner(SoundRunner):
     def run_task(self, task: Task, context: RunContext) -> int:
         return replace(context, on_report=None).run_task(task)
+
+
+class HidesWhatIsSaidRunner(OwnProcessRunner):
+    def start(self, argv: list[str], environ: dict[str, str]) -> int:
+        nowhere = subprocess.DEVNULL
+        return subprocess.run(argv, env=environ, stdout=nowhere, stderr=nowhere, check=False).returncode
 
 
 class ForgivesLateDeathsRunner(OwnProcessRunner):
@@ -359,6 +377,18 @@ class SeesNothingRunner(BackgroundRunner):
 class SeesTheEndAtOnceRunner(BackgroundRunner):
     def observe(self, run: RunRecord) -> dict[str, Observation]:
         return {task: Observation("done", exit_code=0) for task in super().observe(run)}
+
+
+class TellsTheEndAtOnceRunner(BackgroundRunner):
+    def run(self, plan: Plan, context: RunContext) -> None:
+        super().run(plan, context)
+        plugin_manager().call("rv_run_finished", run_id=context.run_id, succeeded=True, summary={})
+
+
+class TellsTheEndItselfRunner(SoundRunner):
+    def run(self, plan: Plan, context: RunContext) -> None:
+        super().run(plan, context)
+        plugin_manager().call("rv_run_finished", run_id=context.run_id, succeeded=True, summary={})
 
 
 class DiesWithItsParentRunner(BackgroundRunner):

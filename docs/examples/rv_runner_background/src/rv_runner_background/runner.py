@@ -1,7 +1,7 @@
 """The runner `background`: one shell works through the plan after `rv run` has ended; files tell how far it is.
 
-Every task is a script that leaves `<task>.started` and, with its exit code, `<task>.exit`. The shell and all that it
-starts hold a lock as long as one of them lives.
+Every task is a script that leaves `<task>.started`, what it printed and, with its exit code, `<task>.exit`. The shell
+and all that it starts hold a lock as long as one of them lives.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -28,7 +28,7 @@ _TASK = """\
 RV_ATTEMPT=1
 while :; do
   export RV_ATTEMPT
-  {command} </dev/null
+  {command} </dev/null >>{task}.output 2>&1
   code=$?
   if [ $code -ne 75 ] && {{ [ $code -le 128 ] || [ $code -gt 192 ]; }} || [ $RV_ATTEMPT -ge {attempts} ]; then break; fi
   RV_ATTEMPT=$((RV_ATTEMPT + 1))
@@ -86,6 +86,11 @@ class BackgroundRunner(Runner):
         is_alive = _is_alive(folder)  # before the files are looked at: what ends meanwhile has its exit code by then
         seen = {script.stem: _observation(folder, script.stem, is_alive) for script in folder.glob("*.sh")}
         return {task: observation for task, observation in seen.items() if observation is not None}
+
+    def logs(self, run: RunRecord, task: str) -> Iterable[str]:
+        """What a task printed past its log, as one does that ends before it has one."""
+        output = run.run_dir / FOLDER / f"{task}.output"
+        return output.read_text(errors="replace").splitlines() if output.exists() else ()
 
     def cancel(self, run: RunRecord) -> None:
         """End the shell and everything that it started.

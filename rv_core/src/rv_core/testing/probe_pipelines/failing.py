@@ -8,7 +8,11 @@ import signal
 from dataclasses import dataclass
 
 from rv_core import Items, command
+from rv_core.files import by_uri, uris
 from rv_core.testing.probe_pipelines.base import ProbeConfig, ProbePipeline, item_names
+
+#: What the fault `spoil` spoils, and what is then said of it.
+SPOILT = "probe.after.json"
 
 
 @dataclass(kw_only=True)
@@ -16,7 +20,8 @@ class FaultConfig(ProbeConfig):
     """Config of `FaultPipeline`.
 
     Args:
-        fault: `raise`, `exit-7`, `exit-200`, `exit-0`, `kill` or `stop`; `late-kill` dies when all is done and said; "" for none.
+        fault: `raise`, `exit-7`, `exit-200`, `exit-0`, `kill` or `stop`; `late-kill` dies when all is done and said; `spoil` spoils
+            the record that a task of `after` reads before it opens its log; "" for none.
         fault_item: the item at which it happens.
         times: so many attempts are at fault, later ones are not.
     """
@@ -65,6 +70,10 @@ class FaultPipeline(ProbePipeline):
             raise RuntimeError(f"asked to fail on {item}")
         if fault == "stop":
             self.stopped()
+        if fault == "spoil":
+            record = f".rv/runs/{os.environ['RV_RUN_ID']}/items/{SPOILT}"
+            by_uri.write_bytes(uris.join(self.config.root_uri, record), b"spoilt by a probe")
+            return
         if fault == "late-kill":
             atexit.register(os.kill, os.getpid(), signal.SIGKILL)
             return

@@ -57,7 +57,7 @@ class AloneConfig(ProbeConfig):
 
 
 class AlonePipeline(ProbePipeline):
-    """Two items at once are a failure: those of `alone` always, those of `on_gpu` where they have one device."""
+    """Two items at once are a failure: of `alone` and `wide` always, of `on_gpu` where they have one device."""
 
     @command(items=item_names)
     def alone(self, items: Items[str]) -> None:
@@ -66,6 +66,14 @@ class AlonePipeline(ProbePipeline):
             with self._only_one("alone"):
                 time.sleep(_POLL_S)
             self.storage.write_text(f"alone/{item}.txt", "")
+
+    @command(items=item_names, cpus=4096)
+    def wide(self, items: Items[str]) -> None:
+        """Fail if another item is being worked on, though each wants all the cores that there are."""
+        for item in items:
+            with self._only_one("wide"):
+                time.sleep(10 * _POLL_S)
+            self.storage.write_text(f"wide/{item}.txt", "")
 
     @command(items=item_names, gpus=1)
     def on_gpu(self, items: Items[str]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rv_core.testing.claims import needs
+from rv_core.testing.probe_pipelines.failing import SPOILT
 from rv_core.testing.scenarios import Ran, died, failed, run_probe
 from rv_core.testing.workbench import MODULE, Workbench
 
@@ -115,6 +116,15 @@ class FailureRules:
         rv_bench.expect(run.finished.code == 1, "a task left its work undone and the run ended with 0", run.finished)
         task = rv_bench.task_states(run.root)["probe.work"]
         rv_bench.expect(task["state"] != "done", "a task left its work undone and is shown as done", task)
+
+    @needs("not in_process")
+    def test_what_a_task_says_before_its_log_is_open_is_shown(self, rv_bench: Workbench) -> None:
+        """Of a task that fails before it can open its log the last lines are shown: only the runner's engine has them."""
+        run = run_probe(rv_bench, "fault", "work", "after", fault="spoil", num_items=2)
+        rv_bench.expect(run.finished.code == 1, "a task could not begin and the run did not end with 1", run.finished)
+        said = rv_bench.rv("status", run.root).out if rv_bench.claims("detaches") else run.finished.said
+        what = f"a task failed before its log was open, and what it said of {SPOILT} is not shown; use Runner.logs"
+        rv_bench.expect(SPOILT in said, what, run.finished, said)
 
     @needs("not detaches")
     def test_advice_works_when_it_is_followed(self, rv_bench: Workbench) -> None:

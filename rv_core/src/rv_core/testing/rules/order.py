@@ -98,6 +98,13 @@ class OrderRules:
         run = run_probe(rv_bench, "meet", "-s", "2", "--jobs", "2", num_items=2, patience_s=rv_bench.timeout_s / 4)
         rv_bench.expect(run.finished.code == 0, "two tasks that wait for each other never met", run.finished)
 
+    @needs("parallel", "not detaches", "not is_remote", "not in_process")
+    def test_cores_bound_how_many_tasks_run_at_once(self, rv_bench: Workbench) -> None:
+        """Tasks that want all cores of this machine are at work one after the other, whatever `--jobs` says."""
+        run = run_probe(rv_bench, "alone", "wide", "-s", "2", "--jobs", "2", num_items=2)
+        what = "two tasks that want all cores each were at work at once; set what RunContext.task_environ says"
+        rv_bench.expect(run.finished.code == 0, what, run.finished)
+
     @needs("not detaches")
     def test_jobs_bounds_how_many_tasks_run_at_once(self, rv_bench: Workbench) -> None:
         """With `--jobs 1` no two tasks are at work at the same time."""

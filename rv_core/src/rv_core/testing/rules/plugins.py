@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from pathlib import Path
 
 from rv_core.testing.claims import needs
+from rv_core.testing.command_lines import Finished
 from rv_core.testing.scenarios import failed, run_probe, survey
 from rv_core.testing.workbench import Workbench
 
@@ -182,6 +185,64 @@ class LookingRules:
         rv_bench.expect(not other, f"(seen where it was submitted, seen elsewhere): {other}", run.finished)
         logs = rv_bench.rv("logs", run.root, "work.2-of-3", environ=environ)
         rv_bench.expect("about to work on item-1" in logs.out, "the log of a task is not found elsewhere", logs)
+
+
+_LISTENER = """
+import os
+from rv_core import hookimpl
+
+@hookimpl
+def rv_run_finished(run_id, succeeded, summary):
+    with open(os.environ["CONFORMANCE_TOLD"], "a") as file:
+        file.write(f"{run_id} {succeeded}\\n")
+"""
+
+
+class EndRules:
+    """What is told of the end of a run, and what is left where it was started."""
+
+    def test_plugins_are_told_of_the_end_once(self, rv_bench: Workbench) -> None:
+        """`rv_run_finished` is called once: by `rv run` where that waits, else where the end is seen first, anywhere."""
+        root, told, finished = self._listened(rv_bench)
+        rv_bench.expect(finished.code == 0, "a run does not end well where a plugin listens", finished)
+        if rv_bench.claims("detaches"):
+            rv_bench.expect(not told.exists(), "plugins are told of the end of a run that was only submitted", finished)
+            rv_bench.wait_until_over(root, finished)
+        for place in (rv_bench.elsewhere(), {}, rv_bench.elsewhere()):
+            rv_bench.status(root, environ={**self._environ(rv_bench), **place})
+        lines = told.read_text().splitlines() if told.exists() else []
+        wanted = [f"{rv_bench.evidence(root).run_ids[-1]} True"]
+        rv_bench.expect(lines == wanted, f"of the end of a run plugins were told {lines}, not {wanted}", finished)
+
+    def test_nothing_is_left_in_the_folder_of_the_user(self, rv_bench: Workbench) -> None:
+        """A run writes nothing into the folder that it was started from; runners have `RunContext.run_dir`."""
+        root, _, finished = self._listened(rv_bench)
+        rv_bench.ended(finished, root)
+        # What the kit itself keeps of a command line begins with a dot.
+        left = sorted(path.name for path in (rv_bench.folder / "from here").iterdir() if path.name[0] != ".")
+        rv_bench.expect(not left, f"left in the folder that rv run was called from: {left}", finished)
+
+    def _listened(self, bench: Workbench) -> tuple[str, Path, Finished]:
+        """(root, what the plugin was told, the `rv run`) of a run from an empty folder."""
+        return bench.once("listened", lambda: self._listen(bench))
+
+    def _listen(self, bench: Workbench) -> tuple[str, Path, Finished]:
+        root, folder, info = bench.root("told"), bench.folder / "from here", self._site(bench) / "told-1.0.dist-info"
+        folder.mkdir()
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: told\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text("[rv]\ntold = conformance_listener\n")
+        (info.parent / "conformance_listener.py").write_text(_LISTENER)
+        words = bench.run_words("fault", root, "aside")
+        return root, bench.folder / "told", bench.rv(*words, environ=self._environ(bench), folder=folder)
+
+    def _site(self, bench: Workbench) -> Path:
+        return bench.folder / "listening"
+
+    def _environ(self, bench: Workbench) -> dict[str, str]:
+        """The environment in which a plugin of the kit listens."""
+        path = filter(None, [str(self._site(bench)), bench.environ.get("PYTHONPATH")])
+        return {"PYTHONPATH": os.pathsep.join(path), "CONFORMANCE_TOLD": str(bench.folder / "told")}
 
 
 def _entries(out: str) -> list[dict[str, object]]:
