@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rv_core.errors import Finding, RunnerError, StorageError
+from rv_core.errors import Finding, RunnerError, StorageError, nearest
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,10 @@ def test_an_error_is_a_finding_of_the_place_that_is_named_else_of_its_own() -> N
 
 def test_a_finding_may_be_about_this_machine() -> None:
     assert RunnerError("no network").as_finding("AWS", kind="environment").kind == "environment"
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("forrest", "forest"), ("FOREST", "forest"), ("WATER", "Water"), ("sky", None)]
+)
+def test_a_near_miss_is_also_one_of_capitals(name: str, near: str | None) -> None:
+    assert nearest(name, ["forest", "Water"]) == near

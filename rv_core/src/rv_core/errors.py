@@ -185,11 +185,16 @@ class RunnerError(RvError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that `name` is most likely a misspelling of, or None if none is near."""
+    """The known name that `name` is most likely a misspelling of, or None if none is near; "RED" is near "red"."""
     import difflib
 
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return matches[0] if matches else None
+    names = list(known)
+    matches = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if matches:
+        return matches[0]
+    folded = {known_name.casefold(): known_name for known_name in names}
+    matches = difflib.get_close_matches(name.casefold(), list(folded), n=1, cutoff=0.6)
+    return folded[matches[0]] if matches else None
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> tuple[str, str]:
