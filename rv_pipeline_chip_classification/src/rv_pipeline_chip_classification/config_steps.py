@@ -129,6 +129,9 @@ class TrainConfig(Config):
         augment_zoom: chips are enlarged or shrunk around their centre by a factor of 1 ± this.
         select_by: what the epoch that is the result is best by, of the validation chips: `loss`, `accuracy` or
             `macro_f1`, of equal ones that with the lowest loss. Without validation chips it is the last one.
+        calibrate: how scores are made to say how often they are right: `temperature` divides logits by the one that
+            fits the validation chips, `none` leaves them, `auto` does so where it helps on held-out scenes of them (of
+            one scene on held-out parts).
         precision: of the forward pass; `auto` is float32 on a CPU and bfloat16 or float16 on a GPU.
         early_stopping_patience: stop after so many epochs without a better validation score; None never stops early.
         checkpoint_every_s: seconds between checkpoints; one is also written on TERM.
@@ -159,6 +162,7 @@ class TrainConfig(Config):
     augment_noise: Annotated[float, Range(min=0), AsBefore(0.0)] = 0.0
     augment_zoom: Annotated[float, Range(min=0, max_exclusive=1), AsBefore(0.0)] = 0.0
     select_by: Annotated[Literal["loss", "accuracy", "macro_f1"], AsBefore("loss")] = "loss"
+    calibrate: Annotated[Literal["auto", "temperature", "none"], AsBefore("auto")] = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     early_stopping_patience: Positive | None = None
     checkpoint_every_s: Annotated[float, Range(min_exclusive=0)] = 300.0

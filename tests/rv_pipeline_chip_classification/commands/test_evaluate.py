@@ -112,6 +112,11 @@ def test_metrics_are_those_counted_by_hand(make_scene: Any, storage: Storage, co
     assert (forest["precision"], forest["recall"], forest["support"]) == (3 / 4, 3 / 4, 4)
     assert found["overall"]["coverage"] == {"labelled": 8, "predicted": 8, "matched": 8, "without_data": 0}
     assert found["overall"]["calibration_error"] == pytest.approx(0.8 - 6 / 8)
+    calibration = found["calibration"]
+    (only,) = calibration["bins"]
+    assert (only["count"], only["confidence"], only["accuracy"]) == (8, pytest.approx(0.8), 6 / 8)
+    low, high = calibration["interval_95"]
+    assert low <= found["overall"]["calibration_error"] <= high
     assert list(found["per_scene"]) == ["b", "a"]
     assert found["per_scene"]["b"]["confusion"] == [[1, 1, 0], [0, 2, 0], [0, 0, 0]]
     assert found["per_scene"]["b"]["classes"][2]["recall"] is None
@@ -215,6 +220,7 @@ def test_a_subset_without_labels_says_so_and_is_no_error_beside_another(
         "subset": "validation",
         "overall": None,
         "baselines": None,
+        "calibration": None,
         "warnings": [],
         "per_scene": {},
         "skipped": [],

@@ -309,6 +309,21 @@ def test_without_validation_scenes_there_is_a_model_all_the_same(
     assert read_trained(storage)[0].temperature == 1.0
 
 
+def test_the_temperature_is_what_the_config_says_and_what_was_measured_is_told(
+    config: ChipClassificationConfig, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rv_pipeline_chip_classification.training.calibration.MIN_CHIPS", 8)
+    found = {}
+    for method in ("auto", "temperature", "none"):
+        run_train(replace(config, train=replace(config.train, calibrate=method)), storage, Task())
+        found[method] = json.loads(storage.read_text("train/metrics.json"))["calibration"]
+        assert read_trained(storage)[0].temperature == found[method]["temperature"]
+    assert found["auto"]["held_out"]["fold_by"] == "block"
+    assert (found["auto"]["temperature"] != 1) == ("cooled" in found["auto"]["why"])
+    assert found["temperature"]["temperature"] != 1 and found["temperature"]["held_out"] is None
+    assert found["none"]["temperature"] == 1
+
+
 def test_without_normalisation_statistics_are_not_needed(config: ChipClassificationConfig, storage: Storage) -> None:
     for scene in config.dataset.train_scenes:
         storage.delete(f"analyze/{scene.id}.json")

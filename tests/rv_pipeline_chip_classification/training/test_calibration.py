@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rv_pipeline_chip_classification.training.calibration import calibration_error, fit_temperature
+from rv_pipeline_chip_classification.training.calibration import (
+    Reliability,
+    blocks_of,
+    calibration_error,
+    choose_temperature,
+    fit_temperature,
+    folds_of,
+)
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
@@ -37,6 +44,69 @@ def test_the_error_of_an_overconfident_model_falls_by_more_than_half_with_the_sa
         errors.append(error)
     assert errors[1] < errors[0] / 2
     assert (cooled.argmax(1) == logits.argmax(1)).all()
+
+
+def test_a_temperature_that_helps_at_every_place_is_taken() -> None:
+    logits, truth = _overconfident(3.0)
+    found = choose_temperature(logits, truth, np.arange(2000) % 4, "scene")
+    assert found.temperature == fit_temperature(logits, truth)
+    assert found.log_loss is not None and found.log_loss[1] < found.log_loss[0]
+    assert found.error is not None and found.error[1] < found.error[0] / 2
+    assert "on held-out scenes" in found.why
+    assert found.to_json()["held_out"]["num_folds"] == 4
+
+
+def test_a_temperature_that_helps_where_it_was_fitted_alone_is_not_taken() -> None:
+    """Of two places one is answered too surely, the other not surely enough: each temperature harms the other."""
+    (hot, hot_truth), (cold, cold_truth) = _overconfident(4.0), _overconfident(0.5)
+    logits, truth = np.concatenate([hot, cold]), np.concatenate([hot_truth, cold_truth])
+    assert fit_temperature(logits, truth) > 1.2
+    found = choose_temperature(logits, truth, np.repeat([0, 1], 2000), "scene")
+    assert found.temperature == 1.0
+    assert found.log_loss is not None and found.log_loss[1] > found.log_loss[0]
+    assert found.why.startswith("scores stay as they are")
+
+
+@pytest.mark.parametrize(("count", "num_folds"), [(49, 2), (60, 1)])
+def test_few_chips_or_a_single_fold_leave_scores_as_they_are(count: int, num_folds: int) -> None:
+    logits, truth = _overconfident(3.0)
+    found = choose_temperature(logits[:count], truth[:count], np.arange(count) % num_folds, "block")
+    assert (found.temperature, found.to_json()["held_out"]) == (1.0, None)
+
+
+def test_folds_are_scenes_or_else_strips_across_the_longer_side() -> None:
+    windows = np.array([(row, col, 8, 8) for row in range(0, 40, 8) for col in range(0, 160, 8)])
+    folds, by = folds_of(np.zeros(100, np.int64), windows)
+    assert by == "block"
+    assert np.bincount(folds).tolist() == [25, 25, 25, 25]
+    assert all(len(set(folds[windows[:, 1] == col].tolist())) == 1 for col in range(0, 160, 8))
+    folds, by = folds_of(np.repeat(np.arange(7), [30, 10, 10, 10, 10, 15, 15]), windows)
+    assert by == "scene"
+    assert np.bincount(folds).tolist() == [30, 15, 15, 20, 20]
+
+
+def test_the_error_has_an_interval_by_blocks() -> None:
+    rng = np.random.default_rng(3)
+    confidences = rng.uniform(0.5, 1, 4000)
+    is_right = rng.random(4000) < confidences - 0.1
+    blocks = np.arange(4000) // 250
+    found = Reliability.of(confidences, is_right, blocks)
+    low, high = found.interval() or (0.0, 0.0)
+    assert 0.05 < low < (calibration_error(confidences, is_right) or 0) < high < 0.2
+    assert found.interval() == (low, high)
+    assert Reliability.of(confidences, is_right, blocks // 4).interval() is None
+    bins = found.bins()
+    assert sum(one["count"] for one in bins) == 4000
+    assert bins[0]["from"] <= 0.5 < bins[0]["to"] and bins[-1]["to"] == 1.0
+    assert all(one["from"] <= one["confidence"] <= one["to"] for one in bins)
+    assert all(one["accuracy"] == pytest.approx(one["confidence"] - 0.1, abs=0.1) for one in bins)
+
+
+def test_blocks_are_sixteen_parts_of_what_is_covered() -> None:
+    windows = np.array([(row, col, 8, 8) for row in range(80, 160, 8) for col in range(0, 320, 8)])
+    blocks = blocks_of(windows)
+    assert sorted(set(blocks.tolist())) == list(range(16))
+    assert blocks_of(windows[:0]).shape == (0,)
 
 
 def test_few_chips_say_too_little() -> None:

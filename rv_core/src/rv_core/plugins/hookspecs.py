@@ -83,7 +83,7 @@ def rv_task_started(run_id: str, task: str, attempt: int, root_uri: str, key: st
         task: the task's id.
         attempt: the number of this attempt, from 1.
         root_uri: where the pipeline's files are.
-        key: of the command's work, from its config, inputs and code version. Root, task and key are the same again where
+        key: of the command's work, from its config, its inputs and its version. Root, task and key are the same again where
             the same work goes on, so a tracker that names its runs after them has one for each training.
     """
 

@@ -33,7 +33,12 @@ from rv_pipeline_chip_classification.model.weights import LoadedWeights, initial
 from rv_pipeline_chip_classification.pretrained.start import initialise
 from rv_pipeline_chip_classification.training.augment import Strengths
 from rv_pipeline_chip_classification.training.batches import Batches
-from rv_pipeline_chip_classification.training.calibration import fit_temperature
+from rv_pipeline_chip_classification.training.calibration import (
+    Calibration,
+    choose_temperature,
+    fit_temperature,
+    folds_of,
+)
 from rv_pipeline_chip_classification.training.checkpoint import (
     Checkpoint,
     delete_checkpoint,
@@ -65,7 +70,7 @@ def run_train(config: ChipClassificationConfig, storage: Storage, control: Contr
         trainer = _resumed_trainer(config, data, storage, control.key)
         print(_what_is_shown(config.train, data, trainer))
         trainer.run(control, lambda: _save(trainer, storage, control.key))
-        _write_outputs(trainer, data, storage)
+        _write_outputs(trainer, data, storage, config.train)
     delete_checkpoint(storage)
     control.record(
         num_train_chips=data.train.num_chips,
@@ -192,13 +197,25 @@ def _resumed_trainer(config: ChipClassificationConfig, data: TrainingData, stora
     return trainer
 
 
-def _write_outputs(trainer: Trainer, data: TrainingData, storage: Storage) -> None:
+def _calibration_of(logits: NDArray[np.float32], chips: ChipStore, method: str) -> Calibration:
+    if method == "none":
+        return Calibration(1.0, "scores stay as they are: train.calibrate is none")
+    if method == "temperature":
+        why = "it is fitted to the validation chips, and not measured on others: train.calibrate is temperature"
+        return Calibration(fit_temperature(logits, chips.class_ids), why)
+    return choose_temperature(logits, chips.class_ids, *folds_of(chips.scene_indices, chips.windows))
+
+
+def _write_outputs(trainer: Trainer, data: TrainingData, storage: Storage, train: TrainConfig) -> None:
     weights = trainer.use_best()
-    validation, contract = None, data.contract
+    validation, contract, calibration = None, data.contract, None
     if trainer.validation is not None:
         validation, logits = trainer.score_with_logits(trainer.validation)
-        contract = replace(contract, temperature=fit_temperature(logits, data.validation.class_ids))
+        calibration = _calibration_of(logits, data.validation, train.calibrate)
+        contract = replace(contract, temperature=calibration.temperature)
+        print(calibration.why)
     metrics = _metrics_of(trainer, data, validation)
+    metrics["calibration"] = None if calibration is None else calibration.to_json()
     baselines = fit_baselines(data.train, contract.num_classes, contract.chip_size_px)
     names, on_validation = list(contract.class_names), metrics["validation"]
     metrics |= compare_training(baselines, data.validation, on_validation, names, contract.chip_size_px)
