@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from rv_core import Storage
 from rv_core.cli.output import print_error, print_text
@@ -24,6 +22,8 @@ from rv_pipeline_chip_classification.model.openmp import wait_passively
 from rv_pipeline_chip_classification.model.own_code import refuse_unnamed_code
 from rv_pipeline_chip_classification.model.source_fit import UNKNOWN_VALUES
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.verbs.live_line import LiveLine
+from rv_pipeline_chip_classification.verbs.own_statistics import OWN_STATISTICS, by_own_statistics, check_options
 
 if TYPE_CHECKING:
     from rv_pipeline_chip_classification.commands.predict import SceneWriter
@@ -167,7 +167,7 @@ def _predict_one(job: ImageJob, label: str, writer: SceneWriter, storage: Storag
     from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid
 
     names = PredictionNames(job.stem)
-    with SceneRaster(job.source, job.stem) as raster, _LiveLine(f"{label} {job.image}") as line:
+    with SceneRaster(job.source, job.stem) as raster, LiveLine(f"{label} {job.image}") as line:
         cells = CellGrid(raster.extent, writer.contract.cell_size_px, stride_px)
         counts = writer.write(raster, cells, names, storage, line)
     rest = f", {counts.num_without_data} without data" if counts.num_without_data else ""
@@ -178,36 +178,3 @@ def _predict_one(job: ImageJob, label: str, writer: SceneWriter, storage: Storag
     )
     for note in filter(None, [*job.notes, counts.lost_note(), counts.drift]):
         print_text(f"    {note}")
-
-
-class _LiveLine:
-    """Progress of one image on a terminal; silent elsewhere."""
-
-    key, stop_requested = "", False
-
-    def __init__(self, label: str) -> None:
-        self._label, self._is_live, self._shown_s = label, sys.stderr.isatty(), 0.0
-
-    def progress(self, done: int, total: int, **numbers: float) -> None:
-        """Rewrite the line, at most ten times a second."""
-        now = time.monotonic()
-        if self._is_live and now - self._shown_s > 0.1:
-            self._shown_s = now
-            rate = f", {numbers['cells_per_s']:.0f}/s" if "cells_per_s" in numbers else ""
-            sys.stderr.write(f"\r\x1b[K{self._label}: {done} of {total} cells{rate}")
-            sys.stderr.flush()
-
-    def record(self, **counts: float) -> None:
-        """Nothing keeps counts here."""
-
-    def stopped(self) -> NoReturn:
-        """Never called: Ctrl-C ends the process."""
-        raise KeyboardInterrupt
-
-    def __enter__(self) -> _LiveLine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._is_live:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
