@@ -1,6 +1,6 @@
 """What this plugin declares to rv."""
 
-from rv_core import CommandSpec, ConfigSpec, PipelineSpec, hookimpl
+from rv_core import CommandSpec, ConfigSpec, PipelineSpec, ReportSectionsSpec, hookimpl
 
 _PACKAGE = "rv_pipeline_chip_classification"
 
@@ -59,6 +59,13 @@ def rv_commands() -> list[CommandSpec]:
             panel="Run",
         ),
     ]
+
+
+@hookimpl
+def rv_report_sections() -> list[ReportSectionsSpec]:
+    """What the report of a chip classification shows."""
+    name = "chip_classification"
+    return [ReportSectionsSpec(name, f"{_PACKAGE}.reporting.sections:sections", name, "figures, maps and errors")]
 
 
 @hookimpl

@@ -16,7 +16,7 @@ from rv_report.run_facts import JobFacts, TaskFacts
 from rv_report.texts import clean
 
 _WIDTH, _HEIGHT = 640, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 12, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 22, 44
 #: More bars than this are not told apart by anybody, and make the page heavy.
 MAX_BARS = 2000
 _LANE, _GAP, _CAPTION = 9, 2, 20
@@ -31,7 +31,7 @@ def line_chart(chart: ReportChart) -> Markup:
     if not points:
         return Markup("")
     marks = [x for x in chart.marks.values() if math.isfinite(x)]
-    x_range = _spread([x for x, _ in points] + marks)
+    x_range = chart.x_range or _spread([x for x, _ in points] + marks)
     x_ticks = nice_ticks(*x_range)
     y_range = chart.y_range or _spread([y for _, y in points])
     y_ticks = nice_ticks(*y_range)
@@ -110,9 +110,9 @@ def _labels(chart: ReportChart) -> Iterable[Markup]:
 
 def _mark(name: str, x: float) -> Iterable[Markup]:
     anchor, shift = ("end", -5) if x > _WIDTH / 2 else ("start", 5)
-    yield Markup('<path class="mark" d="M{:.1f} {}V{}"/>').format(x, _TOP, _HEIGHT - _BOTTOM)
+    yield Markup('<path class="mark" d="M{:.1f} {}V{}"/>').format(x, _TOP - 16, _HEIGHT - _BOTTOM)
     yield Markup('<text class="tick" x="{:.1f}" y="{}" text-anchor="{}">{}</text>').format(
-        x + shift, _HEIGHT - _BOTTOM - 6, anchor, clean(name)
+        x + shift, _TOP - 6, anchor, clean(name)
     )
 
 

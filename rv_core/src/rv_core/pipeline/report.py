@@ -88,7 +88,8 @@ class ReportChart:
         series: at most six.
         x_label: what x is, with its unit.
         y_label: what y is, with its unit.
-        y_range: lower and upper end; None for that of the points.
+        x_range: lower and upper end; None for that of the points.
+        y_range: likewise.
         has_diagonal: whether the line y = x is drawn, dashed.
         marks: name -> x, where a vertical line stands.
     """
@@ -97,6 +98,7 @@ class ReportChart:
     series: Sequence[ReportSeries]
     x_label: str = ""
     y_label: str = ""
+    x_range: Point | None = None
     y_range: Point | None = None
     has_diagonal: bool = False
     marks: Mapping[str, float] = field(default_factory=dict)

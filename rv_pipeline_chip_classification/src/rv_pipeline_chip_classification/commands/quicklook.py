@@ -114,15 +114,51 @@ def render_image(raster: SceneRaster) -> Rgb:
     Channels described as red, green and blue are shown as such, else the first three, or the only one in grey; each is
     stretched from its 2nd to its 98th percentile, and dark tones are lightened.
     """
+    return render_image_and_stretch(raster)[0]
+
+
+def render_image_and_stretch(raster: SceneRaster) -> tuple[Rgb, Stretch]:
+    """As `render_image`, and how its colours were made, for parts of it in full resolution."""
     extent = raster.extent
     step = max(1, max(extent.height, extent.width) // (2 * PANEL_PX))
     values, valid = _sampled(raster, step)
-    channels = rgb_channels(raster.channel_names)
-    pixels = np.stack([_stretched(values[..., channel], valid) for channel in channels], axis=2)
-    if pixels.shape[2] == 1:
-        pixels = np.repeat(pixels, 3, axis=2)
-    pixels[~valid] = _rgb(_NO_DATA)
-    return pixels
+    stretch = Stretch.of(values, valid, raster.channel_names)
+    return stretch.rendered(values, valid), stretch
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """How values of an image become colours.
+
+    Args:
+        channels: those to show as red, green and blue, or the one to show in grey.
+        ends: of each of them, the values that become black and white; None where there is no valid pixel.
+    """
+
+    channels: tuple[int, ...]
+    ends: tuple[tuple[float, float] | None, ...]
+
+    @classmethod
+    def of(cls, values: NDArray[Any], valid: NDArray[np.bool_], names: Sequence[str | None]) -> Stretch:
+        """The stretch from the 2nd to the 98th percentile of what is valid.
+
+        Args:
+            values: (H, W, C).
+            valid: (H, W) bool.
+            names: of the channels.
+        """
+        channels = tuple(rgb_channels(names))
+        return cls(channels, tuple(_ends(values[..., channel][valid]) for channel in channels))
+
+    def rendered(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> Rgb:
+        """The colours of pixels (H, W, C): (H, W, 3) uint8; what is not valid is grey."""
+        shown = [
+            _stretched(values[..., channel], valid, ends)
+            for channel, ends in zip(self.channels, self.ends, strict=True)
+        ]
+        pixels = np.stack(shown * 3 if len(shown) == 1 else shown, axis=2)
+        pixels[~valid] = rgb_of(_NO_DATA)
+        return pixels
 
 
 def _sampled(raster: SceneRaster, step: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -164,11 +200,17 @@ def rgb_channels(names: Sequence[str | None]) -> list[int]:
     return [0, 1, 2] if len(folded) >= 3 else [0]
 
 
-def _stretched(channel: NDArray[Any], valid: NDArray[np.bool_]) -> Rgb:
-    inside = channel[valid].astype(np.float64)
+def _ends(inside: NDArray[Any]) -> tuple[float, float] | None:
     if not inside.size:
+        return None
+    low, high = np.percentile(inside.astype(np.float64), _STRETCH_PERCENT)
+    return float(low), float(high)
+
+
+def _stretched(channel: NDArray[Any], valid: NDArray[np.bool_], ends: tuple[float, float] | None) -> Rgb:
+    if ends is None:
         return np.zeros(channel.shape, np.uint8)
-    low, high = np.percentile(inside, _STRETCH_PERCENT)
+    low, high = ends
     scaled = (np.where(valid, channel, low).astype(np.float64) - low) / max(high - low, 1e-12)
     return np.asarray(np.round(255 * np.clip(scaled, 0, 1) ** (1 / _GAMMA)), np.uint8)
 
@@ -192,18 +234,18 @@ def render_cells(
     """
     scale = min(1.0, 2 * PANEL_PX / max(extent.height, extent.width))
     shape = (max(1, round(extent.height * scale)), max(1, round(extent.width * scale)), 3)
-    pixels = np.full(shape, _rgb(_NO_CELL), np.uint8)
-    colors = np.array([_rgb(classes.color_of(index)) for index in range(len(classes.names))] + [_rgb(_NO_DATA)])
+    pixels = np.full(shape, rgb_of(_NO_CELL), np.uint8)
+    colors = np.array([rgb_of(classes.color_of(index)) for index in range(len(classes.names))] + [rgb_of(_NO_DATA)])
     begins = windows[:, :2] - (extent.row_off, extent.col_off)
     corners = np.round(np.concatenate([begins, begins + windows[:, 2:]], axis=1) * scale).astype(np.int64)
     for (top, left, bottom, right), class_id in zip(np.maximum(corners, 0).tolist(), class_ids.tolist(), strict=True):
         pixels[top:bottom, left:right] = colors[max(class_id, -1)]
     for top, left, bottom, right in corners[is_framed].tolist() if is_framed is not None else ():
-        _frame(pixels[max(top, 0) : bottom, max(left, 0) : right])
+        frame(pixels[max(top, 0) : bottom, max(left, 0) : right])
     return pixels
 
 
-def _frame(cell: Rgb) -> None:
+def frame(cell: Rgb) -> None:
     """Frame a cell inside its edge: a black line, and a white one where there is room for both."""
     side = min(cell.shape[:2])
     width = max(1, min(2, side // 8))
@@ -212,10 +254,11 @@ def _frame(cell: Rgb) -> None:
         inner = cell.shape[0] - line, cell.shape[1] - line
         edge[line : inner[0], line : inner[1]] = True
         edge[line + width : inner[0] - width, line + width : inner[1] - width] = False
-        cell[edge] = _rgb(color)
+        cell[edge] = rgb_of(color)
 
 
-def _rgb(color: str) -> tuple[int, int, int]:
+def rgb_of(color: str) -> tuple[int, int, int]:
+    """The parts of a `#rrggbb`."""
     return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
 
 

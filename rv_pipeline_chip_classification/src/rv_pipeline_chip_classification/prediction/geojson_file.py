@@ -215,19 +215,38 @@ def read_predictions(path: Path, *, where: str) -> Iterator[PredictedCell]:
     Raises:
         DataError: if it is cut short or was changed to another layout.
     """
+    for number, feature in enumerate(read_features(path, where=where), 2):
+        try:
+            yield _cell_of(feature)
+        except (ValueError, KeyError, TypeError) as err:
+            raise damaged_cells(where, number, f"{type(err).__name__}: {err}") from err
+
+
+def read_features(path: Path, *, where: str, made_by: str = "predict") -> Iterator[Any]:
+    """The features of a file with one of them per line.
+
+    Args:
+        path: the file.
+        where: what to call it in messages.
+        made_by: the command that wrote it.
+
+    Raises:
+        DataError: if it is cut short or was changed to another layout.
+    """
     with path.open(encoding="utf-8") as file:
         line, number = file.readline(), 1
         if not line.rstrip().endswith(_FIRST_FEATURE):
-            raise _damaged(where, number, "it does not begin like a file of predictions")
+            raise damaged_cells(where, number, "it does not begin like a file of predictions", made_by=made_by)
         for number, line in enumerate(file, 2):
             text = line.strip()
             if text == _LAST_LINE:
                 return
             try:
-                yield _cell_of(json.loads(text.removesuffix(",")))
-            except (ValueError, KeyError, TypeError) as err:
-                raise _damaged(where, number, f"{type(err).__name__}: {err}") from err
-        raise _damaged(where, number, "the file ends too early")
+                feature = json.loads(text.removesuffix(","))
+            except ValueError as err:
+                raise damaged_cells(where, number, f"{type(err).__name__}: {err}", made_by=made_by) from err
+            yield feature
+        raise damaged_cells(where, number, "the file ends too early", made_by=made_by)
 
 
 def _cell_of(feature: Any) -> PredictedCell:
@@ -241,10 +260,11 @@ def _cell_of(feature: Any) -> PredictedCell:
     )
 
 
-def _damaged(where: str, line: int, why: str) -> DataError:
+def damaged_cells(where: str, line: int, why: str, *, made_by: str = "predict") -> DataError:
+    """The error for a file of cells; `line` 0 for one that is not told."""
     return DataError(
         "a file of predictions cannot be read",
-        where=f"{where}, line {line}",
+        where=f"{where}, line {line}" if line else where,
         why=why,
-        fix='run the command "predict" again (--rerun); copy the file before you edit it',
+        fix=f'run the command "{made_by}" again (--rerun); copy the file before you edit it',
     )

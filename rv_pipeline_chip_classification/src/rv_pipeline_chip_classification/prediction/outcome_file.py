@@ -9,7 +9,7 @@ and `prediction_id`, `score` of the predicted class, `margin` (by how much that 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rv_pipeline_chip_classification.prediction.cell_scores import SCORE_DECIMALS
-from rv_pipeline_chip_classification.prediction.geojson_file import collection_head, geometry_texts
+from rv_pipeline_chip_classification.prediction.geojson_file import (
+    collection_head,
+    damaged_cells,
+    geometry_texts,
+    read_features,
+)
 from rv_pipeline_chip_classification.scenes.grid import Grid
 from rv_pipeline_chip_classification.scenes.windows import WindowArray
 
@@ -69,6 +74,54 @@ def write_outcomes(path: Path, cells: Outcomes, grid: Grid, *, scene_id: str, cl
                 file.write(f'{separator}{{"type": "Feature", "properties": {properties}, "geometry": {geometry}}}')
                 separator = ",\n"
         file.write("\n]}\n" if separator else "]}\n")
+
+
+class Outcome(NamedTuple):
+    """A labelled cell as it is in a file.
+
+    Args:
+        window: (row_off, col_off, height, width).
+        truth: class id.
+        predicted: class id; None for what is not predicted.
+        score: of the predicted class; None likewise.
+        ring: its outline, [longitude, latitude] by corner, or [column, row] where the image has no CRS; None for a
+            cell that has no place on Earth.
+    """
+
+    window: tuple[int, int, int, int]
+    truth: int
+    predicted: int | None
+    score: float | None
+    ring: Sequence[Sequence[float]] | None
+
+
+def read_outcomes(path: Path, *, where: str) -> Iterator[Outcome]:
+    """The cells of a file that `write_outcomes` wrote, line by line.
+
+    Args:
+        path: the file.
+        where: what to call it in messages.
+
+    Raises:
+        DataError: if it is cut short or was changed to another layout.
+    """
+    return (_outcome_of(feature, where) for feature in read_features(path, where=where, made_by="eval"))
+
+
+def _outcome_of(feature: Any, where: str) -> Outcome:
+    try:
+        known = feature["properties"]
+        row_off, col_off, height, width = (int(number) for number in known["window"])
+        predicted, score, geometry = known["prediction_id"], known["score"], feature["geometry"]
+        return Outcome(
+            (row_off, col_off, height, width),
+            int(known["truth_id"]),
+            None if predicted is None else int(predicted),
+            None if score is None else float(score),
+            None if geometry is None else geometry["coordinates"][0],
+        )
+    except (ValueError, KeyError, TypeError, IndexError) as err:
+        raise damaged_cells(where, 0, f"{type(err).__name__}: {err}", made_by="eval") from err
 
 
 def _properties(truth: int, predicted: int, score: float, margin: float, names: Sequence[str]) -> dict[str, Any]:
