@@ -187,7 +187,7 @@ def print_plan(run_plan: RunPlan) -> None:
             size = _size_text(command.num_items, len(command.to_do), len(jobs[command.job].tasks), command.info.items)
             say(f"  {command.job:<{width}}  run   {size}{reasons[0]}")
         else:
-            verb = "take" if command.decision == "taken" else "skip"
+            verb = "take" if command.decision in ("taken", "shared") else "skip"
             say(f"  {command.job:<{width}}  {verb}  {reasons[0]}")
         for reason in reasons[1:]:
             say(f"  {'':<{width}}        {reason}")

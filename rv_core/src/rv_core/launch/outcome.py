@@ -76,14 +76,17 @@ class RunOutcome:
             run_plan: the plan.
             num_taken: how many were taken from other roots.
         """
-        there = sum(command.num_items - len(command.to_do) for command in run_plan.commands if command.is_selected)
-        if not (there or num_taken):
+        selected = [command for command in run_plan.commands if command.is_selected]
+        num_shared = sum(len(command.shared_items) for command in selected)
+        there = sum(command.num_items - len(command.to_do) for command in selected) - num_shared
+        if not (there or num_taken or num_shared):
             return count_text(self.num_items, "item")
         before = max(0, there - num_taken)
         parts = [
-            f"{self.num_items} of {self.num_items + before + num_taken} items",
+            f"{self.num_items - num_shared} of {self.num_items + before + num_taken} items",
             f"{before} {_were(before)} done before" if before else "",
             f"{num_taken} {_were(num_taken)} taken from other roots" if num_taken else "",
+            f"{num_shared} {_were(num_shared)} shared with another pipeline of this run" if num_shared else "",
         ]
         return ", ".join(filter(None, parts))
 
@@ -148,8 +151,8 @@ def reject_shared_outputs(run_plan: RunPlan, paths: Mapping[str, RunPaths]) -> t
     found: list[SharedOutput] = []
     for name, root_uri in run_plan.roots.items():
         owners = dict(run_plan.owners.get(name, {}))
-        jobs = [job for job in run_plan.plan.jobs if job.pipeline == name]
-        names = [manifest_name(job.command, i.id, i.key) for job in jobs for i in run_plan.of(job.id).to_do]
+        commands = [command for command in run_plan.commands if command.pipeline == name and command.is_selected]
+        names = [manifest_name(c.command, i.id, i.key) for c in commands for i in (*c.to_do, *c.shared_items)]
         if len(names) + len(owners) < 2:
             continue
         texts = by_uri.read_many([uris.join(root_uri, manifest) for manifest in names])
@@ -169,7 +172,7 @@ def _readable(texts: Iterable[bytes]) -> Iterator[Manifest]:
 def outcome_of_run(run_plan: RunPlan, paths: Mapping[str, RunPaths], run_dir: str) -> RunOutcome:
     """Look at what the planned jobs left behind: one listing a command, and how every task says that it ended."""
     shared = reject_shared_outputs(run_plan, paths)
-    num_done = num_items = 0
+    num_done, num_items = _count_shared(run_plan, paths)
     failed: list[FailedTask] = []
     not_started: list[str] = []
     reported = _reported_failures(run_dir)
@@ -190,7 +193,7 @@ def outcome_of_status(run_plan: RunPlan, paths: Mapping[str, RunPaths], status: 
     from rv_core.record.logs import find_logs
 
     shared = reject_shared_outputs(run_plan, paths)
-    num_done = num_items = 0
+    num_done, num_items = _count_shared(run_plan, paths)
     failed: list[FailedTask] = []
     not_started: list[str] = []
     states = {job.job: job for job in status.jobs}
@@ -212,6 +215,18 @@ def outcome_of_status(run_plan: RunPlan, paths: Mapping[str, RunPaths], status: 
             reason = next((task.reason for task in tasks if task.reason), "")
             not_started.append(f"{job.id} ({reason})" if reason else job.id)
     return RunOutcome(num_done, num_items, len(run_plan.plan.tasks), tuple(failed), tuple(not_started), shared)
+
+
+def _count_shared(run_plan: RunPlan, paths: Mapping[str, RunPaths]) -> tuple[int, int]:
+    """(done, all) of what jobs of other pipelines of the run do for a root too."""
+    num_done = num_items = 0
+    for command in run_plan.commands:
+        if items := command.shared_items:
+            entries = [{"id": item.id, "key": item.key} for item in items]
+            num_items += len(entries)
+            missing = manifests_missing(paths[command.pipeline].root_uri, command.command, entries)
+            num_done += len(entries) - len(missing)
+    return num_done, num_items
 
 
 def _reported_failures(run_dir: str) -> dict[str, list[Event]]:

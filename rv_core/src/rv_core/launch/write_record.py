@@ -85,10 +85,11 @@ def _forget(run_plan: RunPlan, pipeline: str, root_uri: str) -> None:
     from rv_core.plan.manifests import done_names, manifest_file_name, manifest_name
 
     for entry in run_plan.commands:
-        if entry.pipeline != pipeline or entry.decision != "run":
+        to_make = [*entry.to_do, *entry.shared_items] if entry.is_selected else []
+        if entry.pipeline != pipeline or not to_make:
             continue
         there = done_names(root_uri, entry.command)
-        for item in entry.to_do:
+        for item in to_make:
             if manifest_file_name(item.id, item.key) in there:
                 by_uri.delete(uris.join(root_uri, manifest_name(entry.command, item.id, item.key)))
 

@@ -16,20 +16,21 @@ from rv_core.plan.claims import Owner
 from rv_core.plan.graph import Job, Plan, Resources, make_tasks, split_shares
 from rv_core.plan.items import PipelineState, PlannedItem
 from rv_core.plan.keys import CommandParts
-from rv_core.plan.reasons import done_text, reasons_for
+from rv_core.plan.reasons import done_text, named_first, reasons_for
 from rv_core.plan.selection import EVERYTHING, Selection
 from rv_core.plan.sharing import OtherRoot, Refused, Taken
-from rv_core.plan.verdicts import Verdict, verdicts_on
+from rv_core.plan.verdicts import Verdict, share_work, verdicts_on
 
-Decision = Literal["run", "done", "taken", "not selected"]
+Decision = Literal["run", "done", "taken", "shared", "not selected"]
 
 
 @dataclass(frozen=True)
 class CommandPlan:
     """What was decided about one command of one pipeline, and why.
 
-    Its items are to do, done, or taken from other roots before the first task is started. `sources` counts, by root,
-    those that are taken and those that were taken earlier.
+    Its items are to do, done, taken from other roots before the first task is started, or shared: done by the job of
+    another pipeline of the run, for this root too. `sources` counts, by root, those that are taken and those that were
+    taken earlier; `also_for` holds, by root, the ids of items that this job does for other pipelines.
     """
 
     pipeline: str
@@ -46,6 +47,13 @@ class CommandPlan:
     taken: tuple[Taken, ...] = ()
     is_selected: bool = True
     sources: Mapping[str, int] = field(default_factory=dict)
+    shared: Mapping[str, Sequence[PlannedItem]] = field(default_factory=dict)
+    also_for: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def shared_items(self) -> list[PlannedItem]:
+        """What jobs of other pipelines of the run do for this root."""
+        return [item for items in self.shared.values() for item in items]
 
     @property
     def command(self) -> str:
@@ -55,10 +63,11 @@ class CommandPlan:
     @property
     def num_items(self) -> int:
         """How many items there are, done or not (1 for a command without items)."""
-        return len(self.to_do) + len(self.done) + len(self.taken)
+        return len(self.to_do) + len(self.done) + len(self.taken) + len(self.shared_items)
 
     def record(self) -> dict[str, Any]:
         """`items/<job>.json`: what the tasks of this command work through."""
+        there = [*self.done, *(taken.item for taken in self.taken), *self.shared_items]
         return {
             "job": self.job,
             "pipeline": self.pipeline,
@@ -68,7 +77,8 @@ class CommandPlan:
             "required_jobs": list(self.requires),
             "resources": asdict(Resources.of(self.info)),
             "items": [{"id": i.id, "key": i.key, "group": i.group, "inputs": dict(i.inputs)} for i in self.to_do],
-            "done": [{"id": i.id, "key": i.key} for i in (*self.done, *(taken.item for taken in self.taken))],
+            "done": [{"id": i.id, "key": i.key} for i in there],
+            **({"also_for": {root: list(names) for root, names in self.also_for.items()}} if self.also_for else {}),
             "input_states": self._states_of_inputs(),
         }
 
@@ -89,6 +99,8 @@ class CommandPlan:
             "num_to_do": len(self.to_do),
             "requires": list(self.requires),
             **({"taken": dict(self.sources)} if self.sources else {}),
+            **({"shared": {job: len(items) for job, items in self.shared.items()}} if self.shared else {}),
+            **({"also_for": {root: len(names) for root, names in self.also_for.items()}} if self.also_for else {}),
         }
 
 
@@ -157,7 +169,7 @@ def plan_run(
         states: the pipelines.
         splits: how many tasks a command with items becomes, at most.
         selection: which commands.
-        others: roots whose work is taken where it is equal.
+        others: roots whose work is taken where it is equal, besides those of the pipelines themselves.
         refused: what cannot be taken from there.
 
     Raises:
@@ -166,11 +178,12 @@ def plan_run(
     decided: list[CommandPlan] = []
     problems: list[Finding] = []
     owners: dict[str, Mapping[str, Owner]] = {}
-    for state in states:
-        akin = [other for other in others if other.kind == state.kind]
-        verdicts, owned = verdicts_on(state, selection, akin, refused or {})
+    beside = [OtherRoot(state.pipeline.config.root_uri, state.kind, state.done) for state in states]
+    looked = [verdicts_on(state, selection, _akin(state, [*beside, *others]), refused or {}) for state in states]
+    share_work(zip(states, (verdicts for verdicts, _ in looked), strict=True))
+    for state, (verdicts, owned) in zip(states, looked, strict=True):
         commands = [_plan_command(state, verdict) for verdict in verdicts.values()]
-        to_do = {(entry.command, item.id) for entry in commands for item in entry.to_do}
+        to_do = {(c.command, item.id) for c in commands for item in (*c.to_do, *c.shared_items)}
         owners[state.name] = {path: owner for path, owner in owned.items() if owner[:2] not in to_do}
         decided += commands
         problems += _missing_requirements(commands)
@@ -184,20 +197,29 @@ def plan_run(
     return RunPlan(Plan(tuple(_jobs(decided, splits))), tuple(decided), roots, owners)
 
 
+def _akin(state: PipelineState, others: Iterable[OtherRoot]) -> list[OtherRoot]:
+    """The other roots of pipelines of the same kind."""
+    own = state.pipeline.config.root_uri
+    return [other for other in others if other.kind == state.kind and other.root_uri != own]
+
+
 def _plan_command(state: PipelineState, verdict: Verdict) -> CommandPlan:
     keyed, to_do, taken = verdict.keyed, verdict.to_do, verdict.taken
     info, parts, named = keyed.info, keyed.parts, keyed.named
-    others = {item.id for item in to_do} | {one.item.id for one in taken}
+    shared_items = [item for items in verdict.shared.values() for item in items]
+    others = {item.id for item in (*to_do, *shared_items, *(one.item for one in taken))}
     done = tuple(i for i in keyed.items if i.id not in others)
-    if to_do or not taken:
-        decision: Decision = "not selected" if not verdict.is_selected else "run" if to_do else "done"
-    else:
-        decision = "taken"
+    decision = _decision(verdict)
     manifests = (state.done.manifest(info.name, i.id, i.key) for i in done)
     before = Counter(manifest.taken_from for manifest in manifests if manifest is not None and manifest.taken_from)
-    if to_do or taken:
+    if others:
+        elsewhere = [(f"taken from {one.root_uri}", one.item) for one in taken]
+        elsewhere += [(f"done by {job}", item) for job, items in verdict.shared.items() for item in items]
         num_items, problems = len(keyed.items), verdict.problems
-        reasons = reasons_for(state, info, parts, to_do, num_items, problems, verdict.is_forced, named, taken=taken)
+        reasons = reasons_for(
+            state, info, parts, to_do, num_items, problems, verdict.is_forced, named, elsewhere=elsewhere
+        )
+        reasons += [f"also for {named_first(list(verdict.also_for))}"] if verdict.also_for else []
     else:
         reasons = [done_text(len(done), before, has_items=info.items is not None)]
     return CommandPlan(
@@ -215,7 +237,17 @@ def _plan_command(state: PipelineState, verdict: Verdict) -> CommandPlan:
         taken=taken,
         is_selected=verdict.is_selected,
         sources=before + Counter(one.root_uri for one in taken),
+        shared=verdict.shared,
+        also_for=verdict.also_for,
     )
+
+
+def _decision(verdict: Verdict) -> Decision:
+    if verdict.to_do:
+        return "run" if verdict.is_selected else "not selected"
+    if verdict.shared or verdict.taken:
+        return "shared" if verdict.shared else "taken"
+    return "done" if verdict.is_selected else "not selected"
 
 
 def _missing_requirements(commands: Sequence[CommandPlan]) -> list[Finding]:
@@ -246,14 +278,18 @@ def _jobs(decided: Collection[CommandPlan], splits: int) -> Iterable[Job]:
 
 
 def _nearest_running(command: CommandPlan, decided: Collection[CommandPlan], runs: set[str]) -> list[str]:
-    """The required jobs of this plan; a job that is done stands for those it requires itself."""
+    """The required jobs of this plan; a job that is done stands for those it requires itself.
+
+    For what is shared stand the jobs that do it: each of another pipeline, earlier in the plan.
+    """
     by_job = {other.job: other for other in decided}
     found: dict[str, None] = {}
 
     def visit(job: str) -> None:
+        found.update(dict.fromkeys(by_job[job].shared))
         if job in runs:
             found[job] = None
-        else:
+        elif not by_job[job].shared:
             for further in by_job[job].requires:
                 visit(further)
 

@@ -9,7 +9,6 @@ from typing import Any
 from rv_core.pipeline.pipeline import CommandInfo
 from rv_core.plan.items import PipelineState, PlannedItem
 from rv_core.plan.keys import IN_FULL, KEPT_DIGEST, CommandParts, InRoot
-from rv_core.plan.sharing import Taken
 
 
 def reasons_for(
@@ -22,7 +21,7 @@ def reasons_for(
     is_forced: bool,
     named: InRoot = IN_FULL,
     *,
-    taken: Sequence[Taken] = (),
+    elsewhere: Sequence[tuple[str, PlannedItem]] = (),
 ) -> list[str]:
     """Why items are to do, and from where others are taken, in a few lines; equal reasons of many become one line."""
     by_reason: dict[str, list[str]] = {}
@@ -30,8 +29,8 @@ def reasons_for(
         problem = problems[item.id] or ""
         reason = "asked for by --rerun" if is_forced else _reason_of(state, info, parts, item, problem, named)
         by_reason.setdefault(reason, []).append(item.id)
-    for item, root_uri, _ in taken:
-        by_reason.setdefault(f"taken from {root_uri}", []).append(item.id)
+    for where, item in elsewhere:
+        by_reason.setdefault(where, []).append(item.id)
     if info.items is None:
         return list(by_reason)
     lines = [_reason_line(ids, reason, num_items) for reason, ids in by_reason.items()]
@@ -63,7 +62,12 @@ def taken_text(num_items: int, sources: Mapping[str, int]) -> str:
 def _reason_line(ids: Sequence[str], reason: str, num_items: int) -> str:
     if len(ids) == num_items and num_items > 1:
         return f"{reason} (all {num_items} items)"
-    return f"{', '.join(ids) if len(ids) <= 3 else f'{ids[0]}, {ids[1]} and {len(ids) - 2} more'}: {reason}"
+    return f"{named_first(ids)}: {reason}"
+
+
+def named_first(names: Sequence[str]) -> str:
+    """Names, or the first two of many: `a, b and 4 more`."""
+    return ", ".join(names) if len(names) <= 3 else f"{names[0]}, {names[1]} and {len(names) - 2} more"
 
 
 def _reason_of(

@@ -1,4 +1,4 @@
-"""What others have done already: items under equal keys are equal work, whichever root they lie in. Pure."""
+"""What others have done already, or do in the same run: items under equal keys are equal work, whichever root they lie in. Pure."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What is to become of each item of a pipeline: to do, done, or taken from another root. Pure."""
+"""What is to become of each item of a pipeline: to do, done, taken from another root, or shared with another job. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rv_core.pipeline.pipeline import CommandInfo
 from rv_core.plan.claims import Owner, claim, contradicted
@@ -32,14 +32,46 @@ class Keyed:
 
 @dataclass
 class Verdict:
-    """What is to become of the items of a command, while it is being decided."""
+    """What is to become of the items of a command, while it is being decided.
 
+    Args:
+        job: its job.
+        keyed: the command.
+        problems: id -> why it is not done.
+        is_selected: whether it was asked for.
+        is_forced: whether it is to be done although it is done.
+        to_do: what its own job does.
+        taken: what other roots have done.
+        shared: job of another pipeline -> what that does for this root too.
+        also_for: other root -> ids of what this job does for it too.
+    """
+
+    job: str
     keyed: Keyed
     problems: dict[str, str | None]
     is_selected: bool
     is_forced: bool
     to_do: tuple[PlannedItem, ...]
     taken: tuple[Taken, ...] = ()
+    shared: dict[str, list[PlannedItem]] = field(default_factory=dict)
+    also_for: dict[str, list[str]] = field(default_factory=dict)
+
+
+def share_work(pipelines: Iterable[tuple[PipelineState, Mapping[str, Verdict]]]) -> None:
+    """Give what several pipelines have to do to the first of them; it does that for the roots of all."""
+    first: dict[tuple[str, str, str, str], Verdict] = {}
+    for state, verdicts in pipelines:
+        for name, verdict in verdicts.items():
+            own = []
+            for item in verdict.to_do if verdict.is_selected else ():
+                other = first.setdefault((state.kind, name, item.id, item.key), verdict)
+                if other is verdict:
+                    own.append(item)
+                    continue
+                verdict.shared.setdefault(other.job, []).append(item)
+                other.also_for.setdefault(state.pipeline.config.root_uri, []).append(item.id)
+            if verdict.shared:
+                verdict.to_do = tuple(own)
 
 
 def verdicts_on(
@@ -78,7 +110,7 @@ def _verdicts(
             problems |= {i.id: reason for i in command.items if (reason := wrong.get(Owner(name, i.id, i.key)))}
         is_forced = is_rerun and name in selected
         to_do = tuple(i for i in command.items if is_forced or problems[i.id] is not None)
-        verdicts[name] = Verdict(command, problems, name in selected, is_forced, to_do)
+        verdicts[name] = Verdict(f"{state.name}.{name}", command, problems, name in selected, is_forced, to_do)
     return verdicts
 
 

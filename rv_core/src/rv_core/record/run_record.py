@@ -50,6 +50,8 @@ _COMMAND_SHAPE = {
     "num_items": range(1 << 40),
     "num_to_do": range(1 << 40),
     "taken?": {str: range(1 << 40)},
+    "shared?": {str: range(1 << 40)},
+    "also_for?": {str: range(1 << 40)},
 }
 _JOB_SHAPE = {
     "id": str,

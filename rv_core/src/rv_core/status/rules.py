@@ -43,18 +43,22 @@ def _job_statuses(files: RunFiles, seen: Sighting) -> Iterable[JobStatus]:
         if job in planned:
             status = _planned_job(pipeline, entry, planned[job], there, seen, ended)
         else:
-            status = _other_job(pipeline, entry, there, seen)
+            status = _other_job(pipeline, entry, there, seen, ended)
         ended[job] = status.state
         yield status
 
 
-def _other_job(pipeline: str, entry: Mapping[str, Any], there: frozenset[str], seen: Sighting) -> JobStatus:
-    """A command that this run leaves alone: it was done before, or not asked for."""
+def _other_job(
+    pipeline: str, entry: Mapping[str, Any], there: frozenset[str], seen: Sighting, ended: Mapping[str, TaskState]
+) -> JobStatus:
+    """A command without a job: it was done before, taken, not asked for, or a job of another pipeline does it."""
     record = seen.items.get(entry["job"], {"items": (), "done": ()})
     num_done = sum(_is_done(entry["command"], item, there) for item in (*record["items"], *record["done"]))
     is_selected = entry["decision"] != "not selected"
     reason = _why_left_alone(entry) if is_selected else "not selected"
     state: TaskState = "skipped"
+    if num_done < entry["num_items"] and (shared := entry.get("shared")):
+        state = next((ended[job] for job in shared if ended.get(job, "done") != "done"), "waiting")
     if is_selected and entry["job"] in seen.unreadable:
         state, reason = "unknown", seen.unreadable[entry["job"]]
     return JobStatus(
@@ -63,15 +67,17 @@ def _other_job(pipeline: str, entry: Mapping[str, Any], there: frozenset[str], s
 
 
 def _why_left_alone(entry: Mapping[str, Any]) -> str:
-    taken = _taken(entry)
-    is_all = taken and sum(entry["taken"].values()) == entry["num_items"]
-    return taken.partition(" ")[2] if is_all else ", ".join(filter(None, ["done before", taken]))
+    elsewhere = _elsewhere(entry)
+    num_elsewhere = sum(sum(entry.get(kind, {}).values()) for kind in ("taken", "shared"))
+    if len(elsewhere) == 1 and num_elsewhere == entry["num_items"]:
+        return elsewhere[0].partition(" ")[2]
+    return ", ".join([*(["done before"] if num_elsewhere < entry["num_items"] else []), *elsewhere])
 
 
-def _taken(entry: Mapping[str, Any]) -> str:
-    """How many items of a command were taken from other roots, and from which; "" for none."""
-    taken = entry.get("taken", {})
-    return f"{sum(taken.values())} taken from {', '.join(taken)}" if taken else ""
+def _elsewhere(entry: Mapping[str, Any]) -> list[str]:
+    """How many items of a command were taken from other roots, and how many other jobs do: `3 taken from /data/a`."""
+    told = (("taken", "taken from"), ("shared", "done by"))
+    return [f"{sum(entry[kind].values())} {what} {', '.join(entry[kind])}" for kind, what in told if entry.get(kind)]
 
 
 def _planned_job(
@@ -105,7 +111,7 @@ def _planned_job(
         tasks=tuple(tasks),
         pipeline=pipeline,
         items_done_before=int(entry["num_items"]) - int(entry["num_to_do"]),
-        reason=_taken(entry),
+        reason=", ".join(_elsewhere(entry)),
     )
 
 

@@ -29,7 +29,7 @@ class JobStatus:
         tasks: its tasks by split index; none for a job that is not part of this run.
         pipeline: its pipeline's name.
         items_done_before: how many items were done before this run.
-        reason: why the job is not part of this run, and how many of its items were taken from which other roots.
+        reason: why the job is not part of this run, and how many of its items came from elsewhere.
     """
 
     job: str

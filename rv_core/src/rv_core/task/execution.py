@@ -22,6 +22,7 @@ from rv_core.task.item_evidence import ItemEvidence
 if TYPE_CHECKING:
     from rv_core.files.storage import Storage
     from rv_core.record.event_writer import EventWriter
+    from rv_core.task.taking import Gifts
 
 
 class TaskExecution:
@@ -45,6 +46,7 @@ class TaskExecution:
         self._graceful = 0
         self._items_done = 0
         self._num_items = 1
+        self._gifts = self._gifts_of(request)
         self._evidence = ItemEvidence(self._root, request, has_items=self._info.items is not None, on_done=self._done)
 
     def run(self) -> None:
@@ -94,6 +96,7 @@ class TaskExecution:
         """Whether the item's manifest is there under its key and its outputs have the recorded sizes."""
         if not self._evidence.is_done(item):
             return False
+        self._give(item)
         self._items_done += 1
         self._events.write("item", item=item.id, state="skipped")
         return True
@@ -108,11 +111,24 @@ class TaskExecution:
         self._config.check(is_end=False)
         self._evidence.finish()
 
+    def _give(self, item: WorkItem[Any]) -> None:
+        """What was done for other pipelines of the run too is put under their roots."""
+        if self._gifts is not None:
+            self._gifts.give(item)
+
     def _done(self, item: WorkItem[Any]) -> None:
+        self._give(item)
         self._items_done += 1
         self._events.write("item", item=item.id, state="done")
         if self._info.items is not None:
             self._events.progress(self._items_done, self._num_items, {})
+
+    def _gifts_of(self, request: TaskRequest) -> Gifts | None:
+        if not request.record.get("also_for"):
+            return None
+        from rv_core.task.taking import Gifts
+
+        return Gifts(self._root, request)
 
     def _storage(self) -> Storage:
         """The files of the root, for this attempt; what is written through it are outputs of the item in hand."""

@@ -99,6 +99,7 @@ _ITEMS = {
     "items": [_ITEM],
     "done": [{"id": str, "key": str}],
     "input_states?": {str: (list, str, type(None))},
+    "also_for?": {str: [str]},
 }
 
 
@@ -151,8 +152,10 @@ def _is_items(record: Any) -> bool:
     texts = [*(e[name] for e in items for name in ("id", "key", "group")), *(e[n] for e in done for n in ("id", "key"))]
     objects = [*(record[name] for name in ("reads", "inputs", "requires")), *(entry["inputs"] for entry in items)]
     timeout_s, states = resources["timeout_s"], record.get("input_states", {})  # a record of 0.1.0 has none of these
+    also_for = record.get("also_for", {})
     return (
         type(items) is type(done) is list
+        and all(type(names) is list and _are_texts([root, *names]) for root, names in also_for.items())
         and _are_texts([*texts, *record["required_jobs"], *(record[name] for name in ("job", "command", "key"))])
         and all(type(value) is dict for value in objects)
         and all(type(state) in (list, str, type(None)) for state in states.values())

@@ -1,4 +1,8 @@
-"""Taking over what was done in another root: outputs that are checked, linked or copied, and then manifests of this root."""
+"""Taking over what was done in another root: outputs that are checked, linked or copied, then manifests of this root.
+
+The process that plans does so for what is there before a run begins; a task does so for other pipelines of its run, which
+need what it does.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-from rv_core.files import uris
+from rv_core.files import by_uri, uris
 from rv_core.files.storage import FileOutput, Storage
 from rv_core.pipeline.items import WorkItem
-from rv_core.plan.manifests import Manifest
+from rv_core.plan.manifests import Manifest, manifest_name
 from rv_core.record.layout import RESERVED
 from rv_core.task.inputs import TaskRequest
 from rv_core.task.item_evidence import ItemEvidence
@@ -63,9 +67,51 @@ class Taker:
                 put()
             self._evidence.finish(replace(manifest, taken_from=source_root))
 
+    def is_done(self, item: WorkItem[Any]) -> bool:
+        """Whether the item is done in the root that gets it."""
+        return self._evidence.is_done(item)
+
     def close(self) -> None:
         """What was taken is done."""
         self._evidence.close()
+
+
+class Gifts:
+    """What a task does for other roots of its run too: put there as soon as it is done here.
+
+    Args:
+        root_uri: the root of the task.
+        request: the task; its record names the other roots.
+    """
+
+    def __init__(self, root_uri: str, request: TaskRequest) -> None:
+        self._root = root_uri
+        self._request = request
+        self._wanted = {root: frozenset(names) for root, names in request.record["also_for"].items()}
+        self._takers: dict[str, Taker] = {}
+
+    def give(self, item: WorkItem[Any]) -> None:
+        """Put an item that is done here under the roots that need it and have it not yet.
+
+        Raises:
+            StorageError: if it cannot be written there, or an output here is not what the manifest says any more.
+            UsageError: if another run has taken such a root.
+        """
+        roots = [root for root, wanted in self._wanted.items() if item.id in wanted]
+        takers = [taker for taker in map(self._taker, roots) if not taker.is_done(item)]
+        if not takers:
+            return
+        name = manifest_name(self._request.command, item.id, item.key)
+        manifest = Manifest.from_text(by_uri.read_bytes(uris.join(self._root, name)))
+        for taker in takers:
+            taker.take(item, self._root, manifest)
+            taker.close()
+
+    def _taker(self, root_uri: str) -> Taker:
+        if root_uri not in self._takers:
+            items = {entry["id"]: entry["key"] for entry in self._request.record["items"]}
+            self._takers[root_uri] = Taker(root_uri, self._request.run_id, self._request.command, items)
+        return self._takers[root_uri]
 
 
 def _as_output(plain: Any) -> FileOutput:
