@@ -200,7 +200,7 @@ def tests_runner_slurm(session: nox.Session) -> None:
 @check(requires=["wheels"])
 def tests_chip_classification(session: nox.Session) -> None:
     """The core and the chip-classification pipeline, nothing else."""
-    install(session, wheel("rv_core"), wheel("rv_pipeline_chip_classification"), TORCH, *TEST_TOOLS)
+    install(session, wheel("rv_core"), wheel("rv_pipeline_chip_classification", "vector"), TORCH, *TEST_TOOLS)
     assert_absent(session, "boto3", "obstore", *plugins_but("rv_pipeline_chip_classification"))
     pytest(session, "tests/rv_pipeline_chip_classification", marks=f"{QUICK} and not s3")
 
@@ -319,7 +319,8 @@ def guides(session: nox.Session) -> None:
 def real_scenes(session: nox.Session) -> None:
     """The main job on real scenes (RV_TEST_DATA), and every other test that takes long."""
     install_everything(session)
-    install(session, "pandas", "geopandas")  # for the tests that make frames
+    # For the tests that make frames, and for an independent reader of vector files.
+    install(session, wheel("rv_pipeline_chip_classification", "vector"), "pandas", "geopandas")
     own = ["tests/contracts", "tests/docs/test_guides.py", *ROOT.glob("tests/rv_*/test_*_conformance.py")]
     pytest(session, "tests", *(f"--ignore={path}" for path in own), marks="(real_data or slow) and not random_kills")
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from rv_pipeline_chip_classification.config import RasterSourceConfig as RasterSourceConfig
     from rv_pipeline_chip_classification.config import SceneConfig as SceneConfig
     from rv_pipeline_chip_classification.config import TrainConfig as TrainConfig
+    from rv_pipeline_chip_classification.config import VectorAreaConfig as VectorAreaConfig
+    from rv_pipeline_chip_classification.config import VectorLabelsConfig as VectorLabelsConfig
     from rv_pipeline_chip_classification.config_parts import LabelsConfig as LabelsConfig
     from rv_pipeline_chip_classification.folds import leave_one_scene_out as leave_one_scene_out
     from rv_pipeline_chip_classification.from_python.bundle import load_bundle as load_bundle
@@ -42,6 +44,8 @@ _CONFIGS = (
     "RasterSourceConfig",
     "SceneConfig",
     "TrainConfig",
+    "VectorAreaConfig",
+    "VectorLabelsConfig",
 )
 
 _HOMES = {

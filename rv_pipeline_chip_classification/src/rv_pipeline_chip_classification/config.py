@@ -15,7 +15,12 @@ from typing import Annotated, ClassVar, Literal
 from rv_core import AsBefore, PipelineConfig
 from rv_core.errors import Finding
 from rv_pipeline_chip_classification import config_checks as checks
-from rv_pipeline_chip_classification.config_labels import ClassRasterLabelsConfig, GeoJsonLabelsConfig
+from rv_pipeline_chip_classification.config_labels import (
+    ClassRasterLabelsConfig,
+    GeoJsonLabelsConfig,
+    VectorAreaConfig,
+    VectorLabelsConfig,
+)
 from rv_pipeline_chip_classification.config_parts import LabelsConfig, NotNegative, check_value_scales
 from rv_pipeline_chip_classification.config_scenes import (
     ClassConfig,
@@ -47,6 +52,8 @@ __all__ = [
     "RasterSourceConfig",
     "SceneConfig",
     "TrainConfig",
+    "VectorAreaConfig",
+    "VectorLabelsConfig",
 ]
 
 

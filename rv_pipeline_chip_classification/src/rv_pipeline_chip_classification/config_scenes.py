@@ -13,6 +13,7 @@ from typing import Annotated
 from rv_core import AsBefore, Config, Uri
 from rv_core.errors import Finding
 from rv_pipeline_chip_classification import config_checks as checks
+from rv_pipeline_chip_classification.config_labels import VectorAreaConfig
 from rv_pipeline_chip_classification.config_parts import SUBSETS, LabelsConfig
 
 
@@ -72,14 +73,16 @@ class SceneConfig(Config):
         id: names the scene's files; letters, digits, `.`, `_`, `-`, at most 100, unique without regard to case.
         raster: the pixels.
         labels: the truth; None is a scene that is only predicted.
-        aoi_uris: GeoJSON files of the areas inside which the scene is fully labelled; their union counts.
-            None given: everywhere. Chips and evaluated cells are those inside.
+        aoi_uris: vector files (GeoJSON or any other) of the areas inside which the scene is fully labelled; their
+            union counts. None given: everywhere. Chips and evaluated cells are those inside.
+        aois: further areas, of files of which a layer or some features are meant.
     """
 
     id: str
     raster: RasterSourceConfig
     labels: LabelsConfig | None = None
     aoi_uris: list[Uri] = field(default_factory=list)
+    aois: Annotated[list[VectorAreaConfig], AsBefore([])] = field(default_factory=list)
 
     def validate(self) -> Iterable[Finding]:
         return checks.check_scene_id(self.id)

@@ -78,6 +78,8 @@ def rv_configs() -> list[ConfigSpec]:
         "scene": "SceneConfig",
         "raster_source": "RasterSourceConfig",
         "geojson_labels": "GeoJsonLabelsConfig",
+        "vector_labels": "VectorLabelsConfig",
+        "vector_area": "VectorAreaConfig",
         "class_raster_labels": "ClassRasterLabelsConfig",
         "analyze": "AnalyzeConfig",
         "chip": "ChipConfig",

@@ -1,4 +1,4 @@
-"""The inputs of a scene: a raster is all the files that GDAL reads for it. Imports no GDAL: the plan asks."""
+"""The inputs of a scene: a raster or a vector file is all the files that it consists of. Imports no GDAL: the plan asks."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 from rv_core.errors import RvError
 from rv_core.files import by_uri, uris
-from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassRasterLabelsConfig
+from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassRasterLabelsConfig, VectorLabelsConfig
 from rv_pipeline_chip_classification.scenes.dataset_files import (
     files_of,
     has_more_than_statistics,
     is_virtual,
     remote_side_files,
 )
+from rv_pipeline_chip_classification.vectors.files import parts_of, remote_parts
 
 #: A plan asks for the inputs of an item some ten times; what was found so lately holds.
 _FRESH_S = 2.0
@@ -23,9 +24,9 @@ _MAX_WORKERS = 32
 
 
 class RasterInputs:
-    """Finds the further files of the rasters of a config, and remembers them for a while.
+    """Finds the further files of the rasters and vector files of a config, and remembers them for a while.
 
-    Files beside remote rasters are asked for once, all at the same time: two requests for a GeoTIFF.
+    Files beside remote ones are asked for once, all at the same time: two requests for a GeoTIFF.
 
     Args:
         config: the config.
@@ -33,28 +34,29 @@ class RasterInputs:
 
     def __init__(self, config: ChipClassificationConfig) -> None:
         self._rasters = set(_rasters_of(config))
+        self._vectors = set(_vectors_of(config)) - self._rasters
         self._local: dict[str, list[str]] = {}
         self._remote: dict[str, list[str]] | None = None
         self._since_s = 0.0
 
     def added_to(self, inputs: Iterable[str]) -> list[str]:
-        """The inputs, and after each raster its further files; each once."""
+        """The inputs, and after each raster and vector file its further files; each once."""
         if time.monotonic() - self._since_s > _FRESH_S:
             self._local, self._since_s = {}, time.monotonic()
         found: dict[str, None] = {}
         for uri in inputs:
             found[uri] = None
-            if uri in self._rasters:
+            if uri in self._rasters or uri in self._vectors:
                 found.update(dict.fromkeys(self._files_of(uri)))
         return list(found)
 
     def _files_of(self, uri: str) -> list[str]:
         if _is_local(uri):
             if uri not in self._local:
-                self._local[uri] = files_of(uri)
+                self._local[uri] = files_of(uri) if uri in self._rasters else parts_of(uri)
             return self._local[uri]
         if self._remote is None:
-            self._remote = _remote_files(sorted(uri for uri in self._rasters if not _is_local(uri)))
+            self._remote = _remote_files(*(_remote_ones(its) for its in (self._rasters, self._vectors)))
         return self._remote[uri]
 
 
@@ -65,6 +67,18 @@ def _rasters_of(config: ChipClassificationConfig) -> Iterable[str]:
             yield scene.labels.uri
 
 
+def _vectors_of(config: ChipClassificationConfig) -> Iterable[str]:
+    for _, _, scene in config.dataset.located_scenes():
+        yield from scene.aoi_uris
+        yield from (area.uri for area in scene.aois)
+        if isinstance(scene.labels, VectorLabelsConfig):
+            yield scene.labels.uri
+
+
+def _remote_ones(every: set[str]) -> list[str]:
+    return sorted(uri for uri in every if not _is_local(uri))
+
+
 def _is_local(uri: str) -> bool:
     try:
         return uris.is_local(uris.expand(uri))
@@ -72,9 +86,10 @@ def _is_local(uri: str) -> bool:
         return True
 
 
-def _remote_files(rasters: list[str]) -> dict[str, list[str]]:
+def _remote_files(rasters: list[str], vectors: list[str]) -> dict[str, list[str]]:
     files = {uri: files_of(uri) if is_virtual(uri) else remote_side_files(uri) for uri in rasters}
-    there = _existing([side for uri in rasters if not is_virtual(uri) for side in files[uri]])
+    files |= {uri: remote_parts(uri) for uri in vectors}
+    there = _existing([side for uri, its in files.items() if not is_virtual(uri) for side in its])
     return {uri: its if is_virtual(uri) else [side for side in its if side in there] for uri, its in files.items()}
 
 

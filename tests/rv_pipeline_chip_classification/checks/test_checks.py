@@ -220,7 +220,7 @@ def test_what_a_library_raises_on_a_file_names_file_scene_and_place(
 
     config = config_of([scenes("a"), scenes("b", aoi_uris=[scenes.write_labels("aoi.geojson", [])])])
     monkeypatch.setattr("rv_pipeline_chip_classification.labels.aoi.polygons_in_pixels", fail)
-    monkeypatch.setattr("rv_pipeline_chip_classification.labels.sources.polygons_in_pixels", fail)
+    monkeypatch.setattr("rv_pipeline_chip_classification.labels.label_features.polygons_in_pixels", fail)
     found = errors(config)
     assert "the labels of scene 'a' cannot be used" in found["dataset.train_scenes[0].labels.uri"]
     assert "a.geojson): OverflowError: too large" in found["dataset.train_scenes[0].labels.uri"]

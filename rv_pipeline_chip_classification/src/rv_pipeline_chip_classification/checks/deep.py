@@ -39,6 +39,8 @@ from rv_pipeline_chip_classification.labels.sources import LabelSource, open_lab
 from rv_pipeline_chip_classification.prediction.geojson_file import cell_rings
 from rv_pipeline_chip_classification.scenes.raster_reader import SourceFieldError
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.vectors.files import MissingLibraryError
+from rv_pipeline_chip_classification.vectors.table import VectorFieldError
 
 #: Label rasters are read to count chips until so many pixels have been; the rest is left to `chip`.
 _MAX_COUNTED_PX = 1 << 26
@@ -171,8 +173,9 @@ def _check_labels(
     path, _subset, scene = entry
     place = f"{path}.aoi_uris"
     try:
-        with file_boundary(f"the AOI of scene {scene.id!r} cannot be used", where=", ".join(scene.aoi_uris)):
-            aoi = read_aoi(scene.aoi_uris, raster.grid, raster.extent, scene_id=scene.id)
+        areas = ", ".join(uri for name, uri in uris_of(scene) if name.startswith("aoi"))
+        with file_boundary(f"the AOI of scene {scene.id!r} cannot be used", where=areas):
+            aoi = read_aoi(scene, raster.grid, raster.extent)
         for note in aoi.notes:
             yield Finding(place, note, "", "warning")
         place = f"{path}.labels.uri"
@@ -189,7 +192,18 @@ def _check_labels(
                 yield from _check_cells(config, entry, raster, aoi, source, seen)
     except RvError as err:
         seen.is_complete, seen.has_uncounted_cells = False, True
-        yield from _findings_of(place, err)
+        yield from _tell_of_vectors(place, err)
+
+
+def _tell_of_vectors(place: str, err: RvError) -> Iterator[Finding]:
+    """What is wrong with a vector file, at the field that it is about; a library that is missing here may be elsewhere."""
+    if isinstance(err, MissingLibraryError):
+        yield Finding(place, f"was not opened: {err.block.what} ({err.block.where})", err.block.fix, "skipped")
+        return
+    if isinstance(err, VectorFieldError):
+        scene_path, _, field_name = place.rpartition(".")
+        place = f"{scene_path}.{err.field}" if field_name == "uri" else f"{scene_path}.aois"
+    yield from _findings_of(place, err)
 
 
 def _check_source(

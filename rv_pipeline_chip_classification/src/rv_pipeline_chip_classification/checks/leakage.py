@@ -87,14 +87,15 @@ def check_leakage(config: ChipClassificationConfig) -> Iterator[Finding]:
 
 def _scenes_of(config: ChipClassificationConfig) -> Iterator[tuple[str, str, SceneConfig]]:
     for path, subset, scene in config.dataset.located_scenes():
-        if scene.labels is not None and not any(is_missing(uri) for uri in (*scene.raster.uris, *scene.aoi_uris)):
+        areas = (*scene.aoi_uris, *(area.uri for area in scene.aois))
+        if scene.labels is not None and not any(map(is_missing, (*scene.raster.uris, *areas))):
             yield path, subset, scene
 
 
 def _placed(path: str, subset: str, scene: SceneConfig, config: ChipClassificationConfig, budget: list[int]) -> _Placed:
     try:
         with file_boundary("", where=""), SceneRaster(scene.raster, scene.id) as raster:
-            aoi = read_aoi(scene.aoi_uris, raster.grid, raster.extent, scene_id=scene.id)
+            aoi = read_aoi(scene, raster.grid, raster.extent)
             chip_m = (pixel_size_m(raster.grid) or 0.0) * config.chip.chip_size_px
             return _Placed(path, subset, scene, footprint_of(raster, aoi.area), chip_m, _thumbnail(raster, budget))
     except (RvError, OSError):  # said where this scene itself is checked

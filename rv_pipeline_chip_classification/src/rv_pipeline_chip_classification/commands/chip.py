@@ -143,7 +143,7 @@ def _selected_windows(
     """What shares of labels are called, and the windows to chip; none for a scene without labels."""
     if scene.labels is None:
         return "label_fraction", NO_WINDOWS
-    aoi = read_aoi(scene.aoi_uris, raster.grid, raster.extent, scene_id=scene.id)
+    aoi = read_aoi(scene, raster.grid, raster.extent)
     with open_labels(scene, classes, raster.grid, raster.extent) as source:
         _tell_notes(scene.id, source, chip)
         return source.share_name, select_windows(scene, raster, aoi, source, chip, seed)

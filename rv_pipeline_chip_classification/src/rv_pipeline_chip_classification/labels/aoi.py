@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +10,16 @@ import shapely
 from numpy.typing import NDArray
 
 from rv_core.errors import DataError
+from rv_pipeline_chip_classification.config import SceneConfig, VectorAreaConfig
 from rv_pipeline_chip_classification.labels.overlaps import window_boxes
 from rv_pipeline_chip_classification.scenes.grid import Grid
 from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray, clip_windows
+from rv_pipeline_chip_classification.vectors.files import is_vector_name
 from rv_pipeline_chip_classification.vectors.geojson import file_of_scene, read_geojson
+from rv_pipeline_chip_classification.vectors.placing import Spread, table_in_pixels
 from rv_pipeline_chip_classification.vectors.polygons import FeaturePolygons, polygons_in_pixels
+from rv_pipeline_chip_classification.vectors.reader import read_vector
+from rv_pipeline_chip_classification.vectors.table import VectorChoice, choice_of
 
 #: Closes the seams that reprojecting leaves between polygons that share an edge, and forgives rounded coordinates.
 _TOLERANCE_PX = 1e-3
@@ -59,26 +63,30 @@ class Aoi:
         return Window(row, col, int(np.ceil(bottom)) - row, int(np.ceil(right)) - col).intersection(self.extent)
 
 
-def read_aoi(aoi_uris: Sequence[str], grid: Grid, extent: Window, *, scene_id: str) -> Aoi:
-    """The area of interest of a scene from its GeoJSON files.
+def read_aoi(scene: SceneConfig, grid: Grid, extent: Window) -> Aoi:
+    """The area of interest of a scene from its vector files.
 
     Raises:
         DataError: if a file cannot be used, or none of them holds a polygon.
     """
-    if not aoi_uris:
+    if not scene.aoi_uris and not scene.aois:
         return Aoi(None, extent)
-    found = [_read(uri, grid, scene_id) for uri in aoi_uris]
+    every: list[str | VectorAreaConfig] = [*scene.aoi_uris, *scene.aois]
+    found = [_read(area, grid, scene.id) for area in every]
     polygons = np.concatenate([its.polygons for its in found])
     if not len(polygons):
-        where = ", ".join(aoi_uris)
-        raise DataError(
-            f"the AOI of scene {scene_id!r} has no polygon", where=where, fix="leave out aoi_uris for all of it"
-        )
+        where = ", ".join(area if isinstance(area, str) else area.uri for area in every)
+        fix = "leave out aoi_uris and aois for all of it"
+        raise DataError(f"the AOI of scene {scene.id!r} has no polygon", where=where, fix=fix)
     area = shapely.union_all(shapely.buffer(polygons, _TOLERANCE_PX, join_style="mitre"))
     shapely.prepare(area)
     return Aoi(area, extent, tuple(note for its in found for note in its.notes))
 
 
-def _read(uri: str, grid: Grid, scene_id: str) -> FeaturePolygons:
+def _read(area: str | VectorAreaConfig, grid: Grid, scene_id: str) -> FeaturePolygons:
+    uri = area if isinstance(area, str) else area.uri
     with file_of_scene(uri, f"an AOI of scene {scene_id!r}"):
-        return polygons_in_pixels(read_geojson(uri), grid)
+        if isinstance(area, str) and not is_vector_name(area):
+            return polygons_in_pixels(read_geojson(area), grid)
+        choice = VectorChoice(area) if isinstance(area, str) else choice_of(area)
+        return table_in_pixels(read_vector(choice), grid, Spread(None if isinstance(area, str) else area.buffer_m))

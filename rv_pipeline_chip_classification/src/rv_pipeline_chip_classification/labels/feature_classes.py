@@ -45,6 +45,11 @@ class _Unclear(NamedTuple):
     fix: str = ""
 
 
+def property_names(labels: GeoJsonLabelsConfig) -> tuple[str, ...]:
+    """The properties that may hold the class of a feature, the first that it has counts."""
+    return (labels.class_property,) if labels.class_property is not None else _STANDARD_PROPERTIES
+
+
 def classify_features(
     properties: Sequence[Mapping[str, Any]], labels: GeoJsonLabelsConfig, class_names: Sequence[str]
 ) -> FeatureClasses:
@@ -54,7 +59,7 @@ def classify_features(
         DataError: if no feature has such a property, or ids or names are no classes; all of these are listed, each
             with its first feature.
     """
-    names = (labels.class_property,) if labels.class_property is not None else _STANDARD_PROPERTIES
+    names = property_names(labels)
     class_ids = np.full(len(properties), -1, np.int64)
     dropped: Counter[str] = Counter()
     doubts: Counter[str] = Counter()
@@ -75,7 +80,7 @@ def classify_features(
             problems.setdefault(found.what, Finding(f"features[{index}].properties.{key}", *found))
     if problems:
         findings = list(problems.values())[:_MAX_FINDINGS]
-        what = f"{len(problems)} kinds of classes in a GeoJSON file are not in the config"
+        what = f"{len(problems)} kinds of classes in a label file are not in the config"
         raise DataError(what, where=labels.uri, findings=findings, fix=_FIX)
     _check_property(properties, names, labels)
     return FeatureClasses(class_ids, dropped, doubts)

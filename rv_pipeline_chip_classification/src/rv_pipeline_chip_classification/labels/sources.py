@@ -23,12 +23,12 @@ from rv_pipeline_chip_classification.labels.candidates import TOLERANCE, Candida
 from rv_pipeline_chip_classification.labels.class_counts import count_classes
 from rv_pipeline_chip_classification.labels.class_raster import open_class_raster
 from rv_pipeline_chip_classification.labels.feature_classes import classify_features
+from rv_pipeline_chip_classification.labels.label_features import features_of
 from rv_pipeline_chip_classification.labels.overlaps import overlaps_of, window_boxes
 from rv_pipeline_chip_classification.scenes.grid import Grid
 from rv_pipeline_chip_classification.scenes.raster_reader import raster_env
 from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray, clip_windows, windows_over
-from rv_pipeline_chip_classification.vectors.geojson import file_of_scene, read_geojson
-from rv_pipeline_chip_classification.vectors.polygons import polygons_in_pixels
+from rv_pipeline_chip_classification.vectors.geojson import file_of_scene
 
 UNLABELLED = -1
 #: Polygons of less area, in square pixels, are taken for slivers of drawing or clipping.
@@ -119,14 +119,13 @@ def open_labels(scene: SceneConfig, classes: ClassConfig, grid: Grid, extent: Wi
 
 
 class PolygonLabels:
-    """Labels from the polygons of a GeoJSON file; see `GeoJsonLabelsConfig` and `LabelSource`."""
+    """Labels from the polygons of a vector file; see `GeoJsonLabelsConfig`, `VectorLabelsConfig` and `LabelSource`."""
 
     def __init__(
         self, config: GeoJsonLabelsConfig, class_names: list[str], grid: Grid, extent: Window, *, scene_id: str
     ) -> None:
-        collection = read_geojson(config.uri)
+        collection, found = features_of(config, grid, extent)
         classes = classify_features(collection.properties, config, class_names)
-        found = polygons_in_pixels(collection, grid)
         is_used = classes.class_ids[found.features] >= 0
         self._config, self._extent = config, extent
         self._polygons: NDArray[Any] = found.polygons[is_used]

@@ -78,7 +78,7 @@ def side_files(uri: str) -> list[str]:
     folder, name = os.path.split(path)
     if not name:
         return []
-    there = _names_in(folder or ".")
+    there = names_beside(folder or ".")
     prefix = uri[: len(uri) - len(uris.name_of(uri))]
     names = [actual for wanted in side_names(name) for actual in there.get(wanted, ())]
     return [prefix + actual for actual in names if _has_effect(os.path.join(folder, actual))]
@@ -142,7 +142,7 @@ def _has_effect(path: str) -> bool:
     return has_more_than_statistics(text)
 
 
-def _names_in(folder: str) -> dict[str, list[str]]:
+def names_beside(folder: str) -> dict[str, list[str]]:
     """Names in a folder by their lower case; listed again when the folder has changed."""
     try:
         return _listed(folder, os.stat(folder).st_mtime_ns)

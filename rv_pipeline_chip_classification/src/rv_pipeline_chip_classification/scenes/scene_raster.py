@@ -171,7 +171,7 @@ class SceneRaster:
         Raises:
             SourceFieldError: naming the image.
         """
-        has_polygons = isinstance(scene.labels, GeoJsonLabelsConfig) or bool(scene.aoi_uris)
+        has_polygons = isinstance(scene.labels, GeoJsonLabelsConfig) or bool(scene.aoi_uris or scene.aois)
         if self.misplaced and has_polygons:
             raise SourceFieldError(
                 f"polygons cannot be placed on the image of scene {self.scene_id!r}",

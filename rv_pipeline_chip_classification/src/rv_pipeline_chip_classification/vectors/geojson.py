@@ -6,16 +6,20 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from rv_core.errors import DataError, RvError
 from rv_core.files import by_uri
 from rv_pipeline_chip_classification.vectors.crs_names import crs_of_name
+from rv_pipeline_chip_classification.vectors.files import is_vector_name
 
 MAX_BYTES = 512 * 1024 * 1024
 MAX_DEPTH = 64
 #: What to do with what is no GeoJSON.
 EXPORT_FIX = "export it as GeoJSON: ogr2ogr -f GeoJSON -t_srs EPSG:4326 labels.geojson FILE, or QGIS, Save Features As"
+#: What to do with what another class reads.
+_VECTOR_FIX = "use VectorLabelsConfig(uri=…), which reads it; it needs rv-pipeline-chip-classification[vector]"
+_XML = "XML (KML or GML)"
 #: How files of other formats begin.
 _OTHER_FORMATS = {
     b"SQLite format 3": "a GeoPackage (or another SQLite database)",
@@ -23,7 +27,7 @@ _OTHER_FORMATS = {
     b"PK": "a zip archive",
     b"fgb": "FlatGeobuf",
     b"PAR1": "Parquet",
-    b"<": "XML (KML or GML)",
+    b"<": _XML,
 }
 GEOMETRY_TYPES = ("Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon")
 
@@ -43,6 +47,7 @@ class FeatureCollection:
     properties: list[dict[str, Any]]
     geometries: list[dict[str, Any] | None]
     crs: str | None
+    kind: ClassVar[str] = "a GeoJSON file"
 
 
 def read_geojson(uri: str) -> FeatureCollection:
@@ -59,15 +64,16 @@ def read_geojson(uri: str) -> FeatureCollection:
         raise refused(uri, f"it has {size:,} bytes; at most {MAX_BYTES:,} are read")
     kind = next((kind for start, kind in _OTHER_FORMATS.items() if data[:64].lstrip().startswith(start)), None)
     if kind is not None:
-        raise refused(uri, f"it is {kind}", EXPORT_FIX)
+        raise refused(uri, f"it is {kind}", EXPORT_FIX if kind == _XML else _VECTOR_FIX)
     try:
         # NaN and infinity are no JSON, but tables are often exported with them in columns that nobody uses.
         document = json.loads(data)
     except RecursionError as err:
         raise refused(uri, "it is nested too deep") from err
     except ValueError as err:
-        raise refused(uri, f"it is no JSON: {err}", EXPORT_FIX) from err
-    return _collection_of(uri, document)
+        is_table = not data.lstrip().startswith(b"<") and is_vector_name(uri)
+        raise refused(uri, f"it is no JSON: {err}", _VECTOR_FIX if is_table else EXPORT_FIX) from err
+    return collection_of(uri, document)
 
 
 @contextmanager
@@ -90,12 +96,17 @@ def file_of_scene(uri: str, what: str) -> Iterator[None]:
         raise DataError(f"{what} cannot be used", where=uri, why=why) from err
 
 
-def refused(uri: str, why: str, fix: str = "") -> DataError:
+def refused(uri: str, why: str, fix: str = "", *, kind: str = FeatureCollection.kind) -> DataError:
     """What to raise where a file cannot be used."""
-    return DataError("a GeoJSON file cannot be used", where=uri, why=why, fix=fix)
+    return DataError(f"{kind} cannot be used", where=uri, why=why, fix=fix)
 
 
-def _collection_of(uri: str, document: Any) -> FeatureCollection:
+def collection_of(uri: str, document: Any) -> FeatureCollection:
+    """What a JSON document says, if it is GeoJSON.
+
+    Raises:
+        DataError: if it is none.
+    """
     kind = document.get("type") if isinstance(document, dict) else None
     if kind == "FeatureCollection" and isinstance(document.get("features"), list):
         features = document["features"]

@@ -11,8 +11,9 @@ What an image's CRS does not reach is not on the image.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import shapely
@@ -37,7 +38,7 @@ _MAX_CROSSINGS_OF_ALL = 20_000
 _EDGES_AT_ONCE = 256
 #: How often a row or a column may meet the outline of one polygon: cutting a comb of a million teeth takes minutes.
 _MAX_MEETINGS = 20_000
-_OUT_OF_REACH = "polygon that the image's CRS does not reach"
+OUT_OF_REACH = "polygon that the image's CRS does not reach"
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,43 @@ class FeaturePolygons:
     @property
     def is_out_of_reach(self) -> bool:
         """Whether there is no polygon, and some would be there if the image's CRS reached them."""
-        return not len(self.polygons) and bool(self.dropped[_OUT_OF_REACH])
+        return not len(self.polygons) and bool(self.dropped[OUT_OF_REACH])
+
+
+class Located(Protocol):
+    """What is known of the positions of a file: where it is, what it is, and the CRS of its coordinates.
+
+    Attributes:
+        uri: the file.
+        kind: what it is, for messages: "a GeoJSON file".
+        crs: as GDAL may have it; None where the file names none.
+    """
+
+    @property
+    def uri(self) -> str: ...  # noqa: D102
+    @property
+    def kind(self) -> str: ...  # noqa: D102
+    @property
+    def crs(self) -> str | None: ...  # noqa: D102
+
+
+class Rings(Protocol):
+    """Polygons as flat lists; attributes and methods as of `Parts`."""
+
+    @property
+    def ring_lengths(self) -> Sequence[int]: ...  # noqa: D102
+    @property
+    def ring_counts(self) -> Sequence[int]: ...  # noqa: D102
+    @property
+    def features(self) -> Sequence[int]: ...  # noqa: D102
+    @property
+    def dropped(self) -> Counter[str]: ...  # noqa: D102
+    def starts(self) -> NDArray[np.int64]: ...  # noqa: D102
+    def points(self) -> NDArray[np.float64]: ...  # noqa: D102
 
 
 def polygons_in_pixels(collection: FeatureCollection, grid: Grid) -> FeaturePolygons:
-    """The polygons of a file's features in pixels of a scene's grid.
+    """The polygons of a GeoJSON file's features in pixels of a scene's grid.
 
     Raises:
         DataError: if coordinates are no numbers, none of them can be brought to the image's CRS, or a polygon crosses
@@ -74,32 +107,46 @@ def polygons_in_pixels(collection: FeatureCollection, grid: Grid) -> FeaturePoly
     parts = Parts(collection.uri)
     for index, geometry in enumerate(collection.geometries):
         parts.add(index, geometry)
+    return place_rings(parts, collection, grid)
+
+
+def place_rings(parts: Rings, source: Located, grid: Grid) -> FeaturePolygons:
+    """Polygons of any file in pixels of a scene's grid.
+
+    Args:
+        parts: their rings, in the coordinates of the file.
+        source: the file.
+        grid: of the scene.
+
+    Raises:
+        DataError: as of `polygons_in_pixels`.
+    """
     points = parts.points()
     if not len(points):
         return FeaturePolygons(np.empty(0, object), np.empty(0, np.int64), parts.dropped)
-    notes = _wide_notes(points, parts, collection)
-    pixels = _to_pixels(points, collection, grid)
+    notes = _wide_notes(points, parts, source)
+    pixels = points_in_pixels(points, source, grid)
     is_lost = np.isnan(pixels).any(axis=1)
     pixels[is_lost] = 0.0
     rings = shapely.linearrings(pixels, indices=np.repeat(np.arange(len(parts.ring_lengths)), parts.ring_lengths))
     polygons = shapely.polygons(rings, indices=np.repeat(np.arange(len(parts.ring_counts)), parts.ring_counts))
     is_placed = ~np.logical_or.reduceat(is_lost, parts.starts())
     if not is_placed.all():
-        parts.dropped[_OUT_OF_REACH] += int((~is_placed).sum())
+        parts.dropped[OUT_OF_REACH] += int((~is_placed).sum())
     features = np.array(parts.features, np.int64)[is_placed]
-    found = _usable(polygons[is_placed], features, parts.dropped, collection.uri)
+    found = _usable(polygons[is_placed], features, parts.dropped, source)
     found.notes.extend(notes)
     placed, owners = around_the_world(found.polygons, found.features, grid)
     return replace(found, polygons=placed, features=owners)
 
 
-def _is_lonlat(collection: FeatureCollection) -> bool:
-    return collection.crs is None or collection.crs == WGS84
+def _is_lonlat(source: Located) -> bool:
+    return source.crs is None or source.crs == WGS84
 
 
-def _wide_notes(points: NDArray[np.float64], parts: Parts, collection: FeatureCollection) -> list[str]:
+def _wide_notes(points: NDArray[np.float64], parts: Rings, source: Located) -> list[str]:
     """What to say of polygons that span more than half of the world: most are torn at the date line."""
-    if not _is_lonlat(collection):
+    if not _is_lonlat(source):
         return []
     starts = parts.starts()
     spans = np.maximum.reduceat(points[:, 0], starts) - np.minimum.reduceat(points[:, 0], starts)
@@ -111,23 +158,23 @@ def _wide_notes(points: NDArray[np.float64], parts: Parts, collection: FeatureCo
     return [f"{what}: one that crosses the date line goes on beyond 180, or is cut there"]
 
 
-def _to_pixels(points: NDArray[np.float64], collection: FeatureCollection, grid: Grid) -> NDArray[np.float64]:
+def points_in_pixels(points: NDArray[np.float64], source: Located, grid: Grid) -> NDArray[np.float64]:
     """Points in pixels, those without a place in the image's CRS NaN."""
     if grid.crs is None:
-        if collection.crs is not None:
-            raise refused(collection.uri, f"its coordinates are {collection.crs}, and the image has no CRS")
+        if source.crs is not None:
+            raise _refused(source, f"its coordinates are {source.crs}, and the image has no CRS")
         return points
-    crs = collection.crs or WGS84
-    if collection.crs is None:
-        points = _checked_degrees(points, collection.uri)
-    placed = project_each(points, crs, grid.crs, where=collection.uri)
+    crs = source.crs or WGS84
+    if source.crs is None:
+        points = _checked_degrees(points, source.uri)
+    placed = project_each(points, crs, grid.crs, where=source.uri)
     if np.isnan(placed[:, 0]).all():
         x, y = points[0]
         raise DataError(
             "coordinates cannot be brought to the image's CRS",
-            where=collection.uri,
+            where=source.uri,
             why=f"none of its {len(points)} points exists there, for instance ({x:.12g}, {y:.12g})",
-            fix="GeoJSON is longitude, latitude: check the order" if _is_lonlat(collection) else "check its crs member",
+            fix="GeoJSON is longitude, latitude: check the order" if _is_lonlat(source) else "check its crs member",
         )
     return to_pixels(placed, grid.transform)
 
@@ -155,20 +202,22 @@ def to_pixels(points: NDArray[np.float64], transform: Affine6) -> NDArray[np.flo
     return np.column_stack([(e * x - b * y) / determinant, (a * y - d * x) / determinant])
 
 
-def _usable(polygons: NDArray[Any], features: NDArray[np.int64], dropped: Counter[str], uri: str) -> FeaturePolygons:
+def _usable(
+    polygons: NDArray[Any], features: NDArray[np.int64], dropped: Counter[str], source: Located
+) -> FeaturePolygons:
     is_invalid = ~shapely.is_valid(polygons)
     num_repaired = int(is_invalid.sum())
     if num_repaired:
-        _check_repairable(polygons[is_invalid], features[is_invalid], uri)
+        _check_repairable(polygons[is_invalid], features[is_invalid], source)
         polygons[is_invalid] = [_areas_of(repaired) for repaired in shapely.make_valid(polygons[is_invalid])]
-    _check_cuttable(polygons, features, uri)
+    _check_cuttable(polygons, features, source)
     has_area = shapely.area(polygons) > 0
     if not has_area.all():
         dropped["polygon without area"] += int((~has_area).sum())
     return FeaturePolygons(polygons[has_area], features[has_area], dropped, num_repaired)
 
 
-def _check_repairable(polygons: NDArray[Any], features: NDArray[np.int64], uri: str) -> None:
+def _check_repairable(polygons: NDArray[Any], features: NDArray[np.int64], source: Located) -> None:
     left = _MAX_CROSSINGS_OF_ALL
     for polygon, feature in zip(polygons, features.tolist(), strict=True):
         limit = min(left, _MAX_CROSSINGS)
@@ -176,11 +225,11 @@ def _check_repairable(polygons: NDArray[Any], features: NDArray[np.int64], uri: 
         if crossings > limit:
             where = f"the edges of a polygon of features[{feature}] cross each other more than {limit:,} times"
             fix = "draw it anew, or repair it (in QGIS: Fix geometries)"
-            raise refused(uri, where if limit == _MAX_CROSSINGS else f"{where}, after those of other features", fix)
+            raise _refused(source, where if limit == _MAX_CROSSINGS else f"{where}, after those of other features", fix)
         left -= crossings
 
 
-def _check_cuttable(polygons: NDArray[Any], features: NDArray[np.int64], uri: str) -> None:
+def _check_cuttable(polygons: NDArray[Any], features: NDArray[np.int64], source: Located) -> None:
     """Large polygons are cut into pieces, which takes as long as their outline is met by the cuts."""
     for place in np.flatnonzero(shapely.get_num_coordinates(polygons) > _MAX_MEETINGS).tolist():
         corners, rings = shapely.get_coordinates(shapely.get_rings(polygons[place]), return_index=True)
@@ -193,7 +242,7 @@ def _check_cuttable(polygons: NDArray[Any], features: NDArray[np.int64], uri: st
             if open_edges.max(initial=0) > _MAX_MEETINGS:
                 what = f"a {('column', 'row')[axis]} of the image meets the outline of a polygon of features"
                 why = f"{what}[{features[place]}] more than {_MAX_MEETINGS:,} times"
-                raise refused(uri, why, "simplify it (ogr2ogr -simplify), or split it into several polygons")
+                raise _refused(source, why, "simplify it (ogr2ogr -simplify), or split it into several polygons")
 
 
 def _count_crossings(polygon: Any, limit: int) -> int:
@@ -210,6 +259,10 @@ def _count_crossings(polygon: Any, limit: int) -> int:
         if meetings > 2 * limit:
             return limit + 1
     return max(0, meetings // 2)
+
+
+def _refused(source: Located, why: str, fix: str = "") -> DataError:
+    return refused(source.uri, why, fix, kind=source.kind)
 
 
 def _areas_of(geometry: Any) -> Any:

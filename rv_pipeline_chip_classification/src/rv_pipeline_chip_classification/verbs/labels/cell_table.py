@@ -101,7 +101,7 @@ def open_scene(scene: SceneConfig, classes: ClassConfig, chip: ChipConfig) -> It
         DataError: if a file of it cannot be used.
     """
     with SceneRaster(scene.raster, scene.id) as raster:
-        aoi = read_aoi(scene.aoi_uris, raster.grid, raster.extent, scene_id=scene.id)
+        aoi = read_aoi(scene, raster.grid, raster.extent)
         labels = open_labels(scene, classes, raster.grid, raster.extent) if scene.labels else nullcontext()
         with labels as source:
             cell_px = cell_size_px(scene.labels, chip.chip_size_px)
