@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rv_pipeline_chip_classification.applying.config import ApplyConfig as ApplyConfig
+    from rv_pipeline_chip_classification.applying.config import ImageConfig as ImageConfig
     from rv_pipeline_chip_classification.config import AnalyzeConfig as AnalyzeConfig
     from rv_pipeline_chip_classification.config import ChipClassificationConfig as ChipClassificationConfig
     from rv_pipeline_chip_classification.config import ChipConfig as ChipConfig
@@ -50,6 +52,7 @@ _CONFIGS = (
 
 _HOMES = {
     **dict.fromkeys(_CONFIGS, "config"),
+    **dict.fromkeys(("ApplyConfig", "ImageConfig"), "applying.config"),
     "leave_one_scene_out": "folds",
     "load_bundle": "from_python.bundle",
     "results": "from_python.results",

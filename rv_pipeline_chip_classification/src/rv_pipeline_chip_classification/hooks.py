@@ -89,4 +89,8 @@ def rv_configs() -> list[ConfigSpec]:
         "eval": "EvalConfig",
     }
     types = {hint: f"{_PACKAGE}.config:{name}" for hint, name in names.items()}
+    types |= {
+        "apply_bundle": f"{_PACKAGE}.applying.config:ApplyConfig",
+        "image": f"{_PACKAGE}.applying.config:ImageConfig",
+    }
     return [ConfigSpec(plugin="rv-pipeline-chip-classification", types=types, version=1)]

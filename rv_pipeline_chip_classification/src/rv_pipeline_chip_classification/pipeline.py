@@ -48,9 +48,10 @@ class ChipClassificationPipeline(Pipeline):
 
     def inputs(self, command: str, item: Any) -> list[str]:
         """The files of the config, and all that GDAL reads for the rasters among them."""
-        from rv_pipeline_chip_classification.raster_inputs import RasterInputs
+        from rv_pipeline_chip_classification.raster_inputs import RasterInputs, rasters_of, vectors_of
 
-        self._raster_inputs = self._raster_inputs or RasterInputs(cast(ChipClassificationConfig, self._config))
+        config = cast(ChipClassificationConfig, self._config)
+        self._raster_inputs = self._raster_inputs or RasterInputs(rasters_of(config), vectors_of(config))
         return self._raster_inputs.added_to(super().inputs(command, item))
 
     def facts(self, command: str) -> dict[str, str]:

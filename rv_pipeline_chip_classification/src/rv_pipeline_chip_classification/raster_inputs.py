@@ -29,12 +29,13 @@ class RasterInputs:
     Files beside remote ones are asked for once, all at the same time: two requests for a GeoTIFF.
 
     Args:
-        config: the config.
+        rasters: URIs of all rasters of a config.
+        vectors: URIs of its vector files.
     """
 
-    def __init__(self, config: ChipClassificationConfig) -> None:
-        self._rasters = set(_rasters_of(config))
-        self._vectors = set(_vectors_of(config)) - self._rasters
+    def __init__(self, rasters: Iterable[str], vectors: Iterable[str] = ()) -> None:
+        self._rasters = set(rasters)
+        self._vectors = set(vectors) - self._rasters
         self._local: dict[str, list[str]] = {}
         self._remote: dict[str, list[str]] | None = None
         self._since_s = 0.0
@@ -60,14 +61,16 @@ class RasterInputs:
         return self._remote[uri]
 
 
-def _rasters_of(config: ChipClassificationConfig) -> Iterable[str]:
+def rasters_of(config: ChipClassificationConfig) -> Iterable[str]:
+    """The images and label rasters of all scenes."""
     for _, _, scene in config.dataset.located_scenes():
         yield from scene.raster.uris
         if isinstance(scene.labels, ClassRasterLabelsConfig):
             yield scene.labels.uri
 
 
-def _vectors_of(config: ChipClassificationConfig) -> Iterable[str]:
+def vectors_of(config: ChipClassificationConfig) -> Iterable[str]:
+    """The labels and areas of all scenes that are vector files."""
     for _, _, scene in config.dataset.located_scenes():
         yield from scene.aoi_uris
         yield from (area.uri for area in scene.aois)

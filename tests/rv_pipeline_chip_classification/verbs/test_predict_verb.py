@@ -24,6 +24,7 @@ from rv_pipeline_chip_classification.model.bundle_file import open_bundle
 from rv_pipeline_chip_classification.model.normalize import Normalization
 from rv_pipeline_chip_classification.model.value_histogram import PixelSample
 from rv_pipeline_chip_classification.verbs.image_prediction import parse_channel_order
+from rv_pipeline_chip_classification.verbs.live_line import progress_in_words
 
 RGB = ["red", "green", "blue"]
 
@@ -473,3 +474,9 @@ def test_a_bundle_imports_no_module_that_the_command_line_does_not_name(
     assert not (tmp_path / "ran").exists() and not (tmp_path / "out").exists()
     assert main([*words, "--backbone", "rvt_foreign:make"]) != 0
     assert (tmp_path / "ran").exists()
+
+
+def test_progress_is_a_share_and_the_time_that_is_left() -> None:
+    assert progress_in_words(1_999, 2_000, 100.0) == "99 % of 2000 cells, 100/s, 0.0 s left"
+    assert progress_in_words(500, 2_000, 10.0) == "25 % of 2000 cells, 10/s, 2:30 left"
+    assert progress_in_words(0, 0, 0.0) == "0 % of 0 cells"

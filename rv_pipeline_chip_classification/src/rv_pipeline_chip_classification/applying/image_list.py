@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import glob
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from rv_core.errors import Finding, UsageError
@@ -54,23 +56,56 @@ def stems_of(images: Sequence[str], output: str) -> list[str]:
         UsageError: if outputs of two images have one name (also without regard to case), or would replace an image.
     """
     stems = [_stem(image) for image in images]
-    findings, owners = [], dict[str, str]()
-    local_images = {os.path.realpath(uris.local_path(image)) for image in images if uris.is_local(image)}
-    for image, stem in zip(images, stems, strict=True):
-        for name in _output_names(stem):
-            owner = owners.setdefault(name.casefold(), image)
-            if owner != image:
-                findings.append(Finding(image, f"its output {name} is also that of {owner}"))
-            elif uris.is_local(output) and os.path.realpath(Path(uris.local_path(output)) / name) in local_images:
-                findings.append(Finding(image, f"its output {name} would replace an image"))
-    if findings:
+    pairs = list(zip(images, stems, strict=True))
+    if findings := [Finding(images[index], what) for index, what in output_clashes(pairs, output)]:
         fix = "predict them into different folders, each with a command of its own"
         raise UsageError("outputs clash; nothing was done", where=output, findings=findings[:20], fix=fix)
     return stems
 
 
+def output_clashes(images: Sequence[tuple[str, str]], output: str) -> Iterator[tuple[int, str]]:
+    """Images with an output of the same name as one of another, also without regard to case, or that would replace one.
+
+    Args:
+        images: (image, what its outputs are called).
+        output: folder or URI of the outputs.
+
+    Yields:
+        (index of the image, what is wrong).
+    """
+    owners = dict[str, int]()
+    is_local = uris.is_local(output)
+    folder = os.path.realpath(uris.local_path(output)) if is_local else ""
+    local_images = {os.path.realpath(uris.local_path(image)) for image, _ in images if uris.is_local(image)}
+    for index, (_, stem) in enumerate(images):
+        for name in _output_names(stem):
+            owner = owners.setdefault(name.casefold(), index)
+            if owner != index:
+                yield index, f"its output {name} is also that of {images[owner][0]}"
+            elif is_local and os.path.join(folder, name) in local_images:
+                yield index, f"its output {name} would replace an image"
+
+
+def stem_of(image: str) -> str:
+    """What the outputs of an image are called; "" where it has no name.
+
+    Args:
+        image: path or URI.
+    """
+    return PurePosixPath(uris.name_of(image.replace("!", "/"))).stem
+
+
+def name_problems(name: str) -> str:
+    """Why outputs cannot be called so; "" where they can."""
+    if not name:
+        return "it is empty"
+    if name.startswith("."):
+        return f"{name!r} begins with a dot"
+    return f"{name!r} holds a slash" if "/" in name or "\\" in name else ""
+
+
 def _stem(image: str) -> str:
-    stem = PurePosixPath(uris.name_of(image.replace("!", "/"))).stem
+    stem = stem_of(image)
     if not stem or stem.startswith("."):
         raise UsageError("an image has no name to call its outputs by", where=image)
     return stem
@@ -78,3 +113,54 @@ def _stem(image: str) -> str:
 
 def _output_names(stem: str) -> tuple[str, ...]:
     return tuple(f"{stem}.{ending}" for ending in ("geojson", "tif", "tif.aux.xml", "scores.tif", "qml"))
+
+
+def find_images(words: Sequence[str]) -> list[tuple[str, str]]:
+    """Images and what their outputs are called, from patterns, lists, tables and names.
+
+    Args:
+        words: patterns (`*.tif`), `@FILE` with one of these per line, a `.csv` with a column `image`, paths and URIs.
+
+    Raises:
+        UsageError: if a list or table cannot be read, a pattern matches nothing, or an image has no name.
+    """
+    found: list[tuple[str, str]] = []
+    for word in expand_lists(words):
+        if word.lower().endswith(".csv"):
+            found += _rows_of(word)
+        else:
+            found += [(image, _stem(image)) for image in _matches(word)]
+    return found
+
+
+def _matches(word: str) -> list[str]:
+    """The files that a pattern means, in the order of their names; what is no pattern is itself."""
+    if not uris.is_local(word) or not glob.has_magic(word) or os.path.exists(word):
+        return [word]
+    matches = sorted(path for path in glob.glob(word, recursive=True) if os.path.isfile(path))
+    if not matches:
+        raise UsageError(
+            f"no file matches {word!r}", where=os.getcwd(), fix="quote the pattern, and look at the folder"
+        )
+    return matches
+
+
+def _rows_of(path: str) -> list[tuple[str, str]]:
+    """The images of a table; files are named from its folder on."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, restval="")
+            rows, columns = list(reader), reader.fieldnames or ()
+    except (OSError, UnicodeDecodeError, csv.Error) as err:
+        raise UsageError("the table of images cannot be read", where=path, why=str(err)) from err
+    if "image" not in columns or not rows:
+        why = "it has no row" if "image" in columns else "it has no column image"
+        raise UsageError("this is no table of images", where=path, why=why, fix="write image, and a row per image")
+    folder = os.path.dirname(os.path.abspath(path))
+    found = []
+    for number, row in enumerate(rows, 2):
+        if not (image := row["image"].strip()):
+            raise UsageError("a row of the table has no image", where=f"{path}, row {number}")
+        uri = uris.absolute(image, folder)
+        found.append((uri, (row.get("scene_id") or "").strip() or _stem(uri)))
+    return found

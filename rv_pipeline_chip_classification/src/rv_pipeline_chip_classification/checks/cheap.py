@@ -25,9 +25,9 @@ def cheap_check(config: ChipClassificationConfig, todo: Todo) -> Iterator[Findin
     """
     for path, _subset, scene in scenes_to_do(config, todo):
         for place, uri in uris_of(scene):
-            yield from _check_local_file(f"{path}.{place}", uri)
+            yield from check_local_file(f"{path}.{place}", uri)
     if todo.get("train") and config.model.init_weights is not None:
-        yield from _check_local_file("model.init_weights", config.model.init_weights)
+        yield from check_local_file("model.init_weights", config.model.init_weights)
         yield from check_weights_file("model.init_weights", config.model.init_weights)
     if todo.get("train") and config.model.backbone.startswith("timm:") and find_spec("timm") is None:
         # A warning only: the tasks may run elsewhere.
@@ -71,7 +71,8 @@ def is_missing(uri: str) -> bool:
     return uris.is_local(file) and not os.path.isfile(uris.local_path(file))
 
 
-def _check_local_file(where: str, uri: str) -> Iterator[Finding]:
+def check_local_file(where: str, uri: str) -> Iterator[Finding]:
+    """Whether a file is there, if it is local."""
     if not is_missing(uri):
         return
     try:

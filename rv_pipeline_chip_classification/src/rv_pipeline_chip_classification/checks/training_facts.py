@@ -17,13 +17,14 @@ def training_facts(config: ChipClassificationConfig) -> dict[str, str]:
     found = {}
     model = config.model
     if own_backbone(model.backbone) is not None:
-        found[f"code of {model.backbone}"] = _code_digest(model.backbone)
+        found[f"code of {model.backbone}"] = code_digest_of(model.backbone)
     if model.weights is not None:
         found["weights"] = _card_digest(model.weights)
     return found
 
 
-def _code_digest(backbone: str) -> str:
+def code_digest_of(backbone: str) -> str:
+    """The digest of the text of a backbone that is the user's own; "" for another one, "unknown" where it is not here."""
     from rv_pipeline_chip_classification.model.own_code import digest_of_backbone
 
     try:

@@ -14,19 +14,17 @@ from rv_core.errors import EXIT_DONE, EXIT_FAILED, DataError, RvError, UsageErro
 from rv_core.files.by_uri import local_copy
 from rv_pipeline_chip_classification.applying.image_list import expand_lists, stems_of
 from rv_pipeline_chip_classification.applying.image_look import ImageJob, look_at
-from rv_pipeline_chip_classification.applying.own_statistics import OWN_STATISTICS, by_own_statistics, check_options
+from rv_pipeline_chip_classification.applying.own_statistics import OWN_STATISTICS, check_options
 from rv_pipeline_chip_classification.file_boundary import file_boundary
 from rv_pipeline_chip_classification.model.bundle_file import Bundle, open_bundle
 from rv_pipeline_chip_classification.model.contract import ModelContract
 from rv_pipeline_chip_classification.model.openmp import wait_passively
 from rv_pipeline_chip_classification.model.own_code import refuse_unnamed_code
 from rv_pipeline_chip_classification.model.source_fit import UNKNOWN_VALUES
-from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.verbs.live_line import LiveLine
-from rv_pipeline_chip_classification.verbs.own_statistics import OWN_STATISTICS, by_own_statistics, check_options
 
 if TYPE_CHECKING:
-    from rv_pipeline_chip_classification.commands.predict import SceneWriter
+    from rv_pipeline_chip_classification.applying.image_predictor import ImagePredictor
 
 
 @dataclass(frozen=True)
@@ -133,43 +131,36 @@ def parse_nodata(text: str | None, contract: ModelContract) -> float | None:
 def _predict_all(jobs: Sequence[ImageJob], bundle: Bundle, request: PredictionRequest) -> int:
     """Predict images with one model; returns how many failed."""
     wait_passively()
-    from rv_pipeline_chip_classification.commands.predict import SceneWriter
-    from rv_pipeline_chip_classification.model.trained import load_model
-    from rv_pipeline_chip_classification.prediction.classifier import Classifier
+    from rv_pipeline_chip_classification.applying.image_predictor import ImagePredictor
 
-    with bundle.weights_file() as weights:
-        model = load_model(bundle.contract, weights, shown=request.bundle)
-
-    def writer_for(contract: ModelContract) -> SceneWriter:
-        classifier = Classifier(model, contract, batch_size=request.batch_size)
-        return SceneWriter(classifier, request.write_geotiff, tells_drift=request.tells_drift)
-
-    writer = writer_for(bundle.contract)
+    predictor = ImagePredictor(
+        bundle,
+        stride_px=request.stride_px,
+        batch_size=request.batch_size,
+        write_geotiff=request.write_geotiff,
+        tells_drift=request.tells_drift,
+        updates_stats=request.updates_stats,
+    )
     storage = Storage(request.output, attempt_tag=str(os.getpid()))
-    num_bad, stride_px = 0, request.stride_px or bundle.stride_px or bundle.contract.cell_size_px
     if request.updates_stats:
         jobs = [replace(job, notes=(*job.notes, OWN_STATISTICS)) for job in jobs]
+    num_bad = 0
     for number, job in enumerate(jobs, 1):
         try:
             with file_boundary("the image cannot be predicted", where=job.image):
-                if request.updates_stats:
-                    with SceneRaster(job.source, job.stem) as raster:
-                        writer = writer_for(by_own_statistics(bundle.contract, raster))
-                _predict_one(job, f"[{number}/{len(jobs)}]", writer, storage, stride_px)
+                _predict_one(job, f"[{number}/{len(jobs)}]", predictor, storage)
         except DataError as err:
             print_error(str(err))
             num_bad += 1
     return num_bad
 
 
-def _predict_one(job: ImageJob, label: str, writer: SceneWriter, storage: Storage, stride_px: int) -> None:
+def _predict_one(job: ImageJob, label: str, predictor: ImagePredictor, storage: Storage) -> None:
     from rv_pipeline_chip_classification.prediction.cell_scores import PredictionNames
-    from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid
 
     names = PredictionNames(job.stem)
-    with SceneRaster(job.source, job.stem) as raster, LiveLine(f"{label} {job.image}") as line:
-        cells = CellGrid(raster.extent, writer.contract.cell_size_px, stride_px)
-        counts = writer.write(raster, cells, names, storage, line)
+    with LiveLine(f"{label} {job.image}") as line:
+        counts = predictor.predict(job, names, storage, line)
     rest = f", {counts.num_without_data} without data" if counts.num_without_data else ""
     rate = counts.num_cells / max(counts.seconds, 1e-6)
     print_text(

@@ -6,6 +6,16 @@ import sys
 import time
 from typing import NoReturn
 
+from rv_core.wording import duration_text
+
+
+def progress_in_words(done: int, total: int, cells_per_s: float) -> str:
+    """How far an image is: share of its cells, and how long the rest will take at this rate."""
+    text = f"{100 * done // max(total, 1)} % of {total} cells"
+    if cells_per_s <= 0:
+        return text
+    return f"{text}, {cells_per_s:.0f}/s, {duration_text((total - done) / cells_per_s)} left"
+
 
 class LiveLine:
     """Progress of one image on a terminal; silent elsewhere."""
@@ -20,8 +30,8 @@ class LiveLine:
         now = time.monotonic()
         if self._is_live and now - self._shown_s > 0.1:
             self._shown_s = now
-            rate = f", {numbers['cells_per_s']:.0f}/s" if "cells_per_s" in numbers else ""
-            sys.stderr.write(f"\r\x1b[K{self._label}: {done} of {total} cells{rate}")
+            words = progress_in_words(done, total, numbers.get("cells_per_s", 0.0))
+            sys.stderr.write(f"\r\x1b[K{self._label}: {words}")
             sys.stderr.flush()
 
     def record(self, **counts: float) -> None:

@@ -1,0 +1,128 @@
+"""A model bundle applied to any number of images, on any runner: `rv run RUNNER rv_pipeline_chip_classification.apply`.
+
+    rv run local rv_pipeline_chip_classification.apply -a bundle model-bundle.zip -a images '*.tif' -a root_uri out --splits 8
+
+`-a images` takes a pattern, `@FILE` with an image per line, a table (`.csv`) with a column `image` and, where outputs are
+to be called otherwise than the images, `scene_id`; or several of these, separated by commas. The other arguments are the
+fields of `ApplyConfig`. For each image there are the files of `rv predict`, byte for byte, under `predict/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from rv_core import Finding, Items, Pipeline, command
+from rv_pipeline_chip_classification.applying.config import FOLDER, ApplyConfig, ImageConfig
+from rv_pipeline_chip_classification.applying.image_list import find_images
+from rv_pipeline_chip_classification.config_checks import own_backbone
+from rv_pipeline_chip_classification.model.openmp import wait_passively
+
+if TYPE_CHECKING:
+    from rv_pipeline_chip_classification.raster_inputs import RasterInputs
+
+__all__ = ["ApplyConfig", "ApplyPipeline", "ImageConfig", "get_config"]
+
+
+def get_config(
+    root_uri: str,
+    bundle: str,
+    images: list[str],
+    name: str = "",
+    channel_order: list[int] | None = None,
+    nodata: float | Literal["training", "none"] = "training",
+    stride_px: int | None = None,
+    batch_size: int = 256,
+    write_geotiff: bool = True,
+    on_drift: Literal["warn", "refuse", "ignore"] = "warn",
+    update_stats: bool = False,
+    backbone: str | None = None,
+) -> ApplyConfig:
+    """The config of a bundle applied to images.
+
+    Args:
+        root_uri: where everything is written.
+        bundle: path or URI of a model-bundle.zip.
+        images: patterns, `@FILE`, tables, paths and URIs.
+        name: of the pipeline.
+        channel_order: this and what follows: fields of `ApplyConfig`.
+        nodata: likewise.
+        stride_px: likewise.
+        batch_size: likewise.
+        write_geotiff: likewise.
+        on_drift: likewise.
+        update_stats: likewise.
+        backbone: likewise.
+    """
+    found = find_images(images)
+    return ApplyConfig(
+        root_uri=root_uri,
+        name=name,
+        bundle=bundle,
+        images=[ImageConfig(id=stem, uri=image) for image, stem in found],
+        channel_order=channel_order,
+        nodata=nodata,
+        stride_px=stride_px,
+        batch_size=batch_size,
+        write_geotiff=write_geotiff,
+        on_drift=on_drift,
+        update_stats=update_stats,
+        backbone=backbone,
+    )
+
+
+class ApplyPipeline(Pipeline):
+    """Maps the images of an `ApplyConfig`."""
+
+    requires_modules = ("rasterio", "numpy")
+    deep_check = "rv_pipeline_chip_classification.checks.images:check_images"
+    _raster_inputs: RasterInputs | None = None
+
+    def inputs(self, command: str, item: Any) -> list[str]:
+        """The bundle, and all files that GDAL reads for an image."""
+        from rv_pipeline_chip_classification.raster_inputs import RasterInputs
+
+        config = cast(ApplyConfig, self._config)
+        self._raster_inputs = self._raster_inputs or RasterInputs(image.uri for image in config.images)
+        return self._raster_inputs.added_to(super().inputs(command, item))
+
+    def facts(self, command: str) -> dict[str, str]:
+        """The text of a backbone of the user's own."""
+        backbone = cast(ApplyConfig, self._config).backbone
+        if backbone is None or own_backbone(backbone) is None:
+            return {}
+        from rv_pipeline_chip_classification.checks.training_facts import code_digest_of
+
+        return {f"code of {backbone}": code_digest_of(backbone)}
+
+    @command(
+        items="images",
+        reads=(
+            "bundle",
+            "channel_order",
+            "nodata",
+            "stride_px",
+            "batch_size",
+            "write_geotiff",
+            "on_drift",
+            "update_stats",
+            "backbone",
+        ),
+        ignores=("on_drift",),
+        gpus=1,
+    )
+    def predict(self, images: Items[ImageConfig]) -> None:
+        """A class and scores for every cell of the images."""
+        wait_passively()
+        from rv_pipeline_chip_classification.applying.image_command import open_mapper
+
+        mapper = None
+        for image in images:
+            mapper = mapper or open_mapper(self.config)
+            mapper.map(image, FOLDER, self.storage, self)
+
+    def preflight(self, todo: Mapping[str, Sequence[str]]) -> Iterable[Finding]:
+        """Whether local files are there."""
+        from rv_pipeline_chip_classification.checks.images import check_files
+
+        return check_files(self.config, todo)

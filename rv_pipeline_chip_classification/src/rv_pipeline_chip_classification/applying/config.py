@@ -1,0 +1,77 @@
+"""The configuration of the pipeline that applies a bundle to images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from rv_core import Config, PipelineConfig, Uri
+from rv_core.errors import Finding
+from rv_pipeline_chip_classification.applying.image_list import name_problems, output_clashes
+from rv_pipeline_chip_classification.config_parts import NotNegative, Positive, SidePx
+
+#: Where predictions lie under the root, as those of a training do.
+FOLDER = "predict"
+
+
+@dataclass(kw_only=True)
+class ImageConfig(Config):
+    """An image to map.
+
+    Args:
+        id: what its outputs are called, `predict/<id>.geojson` and so on.
+        uri: what GDAL reads, with its side files.
+    """
+
+    id: str
+    uri: Uri
+
+
+@dataclass(kw_only=True)
+class ApplyConfig(PipelineConfig):
+    """A model bundle applied to any number of images: what `rv predict` does, in tasks that are split, resumed and watched.
+
+    Args:
+        bundle: the model-bundle.zip. Its content enters the keys: another bundle maps all images again.
+        images: the images.
+        channel_order: 0-based channels of the images in the model's order; None matches them by the names of the bands,
+            else takes them as in training.
+        nodata: the pixel value that means "no data": `training` as in training, `none` what each file declares.
+        stride_px: step between cells; None is that of the bundle.
+        batch_size: windows per forward pass at most.
+        write_geotiff: write GeoTIFFs with one pixel per cell beside the GeoJSON.
+        on_drift: where the values of an image are not those of the training images: `warn` says so per channel, `refuse`
+            fails it before anything is written, `ignore` does not look.
+        update_stats: normalise each image by the statistics of its own pixels.
+        backbone: `module:callable` of the network of your own that the bundle may call; None for none: no code but that
+            of rv runs.
+    """
+
+    pipeline: ClassVar[str] = "rv_pipeline_chip_classification.apply:ApplyPipeline"
+
+    bundle: Uri
+    images: list[ImageConfig]
+    channel_order: list[NotNegative] | None = None
+    nodata: float | Literal["training", "none"] = "training"
+    stride_px: SidePx | None = None
+    batch_size: Positive = 256
+    write_geotiff: bool = True
+    on_drift: Literal["warn", "refuse", "ignore"] = "warn"
+    update_stats: bool = False
+    backbone: str | None = None
+
+    def validate(self) -> Iterable[Finding]:
+        if not self.images:
+            yield Finding("images", "no image is given", "name at least one")
+        for index, image in enumerate(self.images):
+            if problem := name_problems(image.id):
+                yield Finding(f"images[{index}].id", problem, "give it a name to call its outputs by")
+        output = f"{self.root_uri}/{FOLDER}"
+        for index, what in output_clashes([(image.uri, image.id) for image in self.images], output):
+            yield Finding(f"images[{index}].id", what, "give it another id")
+        if self.channel_order is not None and not self.channel_order:
+            yield Finding("channel_order", "no channel is given", "leave it out, or write for instance [2, 1, 0]")
+        if self.update_stats and self.on_drift == "refuse":
+            what = 'contradicts on_drift="refuse": own statistics are for images whose values differ'
+            yield Finding("update_stats", what, "leave one of them out")

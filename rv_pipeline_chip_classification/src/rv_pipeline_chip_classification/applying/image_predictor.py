@@ -1,0 +1,74 @@
+"""A bundle's model that maps images: loaded once, then one image after the other."""
+
+from __future__ import annotations
+
+from rv_core import Storage
+from rv_pipeline_chip_classification.applying.image_look import ImageJob
+from rv_pipeline_chip_classification.applying.own_statistics import by_own_statistics
+from rv_pipeline_chip_classification.commands.predict import CellCounts, SceneWriter
+from rv_pipeline_chip_classification.control import Control
+from rv_pipeline_chip_classification.model.bundle_file import Bundle
+from rv_pipeline_chip_classification.model.contract import ModelContract
+from rv_pipeline_chip_classification.model.trained import load_model
+from rv_pipeline_chip_classification.prediction.cell_scores import PredictionNames
+from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid
+from rv_pipeline_chip_classification.prediction.classifier import Classifier
+from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
+
+
+class ImagePredictor:
+    """Maps images with the model of a bundle.
+
+    Args:
+        bundle: the opened bundle.
+        stride_px: step between cells; None is that of the bundle.
+        batch_size: windows per forward pass at most.
+        write_geotiff: whether GeoTIFFs are written beside the GeoJSON.
+        tells_drift: whether values are compared with those of the training images while they are read.
+        updates_stats: whether each image is normalised by the statistics of its own pixels.
+
+    Raises:
+        DataError: if the weights are not those that were put in.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        stride_px: int | None,
+        batch_size: int,
+        write_geotiff: bool,
+        tells_drift: bool,
+        updates_stats: bool,
+    ) -> None:
+        self._contract = bundle.contract
+        self._stride_px = stride_px or bundle.stride_px or bundle.contract.cell_size_px
+        self._batch_size, self._updates_stats = batch_size, updates_stats
+        self._write_geotiff, self._tells_drift = write_geotiff, tells_drift
+        with bundle.weights_file() as weights:
+            self._model = load_model(bundle.contract, weights, shown=bundle.shown)
+        self._writer = self._writer_for(bundle.contract)
+
+    def predict(self, job: ImageJob, names: PredictionNames, storage: Storage, control: Control) -> CellCounts:
+        """Map one image.
+
+        Args:
+            job: the image, looked at.
+            names: of its outputs.
+            storage: where they go.
+            control: told of progress.
+
+        Raises:
+            DataError: if pixels cannot be read, or the model gives no numbers for any of them.
+        """
+        writer = self._writer
+        if self._updates_stats:
+            with SceneRaster(job.source, job.stem) as raster:
+                writer = self._writer_for(by_own_statistics(self._contract, raster))
+        with SceneRaster(job.source, job.stem) as raster:
+            cells = CellGrid(raster.extent, self._contract.cell_size_px, self._stride_px)
+            return writer.write(raster, cells, names, storage, control)
+
+    def _writer_for(self, contract: ModelContract) -> SceneWriter:
+        classifier = Classifier(self._model, contract, batch_size=self._batch_size)
+        return SceneWriter(classifier, self._write_geotiff, tells_drift=self._tells_drift)

@@ -1,0 +1,94 @@
+"""The deep check of `apply`: every image that is to be mapped beside the bundle's contract, before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rv_core.errors import Finding, RvError
+from rv_pipeline_chip_classification.applying.bundle_use import bundle_of, in_config_words, look_at_image, misfits
+from rv_pipeline_chip_classification.applying.config import ApplyConfig, ImageConfig
+from rv_pipeline_chip_classification.applying.image_look import ImageJob
+from rv_pipeline_chip_classification.checks.cheap import Todo, check_local_file, is_missing
+from rv_pipeline_chip_classification.file_boundary import file_boundary
+from rv_pipeline_chip_classification.model.contract import ModelContract
+from rv_pipeline_chip_classification.model.source_fit import UNKNOWN_VALUES, drift_in_words, drift_notes
+from rv_pipeline_chip_classification.prediction.value_watch import sample_of
+from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
+
+#: Places along each side where values are sampled.
+_PLACES = 2
+#: Images whose values are compared in a check, evenly spread over all; a task compares all values of each of its own.
+_MAX_SAMPLED = 200
+
+
+def images_to_do(config: ApplyConfig, todo: Todo) -> list[tuple[str, ImageConfig]]:
+    """(dotted path, image) of all that will be mapped."""
+    ids = set(todo.get("predict", ()))
+    return [(f"images[{index}]", image) for index, image in enumerate(config.images) if image.id in ids]
+
+
+def check_files(config: ApplyConfig, todo: Todo) -> Iterator[Finding]:
+    """Whether local files are there; nothing is opened."""
+    images = images_to_do(config, todo)
+    if images:
+        yield from check_local_file("bundle", config.bundle)
+    for path, image in images:
+        yield from check_local_file(f"{path}.uri", image.uri)
+
+
+def check_images(config: ApplyConfig, todo: Todo) -> Iterator[Finding]:
+    """Open the bundle and the images that will be mapped: channels by name, dtype, pixel size, values.
+
+    Args:
+        config: the config.
+        todo: ids of the items to do, by command.
+
+    Yields:
+        An error for each image that does not fit, and each warning once, with the images that it is about.
+    """
+    images = images_to_do(config, todo)
+    if not images or is_missing(config.bundle):
+        return
+    try:
+        with file_boundary("the bundle cannot be used", where=config.bundle):
+            bundle = bundle_of(config)
+            yield from misfits(config, bundle)
+    except RvError as err:
+        yield _finding("bundle", err)
+        return
+    contract = bundle.contract
+    tells_drift = config.on_drift == "warn" and not config.update_stats
+    if tells_drift and contract.values is None:
+        yield Finding("bundle", UNKNOWN_VALUES, "", "warning")
+    step = -(-len(images) // _MAX_SAMPLED)
+    notes: dict[str, list[str]] = {}
+    for index, (path, image) in enumerate(images):
+        if is_missing(image.uri):
+            continue
+        try:
+            with file_boundary("the image cannot be used", where=image.uri):
+                job = look_at_image(config, image, contract)
+                own = [*job.notes, *(_drift(job, contract) if tells_drift and index % step == 0 else ())]
+        except RvError as err:
+            yield _finding(f"{path}.uri", err)
+            continue
+        for note in own:
+            notes.setdefault(in_config_words(note), []).append(path)
+    for note, paths in notes.items():
+        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        yield Finding(f"{paths[0]}.uri{more}", note, "", "warning")
+
+
+def _drift(job: ImageJob, contract: ModelContract) -> list[str]:
+    """Which channels have other values than in training, as far as a few places tell."""
+    with SceneRaster(job.source, job.stem) as raster:
+        text = drift_in_words(drift_notes(contract.values, sample_of(raster, _PLACES), contract.channels))
+    return [text] if text else []
+
+
+def _finding(where: str, err: RvError) -> Finding:
+    block = err.block
+    parts = [f"{found.where}: {found.what}" for found in block.findings] or [block.why]
+    place = f" ({block.where})" if block.where else ""
+    what = f"{block.what}{place}" + "".join(f": {part}" for part in ["; ".join(parts)] if part)
+    return Finding(where, in_config_words(what), in_config_words(block.fix))
