@@ -38,7 +38,7 @@ class GeoJsonLabelsConfig(LabelsConfig):
         class_property: the one property that holds the class, an id or a name, instead of the three above. That no
             feature has it is an error.
         class_mapping: name or number in the file -> class name; "" leaves such features out. A number that is mapped
-            (`{"10": "forest"}`, for 10 and 10.0 alike) is no class id.
+            (`{"10": "forest"}`, for 10 and 10.0 alike) is no class id; true and false are mapped as "true" and "false".
     """
 
     uri: Uri

@@ -82,6 +82,13 @@ def test_a_number_that_is_mapped_is_no_class_id(code: Any) -> None:
     assert dropped == {"255 is mapped to nothing": 1}
 
 
+def test_true_and_false_are_mapped_and_an_object_is_not() -> None:
+    options = {"class_property": "is_wood", "class_mapping": {"true": "forest", "false": "rock"}}
+    assert classes_of({"is_wood": True}, {"is_wood": False}, **options)[0] == [0, 2]
+    with pytest.raises(DataError, match="class_property names a property that holds text or a number"):
+        classes_of({"is_wood": {"name": "forest"}}, **options)
+
+
 def test_mapped_ids_are_not_doubted() -> None:
     labels = GeoJsonLabelsConfig(uri="/labels.geojson", class_mapping={"1": "forest"})
     found = classify_features([{"class_id": 1, "class_name": "forest"}], labels, NAMES)

@@ -22,6 +22,7 @@ _MAX_SHOWN = 100
 _MAX_WHOLE = 1e18
 _FIX = 'name them in classes.names, or map them with class_mapping ("" leaves them out)'
 _FIX_OF_IDS = 'write the numbers 0, 1, … of classes.names, or map the codes of the file: class_mapping={"10": "forest"}'
+_FIX_OF_VALUES = "class_property names a property that holds text or a number"
 
 
 class FeatureClasses(NamedTuple):
@@ -130,14 +131,15 @@ def _class_of(key: str, value: Any, labels: GeoJsonLabelsConfig, class_names: Se
         return _Unclear(f"class id {shown(value)} is out of range: there are the classes 0 to {last}", _FIX_OF_IDS)
     if name is None and (not isinstance(value, str) or key == "class_id"):
         what = f"{shown(value)} is no class {'id' if key == 'class_id' else 'name'}"
-        return _Unclear(what, _FIX_OF_IDS if key == "class_id" else "")
+        fix = _FIX_OF_IDS if key == "class_id" else ""
+        return _Unclear(what, fix if any(_names_of(value)) else _FIX_OF_VALUES)
     wanted = value if name is None else name
     class_id = _id_of_name(wanted, class_names)
     return class_id if class_id is not None else _Unclear(*unknown_name("class", wanted[:_MAX_SHOWN], class_names))
 
 
 def _mapped(value: Any, labels: GeoJsonLabelsConfig) -> str | None:
-    """What class_mapping says of a value, None where it says nothing; 10, 10.0 and "10" are one name."""
+    """What class_mapping says of a value, None where it says nothing; 10, 10.0 and "10" are one name, true is "true"."""
     if not labels.class_mapping:
         return None
     for name in _names_of(value):
@@ -153,6 +155,8 @@ def _names_of(value: Any) -> Iterator[str]:
     elif _is_whole(value):
         yield str(int(value))
         yield f"{int(value)}.0"
+    elif isinstance(value, bool):
+        yield "true" if value else "false"  # as JSON has it
     elif isinstance(value, float):
         yield repr(value)
 
