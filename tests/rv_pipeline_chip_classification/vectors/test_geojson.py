@@ -359,6 +359,8 @@ def test_polygons_wider_than_half_of_the_world_are_noted(write: Callable[[Any], 
         read_geojson(write(features(world, fiji))), Grid(9, 9, (1, 0, 10, 0, -1, -15), "EPSG:4326")
     )
     assert [note[:62] for note in found.notes] == ["1 polygons span more than 180 degrees of longitude (the first "]
+    pixels = polygons_in_pixels(read_geojson(write(features(fiji))), Grid(400, 400, (1, 0, 0, 0, 1, 0), None))
+    assert pixels.notes == []
     assert "features[1]" in found.notes[0]
 
 

@@ -124,7 +124,7 @@ def place_rings(parts: Rings, source: Located, grid: Grid) -> FeaturePolygons:
     points = parts.points()
     if not len(points):
         return FeaturePolygons(np.empty(0, object), np.empty(0, np.int64), parts.dropped)
-    notes = _wide_notes(points, parts, source)
+    notes = _wide_notes(points, parts, source) if grid.crs is not None else []
     pixels = points_in_pixels(points, source, grid)
     is_lost = np.isnan(pixels).any(axis=1)
     pixels[is_lost] = 0.0
