@@ -208,6 +208,7 @@ def test_a_missing_module_names_the_near_miss(folder: Path) -> None:
         ("x = 1", ["it defines no function"]),
         ("get_config = 3", ["neither get_config nor get_configs"]),
         ("def get_config(): return None", ["returned null", "no PipelineConfig"]),
+        ("async def get_config(): return None", ["get_config of", "is async", "define it with `def`"]),
         ("def get_config(): return [1]", ["rename it to get_configs"]),
         ("def get_configs(): return []", ["returned no config"]),
         ("def get_configs(): return 3", ["returned 3", "a list of PipelineConfigs"]),

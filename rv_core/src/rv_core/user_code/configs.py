@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from types import ModuleType
@@ -218,6 +218,9 @@ def _result_of(function: Callable[..., Any], **values: Any) -> Any:
 
 
 def _configs_of(result: Any, name: str, label: str) -> list[PipelineConfig]:
+    if isinstance(result, Coroutine):
+        result.close()  # else Python warns that it was never awaited
+        raise ConfigError(f"{name} of {label} is async", why="it is called, not awaited", fix="define it with `def`")
     configs = list(result) if name == "get_configs" and isinstance(result, list | tuple) else [result]
     wrong = [value for value in configs if not isinstance(value, PipelineConfig)]
     if configs and not wrong:
