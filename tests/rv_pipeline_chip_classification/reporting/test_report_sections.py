@@ -127,9 +127,9 @@ def test_reliability_is_what_the_calibration_error_adds_up(made: Any, storage: S
     assert f"{report(storage)['overall']['calibration_error']:.3f}" in section.parts[0].text
     rng = np.random.default_rng(0)
     scores, is_right = rng.random(500), rng.random(500) < 0.7
-    bins = reliability(scores, is_right)
-    assert sum(count for count, _, _ in bins) == 500
-    error = sum(count * abs(score - share) for count, score, share in bins) / 500
+    bins = Reliability.of(scores, is_right, np.zeros(500, np.int64)).bins()
+    assert sum(found["count"] for found in bins) == 500
+    error = sum(found["count"] * abs(found["confidence"] - found["accuracy"]) for found in bins) / 500
     assert error == pytest.approx(calibration_error(scores, is_right))
 
 
