@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import urllib.request
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -91,7 +92,8 @@ def run_races(
 
     Args:
         tmp_path: a folder for their meetings.
-        base_uri: below it the roots are.
+        base_uri: below it the roots are; in S3 each in a bucket of its own, as the local server looks through all the
+            files of a bucket to list some of them.
         situation: one of `SITUATIONS`.
         num_rounds: how many roots.
         seed: of the pauses.
@@ -105,7 +107,7 @@ def run_races(
     meetings = tmp_path / "meetings"
     meetings.mkdir()
     parts = SITUATIONS[situation]
-    roots = [f"{base_uri}/{number}" for number in range(num_rounds)]
+    roots = [_root_of(base_uri, str(number)) for number in range(num_rounds)]
     for number, root in enumerate(roots):
         _prepare(situation, root, number)
     told = {"folder": str(meetings), "num": len(parts), "seed": seed, "longest_s": LONGEST_S, "is_fresh": is_fresh}
@@ -115,9 +117,18 @@ def run_races(
         for index, part in enumerate(parts)
     ]
     environ = {**os.environ, "PYTHONPATH": str(PROJECT), "RV_CACHE_DIR": str(tmp_path / "cache"), "RV_RETRY_S": "5"}
-    words = {"folder": str(meetings), "warm_root": f"{base_uri}/warm", "racers": racers}
+    words = {"folder": str(meetings), "warm_root": _root_of(base_uri, "warm"), "racers": racers}
     race(RACER, meetings, [words], timeout_s=9.0 * num_rounds + 60, env=environ)
     return [_check(meetings, situation, root, number) for number, root in enumerate(roots)]
+
+
+def _root_of(base_uri: str, name: str) -> str:
+    if not base_uri.startswith("s3://"):
+        return f"{base_uri}/{name}"
+    bucket, _, key = base_uri.removeprefix("s3://").partition("/")
+    address = f"{os.environ['AWS_ENDPOINT_URL']}/{bucket}-{name}"
+    urllib.request.urlopen(urllib.request.Request(address, method="PUT")).close()
+    return f"s3://{bucket}-{name}/{key}"
 
 
 def _round(part: Mapping[str, Any], root_uri: str, runner: str, number: int) -> dict[str, Any]:
