@@ -49,6 +49,33 @@ def test_a_missing_object_is_missing(s3_root: str) -> None:
     assert by_uri.read_many([f"{s3_root}/no", f"{s3_root}/yes"]) == {f"{s3_root}/yes": b"1"}
 
 
+@pytest.mark.parametrize("folder", ["301", "403", "PermanentRedirect", "credentials"])
+def test_a_missing_object_is_missing_whatever_its_path_looks_like(s3_root: str, folder: str) -> None:
+    with pytest.raises(MissingFileError):
+        by_uri.read_bytes(f"{s3_root}/{folder}/no")
+
+
+def test_a_missing_object_is_missing_however_long_the_answer_took() -> None:
+    text = "Error performing GET http://host/b/a in 301.3ms - Server returned non-2xx status code: 404 Not Found: NoSuchKey"
+    error = FileNotFoundError(f"Object at location a not found: {text}")
+    assert store.S3Store("s3").explain(error, "cannot read 'a'", "s3://b/a") is None
+
+
+@pytest.mark.parametrize(
+    ("status", "fix"), [(301, "AWS_REGION"), (400, ""), (401, "credentials"), (403, "credentials"), (501, "")]
+)
+def test_what_to_do_is_told_by_the_answer_alone(
+    web_server: WebServer, monkeypatch: pytest.MonkeyPatch, status: int, fix: str
+) -> None:
+    _point_to(web_server, monkeypatch)
+    monkeypatch.setenv("RV_RETRY_S", "0.1")
+    web_server.failures = [status] * 20
+    with pytest.raises(StorageError) as raised:
+        by_uri.read_bytes("s3://301/401/credentials.txt")
+    assert fix in raised.value.block.fix
+    assert bool(fix) == bool(raised.value.block.fix)
+
+
 def test_a_missing_bucket_is_named(s3_root: str) -> None:
     for act in (
         lambda: by_uri.list_files("s3://no-such-bucket/a"),

@@ -16,6 +16,9 @@ from rv_core.files.stores import Store, StoreAccessError, retry_time_s
 _MIN_CHUNK_BYTES = 8 << 20
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|bucket does not exist|container does not exist")
 _NO_ACCESS = re.compile(r"\b40[13]\b|AccessDenied|Forbidden|[Uu]nauthor|[Cc]redential")
+#: What obstore says of the request before it says what came of it. Its key may hold a number or word that looks like an
+#: answer, and so may the time that it took: `in 301.3ms`.
+_REQUEST = re.compile(r".*?Error performing [A-Z]+ \S+ in [^ ,]+")
 
 
 class ObjectStore(Store):
@@ -117,7 +120,7 @@ class ObjectStore(Store):
         try:
             obstore.delete(bucket, key)
         except FileNotFoundError as err:
-            if _NO_BUCKET.search(str(err)):
+            if _NO_BUCKET.search(answer_in(err)):
                 raise
 
     def list_files(self, uri: str) -> dict[str, FileInfo]:
@@ -163,12 +166,13 @@ class ObjectStore(Store):
     def explain(self, error: Exception, what: str, uri: str) -> StorageError | None:
         """What the service answers, shortened, and what to set."""
         text = first_lines(str(error)) or type(error).__name__
-        if _NO_BUCKET.search(text):
+        answer = answer_in(error)
+        if _NO_BUCKET.search(answer):
             fix = "create the bucket or correct its name"
             return StorageError(what, where=uri, why="there is no such bucket", fix=fix)
         if isinstance(error, FileNotFoundError):
             return None
-        if _NO_ACCESS.search(text):
+        if _NO_ACCESS.search(answer):
             fix = f"check {self.check_access} and the rights on this path"
             return StoreAccessError(what, where=uri, why=text, fix=fix)
         is_unreachable = isinstance(error, OSError) or "error sending request" in text
@@ -206,6 +210,11 @@ def connection(endpoint: str | None) -> Mapping[str, Any]:
 
 def _info_of(meta: Any) -> FileInfo:
     return FileInfo(int(meta["size"]), int(meta["last_modified"].timestamp() * 1000) * 1_000_000, meta["e_tag"])
+
+
+def answer_in(error: Exception) -> str:
+    """What the service, or the way to it, answered: the text of an error without what obstore says of the request."""
+    return _REQUEST.sub("", first_lines(str(error)), count=1)
 
 
 def first_lines(text: str) -> str:

@@ -13,10 +13,13 @@ from typing import Any
 
 from rv_core.errors import StorageError
 from rv_core.files.stores import StoreAccessError
-from rv_store_s3.objects import ObjectStore, connection, first_lines
+from rv_store_s3.objects import ObjectStore, answer_in, connection, first_lines
 
 _REGION_TIMEOUT_S = 5.0
-_WRONG_REGION = re.compile(r"\b301\b|PermanentRedirect|AuthorizationHeaderMalformed")
+#: S3 names no place in its 301.
+_WRONG_REGION = re.compile(
+    r"status code: 301\b|redirect without LOCATION|PermanentRedirect|AuthorizationHeaderMalformed"
+)
 _ON = ("1", "true", "yes", "on")
 
 
@@ -34,8 +37,9 @@ class S3Store(ObjectStore):
 
     def explain(self, error: Exception, what: str, uri: str) -> StorageError | None:
         """As every object store, and what to set where another region has the bucket."""
-        if _WRONG_REGION.search(text := first_lines(str(error))):
-            return StorageError(what, where=uri, why=text, fix="set AWS_REGION to the region of the bucket")
+        if not isinstance(error, FileNotFoundError) and _WRONG_REGION.search(answer_in(error)):
+            why = first_lines(str(error))
+            return StorageError(what, where=uri, why=why, fix="set AWS_REGION to the region of the bucket")
         return super().explain(error, what, uri)
 
 

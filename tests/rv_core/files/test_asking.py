@@ -285,7 +285,7 @@ def test_a_target_that_cannot_be_imported_is_an_error_of_access(fresh_site: Site
 def test_built_in_schemes_load_no_plugin(web_server: WebServer) -> None:
     code = f"""
 import sys
-from rv_core.files import by_uri
+from rv_core.files import asking, by_uri, stores
 from rv_core.files.http_store import _is_same_host
 by_uri.exists({web_server.url!r} + "/a")
 assert "rv_core.files.http_store" in sys.modules
@@ -323,3 +323,12 @@ def test_a_retry_time_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("RV_RETRY_S", "soon")
     with pytest.raises(ConfigError, match="soon"):
         stores.retry_time_s()
+
+
+def test_a_path_is_not_taken_for_an_answer() -> None:
+    uri = "memory://bucket/403/credentials.json"
+    lost = asking.explain(stores.LocalStore(), ConnectionError("bucket/403/credentials.json: reset"), "read", uri)
+    assert not isinstance(lost, stores.StoreAccessError)
+    assert "check the network" in lost.block.fix
+    refused = asking.explain(stores.LocalStore(), OSError("bucket/403/credentials.json: 403"), "read", uri)
+    assert isinstance(refused, stores.StoreAccessError)

@@ -166,7 +166,8 @@ def explain(store: Store, err: Exception, action: str, uri: str) -> StorageError
     if isinstance(err, FileNotFoundError) and action == "read":
         return missing(uri)
     why = " ".join(str(err).split())[:500] or type(err).__name__
-    if isinstance(err, PermissionError) or _NO_ACCESS.search(why):
+    # A path may hold a number or word that looks like an answer.
+    if isinstance(err, PermissionError) or _NO_ACCESS.search(why.replace(uri.partition("://")[2], "")):
         return StoreAccessError(what, where=uri, why=why, fix="check the credentials and the rights on this path")
     is_unreachable = isinstance(err, OSError) and not isinstance(err, FileNotFoundError)
     fix = "check the network and the address, then run the same command again" if is_unreachable else ""
