@@ -105,6 +105,8 @@ class ApplyPipeline(Pipeline):
             "batch_size",
             "write_geotiff",
             "on_drift",
+            "abstain_below",
+            "scores",
             "update_stats",
             "backbone",
         ),

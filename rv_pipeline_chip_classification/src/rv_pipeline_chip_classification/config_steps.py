@@ -183,6 +183,10 @@ class PredictConfig(Config):
         batch_size: windows per forward pass.
         write_geotiff: write a GeoTIFF with one pixel per cell beside the GeoJSON.
         subsets: the scenes to predict.
+        abstain_below: a cell whose best class has a lower probability gets no class; None always gives one. It is no data
+            in the raster of classes, and `eval` counts it as not answered.
+        scores: what is written of each class: `probabilities`, or `logits` over the temperature, of which they are the
+            softmax.
         on_drift: where the pixel values of a scene are not those of the training scenes: `warn` says so per channel,
             `refuse` fails the scene before anything is written, `ignore` does not look.
     """
@@ -191,6 +195,8 @@ class PredictConfig(Config):
     batch_size: Positive = 256
     write_geotiff: bool = True
     subsets: list[Subset] = field(default_factory=lambda: ["validation", "test"])
+    abstain_below: Annotated[Fraction | None, AsBefore(None)] = None
+    scores: Annotated[Literal["probabilities", "logits"], AsBefore("probabilities")] = "probabilities"
     on_drift: Annotated[Literal["warn", "refuse", "ignore"], AsBefore("warn")] = "warn"
 
     def validate(self) -> Iterable[Finding]:

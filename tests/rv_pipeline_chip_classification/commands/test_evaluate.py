@@ -67,9 +67,9 @@ def make_scene(write_image: Any, write_labels: Any, square: Any, pixels: Any) ->
 
 
 def write_prediction(
-    storage: Storage, name: str, class_ids: list[int], *, size_px: int = 16, num_cols: int = 2
+    storage: Storage, name: str, class_ids: list[int], *, size_px: int = 16, num_cols: int = 2, unsure: Any = ()
 ) -> None:
-    """Cells row by row, each class with a score of 0.8; -1 has no data."""
+    """Cells row by row, each class with a score of 0.8; -1 has no data; those of `unsure` have scores and no class."""
     ids = np.array(class_ids, np.int64)
     windows = np.array(
         [[size_px * (i // num_cols), size_px * (i % num_cols), size_px, size_px] for i in range(len(ids))], np.int64
@@ -77,6 +77,7 @@ def write_prediction(
     scores = np.full((len(ids), 3), 0.1, np.float32)
     scores[np.arange(len(ids)), ids] = 0.8
     scores[ids < 0] = np.nan
+    ids[list(unsure)] = -1
     grid = Grid(32, 32, (1.0, 0.0, 500_000.0, 0.0, -1.0, 4_500_000.0), "EPSG:32618")
     with storage.output_file(f"predict/{name}.geojson") as path, path.open("w", encoding="utf-8") as file:
         writer = GeoJsonWriter(file, grid, scene_id=name, class_names=CLASSES, where=name)
@@ -208,6 +209,20 @@ def test_scenes_without_labels_are_left_out_and_named(
     assert found["skipped"] == ["bare"]
     assert found["notes"] == ["1 of 2 scenes have no labels and are not evaluated."]
     assert list(found["per_scene"]) == ["a"]
+
+
+def test_cells_without_an_answer_are_counted_and_in_no_score(
+    make_scene: Any, storage: Storage, control: RecordingControl
+) -> None:
+    write_prediction(storage, "a", [0, 1, 2, 0], unsure=[2, 3])
+    run_evaluate(config_of([make_scene("a", [0, 0, 2, 0])]), storage, control)
+    overall = report(storage)["overall"]
+    assert overall["coverage"] == {"labelled": 4, "predicted": 2, "matched": 2, "without_data": 0, "abstained": 2}
+    assert overall["accuracy"] == 0.5
+    assert "2 of 4 labelled cells have no class" in report(storage)["notes"][0]
+    write_prediction(storage, "a", [0, 1, 2, 0], unsure=[0, 1, 2, 3])
+    with pytest.raises(DataError, match="none of the 4 labelled cells of the test scenes has a class"):
+        run_evaluate(config_of([make_scene("a", [0, 0, 2, 0])]), storage, control)
 
 
 def test_a_subset_without_labels_says_so_and_is_no_error_beside_another(

@@ -28,7 +28,9 @@ from rv_pipeline_chip_classification.config import (
     SceneConfig,
 )
 from rv_pipeline_chip_classification.model.value_histogram import PixelSample, ValueHistogram
+from rv_pipeline_chip_classification.prediction.cell_scores import Answers
 from rv_pipeline_chip_classification.prediction.classifier import Classifier
+from rv_pipeline_chip_classification.prediction.geojson_file import read_predictions
 
 CLASSES = ["forest", "shrub", "rock"]
 
@@ -60,7 +62,9 @@ def predictor(make_contract: Any, brightest_channel: Any) -> Callable[..., Predi
     """`predictor(stride_px=8)`: predicts the brightest channel."""
 
     def make(*, write_geotiff: bool = True, known: Any = (), **predict: Any) -> Predictor:
-        classifier = Classifier(brightest_channel(), make_contract(**dict(known)), device=torch.device("cpu"))
+        answers = Answers(predict.get("abstain_below"), predict.get("scores") == "logits")
+        contract = make_contract(**dict(known))
+        classifier = Classifier(brightest_channel(), contract, device=torch.device("cpu"), answers=answers)
         writer = SceneWriter(classifier, write_geotiff, tells_drift=predict.get("on_drift", "warn") == "warn")
         return Predictor(writer, ClassConfig(names=CLASSES), ChipConfig(chip_size_px=16), PredictConfig(**predict))
 
@@ -110,6 +114,48 @@ def test_a_scene_becomes_cells_a_map_and_scores(
         "cells_of_rock": 4,
     }
     assert control.steps[-1] == (16, 16)
+
+
+def test_cells_of_which_the_model_is_too_unsure_have_scores_and_no_class(
+    predictor: Any, write_image: Any, storage: Storage, control: RecordingControl
+) -> None:
+    pixels = quarters()
+    pixels[:, :, 1] //= 2
+    scene = scene_of(write_image("a.tif", pixels, nodata=0))
+    predictor().predict_scene(scene, storage, control)
+    everywhere = features(storage)
+    scores = [feature["properties"]["score"] for feature in everywhere]
+    limit = sorted(score for score in scores if score is not None)[5]
+    counts = predictor(abstain_below=limit).predict_scene(scene, storage, control)
+    is_unsure = [score is not None and score < limit for score in scores]
+    assert 0 < sum(is_unsure) == counts.num_abstained == control.counts["num_abstained"] < 12
+    assert (counts.num_cells, counts.num_without_data, counts.num_without_numbers) == (16, 4, 0)
+    for unsure, before, now in zip(is_unsure, everywhere, features(storage), strict=True):
+        nothing = dict.fromkeys(("class_id", "class_name", "score")) if unsure else {}
+        assert now["properties"] == before["properties"] | nothing
+    with rasterio.open(storage.input_file("predict/s1.tif")) as file:
+        ids = [255 if found is None else found for found in class_ids(storage)]
+        assert file.read(1).ravel().tolist() == ids
+    with rasterio.open(storage.input_file("predict/s1.scores.tif")) as file:
+        assert np.isfinite(file.read()).all(axis=0).ravel().tolist() == [score is not None for score in scores]
+
+
+def test_logits_are_written_by_choice_and_read_back_as_the_probabilities_that_they_give(
+    predictor: Any, write_image: Any, storage: Storage, control: RecordingControl
+) -> None:
+    scene = scene_of(write_image("a.tif", quarters(), nodata=0))
+    found = {}
+    for kind in ("probabilities", "logits"):
+        predictor(scores=kind, abstain_below=0.5, known={"temperature": 0.5}).predict_scene(scene, storage, control)
+        path = storage.input_file("predict/s1.geojson")
+        found[kind] = features(storage), list(read_predictions(path, where="s1"))
+    (told, cells), (raw, from_logits) = found.values()
+    assert [feature["properties"]["class_id"] for feature in told] == [f["properties"]["class_id"] for f in raw]
+    assert json.loads(storage.read_text("predict/s1.geojson"))["rv:scores"] == "logits"
+    assert raw[0]["properties"]["scores"] != pytest.approx(told[0]["properties"]["scores"], abs=0.01)
+    for cell, other in zip(cells, from_logits, strict=True):
+        assert (cell.window, cell.class_id) == (other.window, other.class_id)
+        assert cell.scores is None if other.scores is None else cell.scores == pytest.approx(other.scores, abs=3e-6)
 
 
 def test_windows_count_from_the_files_first_pixel_and_may_overflow_a_crop(

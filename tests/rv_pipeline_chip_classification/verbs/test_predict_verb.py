@@ -60,6 +60,15 @@ def test_images_become_cells_and_maps(
     assert len(scores(tmp_path / "out" / "b.geojson")) == 9
 
 
+def test_a_limit_and_logits_are_options(bundle: str, write_image: Any, pixels: Any, tmp_path: Path) -> None:
+    image = write_image("a.tif", pixels(32, 32, 3))
+    words = ["predict", bundle, image, "-o", str(tmp_path / "out"), "--abstain-below", "1", "--logits"]
+    assert main(words) == 0
+    found = json.loads((tmp_path / "out" / "a.geojson").read_text())
+    assert found["rv:scores"] == "logits"
+    assert {feature["properties"]["class_id"] for feature in found["features"]} == {None}
+
+
 def test_without_geotiff_there_is_only_geojson(bundle: str, write_image: Any, pixels: Any, tmp_path: Path) -> None:
     image = write_image("a.tif", pixels(20, 20, 3), names=RGB)
     assert main(["predict", bundle, image, "-o", str(tmp_path / "out"), "--no-geotiff", "--stride-px", "4"]) == 0

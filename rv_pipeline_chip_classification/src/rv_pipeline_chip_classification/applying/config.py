@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from rv_core import Config, PipelineConfig, Uri
+from rv_core import AsBefore, Config, PipelineConfig, Uri
 from rv_core.errors import Finding
 from rv_pipeline_chip_classification.applying.image_list import name_problems, output_clashes
-from rv_pipeline_chip_classification.config_parts import NotNegative, Positive, SidePx
+from rv_pipeline_chip_classification.config_parts import Fraction, NotNegative, Positive, SidePx
 
 #: Where predictions lie under the root, as those of a training do.
 FOLDER = "predict"
@@ -43,6 +43,8 @@ class ApplyConfig(PipelineConfig):
         write_geotiff: write GeoTIFFs with one pixel per cell beside the GeoJSON.
         on_drift: where the values of an image are not those of the training images: `warn` says so per channel, `refuse`
             fails it before anything is written, `ignore` does not look.
+        abstain_below: a cell whose best class has a lower probability gets no class; None always gives one.
+        scores: what is written of each class: `probabilities`, or `logits` over the temperature.
         update_stats: normalise each image by the statistics of its own pixels.
         backbone: `module:callable` of the network of your own that the bundle may call; None for none: no code but that
             of rv runs.
@@ -58,6 +60,8 @@ class ApplyConfig(PipelineConfig):
     batch_size: Positive = 256
     write_geotiff: bool = True
     on_drift: Literal["warn", "refuse", "ignore"] = "warn"
+    abstain_below: Annotated[Fraction | None, AsBefore(None)] = None
+    scores: Annotated[Literal["probabilities", "logits"], AsBefore("probabilities")] = "probabilities"
     update_stats: bool = False
     backbone: str | None = None
 

@@ -11,7 +11,7 @@ from rv_pipeline_chip_classification.applying.image_predictor import ImagePredic
 from rv_pipeline_chip_classification.control import Control
 from rv_pipeline_chip_classification.file_boundary import file_boundary
 from rv_pipeline_chip_classification.model.bundle_file import Bundle
-from rv_pipeline_chip_classification.prediction.cell_scores import PredictionNames
+from rv_pipeline_chip_classification.prediction.cell_scores import Answers, PredictionNames
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ class ImageMapper:
             write_geotiff=config.write_geotiff,
             tells_drift=config.on_drift == "warn" and not config.update_stats,
             updates_stats=config.update_stats,
+            answers=Answers(config.abstain_below, config.scores == "logits"),
         )
 
     def map(self, image: ImageConfig, folder: str, storage: Storage, control: Control) -> None:
@@ -51,7 +52,9 @@ class ImageMapper:
             job = look_at_image(self._config, image, self._bundle.contract)
             counts = self._predictor.predict(job, PredictionNames(f"{folder}/{job.stem}"), storage, control)
         control.record(num_cells=counts.num_cells, num_without_data=counts.num_without_data)
-        for note in filter(None, [*job.notes, counts.lost_note(), counts.drift]):
+        if counts.num_abstained:
+            control.record(num_abstained=counts.num_abstained)
+        for note in filter(None, [*job.notes, counts.lost_note(), counts.abstained_note(), counts.drift]):
             _log.warning("image %s: %s", image.id, in_config_words(note))
 
 

@@ -10,7 +10,7 @@ from rv_pipeline_chip_classification.control import Control
 from rv_pipeline_chip_classification.model.bundle_file import Bundle
 from rv_pipeline_chip_classification.model.contract import ModelContract
 from rv_pipeline_chip_classification.model.trained import load_model
-from rv_pipeline_chip_classification.prediction.cell_scores import PredictionNames
+from rv_pipeline_chip_classification.prediction.cell_scores import Answers, PredictionNames
 from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid
 from rv_pipeline_chip_classification.prediction.classifier import Classifier
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
@@ -26,6 +26,7 @@ class ImagePredictor:
         write_geotiff: whether GeoTIFFs are written beside the GeoJSON.
         tells_drift: whether values are compared with those of the training images while they are read.
         updates_stats: whether each image is normalised by the statistics of its own pixels.
+        answers: which scores are given, and when no class; None gives probabilities, and always a class.
 
     Raises:
         DataError: if the weights are not those that were put in.
@@ -40,10 +41,11 @@ class ImagePredictor:
         write_geotiff: bool,
         tells_drift: bool,
         updates_stats: bool,
+        answers: Answers | None = None,
     ) -> None:
         self._contract = bundle.contract
         self._stride_px = stride_px or bundle.stride_px or bundle.contract.cell_size_px
-        self._batch_size, self._updates_stats = batch_size, updates_stats
+        self._batch_size, self._updates_stats, self._answers = batch_size, updates_stats, answers
         self._write_geotiff, self._tells_drift = write_geotiff, tells_drift
         with bundle.weights_file() as weights:
             self._model = load_model(bundle.contract, weights, shown=bundle.shown)
@@ -70,5 +72,5 @@ class ImagePredictor:
             return writer.write(raster, cells, names, storage, control)
 
     def _writer_for(self, contract: ModelContract) -> SceneWriter:
-        classifier = Classifier(self._model, contract, batch_size=self._batch_size)
+        classifier = Classifier(self._model, contract, batch_size=self._batch_size, answers=self._answers)
         return SceneWriter(classifier, self._write_geotiff, tells_drift=self._tells_drift)

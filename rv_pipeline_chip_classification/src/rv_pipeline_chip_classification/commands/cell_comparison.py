@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -25,12 +25,23 @@ class Coverage:
         predicted: cells that the model gave a class, wherever they are.
         matched: labelled cells that are also predicted with a class.
         without_data: labelled cells that are predicted without a class, for want of valid pixels.
+        abstained: labelled cells that are predicted without a class, because their scores say too little.
     """
 
     labelled: int = 0
     predicted: int = 0
     matched: int = 0
     without_data: int = 0
+    abstained: int = 0
+
+    @property
+    def missing(self) -> int:
+        """Labelled cells that are not predicted."""
+        return self.labelled - self.matched - self.without_data - self.abstained
+
+    def to_json(self) -> dict[str, int]:
+        """Plain values; `abstained` only where there are such cells."""
+        return {name: count for name, count in asdict(self).items() if name != "abstained" or count}
 
     def __add__(self, other: Coverage) -> Coverage:
         return Coverage(
@@ -38,6 +49,7 @@ class Coverage:
             self.predicted + other.predicted,
             self.matched + other.matched,
             self.without_data + other.without_data,
+            self.abstained + other.abstained,
         )
 
 
@@ -48,7 +60,7 @@ class ComparedCells:
     Args:
         windows: (N, 4) int64.
         truth: (N,) int64, class ids.
-        predicted: (N,) int64, class ids; `NO_CLASS` for a cell that is not predicted, or has no valid pixel.
+        predicted: (N,) int64, class ids; `NO_CLASS` for a cell that is not predicted or has no class.
         scores: (N,) float64, of the predicted class; NaN where there is none.
         margins: (N,) float64, by how much that is more than the next class; NaN likewise.
         coverage: of them.
@@ -85,13 +97,14 @@ def compare_cells(labelled: LabelledCells, scene_id: str, num_classes: int, stor
     places = {window: place for place, window in enumerate(map(tuple, labelled.windows.tolist()))}
     predicted = np.full(len(places), NO_CLASS, np.int64)
     scores, margins = np.full(len(places), np.nan), np.full(len(places), np.nan)
-    num_predicted = num_without_data = 0
+    num_predicted = num_without_data = num_abstained = 0
     sides: set[tuple[int, int]] = set()
     for cell in read_predictions(storage.input_file(name), where=storage.uri(name)):
         sides.add(cell.window[2:])
         place = places.get(cell.window)
         if cell.class_id is None or cell.scores is None:
-            num_without_data += place is not None
+            num_without_data += place is not None and cell.scores is None
+            num_abstained += place is not None and cell.scores is not None
             continue
         _check_class(cell.class_id, min(num_classes, len(cell.scores)), storage.uri(name))
         num_predicted += 1
@@ -99,7 +112,8 @@ def compare_cells(labelled: LabelledCells, scene_id: str, num_classes: int, stor
             others = [score for class_id, score in enumerate(cell.scores) if class_id != cell.class_id]
             predicted[place], scores[place] = cell.class_id, cell.scores[cell.class_id]
             margins[place] = cell.scores[cell.class_id] - max(others, default=0.0)
-    coverage = Coverage(len(places), num_predicted, int((predicted != NO_CLASS).sum()), num_without_data)
+    num_matched = int((predicted != NO_CLASS).sum())
+    coverage = Coverage(len(places), num_predicted, num_matched, num_without_data, num_abstained)
     words = f"labelled cells of {_in_words({window[2:] for window in places})}, predicted cells of {_in_words(sides)}"
     return ComparedCells(labelled.windows, labelled.class_ids, predicted, scores, margins, coverage, words)
 

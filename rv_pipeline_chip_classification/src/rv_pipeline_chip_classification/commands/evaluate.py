@@ -3,7 +3,8 @@
 A labelled cell and a predicted one belong together if they are the same window, to the pixel. `coverage` says how many
 cells were `labelled` (inside the AOI), how many were `predicted` with a class, and how many of the labelled ones
 `matched` a predicted one; only these enter the confusion matrix. `without_data` are labelled cells that have no valid
-pixel and so no predicted class.
+pixel and so no predicted class; `abstained`, where there are any, those of which no class reaches
+`predict.abstain_below`.
 
     {"subset", "overall": {…metrics, "coverage"}, "baselines": {"constant", "linear_probe"},
      "calibration": {"interval_95", "blocks", "bins"}, "warnings": […],
@@ -22,7 +23,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,7 @@ class SceneResult:
         return {
             **metrics_of(self.confusion, class_names),
             "calibration_error": calibration_error(self.confidences, self.is_right),
-            "coverage": asdict(self.coverage),
+            "coverage": self.coverage.to_json(),
         }
 
 
@@ -172,7 +173,7 @@ class Evaluation:
         labelled = label_cells(scene, self.config.classes, self.config.chip)
         cells = compare_cells(labelled, scene.id, len(self.config.classes.names), self.storage)
         coverage = cells.coverage
-        if missing := coverage.labelled - coverage.matched - coverage.without_data:
+        if missing := coverage.missing:
             _log.warning(
                 "scene %s: %d of %d labelled cells are not predicted and not evaluated (%s)",
                 scene.id,
@@ -266,6 +267,13 @@ def _check_matches(subset: str, results: Mapping[str, SceneResult]) -> None:
     coverage = sum((result.coverage for result in results.values()), Coverage())
     if not coverage.labelled or coverage.matched:
         return
+    if coverage.abstained and not coverage.missing:
+        raise DataError(
+            f"none of the {coverage.labelled} labelled cells of the {subset} scenes has a class",
+            where=evaluation_name(subset),
+            why=f"of {coverage.abstained} no class reaches predict.abstain_below",
+            fix="lower predict.abstain_below",
+        )
     if coverage.without_data == coverage.labelled:
         raise DataError(
             f"none of the {coverage.labelled} labelled cells of the {subset} scenes has a valid pixel",
@@ -298,10 +306,12 @@ def _check_labelled(reports: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _coverage_notes(coverage: Coverage) -> list[str]:
-    missing = coverage.labelled - coverage.matched - coverage.without_data
     notes = []
-    if missing:
-        notes.append(f"{missing} of {coverage.labelled} labelled cells are not predicted.")
+    if coverage.missing:
+        notes.append(f"{coverage.missing} of {coverage.labelled} labelled cells are not predicted.")
+    if coverage.abstained:
+        share = f"{coverage.abstained} of {coverage.labelled} labelled cells"
+        notes.append(f"{share} have no class, because none reaches predict.abstain_below; scores are of the others.")
     if coverage.without_data:
         notes.append(f"{coverage.without_data} of {coverage.labelled} labelled cells have {_NO_DATA}.")
     return notes

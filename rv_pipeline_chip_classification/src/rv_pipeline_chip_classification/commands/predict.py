@@ -32,7 +32,12 @@ from rv_pipeline_chip_classification.model.source_fit import (
 )
 from rv_pipeline_chip_classification.model.trained import load_model, read_trained
 from rv_pipeline_chip_classification.prediction.category_file import categories_text
-from rv_pipeline_chip_classification.prediction.cell_scores import PredictionNames, ScoredCells, prediction_names
+from rv_pipeline_chip_classification.prediction.cell_scores import (
+    Answers,
+    PredictionNames,
+    ScoredCells,
+    prediction_names,
+)
 from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid, CellList
 from rv_pipeline_chip_classification.prediction.classifier import Classifier
 from rv_pipeline_chip_classification.prediction.geojson_file import GeoJsonWriter
@@ -54,6 +59,7 @@ class CellCounts:
         num_without_data: cells without a valid pixel, which have no class.
         num_without_numbers: cells that have one, and for which the model gives no numbers: no class either.
         first_without_numbers: the window of the first of these.
+        num_abstained: cells whose scores say too little: no class either.
         seconds: wall time.
         drift: which channels have other values than the training pixels, in words; "" for none.
     """
@@ -62,22 +68,30 @@ class CellCounts:
     num_without_data: int = 0
     num_without_numbers: int = 0
     first_without_numbers: Window | None = None
+    num_abstained: int = 0
     seconds: float = 0.0
     drift: str = ""
 
     @property
     def num_cells(self) -> int:
         """All cells."""
-        return int(self.per_class.sum()) + self.num_without_data + self.num_without_numbers
+        return int(self.per_class.sum()) + self.num_without_data + self.num_without_numbers + self.num_abstained
 
     def add(self, cells: ScoredCells) -> None:
         """Count some more cells."""
         known = cells.class_ids[cells.class_ids >= 0]
         self.per_class += np.bincount(known, minlength=len(self.per_class))
-        num_lost = int(np.count_nonzero(cells.without_numbers))
+        num_lost, num_abstained = int(cells.without_numbers.sum()), int(cells.abstained.sum())
         self.num_without_numbers += num_lost
-        self.num_without_data += len(cells.class_ids) - len(known) - num_lost
+        self.num_abstained += num_abstained
+        self.num_without_data += len(cells.class_ids) - len(known) - num_lost - num_abstained
         self.first_without_numbers = self.first_without_numbers or cells.first_without_numbers()
+
+    def abstained_note(self) -> str:
+        """In words, that some cells have scores and no class; "" if none."""
+        if not self.num_abstained:
+            return ""
+        return f"{self.num_abstained} of {self.num_cells} cells have no class, because no class reaches abstain_below"
 
     def lost_note(self) -> str:
         """In words, that some cells have no numbers; "" if all have."""
@@ -175,7 +189,12 @@ class SceneWriter:
         path = stack.enter_context(storage.output_file(names.geojson))
         file = stack.enter_context(path.open("w", encoding="utf-8", newline="\n"))
         geojson = GeoJsonWriter(
-            file, raster.grid, scene_id=raster.scene_id, class_names=contract.class_names, where=raster.scene_id
+            file,
+            raster.grid,
+            scene_id=raster.scene_id,
+            class_names=contract.class_names,
+            where=raster.scene_id,
+            gives_logits=self.classifier.answers.gives_logits,
         )
         if not self.write_geotiff or not isinstance(cells, CellGrid) or not cells.num_cells:
             for stale in (names.classes, names.scores, names.categories):
@@ -230,6 +249,7 @@ class Predictor:
             num_cells=counts.num_cells,
             num_without_data=counts.num_without_data,
             **({"num_without_numbers": counts.num_without_numbers} if counts.num_without_numbers else {}),
+            **({"num_abstained": counts.num_abstained} if counts.num_abstained else {}),
             **{
                 f"cells_of_{name}": int(count)
                 for name, count in zip(self._classes.names, counts.per_class, strict=True)
@@ -242,7 +262,7 @@ class Predictor:
                 counts.num_without_data,
                 counts.num_cells,
             )
-        for note in filter(None, [counts.lost_note(), counts.drift]):
+        for note in filter(None, [counts.lost_note(), counts.abstained_note(), counts.drift]):
             _log.warning("scene %s: %s", scene.id, note)
         return counts
 
@@ -277,7 +297,12 @@ def open_predictor(config: ChipClassificationConfig, storage: Storage) -> Predic
         StorageError: if they are not there.
     """
     contract, weights = read_trained(storage, config.classes, backbone=config.model.backbone)
-    classifier = Classifier(load_model(contract, weights), contract, batch_size=config.predict.batch_size)
+    classifier = Classifier(
+        load_model(contract, weights),
+        contract,
+        batch_size=config.predict.batch_size,
+        answers=Answers(config.predict.abstain_below, config.predict.scores == "logits"),
+    )
     writer = SceneWriter(classifier, config.predict.write_geotiff, tells_drift=config.predict.on_drift == "warn")
     if contract.values is None and config.predict.on_drift == "warn":
         _log.info("%s", UNKNOWN_VALUES)

@@ -133,7 +133,7 @@ class LoadedBundle:
             step_px = stride_px or self.bundle.stride_px or self.contract.cell_size_px
             cells = CellGrid(raster.extent, self.contract.cell_size_px, step_px)
             counts = self._writer.write(raster, cells, names, storage, _Silence())
-        notes = tuple(filter(None, [*job.notes, counts.lost_note(), counts.drift]))
+        notes = tuple(filter(None, [*job.notes, counts.lost_note(), counts.abstained_note(), counts.drift]))
         return Prediction(cells_of(storage.input_file(names.geojson), where=image), notes=notes)
 
     @cached_property

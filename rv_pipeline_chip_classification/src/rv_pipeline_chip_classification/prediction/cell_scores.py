@@ -3,17 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray
 
-#: The class id of a cell without any valid pixel, or for which the model gives no numbers.
+#: The class id of a cell without any valid pixel, for which the model gives no numbers, or of which it is too unsure.
 NO_CLASS = -1
 #: Decimals of a score wherever it is written.
 SCORE_DECIMALS = 6
+
+
+@dataclass(frozen=True)
+class Answers:
+    """How a model answers.
+
+    Args:
+        abstain_below: a cell whose best class has a lower probability gets none; None always gives one.
+        gives_logits: whether scores are logits over the temperature, not probabilities.
+    """
+
+    abstain_below: float | None = None
+    gives_logits: bool = False
+
+    def classes_of(self, scores: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The class ids of scores (B, K), `NO_CLASS` where they say too little: (B,) int64."""
+        class_ids = scores.argmax(axis=1)
+        if self.abstain_below is not None:
+            probabilities = probabilities_of(scores) if self.gives_logits else np.round(scores, SCORE_DECIMALS)
+            class_ids[probabilities.max(axis=1) < self.abstain_below] = NO_CLASS
+        return class_ids
+
+
+def probabilities_of(logits: NDArray[Any]) -> NDArray[np.float64]:
+    """The softmax of logits (B, K), in float64 and rounded as scores are written."""
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    rounded: NDArray[np.float64] = np.round(powers / powers.sum(axis=1, keepdims=True), SCORE_DECIMALS)
+    return rounded
 
 
 class ScoredCells(NamedTuple):
@@ -22,8 +50,9 @@ class ScoredCells(NamedTuple):
     Args:
         first: number of the first cell.
         windows: (B, 4) int64.
-        class_ids: (B,) int64; `NO_CLASS` for a cell without a valid pixel, or without numbers.
-        scores: (B, K) float32, softmax, rounded to `SCORE_DECIMALS`; NaN likewise.
+        class_ids: (B,) int64; `NO_CLASS` for a cell without a valid pixel, without numbers, or with scores that say too
+            little.
+        scores: (B, K) float32, probabilities or logits, rounded to `SCORE_DECIMALS`; NaN in the first two cases.
         valid_fractions: (B,) float64, share of valid pixels; what is outside of the extent is not valid.
     """
 
@@ -36,8 +65,18 @@ class ScoredCells(NamedTuple):
     @property
     def without_numbers(self) -> NDArray[np.bool_]:
         """Which cells have valid pixels, and still no numbers from the model: (B,) bool."""
-        lost: NDArray[np.bool_] = (self.class_ids == NO_CLASS) & (self.valid_fractions > 0)
+        lost: NDArray[np.bool_] = ~self.has_scores & (self.valid_fractions > 0)
         return lost
+
+    @property
+    def has_scores(self) -> NDArray[np.bool_]:
+        """Which cells the model gives numbers for: (B,) bool."""
+        return np.asarray(np.isfinite(self.scores).all(axis=1))
+
+    @property
+    def abstained(self) -> NDArray[np.bool_]:
+        """Which cells have scores, and no class because these say too little: (B,) bool."""
+        return np.asarray((self.class_ids == NO_CLASS) & self.has_scores)
 
     def first_without_numbers(self) -> Window | None:
         """The window of the first cell without numbers."""

@@ -25,7 +25,7 @@ from rv_core.errors import DataError
 from rv_core.machine.cores import available_cores
 from rv_pipeline_chip_classification.model.contract import ModelContract
 from rv_pipeline_chip_classification.model.prefetch import in_advance, iterate_ahead
-from rv_pipeline_chip_classification.prediction.cell_scores import NO_CLASS, SCORE_DECIMALS, ScoredCells
+from rv_pipeline_chip_classification.prediction.cell_scores import NO_CLASS, SCORE_DECIMALS, Answers, ScoredCells
 from rv_pipeline_chip_classification.prediction.cell_windows import BatchSizeOf, CellChips
 from rv_pipeline_chip_classification.prediction.fusion import fused
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
@@ -73,6 +73,7 @@ class Classifier:
         batch_size: chips per forward pass at most.
         device: where it runs; None takes the GPU if there is one.
         num_threads: threads on a CPU; None takes the cores of this task.
+        answers: which scores it gives, and when no class.
     """
 
     def __init__(
@@ -83,9 +84,11 @@ class Classifier:
         batch_size: int = 256,
         device: torch.device | None = None,
         num_threads: int | None = None,
+        answers: Answers | None = None,
     ) -> None:
         self.device = device or default_device()
         self.contract = contract
+        self.answers = answers or Answers()
         self._is_cpu = self.device.type == "cpu"
         # Not on a GPU: nothing was measured there.
         ready = fused(model.eval()) if self._is_cpu else model.eval()
@@ -122,12 +125,12 @@ class Classifier:
             stack.callback(_close, batches)
             scored = in_advance((partial(self._score_cells, batch) for batch in batches), num_threads=self._num_threads)
             stack.callback(_close, scored)
-            has_class, lost = False, None
+            has_scores, lost = False, None
             for part in scored:
-                has_class = has_class or bool((part.class_ids != NO_CLASS).any())
+                has_scores = has_scores or bool(part.has_scores.any())
                 lost = lost or part.first_without_numbers()
                 yield part
-            if lost is not None and not has_class:
+            if lost is not None and not has_scores:
                 raise _no_numbers(lost, raster.scene_id)
 
     def _score_cells(self, batch: CellChips) -> ScoredCells:
@@ -149,19 +152,19 @@ class Classifier:
             # One wild pixel makes a cell's scores no numbers; the others are as good as ever.
             has_scores = np.isfinite(scores).all(axis=1)
             scores[~has_scores] = np.nan
-            class_ids[has_scores] = scores[has_scores].argmax(axis=1)
+            class_ids[has_scores] = self.answers.classes_of(scores[has_scores])
         rounded = np.round(scores, SCORE_DECIMALS)
         return ScoredCells(batch.first, batch.windows, class_ids, rounded, num_valid / pixels_per_cell)
 
     def score(self, chips: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDArray[np.float32]:
-        """Scores of chips, softmax of logits over temperature, on the calling thread; halves the batch where the GPU's memory is too small.
+        """Scores of chips on the calling thread; halves the batch where the GPU's memory is too small.
 
         Args:
             chips: (B, H, W, C), raw pixel values.
             valid: (B, H, W) bool, or None.
 
         Returns:
-            (B, K) float32, rows sum to 1.
+            (B, K) float32: the softmax of logits over temperature, whose rows sum to 1, or these themselves.
 
         Raises:
             DataError: if not even one window fits into the memory, or the model does not take windows of this size.
@@ -190,8 +193,9 @@ class Classifier:
         batch = torch.from_numpy(chips).permute(0, 3, 1, 2)
         try:
             with torch.inference_mode():
-                logits = self._model(batch.to(self.device))
-                scores: NDArray[np.float32] = torch.softmax(logits.float() / self.contract.temperature, 1).cpu().numpy()
+                logits = self._model(batch.to(self.device)).float() / self.contract.temperature
+                found = logits if self.answers.gives_logits else torch.softmax(logits, 1)
+                scores: NDArray[np.float32] = found.cpu().numpy()
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, AssertionError, ValueError) as err:

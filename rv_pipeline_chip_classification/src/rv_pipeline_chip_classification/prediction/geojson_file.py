@@ -6,10 +6,10 @@ the date line go on beyond 180. A cell that holds a pole, or has a corner there,
 leads along the pole. A cell of which a corner is not on Earth, as at the rim of a geostationary image, has
 `"geometry": null`. Where the image has no CRS, coordinates are pixels (x = column, y = row) and the collection says `"rv:coordinates": "pixels"`.
 
-Properties of a cell: `class_id`, `class_name`, `score` (of that class), `scores` (one per class id, softmax),
-`scene`, `window` `[row_off, col_off, height, width]` in pixels of the scene, `valid_fraction`. A cell without any valid
+Properties of a cell: `class_id`, `class_name`, `score` (of that class), `scores` (one per class id: probabilities, or
+logits over the temperature, and then the collection says `"rv:scores": "logits"`), `scene`, `window` `[row_off, col_off, height, width]` in pixels of the scene, `valid_fraction`. A cell without any valid
 pixel, or with pixels so wild that the model gives no numbers, has `class_id`, `class_name`, `score` and `scores` null:
-it is no class, and never evaluated as one.
+it is no class, and never evaluated as one. A cell whose scores say too little has its `scores` and the others null.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rv_core.errors import DataError
-from rv_pipeline_chip_classification.prediction.cell_scores import ScoredCells
+from rv_pipeline_chip_classification.prediction.cell_scores import ScoredCells, probabilities_of
 from rv_pipeline_chip_classification.prediction.polar_cells import outlines_of
 from rv_pipeline_chip_classification.scenes.crs import degrees_per_unit, project_each
 from rv_pipeline_chip_classification.scenes.grid import Affine6, Grid
@@ -36,6 +36,7 @@ _SEAM_DEG = 1e-9
 #: Cells whose corners are projected together: setting up a projection takes longer than a thousand points.
 _CELLS_AT_ONCE = 1024
 _NOWHERE = "null"
+_SCENE, _LOGITS = '"scene": ', '"rv:scores": "logits", '
 _FIRST_FEATURE, _LAST_LINE = '"features": [', "]}"
 
 
@@ -44,8 +45,8 @@ class PredictedCell(NamedTuple):
 
     Args:
         window: (row_off, col_off, height, width).
-        class_id: None where the cell has no valid pixel.
-        scores: by class id; None likewise.
+        class_id: None where the cell has no valid pixel, or scores that say too little.
+        scores: by class id, probabilities; None where it has no valid pixel.
     """
 
     window: tuple[int, int, int, int]
@@ -62,9 +63,19 @@ class GeoJsonWriter:
         scene_id: what the property `scene` says.
         class_names: by class id.
         where: the image, for messages.
+        gives_logits: whether scores are logits.
     """
 
-    def __init__(self, file: TextIO, grid: Grid, *, scene_id: str, class_names: Sequence[str], where: str) -> None:
+    def __init__(
+        self,
+        file: TextIO,
+        grid: Grid,
+        *,
+        scene_id: str,
+        class_names: Sequence[str],
+        where: str,
+        gives_logits: bool = False,
+    ) -> None:
         self._file, self._grid, self._where = file, grid, where
         self._names = list(class_names)
         self._scene = json.dumps(scene_id)
@@ -73,7 +84,7 @@ class GeoJsonWriter:
         self._separator = ""
         #: Cells so far that have no place on Earth.
         self.num_without_place = 0
-        file.write(collection_head(grid, scene_id))
+        file.write(collection_head(grid, scene_id, gives_logits=gives_logits))
 
     def write(self, cells: ScoredCells) -> None:
         """Append cells."""
@@ -109,7 +120,9 @@ class GeoJsonWriter:
         )
         for window, class_id, scores, fraction in columns:
             known: dict[str, Any] = dict.fromkeys(("class_id", "class_name", "score", "scores"))
-            if class_id >= 0:
+            if class_id < 0:
+                known["scores"] = scores if np.isfinite(scores[0]) else None
+            else:
                 name, score = self._names[class_id], scores[class_id]
                 known = {"class_id": class_id, "class_name": name, "score": score, "scores": scores}
             properties = json.dumps(known, ensure_ascii=False)[:-1]
@@ -121,10 +134,11 @@ class GeoJsonWriter:
             self._separator = ",\n"
 
 
-def collection_head(grid: Grid, scene_id: str) -> str:
+def collection_head(grid: Grid, scene_id: str, *, gives_logits: bool = False) -> str:
     """The first line of a file of cells."""
     kind = "" if grid.crs is not None else '"rv:coordinates": "pixels", '
-    return f'{{"type": "FeatureCollection", {kind}"scene": {json.dumps(scene_id)}, {_FIRST_FEATURE}\n'
+    kind += _LOGITS if gives_logits else ""
+    return f'{{"type": "FeatureCollection", {kind}{_SCENE}{json.dumps(scene_id)}, {_FIRST_FEATURE}\n'
 
 
 def geometry_texts(windows: WindowArray, grid: Grid, *, where: str) -> list[str]:
@@ -215,9 +229,11 @@ def read_predictions(path: Path, *, where: str) -> Iterator[PredictedCell]:
     Raises:
         DataError: if it is cut short or was changed to another layout.
     """
+    with path.open(encoding="utf-8") as file:
+        are_logits = _LOGITS in file.readline().partition(_SCENE)[0]
     for number, feature in enumerate(read_features(path, where=where), 2):
         try:
-            yield _cell_of(feature)
+            yield _cell_of(feature, are_logits=are_logits)
         except (ValueError, KeyError, TypeError) as err:
             raise damaged_cells(where, number, f"{type(err).__name__}: {err}") from err
 
@@ -249,10 +265,12 @@ def read_features(path: Path, *, where: str, made_by: str = "predict") -> Iterat
         raise damaged_cells(where, number, "the file ends too early", made_by=made_by)
 
 
-def _cell_of(feature: Any) -> PredictedCell:
+def _cell_of(feature: Any, *, are_logits: bool) -> PredictedCell:
     properties = feature["properties"]
     row_off, col_off, height, width = (int(number) for number in properties["window"])
     class_id, scores = properties["class_id"], properties["scores"]
+    if are_logits and scores is not None:
+        scores = probabilities_of(np.array([scores], np.float64))[0].tolist()
     return PredictedCell(
         (row_off, col_off, height, width),
         None if class_id is None else int(class_id),

@@ -21,6 +21,7 @@ from rv_pipeline_chip_classification.model.contract import ModelContract
 from rv_pipeline_chip_classification.model.openmp import wait_passively
 from rv_pipeline_chip_classification.model.own_code import refuse_unnamed_code
 from rv_pipeline_chip_classification.model.source_fit import UNKNOWN_VALUES
+from rv_pipeline_chip_classification.prediction.cell_scores import Answers
 from rv_pipeline_chip_classification.verbs.live_line import LiveLine
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class PredictionRequest:
         on_drift: `warn`, `refuse` or `ignore`, where the values of an image are not those of the training images.
         updates_stats: whether each image is normalised by the statistics of its own pixels.
         backbone: `module:callable` that the bundle may import and call; None for none.
+        answers: which scores are given, and when no class; None gives probabilities, and always a class.
     """
 
     bundle: str
@@ -56,6 +58,7 @@ class PredictionRequest:
     on_drift: str = "warn"
     updates_stats: bool = False
     backbone: str | None = None
+    answers: Answers | None = None
 
     @property
     def tells_drift(self) -> bool:
@@ -140,6 +143,7 @@ def _predict_all(jobs: Sequence[ImageJob], bundle: Bundle, request: PredictionRe
         write_geotiff=request.write_geotiff,
         tells_drift=request.tells_drift,
         updates_stats=request.updates_stats,
+        answers=request.answers,
     )
     storage = Storage(request.output, attempt_tag=str(os.getpid()))
     if request.updates_stats:
@@ -167,5 +171,5 @@ def _predict_one(job: ImageJob, label: str, predictor: ImagePredictor, storage: 
         f"{label} {job.image} -> {storage.uri(names.geojson)}: {counts.num_cells} cells{rest}"
         f" in {counts.seconds:.1f} s ({rate:.0f}/s)"
     )
-    for note in filter(None, [*job.notes, counts.lost_note(), counts.drift]):
+    for note in filter(None, [*job.notes, counts.lost_note(), counts.abstained_note(), counts.drift]):
         print_text(f"    {note}")

@@ -51,6 +51,11 @@ def predict(
     update_stats: Annotated[
         bool, typer.Option("--update-stats", help="Normalise each image by the statistics of its own pixels.")
     ] = False,
+    abstain_below: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, metavar="P", help="No class for a cell whose best one has a lower probability."),
+    ] = None,
+    logits: Annotated[bool, typer.Option("--logits", help="Write logits, not the probabilities of classes.")] = False,
     backbone: Annotated[
         str | None,
         typer.Option(
@@ -68,6 +73,7 @@ def predict(
 
       rv predict model-bundle.zip @images.txt -o predicted --channel-order 2,1,0
     """
+    from rv_pipeline_chip_classification.prediction.cell_scores import Answers
     from rv_pipeline_chip_classification.verbs.image_prediction import PredictionRequest, predict_images
 
     request = PredictionRequest(
@@ -82,6 +88,7 @@ def predict(
         on_drift=on_drift.value,
         updates_stats=update_stats,
         backbone=backbone,
+        answers=Answers(abstain_below, logits),
     )
     code = predict_images(request)
     if code:
