@@ -59,6 +59,14 @@ def test_the_example_of_the_documentation_is_clean_and_survives_saving() -> None
     assert schemas.load(to_plain(config())) == config()
 
 
+def test_what_is_kept_of_classes_names_subsets_with_chips_and_classes() -> None:
+    kept = ChipConfig(chip_size_px=32, keep={"train": {"forest": 0.1}, "validation": {"rock": 1.0}})
+    assert findings(chip=kept) == {}
+    assert schemas.load(to_plain(config(chip=kept))).chip.keep == kept.keep
+    wrong = ChipConfig(chip_size_px=32, keep={"test": {"forest": 0.1}, "train": {"tree": 0.5, "forest": 1.5}})
+    assert set(findings(chip=wrong)) == {"chip.keep.test", "chip.keep.train.tree", "chip.keep.train.forest"}
+
+
 def test_labels_come_back_as_the_class_they_were() -> None:
     labels = ClassRasterLabelsConfig(uri="/data/e.tif", class_values={1: "forest", 42: "rock"}, cell_size_px=32)
     whole = config(dataset=DatasetConfig(train_scenes=[scene("e", labels=labels)]))

@@ -21,7 +21,7 @@ from rv_pipeline_chip_classification.config_labels import (
     VectorAreaConfig,
     VectorLabelsConfig,
 )
-from rv_pipeline_chip_classification.config_parts import LabelsConfig, NotNegative, check_value_scales
+from rv_pipeline_chip_classification.config_parts import LabelsConfig, NotNegative, check_keep, check_value_scales
 from rv_pipeline_chip_classification.config_scenes import (
     ClassConfig,
     DatasetConfig,
@@ -99,6 +99,7 @@ class ChipClassificationConfig(PipelineConfig):
             for path, subset, scene in self.dataset.located_scenes()
         ]
         yield from checks.check_scenes(scenes, self.classes.names)
+        yield from check_keep(self.chip.keep, self.classes.names)
         yield from check_value_scales(self.scale_to, self.normalize, [raster.apply_scale for raster in rasters])
         yield from checks.check_evaluation(self.eval.subsets, self.predict.subsets)
         yield from checks.check_cell_sizes(scenes, self.chip.chip_size_px, self.predict.stride_px)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, get_args
 
@@ -70,3 +70,15 @@ def check_value_scales(
     if len(set(applies)) > 1:
         what = "raster.apply_scale is set for some scenes and not for others"
         yield Finding("dataset", what, "set it for all: where a file declares no scale, its values stay as they are")
+
+
+def check_keep(keep: Mapping[str, Mapping[str, float]], names: Collection[str]) -> Iterator[Finding]:
+    """Shares are of subsets that have chips, and of classes that there are."""
+    for subset, shares in keep.items():
+        if subset not in ("train", "validation"):
+            yield Finding(f"chip.keep.{subset}", 'is no subset that has chips: "train" or "validation"')
+        for name in shares:
+            if name not in names:
+                yield Finding(
+                    f"chip.keep.{subset}.{name}", f"is no class; classes.names are {', '.join(map(repr, names))}"
+                )

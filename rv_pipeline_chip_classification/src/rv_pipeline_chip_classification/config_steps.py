@@ -47,6 +47,8 @@ class ChipConfig(Config):
         windows_per_scene: how many windows `random` draws.
         min_valid_fraction: least share of valid pixels of a window (padding is not valid); with none it is left out.
         within_aoi: a window must lie inside the union of the AOI polygons; False: it must touch it.
+        keep: subset -> class name -> share of the windows of that class that become chips, from 0 to 1, chosen by a hash
+            of each; what is not named is kept whole, and evaluation is of all cells.
     """
 
     chip_size_px: SidePx = 64
@@ -56,6 +58,7 @@ class ChipConfig(Config):
     windows_per_scene: Positive | None = None
     min_valid_fraction: Fraction = 0.0
     within_aoi: bool = True
+    keep: Annotated[dict[str, dict[str, Fraction]], AsBefore({})] = field(default_factory=dict)
 
     def validate(self) -> Iterable[Finding]:
         yield from checks.check_chip(self.sampling, stride_px=self.stride_px, windows_per_scene=self.windows_per_scene)

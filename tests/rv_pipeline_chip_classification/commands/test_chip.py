@@ -358,6 +358,28 @@ def test_unlabelled_windows_are_not_chipped(
     assert (counts.num_in_aoi, counts.num_labelled, counts.num_chips) == (16, 1, 1)
 
 
+def test_a_share_of_a_class_is_kept_by_subset_whatever_else_is_chipped(
+    scene_of: Callable[..., SceneConfig], storage: Storage, pixels: Callable[..., np.ndarray]
+) -> None:
+    scene, keep = scene_of(pixels(320, 320, 1)), {"train": {"background": 0.25}, "validation": {"forest": 0.0}}
+    everything = cut(scene, storage, chip_size_px=8).class_counts
+
+    def kept_windows(seed: int = 0, **options: Any) -> set[tuple[int, ...]]:
+        cut(scene, storage, seed=seed, chip_size_px=8, **options)
+        return {tuple(line["window"]) for line in index_of(storage) if line["class_id"] == 0}
+
+    whole, kept = kept_windows(), kept_windows(keep=keep)
+    assert len(kept) == pytest.approx(len(whole) / 4, rel=0.15)
+    assert kept < kept_windows(keep={"train": {"background": 0.5}}) < whole
+    assert kept <= kept_windows(keep=keep, stride_px=4), "of a denser sampling the same and others"
+    assert kept_windows(seed=1, keep=keep) not in (kept, whole)
+    assert kept_windows(keep={"train": {"background": 0.0}}) == set()
+    assert cut(scene, storage, chip_size_px=8, keep=keep).class_counts["forest"] == everything["forest"]
+    chip = ChipConfig(chip_size_px=8, keep=keep)
+    validation = chip_scene(scene, "validation", CLASSES, chip, 0, storage).class_counts
+    assert validation == {**everything, "forest": 0}
+
+
 def test_a_scene_without_labels_or_with_a_crop_or_smaller_than_a_window(
     scene_of: Callable[..., SceneConfig], storage: Storage, pixels: Callable[..., np.ndarray]
 ) -> None:

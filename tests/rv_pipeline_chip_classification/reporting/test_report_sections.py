@@ -41,7 +41,7 @@ from rv_pipeline_chip_classification.config import (
     SceneConfig,
 )
 from rv_pipeline_chip_classification.reporting.sections import sections
-from rv_pipeline_chip_classification.training.calibration import calibration_error
+from rv_pipeline_chip_classification.training.calibration import Reliability, calibration_error
 
 HISTORY = [
     {"epoch": 1, "train_loss": 1.5, "validation_loss": 1.25, "train_accuracy": 0.5, "validation_macro_f1": None},

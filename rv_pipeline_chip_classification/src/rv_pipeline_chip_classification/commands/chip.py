@@ -19,6 +19,7 @@ from rv_pipeline_chip_classification.config_parts import cell_size_px
 from rv_pipeline_chip_classification.labels.aoi import Aoi, read_aoi
 from rv_pipeline_chip_classification.labels.class_counts import box_sums, summed_area
 from rv_pipeline_chip_classification.labels.sources import UNLABELLED, LabelSource, WindowLabels, open_labels
+from rv_pipeline_chip_classification.sampling.keep import is_kept
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.scenes.windows import (
     Window,
@@ -48,7 +49,7 @@ class ChipCounts:
         subset: "train", "validation" or "test".
         num_windows: windows that the sampling gave.
         num_in_aoi: of these, those that the AOI selects.
-        num_labelled: of these, those with a class.
+        num_labelled: of these, those with a class, as many as `chip.keep` takes.
         num_chips: of these, those with enough valid pixels; they were stored.
         class_counts: class name -> chips.
     """
@@ -78,7 +79,7 @@ class ChipCounts:
         if not self.num_in_aoi:
             return f"none of its {self.num_windows} windows is selected by the AOI"
         if not self.num_labelled:
-            return f"none of its {self.num_in_aoi} windows has a label"
+            return f"none of its {self.num_in_aoi} windows has a label, or is taken by chip.keep"
         return f"none of its {self.num_labelled} labelled windows has enough valid pixels"
 
 
@@ -115,7 +116,7 @@ def chip_scene(
 
     Args:
         scene: the scene; without labels it has no chips.
-        subset: what the scene is used for; only passed on to the counts.
+        subset: what the scene is used for: `chip.keep` asks for it, and the counts name it.
         classes: the classes.
         chip: which windows.
         seed: of random windows, together with the scene's id.
@@ -129,6 +130,7 @@ def chip_scene(
         raster.tell_notes()
         raster.check_place(scene)
         share_name, selected = _selected_windows(scene, classes, chip, seed, raster)
+        selected = _kept(selected, [chip.keep.get(subset, {}).get(name, 1.0) for name in classes.names], scene.id, seed)
         records = _store(raster, selected, share_name, chip, storage, progress)
         _write_index(records, classes, raster, storage)
     counts = _counts_of(scene.id, subset, classes, selected, records)
@@ -147,6 +149,17 @@ def _selected_windows(
     with open_labels(scene, classes, raster.grid, raster.extent) as source:
         _tell_notes(scene.id, source, chip)
         return source.share_name, select_windows(scene, raster, aoi, source, chip, seed)
+
+
+def _kept(selected: SelectedWindows, shares: list[float], scene_id: str, seed: int) -> SelectedWindows:
+    """The windows that are wanted of each class."""
+    if min(shares) == 1:
+        return selected
+    windows, labels = selected.windows, selected.labels
+    kept = is_kept(windows, labels.class_ids, np.array(shares), scene_id=scene_id, seed=seed)
+    _log.info("scene %s: chip.keep takes %d of %d labelled windows", scene_id, int(kept.sum()), len(kept))
+    of_kept = WindowLabels(labels.class_ids[kept], labels.shares[kept])
+    return SelectedWindows(windows[kept], of_kept, selected.num_windows, selected.num_in_aoi)
 
 
 def _tell_notes(scene_id: str, source: LabelSource, chip: ChipConfig) -> None:
