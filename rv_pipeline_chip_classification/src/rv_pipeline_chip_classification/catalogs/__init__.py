@@ -1,0 +1,1 @@
+"""Scenes from what lists images: tables of files, and catalogues."""
