@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rv_core.cli.output import print_json, print_lines, print_results, warn
+from rv_core.cli.output import print_json, print_lines, print_results, print_table, warn
 from rv_core.errors import EXIT_FAILED, UsageError
 from rv_core.terminal import say
 from rv_core.wording import typed
@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     from rv_core.status.values import RunStatus
 
 Root = Annotated[str, typer.Argument(metavar="ROOT", help="The root_uri of a pipeline that was run.")]
+RootOrFolder = Annotated[
+    str, typer.Argument(metavar="ROOT", help="The root_uri of a pipeline that was run, or a folder of several roots.")
+]
 RunId = Annotated[str | None, typer.Option("--run", metavar="ID", help="This run instead of the newest one.")]
 
 
 def status(
-    root: Root,
+    root: RootOrFolder,
     run: RunId = None,
     all_runs: Annotated[bool, typer.Option("--all", help="List all runs of this root.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the run until it ends.")] = False,
@@ -40,6 +43,8 @@ def status(
       rv status out --all
 
       rv status out --verify
+
+      rv status sweep
     """
     from rv_core.record.reading import absolute_root, find_run
 
@@ -50,6 +55,8 @@ def status(
         return
     if all_runs:
         _show_runs(root_uri, as_json=as_json)
+        return
+    if not (run or watch) and _shown_as_folder(root_uri, as_json=as_json):
         return
     files = find_run(root_uri, run)
     if watch and not _watched(files):
@@ -69,6 +76,26 @@ def _refuse_clashes(*, run: str | None, all_runs: bool, watch: bool, as_json: bo
         raise UsageError("--all does not go together with --watch or --run", fix="leave one of them out")
     if watch and as_json:
         raise UsageError("--watch and --json do not go together", fix="ask with --json as often as you like")
+
+
+def _shown_as_folder(root_uri: str, *, as_json: bool) -> bool:
+    """Show the roots right below a folder as one table; False if it is a root itself, or no folder of several roots."""
+    from rv_core.record.reading import known_run_ids
+
+    if known_run_ids(root_uri):
+        return False
+    from rv_core.launch.summaries import summaries_of
+    from rv_core.status.roots_table import roots_in, rows_of, table_of
+
+    names = roots_in(root_uri)
+    if len(names) < 2:
+        return False  # whoever meant the one root is told its name
+    rows = rows_of(root_uri, names, summaries_of)
+    if as_json:
+        print_json({"folder": root_uri, "roots": [row.to_json() for row in rows]})
+    else:
+        print_table(*table_of(rows))
+    return True
 
 
 def _show_runs(root_uri: str, *, as_json: bool) -> None:
