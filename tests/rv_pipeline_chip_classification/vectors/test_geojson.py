@@ -212,7 +212,9 @@ def test_a_turned_grid_is_inverted_exactly() -> None:
         (b'{"geometryType": "esriGeometryPolygon", "features": []}', "JSON of ArcGIS"),
     ],
 )
-def test_files_of_other_formats_are_told_what_reads_them_or_how_to_become_geojson(tmp_path: Path, start: bytes, what: str) -> None:
+def test_files_of_other_formats_are_told_what_reads_them_or_how_to_become_geojson(
+    tmp_path: Path, start: bytes, what: str
+) -> None:
     path = tmp_path / "labels"
     path.write_bytes(start)
     fix = "ogr2ogr -f GeoJSON" if start.startswith((b"<", b"{")) else r"VectorLabelsConfig\(uri=…\)"
