@@ -237,6 +237,19 @@ def _nested(cls: type) -> list[type]:
     return found
 
 
+def configs() -> str:
+    """Every config class of this project's pipelines, with its fields."""
+    from rv_core.config.field_tables import markdown_of
+    from rv_core.config.type_hints import class_of, registered_types
+
+    lead = [
+        "Config classes are dataclasses; a module's `get_config` returns one of a pipeline, and `rv config schema NAME` prints",
+        "the same as JSON Schema, `--markdown` as a table. Paths are local paths or URIs.",
+        "",
+    ]
+    return page("Config classes", *lead, *(markdown_of(class_of(hint), level=2) for hint in registered_types()))
+
+
 def cli() -> str:
     """Every verb of the core and of this project's plugins, with its arguments and options."""
     from typer.main import get_command
@@ -313,6 +326,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "architecture.md": architecture,
     "images/folders.svg": drawing,
     "reference/cli.md": cli,
+    "reference/configs.md": configs,
     "reference/conformance.md": rules,
     "reference/errors.md": errors,
     "reference/hooks.md": hooks,

@@ -116,11 +116,22 @@ def test_the_registered_types_are_listed(call: Call) -> None:
     assert entry in json.loads(call("schema", "--json")[1])
 
 
-@pytest.mark.parametrize("name", ["hello", "rv_core.hello:HelloConfig"])
+@pytest.mark.parametrize("name", ["hello", "rv_core.hello:HelloConfig", "HelloConfig", "rv_core.hello.HelloConfig"])
 def test_the_schema_of_a_type_is_json(call: Call, name: str) -> None:
     code, out, _ = call("schema", name)
     assert code == 0
     assert json.loads(out)["$defs"]["hello"]["properties"]["num_items"]["minimum"] == 1
+
+
+def test_the_fields_of_a_type_are_a_table(call: Call) -> None:
+    code, out, _ = call("schema", "HelloConfig", "--markdown")
+    assert code == 0
+    assert out.startswith("# HelloConfig\n")
+    (row,) = [line for line in out.splitlines() if line.startswith("| `num_items` |")]
+    assert row.startswith("| `num_items` | an integer | `4` | ")
+    (row,) = [line for line in out.splitlines() if line.startswith("| `root_uri` |")]
+    assert "| a URI | required |" in row
+    assert call("schema", "--markdown")[0] == 2
 
 
 def test_an_unknown_type_is_refused(call: Call) -> None:

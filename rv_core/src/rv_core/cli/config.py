@@ -82,24 +82,37 @@ def schema(
     config_type: Annotated[
         str | None,
         typer.Argument(
-            metavar="[TYPE]", help="A registered type or module:Class; left out: list the registered types."
+            metavar="[TYPE]",
+            help="A registered type, the name of its class, or module:Class; left out: list the registered types.",
         ),
     ] = None,
     as_json: AsJson = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="A table of the fields: values, defaults and what they mean.")
+    ] = False,
 ) -> None:
-    """Print the JSON Schema of a config type, or list the registered types.
+    """Print the JSON Schema of a config type, or its fields as a table, or list the registered types.
 
     Examples:
       rv config schema
+      rv config schema HelloConfig --markdown
       rv config schema hello > hello.schema.json
     """
     if config_type is None:
+        if as_markdown:
+            raise UsageError("--markdown tells of one config type", fix="name one: rv config schema lists them")
         _list_types(as_json=as_json)
         return
-    from rv_core.config.type_hints import class_of
+    from rv_core.config.type_hints import class_of, hint_named
     from rv_core.config.validation.json_schemas import json_schema
 
-    print_json(json_schema(class_of(config_type)))
+    cls = class_of(hint_named(config_type))
+    if not as_markdown:
+        print_json(json_schema(cls))
+        return
+    from rv_core.config.field_tables import markdown_of
+
+    print_text(markdown_of(cls).rstrip("\n"))
 
 
 def _list_types(*, as_json: bool) -> None:

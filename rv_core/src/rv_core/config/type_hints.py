@@ -69,6 +69,13 @@ def _registered_name(cls: type[Config]) -> str | None:
     return None
 
 
+def hint_named(name: str) -> str:
+    """What a person calls a config class, as its type hint: `ChipConfig` is `chip`; what is no class stays as it is."""
+    known = registered_types()
+    by_class = {target.rpartition(":")[2]: hint for hint, target in known.items()}
+    return name if name in known or ":" in name else by_class.get(name.rpartition(".")[2], name)
+
+
 def class_of(hint: str) -> type[Config]:
     """The config class of a type hint.
 
