@@ -63,7 +63,17 @@ QUICK_TESTS = [
     "e2e",
 ]
 CONFORMANCE = ["conformance", "conformance_local", "conformance_batch", "conformance_slurm"]
-LONG_TESTS = [*CONFORMANCE, "third_party", "guides", "dist", "real_scenes", "random_kills", "minimums", "benchmarks"]
+LONG_TESTS = [
+    *CONFORMANCE,
+    "third_party",
+    "guides",
+    "site",
+    "dist",
+    "real_scenes",
+    "random_kills",
+    "minimums",
+    "benchmarks",
+]
 nox.options.sessions = [*CHECKS, *QUICK_TESTS]
 
 
@@ -313,6 +323,13 @@ def guides(session: nox.Session) -> None:
     install(session, wheel("rv_core", "testing"), wheel("rv_runner_local"), *TEST_TOOLS, *NOTEBOOK_TOOLS)
     session.env["RV_WHEELS"] = str(DIST)
     pytest(session, "tests/docs/test_guides.py", "tests/docs/test_python_page.py", marks="slow or not slow")
+
+
+@check()
+def site(session: nox.Session) -> None:
+    """The documentation as a site, in build/site; a link that leads nowhere fails it."""
+    install(session, "mkdocs-material")
+    session.run("mkdocs", "build", "--strict", "--quiet", env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 @check(requires=["wheels"])

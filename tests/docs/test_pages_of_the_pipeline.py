@@ -1,4 +1,4 @@
-"""The page on labels, subsets and areas: every block is run in order, and prints what the page says."""
+"""Pages on the whole pipeline: every block is run in order, and prints what the page says."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from pathlib import Path
 import pytest
 from tests.docs.guide_blocks import MARK, Command, blocks, missing_lines, script
 
-_PAGE = Path(__file__).parent.parent.parent / "docs" / "labels-and-splits.md"
+_DOCS = Path(__file__).parent.parent.parent / "docs"
+_PAGES = ["labels-and-splits.md", "start.md"]
 
 
-def test_every_block_is_run_or_written() -> None:
-    steps = list(blocks(_PAGE.read_text(encoding="utf-8")))
-    assert sum(isinstance(step, Command) for step in steps) >= 10
+@pytest.mark.parametrize("page", _PAGES)
+def test_every_block_is_run_or_written(page: str) -> None:
+    steps = list(blocks((_DOCS / page).read_text(encoding="utf-8")))
+    assert sum(isinstance(step, Command) for step in steps) >= 9
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(find_spec("rasterio") is None, reason="the pipeline is not installed")
-def test_every_block_prints_what_the_page_says(tmp_path: Path) -> None:
-    steps = list(blocks(_PAGE.read_text(encoding="utf-8")))
+@pytest.mark.parametrize("page", _PAGES)
+def test_every_block_prints_what_the_page_says(tmp_path: Path, page: str) -> None:
+    steps = list(blocks((_DOCS / page).read_text(encoding="utf-8")))
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-c", script(steps)],
