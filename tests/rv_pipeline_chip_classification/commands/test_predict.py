@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 import torch
 
 from rv_core.errors import DataError, StorageError
@@ -363,3 +364,16 @@ def test_a_file_of_the_root_never_names_the_code_that_is_imported(
 def test_without_a_model_there_is_no_predictor(storage: Storage) -> None:
     with pytest.raises(StorageError, match=r"model\.json"):
         open_predictor(config_of(storage.root_uri), storage)
+
+
+def test_an_image_that_claims_to_be_as_large_as_the_world_is_refused(
+    predictor: Any, write_image: Any, storage: Storage, control: RecordingControl, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.vrt"
+    rasterio.shutil.copy(write_image("a.tif", quarters()), path, driver="VRT")
+    text = path.read_text()
+    path.write_text(
+        text.replace('rasterXSize="64" rasterYSize="64"', 'rasterXSize="2000000000" rasterYSize="2000000000"')
+    )
+    with pytest.raises(DataError, match="has too many cells"):
+        predictor().predict_scene(scene_of(str(path)), storage, control)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from rv_core import Storage
+from rv_core import DataError, Storage
 from rv_pipeline_chip_classification.config import (
     ChipClassificationConfig,
     ChipConfig,
@@ -104,6 +104,22 @@ class CellCounts:
         )
 
 
+#: A cell takes some 200 bytes of the GeoJSON: of more than these nobody opens the file, and weeks would pass before.
+_MAX_CELLS = 1 << 30
+
+
+def _check_number(num_cells: int, raster: SceneRaster) -> None:
+    """Refuse what a header alone can claim: an image of a few bytes that says it is as large as the world."""
+    if num_cells > _MAX_CELLS:
+        extent = raster.extent
+        raise DataError(
+            f"the image of scene {raster.scene_id!r} has too many cells",
+            where=raster.scene_id,
+            why=f"its {extent.height} x {extent.width} px are {num_cells:,} cells; at most {_MAX_CELLS:,} are predicted",
+            fix="predict it in parts (bbox), or choose a larger stride_px",
+        )
+
+
 @dataclass
 class SceneWriter:
     """Predicts rasters and writes the files.
@@ -138,6 +154,7 @@ class SceneWriter:
             DataError: if pixels cannot be read, or the image does not fit the model.
         """
         check_image(self.contract, raster.num_channels, raster.dtype, where=raster.scene_id)
+        _check_number(cells.num_cells, raster)
         watched = WatchedCells(cells, raster.num_channels)
         counts = CellCounts(np.zeros(self.contract.num_classes, np.int64))
         self._started_s = time.monotonic()
