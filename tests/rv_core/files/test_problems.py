@@ -248,3 +248,9 @@ def test_a_stream_that_is_asked_for_is_read(no_files: dict[str, Path]) -> None:
     for kind in ("device", "socket"):
         with pytest.raises(StorageError, match="it is a pipe, a device or a socket"):
             by_uri.read_text(str(no_files[kind]), may_be_pipe=True)
+
+
+def test_a_folder_or_a_pipe_in_place_of_a_file_is_not_called_missing(no_files: dict[str, Path], tmp_path: Path) -> None:
+    for path in (tmp_path, no_files["pipe"]):
+        with pytest.raises(MissingFileError, match="is no plain file"):
+            by_uri.local_copy(str(path))

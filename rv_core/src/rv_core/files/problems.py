@@ -80,8 +80,10 @@ def explain(err: OSError, action: str, path: str, shown: str = "") -> StorageErr
 
 
 def missing(shown: str) -> MissingFileError:
-    """The error for a file that is not there."""
-    return MissingFileError(f"{os.path.basename(shown.rstrip('/')) or shown!r} does not exist", where=shown)
+    """The error for a file that is not there, or that is a folder, a pipe or a device."""
+    is_other = os.path.exists(shown) and not os.path.isfile(shown)
+    what = "is no plain file" if is_other else "does not exist"
+    return MissingFileError(f"{os.path.basename(shown.rstrip('/')) or shown!r} {what}", where=shown)
 
 
 def expect_free_files(num_files: int) -> None:
