@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from rv_core.pipeline.report import ReportChart as ReportChart
     from rv_core.pipeline.report import ReportMap as ReportMap
     from rv_core.pipeline.report import ReportMatrix as ReportMatrix
+    from rv_core.pipeline.report import ReportOutcomes as ReportOutcomes
     from rv_core.pipeline.report import ReportPicture as ReportPicture
     from rv_core.pipeline.report import ReportPictures as ReportPictures
     from rv_core.pipeline.report import ReportSection as ReportSection
@@ -118,6 +119,7 @@ _HOMES = {
         "ReportChart",
         "ReportMap",
         "ReportMatrix",
+        "ReportOutcomes",
         "ReportPicture",
         "ReportPictures",
         "ReportSection",

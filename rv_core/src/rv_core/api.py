@@ -26,7 +26,7 @@ from rv_core.plan.selection import Selection
 
 if TYPE_CHECKING:
     from rv_core.launch.outcome import FailedTask, RunOutcome
-    from rv_core.launch.report_sections import ToldSections
+    from rv_core.launch.report_sections import ToldOutcomes, ToldSections
     from rv_core.pipeline.pipeline import PipelineConfig
     from rv_core.status.results import PipelineSummary
     from rv_core.status.values import JobStatus, RunStatus
@@ -259,6 +259,18 @@ def report_sections(found: RunStatus) -> list[ToldSections]:
     from rv_core.launch.report_sections import told_sections
 
     return told_sections(found)
+
+
+def report_outcomes(found: RunStatus, pipeline: str) -> ToldOutcomes:
+    """What was predicted for the labelled cells of a pipeline of a run, as plugins tell it; see `rv_core.ReportOutcomes`.
+
+    Args:
+        found: what `status` returned.
+        pipeline: the name of one of its pipelines.
+    """
+    from rv_core.launch.report_sections import told_outcomes
+
+    return told_outcomes(found, pipeline)
 
 
 def _configs(config: Any) -> tuple[PipelineConfig, ...]:

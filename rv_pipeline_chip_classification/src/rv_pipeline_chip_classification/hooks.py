@@ -64,8 +64,15 @@ def rv_commands() -> list[CommandSpec]:
 @hookimpl
 def rv_report_sections() -> list[ReportSectionsSpec]:
     """What the report of a chip classification shows."""
-    name = "chip_classification"
-    return [ReportSectionsSpec(name, f"{_PACKAGE}.reporting.sections:sections", name, "figures, maps and errors")]
+    return [
+        ReportSectionsSpec(
+            name="chip_classification",
+            target=f"{_PACKAGE}.reporting.sections:sections",
+            config="chip_classification",
+            summary="figures, maps and errors",
+            outcomes=f"{_PACKAGE}.reporting.outcomes:outcomes",
+        )
+    ]
 
 
 @hookimpl

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -155,11 +155,14 @@ def pipeline_facts(status: RunStatus) -> list[PipelineFacts]:
     Raises:
         StorageError: if a root cannot be read.
     """
-    return [_pipeline(name, root_uri, status.files.run_id) for name, root_uri in status.files.roots.items()]
+    return [_pipeline(status, name, root_uri) for name, root_uri in status.files.roots.items()]
 
 
-def _pipeline(name: str, root_uri: str, run_id: str) -> PipelineFacts:
-    manifests, damaged = _manifests(root_uri)
+def _pipeline(status: RunStatus, name: str, root_uri: str) -> PipelineFacts:
+    run_id = status.files.run_id
+    jobs = [entry["job"] for pipeline, entry in status.files.commands() if pipeline == name]
+    keys = _keys([uris.join(root_uri, _RUNS, run_id, "items", f"{job}.json") for job in jobs])
+    manifests, damaged = _manifests(root_uri, keys)
     inputs: dict[str, str] = {}
     for manifest in manifests:
         parts = manifest.get("parts")
@@ -178,16 +181,32 @@ def _config(uri: str) -> Mapping[str, Any] | None:
     return plain if isinstance(plain, dict) else None
 
 
-def _manifests(root_uri: str) -> tuple[list[dict[str, Any]], int]:
-    """The newest manifest of each item under a root, and how many files are none."""
+def _keys(places: Sequence[str]) -> set[str]:
+    """The keys of the items of a run, whether it did them or they were done before; what is damaged names none."""
+    found = set()
+    for text in by_uri.read_many(places).values():
+        plain = _object(text) or {}
+        for part in (plain.get("items"), plain.get("done")):
+            found |= (
+                {str(entry.get("key")) for entry in part if isinstance(entry, dict)}
+                if isinstance(part, list)
+                else set()
+            )
+    return found
+
+
+def _manifests(root_uri: str, keys: Collection[str]) -> tuple[list[dict[str, Any]], int]:
+    """The newest manifest of each item under one of these keys, and how many files are none; of any if there are none."""
     folder = uris.join(root_uri, _DONE)
     names = [uris.join(folder, name) for name in by_uri.list_files(folder) if name.endswith(".json")]
     newest: dict[tuple[str, str], dict[str, Any]] = {}
     damaged = 0
     for text in by_uri.read_many(names).values():
-        manifest = _manifest(text)
+        manifest = _object(text)
         if manifest is None:
             damaged += 1
+            continue
+        if keys and str(manifest.get("key")) not in keys:
             continue
         place = (str(manifest.get("command")), str(manifest.get("item")))
         if place not in newest or _ended(newest[place]) < _ended(manifest):
@@ -195,7 +214,7 @@ def _manifests(root_uri: str) -> tuple[list[dict[str, Any]], int]:
     return list(newest.values()), damaged
 
 
-def _manifest(text: bytes) -> dict[str, Any] | None:
+def _object(text: bytes) -> dict[str, Any] | None:
     try:
         plain = json.loads(text)
     except (ValueError, RecursionError):

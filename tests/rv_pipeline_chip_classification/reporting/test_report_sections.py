@@ -40,6 +40,7 @@ from rv_pipeline_chip_classification.config import (
     RasterSourceConfig,
     SceneConfig,
 )
+from rv_pipeline_chip_classification.reporting.outcomes import outcomes
 from rv_pipeline_chip_classification.reporting.sections import sections
 from rv_pipeline_chip_classification.training.calibration import Reliability, calibration_error
 
@@ -191,3 +192,28 @@ def test_a_cell_of_a_class_that_is_not_in_the_config_is_damage(made: Any, storag
     text = storage.read_text("eval/test/a.geojson")
     storage.write_text("eval/test/a.geojson", text.replace('"prediction_id": 2', '"prediction_id": 7'))
     assert "a class id is none of the 3 classes" in only(made("eval")["Classes"], ReportText)[0].text
+
+
+def test_outcomes_are_the_cells_that_eval_compared(
+    made: Any, config: ChipClassificationConfig, storage: Storage
+) -> None:
+    (found,) = outcomes(ReportSource(config, storage, frozenset(["eval"])))
+    assert len(found.cells) == len(set(found.cells)) == report(storage)["overall"]["coverage"]["matched"]
+    assert (found.truth, found.predicted) == ([0, 1, 2, 0, 1, 2, 0], [0, 2, 2, 0, 1, 2, 0])
+    assert found.cells[3] == "b [0, 0, 16, 16]"
+    assert found.metrics["accuracy"] == report(storage)["overall"]["accuracy"]
+    longitude, latitude = to_lonlat(UTM, ORIGIN[0] + 8, ORIGIN[1] - 8)
+    assert found.places[0] == pytest.approx([longitude, latitude])
+    assert outcomes(ReportSource(config, storage, frozenset(["train"]))) == []
+
+
+def test_cells_of_an_image_without_a_crs_have_no_place(
+    made: Any, config: ChipClassificationConfig, storage: Storage
+) -> None:
+    text = storage.read_text("eval/test/a.geojson")
+    head = '{"type": "FeatureCollection", "rv:coordinates": "pixels",'
+    storage.write_text("eval/test/a.geojson", text.replace('{"type": "FeatureCollection",', head, 1))
+    (found,) = outcomes(ReportSource(config, storage, frozenset(["eval"])))
+    assert np.isnan(found.places[:3]).all()
+    assert np.isfinite(found.places[3:]).all()
+    assert found.groups == [0, 0, 0, 1, 1, 1, 1]

@@ -80,6 +80,8 @@ def _targets_of(spec: object) -> Iterator[tuple[str, str, str]]:
         yield f"store {spec.scheme}", spec.target, "store"
     elif isinstance(spec, ReportSectionsSpec):
         yield f"report sections {spec.name}", spec.target, "function"
+        if spec.outcomes:
+            yield f"outcomes of {spec.name}", spec.outcomes, "function"
     elif isinstance(spec, CommandSpec):
         yield f"verb {spec.name}", spec.target, "command"
     elif isinstance(spec, ConfigSpec):

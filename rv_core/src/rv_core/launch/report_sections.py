@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rv_core.config.type_hints import hint_of
 from rv_core.errors import RvError
 from rv_core.launch.summaries import ReadStorage, done_commands, is_latest, known_pipeline
-from rv_core.pipeline.report import ReportSection, ReportSource
+from rv_core.pipeline.report import ReportOutcomes, ReportSection, ReportSource
 from rv_core.plugins.installed import plugin_manager, resolve
 from rv_core.record.layout import RunPaths
 from rv_core.wording import shortened
@@ -46,32 +46,67 @@ def told_sections(status: RunStatus) -> list[ToldSections]:
 
 
 def _told_of(status: RunStatus, name: str, root_uri: str) -> ToldSections:
+    asked = _asked(status, name, "target", ReportSection)
+    return ToldSections(name, root_uri, tuple(asked.answers), asked.problems)
+
+
+@dataclass(frozen=True)
+class ToldOutcomes:
+    """What the declared functions say was predicted in one pipeline of a run.
+
+    Args:
+        outcomes: by subset.
+        problems: why some of them said nothing, a sentence each.
+    """
+
+    outcomes: tuple[ReportOutcomes, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def told_outcomes(status: RunStatus, name: str) -> ToldOutcomes:
+    """The outcomes of one pipeline of a run, by name."""
+    asked = _asked(status, name, "outcomes", ReportOutcomes)
+    return ToldOutcomes(tuple(asked.answers), asked.problems)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    answers: list[Any]
+    problems: tuple[str, ...] = ()
+
+
+def _asked(status: RunStatus, name: str, field: str, kind: type) -> _Asked:
+    """What the functions that a field of the declarations names return for a pipeline."""
+    root_uri = status.files.roots[name]
     if not is_latest(status, root_uri):
-        problem = "results are not shown: a later run has been at work under this root"
-        return ToldSections(name, root_uri, problems=(problem,))
+        return _Asked([], ("results are not shown: a later run has been at work under this root",))
     pipeline = known_pipeline(RunPaths(root_uri, status.files.run_id))
     if pipeline is None:
         # A module of the user's own is nothing that a plugin could know.
-        return ToldSections(name, root_uri)
-    hint = hint_of(type(pipeline.config))
-    specs = [spec for spec in plugin_manager().report_specs() if spec.config in ("*", hint)]
+        return _Asked([])
     source = ReportSource(pipeline.config, ReadStorage(root_uri), frozenset(done_commands(status, name)))
-    sections, problems = list[ReportSection](), list[str]()
-    for spec in specs:
+    hint = hint_of(type(pipeline.config))
+    answers, problems = list[Any](), list[str]()
+    for spec in plugin_manager().report_specs():
+        target = getattr(spec, field)
+        if not target or spec.config not in ("*", hint):
+            continue
         try:
-            sections += _checked(resolve(spec.target, declared_by=f"the report sections {spec.name!r}")(source))
+            answers += _checked(resolve(target, declared_by=f"the report sections {spec.name!r}")(source), kind)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin does there, the rest is shown
-            problems.append(f"the sections of {spec.name} cannot be made: {_reason(error)}")
-    return ToldSections(name, root_uri, tuple(sections), tuple(problems))
+            problems.append(
+                f"the {'sections' if field == 'target' else field} of {spec.name} cannot be made: {_reason(error)}"
+            )
+    return _Asked(answers, tuple(problems))
 
 
-def _checked(returned: Any) -> Iterator[ReportSection]:
+def _checked(returned: Any, kind: type) -> Iterator[Any]:
     if not isinstance(returned, Sequence) or isinstance(returned, str):
-        raise TypeError(f"a {type(returned).__name__} was returned instead of a list of ReportSection")
-    for section in returned:
-        if not isinstance(section, ReportSection):
-            raise TypeError(f"a {type(section).__name__} is in the list instead of a ReportSection")
-        yield section
+        raise TypeError(f"a {type(returned).__name__} was returned instead of a list of {kind.__name__}")
+    for found in returned:
+        if not isinstance(found, kind):
+            raise TypeError(f"a {type(found).__name__} is in the list instead of a {kind.__name__}")
+        yield found
 
 
 def _reason(error: BaseException) -> str:

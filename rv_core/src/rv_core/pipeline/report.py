@@ -151,6 +151,32 @@ class ReportMap:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class ReportOutcomes:
+    """What was predicted for the labelled cells of a subset, for comparing one run with another.
+
+    Args:
+        subset: its name.
+        metrics: name -> number, as the files of the root tell them; `accuracy`, `macro F1`, `kappa` and `F1 of <class>` are
+            given an interval where they differ between runs.
+        classes: names, by class id.
+        cells: (N,) texts, each naming a cell in any run.
+        places: (N, 2) longitude and latitude of their middles in degrees; NaN for a cell without a place.
+        groups: (N,) numbers: cells without a place are near each other where this is the same.
+        truth: (N,) class ids.
+        predicted: (N,) class ids.
+    """
+
+    subset: str
+    metrics: Mapping[str, float | None]
+    classes: Sequence[str]
+    cells: Sequence[str]
+    places: Sequence[Sequence[float]]
+    groups: Sequence[int]
+    truth: Sequence[int]
+    predicted: Sequence[int]
+
+
 ReportPart = ReportText | SummaryTable | ReportMatrix | ReportChart | ReportPictures | ReportMap
 
 

@@ -94,12 +94,15 @@ class ReportSectionsSpec:
         config: the registered `type_hint` of the configs that it is for, or `*` for every pipeline whose config the
             installed plugins know.
         summary: one line for `rv plugins`.
+        outcomes: `"module:function"`, called likewise; returns a list of `ReportOutcomes`, which `rv compare` compares; ""
+            for none.
     """
 
     name: str
     target: str
     config: str = "*"
     summary: str = ""
+    outcomes: str = ""
 
 
 @dataclass(frozen=True)

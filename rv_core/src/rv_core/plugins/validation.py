@@ -173,6 +173,8 @@ def _check_named_spec(hook: str, spec: Any) -> None:
     _check_target(hook, spec.name, spec.target)
     if isinstance(spec, RunnerSpec) and spec.settings:
         _check_target(hook, spec.name, spec.settings)
+    if isinstance(spec, ReportSectionsSpec) and spec.outcomes:
+        _check_target(hook, spec.name, spec.outcomes)
     for field in ("summary", "panel", "config"):
         if not isinstance(getattr(spec, field, ""), str):
             raise InvalidPluginError(f"{hook}: the {field} of {spec.name!r} is not a text")

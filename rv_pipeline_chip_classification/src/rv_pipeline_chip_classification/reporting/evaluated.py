@@ -32,6 +32,7 @@ class SceneCells:
         scores: (N,) float64, of the predicted class; NaN where there is none.
         middles: (N, 2) float64, longitude and latitude of the middle of the cell, or column and row where the image has
             no CRS; NaN where it has no place on Earth.
+        is_placed: whether the image has a CRS.
     """
 
     scene_id: str
@@ -40,6 +41,7 @@ class SceneCells:
     predicted: NDArray[np.int64]
     scores: NDArray[np.float64]
     middles: NDArray[np.float64]
+    is_placed: bool
 
     @property
     def is_predicted(self) -> NDArray[np.bool_]:
@@ -107,7 +109,10 @@ def read_cells(storage: Storage, subset: str, scene_id: str, num_classes: int) -
         DataError: if the file is damaged, or is that of other classes.
     """
     name = outcomes_name(subset, scene_id)
-    cells = list(read_outcomes(storage.input_file(name), where=storage.uri(name)))
+    path = storage.input_file(name)
+    cells = list(read_outcomes(path, where=storage.uri(name)))
+    with path.open(encoding="utf-8") as file:
+        is_placed = '"rv:coordinates": "pixels"' not in file.readline()
     truth = np.array([cell.truth for cell in cells], np.int64)
     predicted = np.array([NOT_PREDICTED if c.predicted is None else c.predicted for c in cells], np.int64)
     if cells and (truth.min() < 0 or max(truth.max(), predicted.max()) >= num_classes):
@@ -120,6 +125,7 @@ def read_cells(storage: Storage, subset: str, scene_id: str, num_classes: int) -
         predicted,
         np.array([np.nan if cell.score is None else cell.score for cell in cells], np.float64),
         np.array([_middle(cell.ring) for cell in cells], np.float64).reshape(-1, 2),
+        is_placed,
     )
 
 

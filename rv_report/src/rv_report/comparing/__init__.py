@@ -1,0 +1,1 @@
+"""What differs between runs: config, data, code, versions, and metrics with intervals."""
