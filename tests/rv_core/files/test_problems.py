@@ -227,6 +227,12 @@ def test_no_pipe_device_or_socket_is_read_as_a_file(no_files: dict[str, Path], t
                 read(str(path))
 
 
+def test_what_is_no_file_is_not_said_to_be_missing(no_files: dict[str, Path]) -> None:
+    for path in no_files.values():
+        with pytest.raises(MissingFileError, match="is no plain file"):
+            by_uri.local_copy(str(path))
+
+
 def test_a_link_to_itself_keeps_no_folder_from_being_listed(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     (tmp_path / "loop").symlink_to("loop")

@@ -316,7 +316,7 @@ def _concealed(err: StorageError, uri: str) -> StorageError | None:
 
 def _existing_path(path: str, uri: str) -> Path:
     if local.stat(path) is None:
-        raise problems.missing(uri)
+        raise problems.missing(uri, path)
     return Path(path)
 
 

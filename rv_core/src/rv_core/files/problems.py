@@ -79,10 +79,10 @@ def explain(err: OSError, action: str, path: str, shown: str = "") -> StorageErr
     return StorageError(f"cannot {action} {os.path.basename(shown) or shown!r}", where=shown, why=why, fix=fix)
 
 
-def missing(shown: str) -> MissingFileError:
-    """The error for a file that is not there, or that is a folder, a pipe or a device."""
-    is_other = os.path.exists(shown) and not os.path.isfile(shown)
-    what = "is no plain file" if is_other else "does not exist"
+def missing(shown: str, path: str = "") -> MissingFileError:
+    """The error for a file that is not there, or where something else lies at its local path."""
+    is_else = bool(path) and os.path.exists(path)
+    what = "is no plain file" if is_else else "does not exist"
     return MissingFileError(f"{os.path.basename(shown.rstrip('/')) or shown!r} {what}", where=shown)
 
 
