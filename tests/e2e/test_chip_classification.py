@@ -138,6 +138,7 @@ def test_a_training_that_is_stopped_goes_on_from_its_checkpoint(
 
 
 @pytest.mark.random_kills
+@pytest.mark.timeout(1500)  # on a loaded machine the eleven runs take long
 def test_killed_at_ten_random_moments_a_run_ends_with_the_same_bytes(
     rv: Callable[..., Any], data: Path, tmp_path: Path
 ) -> None:
