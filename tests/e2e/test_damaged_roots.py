@@ -37,7 +37,7 @@ LOOKS = (
     ["logs", "ROOT"],
     ["logs", "ROOT", "work"],
     ["config", "show", "ROOT"],
-    ["check", "ROOT/pipeline-config.json"],
+    ["run", "inprocess", "ROOT/pipeline-config.json", "--dry-run"],
     ["cancel", "ROOT"],
 )
 LOOK_S, RUN_S = 5.0, 30.0
