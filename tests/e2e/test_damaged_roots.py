@@ -205,7 +205,7 @@ def test_every_damage_to_every_file(roots: Roots, said: Callable[[], str], kind:
     assert not problems, "\n\n".join(problems)
 
 
-OF_TASKS = (".rv/runs/RUN/plan.json", ".rv/runs/RUN/items/share.work.json", ".rv/runs/RUN/pipeline-config.json")
+OF_TASKS = (".rv/runs/RUN/plan.json", ".rv/runs/RUN/items/summed.work.json", ".rv/runs/RUN/pipeline-config.json")
 FOR_TASKS = ("empty", "cut in half", "nested objects", "texts as lists", "a folder")
 
 
