@@ -74,6 +74,8 @@ def test_equal_work_of_one_run_is_done_once(tmp_path: Path, run: Run, capsys: py
     jobs = {job["job"]: job for job in json.loads(capsys.readouterr().out)["jobs"]}
     assert (jobs["r2.gpu_task"]["state"], jobs["r2.gpu_task"]["reason"]) == ("skipped", "done by r1.gpu_task")
     assert jobs["r1.cpu_task"]["reason"] == "3 done by r0.cpu_task"
+    assert main(["logs", str(tmp_path / "r0"), "gpu_task"]) == 2  # two pipelines have a job of this name
+    assert "'gpu_task' stands for 2 tasks" in capsys.readouterr().err
 
 
 def test_the_plan_orders_every_job_after_those_that_do_what_it_requires(run: Run) -> None:

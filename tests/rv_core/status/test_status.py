@@ -646,17 +646,17 @@ def test_logs_are_found_by_task_with_their_attempts(run_folder: Make) -> None:
         run_logs.choose_attempt(found["hello.greet.1-of-2"], 3)
 
 
-def test_a_task_may_be_named_by_the_end_of_its_id(run_folder: Make) -> None:
+def test_a_task_or_a_job_may_be_named_by_the_end_of_its_id(run_folder: Make) -> None:
     files = find_run(str(with_logs(run_folder).root))
-    assert run_logs.resolve_task("hello.train", files) == "hello.train"
-    assert run_logs.resolve_task("train", files) == "hello.train"
-    assert run_logs.resolve_task("greet.2-of-2", files) == "hello.greet.2-of-2"
+    assert run_logs.resolve_tasks("hello.train", files) == ["hello.train"]
+    assert run_logs.resolve_tasks("train", files) == ["hello.train"]
+    assert run_logs.resolve_tasks("greet.2-of-2", files) == ["hello.greet.2-of-2"]
+    assert run_logs.resolve_tasks("greet", files) == ["hello.greet.1-of-2", "hello.greet.2-of-2"]
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("greet", "hello.greet.1-of-2"),
         ("hello.trian", "did you mean 'hello.train'"),
         ("eval", "hello.eval is not part of this run"),
         ("x", "its tasks: hello.greet.1-of-2, hello.greet.2-of-2, hello.train"),
@@ -665,7 +665,7 @@ def test_a_task_may_be_named_by_the_end_of_its_id(run_folder: Make) -> None:
 def test_a_task_that_is_not_meant_clearly_is_refused_with_what_there_is(run_folder: Make, name: str, said: str) -> None:
     files = find_run(str(with_logs(run_folder).root))
     with pytest.raises(UsageError) as caught:
-        run_logs.resolve_task(name, files)
+        run_logs.resolve_tasks(name, files)
     assert said in str(caught.value)
 
 

@@ -438,6 +438,9 @@ def test_what_was_chosen_and_why_is_in_the_log_and_in_the_metrics(
     told = capsys.readouterr().out
     assert f"dark {counts['dark']} (an epoch shows {min(counts['dark'], 9)}), weight" in told
     assert f"epoch {metrics['best_epoch']} of 3 is the result: its validation_macro_f1 is the best" in told
+    epochs = [line for line in told.splitlines() if line.startswith("epoch ") and "train_loss" in line]
+    assert [line.split()[1] for line in epochs] == ["1/3", "2/3", "3/3"]
+    assert ["(best so far)" in line for line in epochs] == [entry["is_best"] for entry in history]
 
 
 def test_weights_that_adapt_are_those_at_the_end_in_the_metrics(

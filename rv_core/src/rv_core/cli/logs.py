@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,24 +19,32 @@ if TYPE_CHECKING:
     from rv_core.record.logs import TaskLog
     from rv_core.record.reading import RunFiles
 
+#: Each is looked at by a thread of its own.
+_MAX_FOLLOWED = 64
+
 
 def logs(
     root: Root,
     task: Annotated[
-        str | None, typer.Argument(metavar="TASK", help="A task, for instance chip.3-of-5; left out: list the logs.")
+        str | None,
+        typer.Argument(
+            metavar="TASK", help="A task (chip.3-of-5), or a job for all its tasks; left out: list the logs."
+        ),
     ] = None,
     run: RunId = None,
     attempt: Annotated[int | None, typer.Option("--attempt", min=1, help="This attempt instead of the last.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing until the task ends.")] = False,
 ) -> None:
-    """Print what a task printed, or list the tasks that have a log.
+    """Print what a task printed, or all tasks of a job, or list the tasks that have a log.
 
     Examples:
       rv logs out
 
       rv logs out chip.3-of-5 --follow
+
+      rv logs out chip
     """
-    from rv_core.record.logs import choose_attempt, find_logs, resolve_task
+    from rv_core.record.logs import choose_attempt, find_logs, resolve_tasks
     from rv_core.record.reading import absolute_root, find_run
 
     if task is None and (follow or attempt):
@@ -46,7 +55,11 @@ def logs(
     if task is None:
         _list_logs(files, root)
         return
-    name = resolve_task(task, files)
+    names = resolve_tasks(task, files)
+    if len(names) > 1:
+        _show_job(files, names, attempt, is_followed=follow)
+        return
+    (name,) = names
     found = find_logs(files).get(name, [])
     if follow:
         _follow(files, name, found, attempt)
@@ -56,6 +69,59 @@ def logs(
     else:
         _print_engine_log(files, name)
         _print_reason(files, name)
+
+
+def _show_job(files: RunFiles, names: list[str], attempt: int | None, *, is_followed: bool) -> None:
+    """The logs of all tasks of a job, one after the other, or as they are written with the split before each line."""
+    if attempt:
+        fix = f"name one task, for instance {names[0]}"
+        raise UsageError(f"--attempt goes with one task, and the job has {len(names)}", fix=fix)
+    if is_followed:
+        _follow_job(files, names)
+        return
+    from rv_core.record.logs import find_logs
+    from rv_core.status.page import line
+
+    logs = find_logs(files)
+    for name in names:
+        print_lines([line(f"{name}:", "bold")])
+        if name in logs:
+            _print_log(logs[name][-1])
+        else:
+            from rv_core.record.logs import why_no_log
+
+            say(f"no log: {why_no_log(_task_status(files, name))}", file=sys.stderr)
+
+
+def _follow_job(files: RunFiles, names: list[str]) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from rv_core.plan.graph import split_text
+    from rv_core.record.logs import find_logs, follow
+    from rv_core.status.look import run_is_over
+
+    if len(names) > _MAX_FOLLOWED:
+        fix = f"name one, for instance {names[0]}, or leave out --follow"
+        raise UsageError(f"--follow shows {_MAX_FOLLOWED} tasks at most, and the job has {len(names)}", fix=fix)
+    logs, is_given_up, printing = find_logs(files), Event(), Lock()
+
+    def is_over() -> bool:
+        return is_given_up.is_set() or run_is_over(files.paths.root_uri, files.run_id)
+
+    def show(name: str) -> None:
+        log = logs[name][-1] if name in logs else None
+        for text in follow(files, name, log, is_run_over=is_over):
+            with printing:
+                say(f"{split_text(name)} | {text}", flush=True)
+
+    pool = ThreadPoolExecutor(len(names))
+    try:
+        for done in [pool.submit(show, name) for name in names]:
+            done.result()
+    except KeyboardInterrupt:
+        is_given_up.set()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _list_logs(files: RunFiles, root: str) -> None:

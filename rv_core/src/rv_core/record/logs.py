@@ -122,20 +122,21 @@ def clean_line(line: str) -> str:
     return redact(printable(_TERMINAL_CODES.sub("", shown.expandtabs())))
 
 
-def resolve_task(name: str, files: RunFiles) -> str:
-    """The task that a user means: its id, or the end of an id (`train`, `chip.3-of-5`) if only one ends so.
+def resolve_tasks(name: str, files: RunFiles) -> list[str]:
+    """The tasks that a user means: one by its id, or those of a job; both also by their end (`train`, `chip.3-of-5`).
 
     Raises:
-        UsageError: if there is no such task, or several.
+        UsageError: if there is none, or if tasks of several jobs end so.
     """
     known = [task.id for task in files.tasks()]
     if name in known:
-        return name
+        return [name]
     meant = [task for task in known if task.endswith(f".{name}")] or [
         task for task in known if _is_split_of(task, name)
     ]
-    if len(meant) == 1:
-        return meant[0]
+    exact = [task for task in meant if natural_order(task)[0] == name]
+    if len({natural_order(task)[0] for task in (exact or meant)}) == 1:
+        return exact or meant
     if meant:
         listed = ", ".join(meant[:8]) + (f" and {len(meant) - 8} more" if len(meant) > 8 else "")
         raise UsageError(

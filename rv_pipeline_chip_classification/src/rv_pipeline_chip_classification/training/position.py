@@ -10,6 +10,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from rv_core.errors import TaskError
+from rv_core.wording import numbers_text
 
 SelectBy = Literal["loss", "accuracy", "macro_f1"]
 
@@ -34,6 +35,18 @@ class Position:
     history: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = 0
     num_parts: int = 1
+
+    def epoch_text(self, num_epochs: int) -> str:
+        """The last epoch in a line for the log: `epoch 3/8  train_loss 0.412  validation_macro_f1 0.871 … (best so far)`.
+
+        Args:
+            num_epochs: of the whole training.
+        """
+        entry = self.history[-1]
+        names = ("train_loss", "validation_macro_f1", "validation_accuracy", "validation_loss", "learning_rate")
+        told = {name: entry[name] for name in names if entry.get(name) is not None}
+        text = numbers_text({"epoch": entry["epoch"], "num_epochs": num_epochs, **told})
+        return f"{text}  (best so far)" if entry["is_best"] else text
 
     def is_beaten_by(self, entry: Mapping[str, Any], select_by: SelectBy) -> bool:
         """Whether the entry of an epoch is better than the best so far; one that was not validated never is."""

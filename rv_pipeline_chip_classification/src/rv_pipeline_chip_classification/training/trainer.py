@@ -162,8 +162,8 @@ class Trainer:
         while self.position.epoch < self.recipe.num_epochs and not self._has_stalled():
             self._learn_epoch(control, watch)
             self._end_epoch(watch)
-            entry = self.position.history[-1]
-            self._report(control, entry["train_loss"], epoch=entry["epoch"])
+            print(self.position.epoch_text(self.recipe.num_epochs))
+            self._report(control, self.position.history[-1]["train_loss"], epoch=self.position.epoch)
 
     def _has_stalled(self) -> bool:
         patience, position = self.recipe.early_stopping_patience, self.position
