@@ -284,7 +284,8 @@ def drawn(progress: RunProgress, at: float = 0.0, *, width: int = 100, height: i
     display.draw(progress, [], is_last=is_last)
     display.stop()
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
-    return text[text.rindex("job ") :]  # the last of several drawings
+    head = "job " if "job " in text else "pipeline "
+    return text[text.rindex(head) :]  # the last of several drawings
 
 
 def test_the_table_has_a_line_per_job_with_state_items_rate_and_times() -> None:
@@ -337,6 +338,30 @@ def test_the_time_left_is_told_once_it_is_steady_and_by_the_pace_of_now() -> Non
     job, progress = resumed.jobs["p.train"], resumed
     assert at(4, 200) == -1, "what a checkpoint held took no time"
     assert at(14, 220) == pytest.approx(90)
+
+
+def test_of_more_jobs_than_lines_a_line_is_a_pipeline_with_totals_below() -> None:
+    plans = [JobPlan(f"lr{n}.{name}", 1, items) for n in range(6) for name, items in (("chip", 10), ("train", 1))]
+    progress = RunProgress(plans)
+    numbers = {"epoch": 3, "num_epochs": 8}
+    progress.update(
+        {
+            "lr0.chip.1": [started(), *items(*"abcdefghij", at=6), event("finished", 6)],
+            "lr0.train.1": [started(6), event("progress", 8, done=3, total=8, numbers=numbers)],
+            "lr1.chip.1": [started(), *items("a", "b", "c", at=6), failed(7)],
+        }
+    )
+    lines = drawn(progress, at=8, height=13, is_last=False).splitlines()
+    assert lines[0].split() == ["pipeline", "state", "done", "rate", "time", "left"]
+    rows = {line.split()[0]: line.split() for line in lines[1:7]}
+    assert (rows["lr0"][1], rows["lr1"][1], rows["lr5"][1]) == ("running", "failed", "waiting")
+    assert "10/11" in rows["lr0"] and "3/11" in rows["lr1"]
+    assert "6 pipelines, 12 jobs: 9 waiting, 1 running, 1 done, 1 failed; 13/66 items" in lines
+    assert "lr0: epoch 3/8  1 running" in lines
+    assert [line.strip() for line in lines if line.startswith("lr1.chip failed")]
+    assert (
+        len(drawn(progress, at=8, height=40, is_last=False).splitlines()) > 13
+    )  # where there is room, each job is one
 
 
 def test_failed_tasks_are_named_below_the_table_up_to_five() -> None:

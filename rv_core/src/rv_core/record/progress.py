@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -174,6 +174,37 @@ class JobProgress:
         if not any(self.counts[state] > 0 for state in BAD_STATES):
             return []
         return sorted((t for t in self.tasks.values() if t.state in BAD_STATES), key=lambda t: natural_order(t.task))
+
+
+def by_pipeline(jobs: Iterable[JobProgress]) -> list[JobProgress]:
+    """The jobs of each pipeline taken together, as if they were one job with the pipeline's name.
+
+    Its numbers are those that one of its running jobs has reported last.
+    """
+    groups: dict[str, list[JobProgress]] = {}
+    for job in jobs:
+        groups.setdefault(job.plan.job.rpartition(".")[0], []).append(job)
+    return [_together(name, members) for name, members in groups.items()]
+
+
+def _together(name: str, jobs: Sequence[JobProgress]) -> JobProgress:
+    plans = [job.plan for job in jobs]
+    whole = JobProgress(
+        JobPlan(
+            name,
+            sum(plan.num_tasks for plan in plans),
+            sum(plan.items_total for plan in plans),
+            sum(plan.items_done_before for plan in plans),
+        )
+    )
+    for job in jobs:
+        whole.counts.update(job.counts)
+        whole.items_done_now += job.items_done - job.plan.items_done_before
+    whole.started = min((job.started for job in jobs if job.started), default=0.0)
+    whole.ended = max(job.ended for job in jobs)
+    heard_of = [job.latest for job in jobs if job.latest is not None and job.state == "running"]
+    whole.latest = max(heard_of, key=lambda status: status.updated, default=None)
+    return whole
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, TextIO
 
@@ -13,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rv_core.record.events import TaskState, TaskStatus
-from rv_core.record.progress import Change, JobProgress, RunProgress
+from rv_core.record.progress import Change, JobProgress, RunProgress, by_pipeline
 from rv_core.wording import count_text, duration_text, exit_text, numbers_text, printable, rate_text
 
 STYLES: dict[TaskState, str] = {
@@ -75,6 +76,8 @@ def run_table(
 ) -> RenderableType:
     """The table of all jobs; below it the numbers of those that run or have ended as one task, and failed ones.
 
+    Where there are more jobs than lines, and several pipelines, a line is a pipeline, and below stands how far all are.
+
     Args:
         jobs: in the order of the plan.
         now: seconds since 1970.
@@ -82,22 +85,36 @@ def run_table(
         width: columns of the terminal; None is wide enough for everything.
     """
     jobs = list(jobs)
-    shown = _fitting(jobs, max_rows)
+    is_crowded = max_rows is not None and len(jobs) > max_rows
+    pipelines = by_pipeline(jobs) if is_crowded else []
+    lines = pipelines if len(pipelines) > 1 else jobs
+    shown = _fitting(lines, max_rows)
     rows = [_cells(job, now) for job in shown]
-    widths = [max([len(name), *(_width_of(row[place]) for row in rows)]) for place, name in enumerate(_COLUMNS)]
+    heads = ("job" if lines is jobs else "pipeline", *_COLUMNS[1:])
+    widths = [max([len(name), *(_width_of(row[place]) for row in rows)]) for place, name in enumerate(heads)]
     kept = _columns_for(widths, width)
     table = Table(box=None, pad_edge=False, show_header=True, header_style="dim", padding=(0, _PADDING, 0, 0))
     rest = sum(widths[place] + _PADDING for place in kept[1:]) + _PADDING
     name_width = widths[0] if width is None else max(1, min(widths[0], width - rest))
-    table.add_column("job", no_wrap=True, width=name_width)
+    table.add_column(heads[0], no_wrap=True, width=name_width)
     for place in kept[1:]:
         side: Literal["left", "right"] = "right" if place > 2 else "left"
         table.add_column(_COLUMNS[place], no_wrap=True, width=widths[place], justify=side)
     for job, row in zip(shown, rows, strict=True):
         table.add_row(_end_of(printable(job.plan.job), name_width), *(row[place] for place in kept[1:]))
-    left_out = len(jobs) - len(shown)
-    below = [Text(f"… and {count_text(left_out, 'more job')}", style="dim")] if left_out else []
+    left_out = len(lines) - len(shown)
+    noun = "more job" if lines is jobs else "more pipeline"
+    below = [Text(f"… and {count_text(left_out, noun)}", style="dim")] if left_out else []
+    below += [] if lines is jobs else [Text(_totals(pipelines, jobs), style="dim")]
     return Group(table, *below, *_note_lines(shown, width), *_failed_lines(jobs))
+
+
+def _totals(pipelines: Sequence[JobProgress], jobs: Sequence[JobProgress]) -> str:
+    """How far all are: `6 pipelines, 18 jobs: 4 done, 2 running, 12 waiting; 40/66 items`."""
+    states = Counter(job.state for job in jobs)
+    ordered = ", ".join(f"{states[state]} {state}" for state in STYLES if states[state])
+    items = sum(job.items_done for job in jobs), sum(job.plan.items_total for job in jobs)
+    return f"{count_text(len(pipelines), 'pipeline')}, {count_text(len(jobs), 'job')}: {ordered}; {items[0]}/{items[1]} items"
 
 
 def _end_of(name: str, width: int) -> Text:
