@@ -21,8 +21,9 @@ from rv_core.wording import count_text
 if TYPE_CHECKING:
     from rv_core.plan.decisions import RunPlan
 
-#: Copies at a time: on this machine each waits for its disk, with a store each waits for some answers.
-_LOCAL_THREADS, _STORE_THREADS = 4, 32
+#: Copies at a time. On this machine each waits three times for the disk, which serves several at once; with a store each
+#: waits for some answers.
+_LOCAL_THREADS, _STORE_THREADS = 16, 32
 
 
 class Show(Protocol):
