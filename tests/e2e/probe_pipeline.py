@@ -68,6 +68,13 @@ def get_configs(
 ) -> list[ProbeConfig]:
     roots = [root_uri] if pipelines == 1 else [f"{root_uri}/p{number}" for number in range(pipelines)]
     return [
-        ProbeConfig(root_uri=root, name=f"probe{number}", num_items=num_items, sleep_s=sleep_s, dies_once=dies_once)
+        # Each with work of its own: what is equal would be done once.
+        ProbeConfig(
+            root_uri=root,
+            name=f"probe{number}",
+            num_items=num_items,
+            sleep_s=sleep_s + number / 1000,
+            dies_once=dies_once,
+        )
         for number, root in enumerate(roots)
     ]

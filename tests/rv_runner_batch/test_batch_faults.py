@@ -240,7 +240,8 @@ def test_what_a_failed_submission_never_reached_does_not_count_as_going_on(
     (tmp_path / "twins.py").write_text(
         "from rv_core.hello import HelloConfig\n"
         "def get_configs(root_uri: str):\n"
-        "    return [HelloConfig(root_uri=f'{root_uri}/{n}', name=n, num_items=1) for n in ('one', 'two')]\n"
+        "    names = ('one', 'two')\n"
+        "    return [HelloConfig(root_uri=f'{root_uri}/{n}', name=n, num_items=1, greeting=n) for n in names]\n"
     )
     root = cloud.new_root()
     cloud.batch.fail_submit_at(failing)

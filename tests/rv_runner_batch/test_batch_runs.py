@@ -157,11 +157,37 @@ def test_the_log_of_a_task_that_could_not_put_it_comes_from_cloudwatch(
     assert rv_here("logs", root, "gpu_task") == (0, "4 greetings\n", "")
 
 
+@pytest.mark.slow
+def test_what_one_job_does_for_several_roots_their_jobs_wait_for(cloud: Cloud, rv_here: Rv, tmp_path: Any) -> None:
+    (tmp_path / "sweep.py").write_text(
+        "from rv_core.hello import HelloConfig\n"
+        "def get_configs(root_uri: str):\n"
+        "    return [HelloConfig(root_uri=f'{root_uri}/r{n}', name=f'r{n}', num_items=n) for n in (1, 2)]\n"
+    )
+    root, before = cloud.new_root(), len(cloud.batch.jobs())
+    code, _, err = rv_here("run", "batch", tmp_path / "sweep.py", "-a", "root_uri", root, "--wait")
+    assert code == 0, err
+    jobs = cloud.jobs_since(before)
+    by_id = {job["jobId"]: job["tags"]["rv-job"] for job in jobs}
+    edges = {by_id[job["jobId"]]: {by_id[d["jobId"]] for d in job.get("dependsOn", ())} for job in jobs}
+    assert edges == {
+        "r1.cpu_task": set(),
+        "r1.gpu_task": {"r1.cpu_task"},
+        "r2.cpu_task": set(),
+        "r2.gpu_task": {"r1.cpu_task", "r2.cpu_task"},
+    }
+    assert cloud.text(f"{root}/r2/cpu_task/item-0.txt") == "hello item-0\n"
+    assert '"taken_from"' in next(
+        cloud.text(f"{root}/r2/{k}") for k in cloud.keys(f"{root}/r2") if "/item-0." in k and "done" in k
+    )
+
+
 def test_two_pipelines_are_one_run_and_do_not_wait_for_each_other(cloud: Cloud, rv_here: Rv, tmp_path: Any) -> None:
     (tmp_path / "twins.py").write_text(
         "from rv_core.hello import HelloConfig\n"
         "def get_configs(root_uri: str):\n"
-        "    return [HelloConfig(root_uri=f'{root_uri}/{n}', name=n, num_items=1) for n in ('one', 'two')]\n"
+        "    names = ('one', 'two')\n"
+        "    return [HelloConfig(root_uri=f'{root_uri}/{n}', name=n, num_items=1, greeting=n) for n in names]\n"
     )
     root, before = cloud.new_root(), len(cloud.batch.jobs())
     code, _, err = rv_here("run", "batch", tmp_path / "twins.py", "-a", "root_uri", root)

@@ -125,7 +125,7 @@ def _job(status: RunStatus, job: JobStatus, reasons: Sequence[str], resources: M
             if task.started
         ),
         num_tasks=len(job.tasks),
-        decision=job.reason or "; ".join(reasons),
+        decision=("" if job.tasks else job.reason) or "; ".join(reasons),
         memory_mib=memory if isinstance(memory, int | float) else None,
     )
 

@@ -33,4 +33,7 @@ def get_configs(runner: str, root_uri: str, probe: str, pipelines: int = 1) -> l
     cls = PROBES[probe]
     if pipelines == 1:
         return [cls(root_uri=root_uri, name="probe")]
-    return [cls(root_uri=f"{root_uri}/probe-{n}", name=f"probe-{n}") for n in range(1, pipelines + 1)]
+    names = [f"probe-{n}" for n in range(1, pipelines + 1)]
+    if cls is SurveyConfig:  # each with work of its own: what is equal would be done once
+        return [SurveyConfig(root_uri=f"{root_uri}/{name}", name=name, text=name) for name in names]
+    return [cls(root_uri=f"{root_uri}/{name}", name=name) for name in names]
