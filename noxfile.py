@@ -45,6 +45,8 @@ TEST_TOOLS = ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "jsonsch
 #: Most tests wait for processes of their own: two at a time, more where there are cores; a file's tests stay together.
 WORKERS = ["-n", str(max(2, min(os.cpu_count() or 1, 6))), "--dist", "loadfile"]
 S3_TOOLS = ["moto[server]"]
+#: What runs the models that are written for it.
+ONNX_TOOLS = ["onnxruntime"]
 NOTEBOOK_TOOLS = ["ipykernel", "nbclient", "nbformat"]
 #: What is left to the sessions of `full`.
 QUICK = "not slow and not real_data and not random_kills"
@@ -210,7 +212,14 @@ def tests_runner_slurm(session: nox.Session) -> None:
 @check(requires=["wheels"])
 def tests_chip_classification(session: nox.Session) -> None:
     """The core and the chip-classification pipeline, nothing else."""
-    install(session, wheel("rv_core"), wheel("rv_pipeline_chip_classification", "vector"), TORCH, *TEST_TOOLS)
+    install(
+        session,
+        wheel("rv_core"),
+        wheel("rv_pipeline_chip_classification", "vector,onnx"),
+        TORCH,
+        *ONNX_TOOLS,
+        *TEST_TOOLS,
+    )
     assert_absent(session, "boto3", "obstore", *plugins_but("rv_pipeline_chip_classification"))
     pytest(session, "tests/rv_pipeline_chip_classification", marks=f"{QUICK} and not s3")
 

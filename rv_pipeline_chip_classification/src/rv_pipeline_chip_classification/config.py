@@ -75,6 +75,8 @@ class ChipClassificationConfig(PipelineConfig):
             dtype's range (floats stay), `weights` takes mean and standard deviation of the card in `model.weights`.
         scale_to: `[low, high]` per channel (one for all), which become 0 and 1 instead of what `normalize` says; values
             outside stay outside. No statistics are taken then.
+        bundle_formats: what `bundle` writes beside the bundle: `onnx`, the model from pixels to probabilities for other
+            programs (needs the extra `onnx`), and `stac_mlm`, a STAC item with the Machine Learning Model extension.
         seed: of everything random: windows, shuffling, augmentation, initial weights.
     """
 
@@ -90,6 +92,7 @@ class ChipClassificationConfig(PipelineConfig):
     eval: EvalConfig = field(default_factory=EvalConfig)
     normalize: Literal["stats", "minmax", "none", "weights"] = "stats"
     scale_to: Annotated[list[list[float]] | None, AsBefore(None)] = None
+    bundle_formats: Annotated[list[Literal["onnx", "stac_mlm"]], AsBefore([])] = field(default_factory=list)
     seed: NotNegative = 0
 
     def validate(self) -> Iterable[Finding]:

@@ -165,6 +165,7 @@ class ChipClassificationPipeline(Pipeline):
             "normalize",
             "scale_to",
             "predict.stride_px",
+            "bundle_formats",
         ),
         ignores=_BY_FACTS,
     )

@@ -35,6 +35,9 @@ def cheap_check(config: ChipClassificationConfig, todo: Todo) -> Iterator[Findin
         yield Finding(
             "model.backbone", f"{config.model.backbone} needs timm, which is not installed here", fix, "warning"
         )
+    if todo.get("bundle") and "onnx" in config.bundle_formats and find_spec("onnx") is None:
+        fix = "install rv-pipeline-chip-classification[onnx] where bundle runs"
+        yield Finding("bundle_formats", "onnx is not installed here", fix, "warning")
     if todo.get("train"):
         yield from check_own_parts(config)
     yield from _check_evaluation(config, todo)
