@@ -47,6 +47,8 @@ WORKERS = ["-n", str(max(2, min(os.cpu_count() or 1, 6))), "--dist", "loadfile"]
 S3_TOOLS = ["moto[server]"]
 #: What runs the models that are written for it.
 ONNX_TOOLS = ["onnxruntime"]
+#: A page is opened where Chromium is installed (apt-get install chromium).
+BROWSER_TOOLS = ["playwright", "axe-playwright-python"]
 NOTEBOOK_TOOLS = ["ipykernel", "nbclient", "nbformat"]
 #: What is left to the sessions of `full`.
 QUICK = "not slow and not real_data and not random_kills"
@@ -345,6 +347,7 @@ def site(session: nox.Session) -> None:
 def real_scenes(session: nox.Session) -> None:
     """The main job on real scenes (RV_TEST_DATA), and every other test that takes long."""
     install_everything(session)
+    install(session, *BROWSER_TOOLS)
     # For the tests that make frames, and for an independent reader of vector files.
     install(session, wheel("rv_pipeline_chip_classification", "vector"), "pandas", "geopandas")
     own = ["tests/contracts", "tests/docs/test_guides.py", *ROOT.glob("tests/rv_*/test_*_conformance.py")]
