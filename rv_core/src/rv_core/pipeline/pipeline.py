@@ -46,6 +46,9 @@ class CommandInfo:
         gpus: whole GPUs that a task takes.
         timeout_s: a task is ended after this many seconds.
         attempts: how often a task is started at most, when it dies by a signal or was stopped with its state saved.
+        completes: the command that it completes, for instance by putting parts together: it is there only where it has
+            items, runs whenever that one is asked for, after it and before whatever requires it. An item of both by one id
+            is one thing: either has it, and what one of them had done of it counts no longer once the other writes it.
     """
 
     name: str
@@ -59,6 +62,7 @@ class CommandInfo:
     gpus: int = 0
     timeout_s: int | None = None
     attempts: int = 1
+    completes: str = ""
 
 
 def command(
@@ -73,26 +77,23 @@ def command(
     gpus: int = 0,
     timeout_s: int | None = None,
     attempts: int = 1,
+    completes: str = "",
 ) -> Callable[[F], F]:
     """Mark a method of a `Pipeline` as one of its commands; the arguments are those of `CommandInfo`."""
 
     def mark(method: F) -> F:
         method.__rv_command__ = CommandInfo(  # type: ignore[attr-defined]
-            name=method.__name__,
-            items=items,
-            requires=tuple(requires),
-            reads=tuple(reads),
-            ignores=tuple(ignores),
-            version=version,
-            cpus=cpus,
-            memory_mib=memory_mib,
-            gpus=gpus,
-            timeout_s=timeout_s,
-            attempts=attempts,
-        )
+            method.__name__, items, tuple(requires), tuple(reads), tuple(ignores), version, cpus, memory_mib, gpus,
+            timeout_s, attempts, completes,
+        )  # fmt: skip
         return method
 
     return mark
+
+
+def siblings_of(commands: Mapping[str, CommandInfo], name: str) -> list[str]:
+    """The commands that an item may be of instead of a command: what that completes, and what completes it."""
+    return [other for other in commands if commands[other].completes == name or commands[name].completes == other]
 
 
 class TaskControl(Protocol):

@@ -234,6 +234,12 @@ def done_names(root_uri: str, command: str) -> set[str]:
     return set(by_uri.list_files(uris.join(root_uri, DONE_FOLDER, command)))
 
 
+def names_of_item(names: Iterable[str], item: str) -> list[str]:
+    """Those of a command's manifests, by file name, that are of an item, under whatever key."""
+    prefix = f"{item_file_name(item)}."
+    return [name for name in names if name.startswith(prefix) and name.count(".") == prefix.count(".") + 1]
+
+
 def is_named(root_uri: str, path: str) -> bool:
     """Whether any manifest under the root names a file; every one is read."""
     from rv_core.files import by_uri, uris

@@ -13,7 +13,7 @@ from rv_core.pipeline.pipeline import Pipeline
 from rv_core.plan.decisions import RunPlan, plan_run
 from rv_core.plan.items import PipelineState, input_uris
 from rv_core.plan.manifests import read_done
-from rv_core.plan.selection import Selection, ordered_commands
+from rv_core.plan.selection import Selection, ordered_commands, present_commands
 from rv_core.plan.sharing import OtherRoot, Refused
 
 
@@ -105,7 +105,7 @@ def plan_one_command(pipeline: Pipeline, command: str) -> dict[str, dict[str, An
     Raises:
         UsageError: if the pipeline has no such command.
     """
-    order = [info.name for info in ordered_commands(type(pipeline).commands())]
+    order = [info.name for info in ordered_commands(present_commands(pipeline))]
     if command not in order:
         what, fix = unknown_name("command", command, order)
         raise UsageError(what, fix=fix)

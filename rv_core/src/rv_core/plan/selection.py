@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rv_core.errors import Finding, PlanError, unknown_name
-from rv_core.pipeline.pipeline import CommandInfo
+from rv_core.pipeline.pipeline import CommandInfo, Pipeline
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,35 @@ class Selection:
 
 #: Every command, where it is not done.
 EVERYTHING = Selection()
+
+
+def present_commands(pipeline: Pipeline) -> dict[str, CommandInfo]:
+    """The commands that a pipeline has under its config: one that completes another is there only where it has items.
+
+    It requires the other, and what requires the other requires it.
+
+    Raises:
+        PlanError: if a command completes what is no command, or has no items to do it for.
+    """
+    declared = type(pipeline).commands()
+    completing = {name: info for name, info in declared.items() if info.completes}
+    for name, info in completing.items():
+        if info.completes not in declared or info.items is None:
+            what, fix = unknown_name("command", info.completes, [other for other in declared if other != name])
+            raise PlanError(
+                f"{name} completes {info.completes!r}: {'it has no items' if info.items is None else what}",
+                fix="give it items=…" if info.items is None else fix,
+            )
+    there = {name: info for name, info in completing.items() if any((pipeline.items_of(name) or {}).values())}
+    found = {}
+    for name, info in declared.items():
+        if info.completes:
+            if name in there:
+                found[name] = replace(info, requires=tuple(dict.fromkeys((info.completes, *info.requires))))
+            continue
+        further = [other for other in there if there[other].completes in info.requires]
+        found[name] = replace(info, requires=(*info.requires, *further)) if further else info
+    return found
 
 
 def ordered_commands(commands: Mapping[str, CommandInfo]) -> list[CommandInfo]:
@@ -83,4 +112,4 @@ def select_commands(order: Sequence[CommandInfo], selection: Selection) -> set[s
             f"{', '.join(selection.commands)}: not between --from {names[start]} and --to {names[end]}",
             fix="name commands, or give --from and --to",
         )
-    return selected
+    return selected | {info.name for info in order if info.completes in selected}

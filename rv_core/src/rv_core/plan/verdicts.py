@@ -10,7 +10,7 @@ from rv_core.plan.claims import Owner, claim, contradicted
 from rv_core.plan.items import PipelineState, PlannedItem, command_parts, plan_items
 from rv_core.plan.keys import IN_FULL, CommandParts, InRoot, job_key, shared_digest
 from rv_core.plan.manifests import DoneState, Manifest
-from rv_core.plan.selection import Selection, ordered_commands, select_commands
+from rv_core.plan.selection import Selection, ordered_commands, present_commands, select_commands
 from rv_core.plan.sharing import OtherRoot, Refused, Taken, find_taken, why_refused
 
 
@@ -78,7 +78,7 @@ def verdicts_on(
     state: PipelineState, selection: Selection, others: Sequence[OtherRoot], refused: Refused
 ) -> tuple[dict[str, Verdict], dict[str, Owner]]:
     """The verdict on every command of a pipeline, in order, and whose each output of what is done or taken is."""
-    order = ordered_commands(type(state.pipeline).commands())
+    order = ordered_commands(present_commands(state.pipeline))
     selected = select_commands(order, selection)
     named = InRoot(state.pipeline.config.root_uri, state.fingerprints)
     keyed = _all_with_keys(state, order, named)

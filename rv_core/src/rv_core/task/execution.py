@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rv_core.errors import TaskError
 from rv_core.pipeline.guard import ConfigWatch, as_command
 from rv_core.pipeline.items import Items, WorkItem, items_by_id
-from rv_core.pipeline.pipeline import Pipeline, TaskStopped
+from rv_core.pipeline.pipeline import Pipeline, TaskStopped, siblings_of
 from rv_core.plan.graph import WHOLE, split_shares
 from rv_core.record.layout import RESERVED
 from rv_core.task.inputs import TaskRequest
@@ -47,7 +47,13 @@ class TaskExecution:
         self._items_done = 0
         self._num_items = 1
         self._gifts = self._gifts_of(request)
-        self._evidence = ItemEvidence(self._root, request, has_items=self._info.items is not None, on_done=self._done)
+        self._evidence = ItemEvidence(
+            self._root,
+            request,
+            has_items=self._info.items is not None,
+            on_done=self._done,
+            siblings=siblings_of(type(pipeline).commands(), request.command),
+        )
 
     def run(self) -> None:
         """Work through the share.

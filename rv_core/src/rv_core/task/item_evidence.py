@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,8 @@ from rv_core.plan.manifests import (
     Manifest,
     done_names,
     is_named,
-    item_file_name,
     manifest_file_name,
+    names_of_item,
     output_json,
     output_problem,
 )
@@ -60,15 +60,21 @@ class ItemEvidence:
         request: what the task is to do.
         has_items: whether the command has items.
         on_done: called with every item whose manifest was written.
+        siblings: commands that may have had an item of the same id: their manifests of it are retired too.
     """
 
     def __init__(
-        self, root_uri: str, request: TaskRequest, *, has_items: bool, on_done: Callable[[WorkItem[Any]], object]
+        self,
+        root_uri: str,
+        request: TaskRequest,
+        *,
+        has_items: bool,
+        on_done: Callable[[WorkItem[Any]], object],
+        siblings: Sequence[str] = (),
     ) -> None:
         self._root = root_uri
         self._request = request
-        self._has_items = has_items
-        self._on_done = on_done
+        self._has_items, self._on_done, self._siblings = has_items, on_done, siblings
         self._there: set[str] | None = None
         self._entries = {entry["id"]: entry for entry in request.record["items"]}
         self._in_hand: _Work | None = None
@@ -234,19 +240,19 @@ class ItemEvidence:
     def _retire_manifests(self, work: _Work) -> None:
         """Delete the manifests of an item under every key, before the first of its outputs changes.
 
-        A run that was interrupted half-way, and then goes back to an earlier config, would otherwise find the earlier
-        manifest beside outputs of the later config. A task that writes nothing and fails leaves what was done before.
+        Else a run that is interrupted, and then goes back to an earlier config, finds its manifest beside outputs of the
+        later one. A task that writes nothing and fails leaves what was done before.
         """
         if work.is_retired:
             return
         work.is_retired = True
-        prefix = f"{item_file_name(work.item.id)}."
-        for name in [
-            n for n in self._manifest_names() if n.startswith(prefix) and n.count(".") == prefix.count(".") + 1
-        ]:
+        for name in names_of_item(self._manifest_names(), work.item.id):
             self._remember_outputs(work, name)
             self._delete(f"{DONE_FOLDER}/{self._request.command}/{name}")
             self._manifest_names().discard(name)
+        for command in self._siblings:
+            for name in names_of_item(done_names(self._root, command), work.item.id):
+                self._delete(f"{DONE_FOLDER}/{command}/{name}")
 
     def _forget(self, item: str) -> None:
         """Take back that an item of the share is done."""
