@@ -186,3 +186,15 @@ def test_one_open_file_too_many_is_no_bug_of_rv(capsys: pytest.CaptureFixture[st
     assert exit_code_of(error, ["status", "/x"]) == 3
     said = capsys.readouterr().err
     assert "  where: /x/labels.json\n" in said and "ulimit" in said and "Traceback" not in said
+
+
+def test_in_a_folder_of_a_group_all_of_a_root_can_be_written_by_the_group(rv: RvCli, tmp_path: Path) -> None:
+    (tmp_path / "m.py").write_text(TOP + PLAIN)
+    before = os.umask(0o002)
+    try:
+        assert rv("run", "local", "m.py").returncode == 0
+    finally:
+        os.umask(before)
+    files = [path for path in (tmp_path / "out").rglob("*") if not path.is_symlink()]
+    assert len(files) > 10
+    assert [str(path) for path in files if not path.stat().st_mode & 0o020] == []

@@ -61,7 +61,7 @@ def core_slots(wanted: str, run_dir: str, on_wait: Callable[[str], None]) -> Ite
         on_wait: called once with a line for the user where some are not free.
     """
     count, slots = map(int, wanted.split("/"))
-    descriptor = os.open(os.path.join(run_dir, _FILE), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(os.path.join(run_dir, _FILE), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         _take(descriptor, count, slots, on_wait)
         yield

@@ -21,7 +21,7 @@ _PAUSE_SHARE = 0.05
 @contextlib.contextmanager
 def redirected_to(path: str) -> Iterator[None]:
     """Send this process's stdout and stderr to a file until the end of the block."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
     saved = _point_output_at(descriptor)
     os.close(descriptor)
     try:
@@ -237,7 +237,7 @@ def _first_free(events_dir: str, task: str, attempt: int) -> tuple[str, int]:
     while True:
         path = os.path.join(events_dir, f"{task}.{attempt}.jsonl")
         try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
             return path, attempt
         except FileExistsError:
             attempt += 1
