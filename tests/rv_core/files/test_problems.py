@@ -260,3 +260,13 @@ def test_a_folder_or_a_pipe_in_place_of_a_file_is_not_called_missing(no_files: d
     for path in (tmp_path, no_files["pipe"]):
         with pytest.raises(MissingFileError, match="is no plain file"):
             by_uri.local_copy(str(path))
+
+
+def test_a_name_that_the_locale_cannot_write_is_explained(tmp_path: Path) -> None:
+    code = "import sys; from rv_core.files import by_uri; by_uri.write_bytes(sys.argv[1] + '/caf\\xe9.txt', b'x')"
+    env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "utf-8"}
+    argv = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(argv, capture_output=True, text=True, encoding="utf-8", check=False, env=env)
+    assert "storage error: cannot write 'caf\u00e9.txt'" in done.stderr
+    assert "the names of files are ascii here" in done.stderr
+    assert "set LC_ALL=C.UTF-8" in done.stderr

@@ -41,6 +41,8 @@ def explained(action: str, path: str, shown: str = "") -> Iterator[None]:
         if isinstance(err, StorageError):
             raise
         raise explain(err, action, path, shown) from err
+    except UnicodeEncodeError as err:
+        raise _no_file_name(err, action, shown or path) from err
 
 
 def open_no_stream(path: str, flags: int) -> int:
@@ -77,6 +79,17 @@ def explain(err: OSError, action: str, path: str, shown: str = "") -> StorageErr
         return missing(shown)
     why, fix = _reason(err, path)
     return StorageError(f"cannot {action} {os.path.basename(shown) or shown!r}", where=shown, why=why, fix=fix)
+
+
+def _no_file_name(err: UnicodeEncodeError, action: str, shown: str) -> StorageError:
+    """The error for a name that this process cannot give to a file: its locale is C, and nothing makes up for it."""
+    is_locale = err.encoding.lower().replace("-", "") != "utf8"
+    return StorageError(
+        f"cannot {action} {os.path.basename(shown) or shown!r}",
+        where=shown,
+        why=f"the names of files are {err.encoding} here, which has no {err.object[err.start]!r}",
+        fix="set LC_ALL=C.UTF-8 (or PYTHONUTF8=1)" if is_locale else "choose another name",
+    )
 
 
 def missing(shown: str, path: str = "") -> MissingFileError:
