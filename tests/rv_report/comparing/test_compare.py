@@ -93,6 +93,14 @@ def test_all_of_it_is_written_as_a_page_a_table_and_json(rv: Rv, sweep: Path, tm
     assert "no table of rv compare" in refused.stderr
 
 
+def test_the_report_of_a_folder_of_roots_is_one_table_of_them(rv: Rv, sweep: Path, tmp_path: Path) -> None:
+    done = rv("report", sweep)
+    assert done.returncode == 0, done.stderr
+    page = check_page((tmp_path / "report.html").read_text())
+    assert "Comparison of 3 runs" in page.text
+    assert "greeting hello hi <script>" in page.text
+
+
 def test_less_than_two_roots_is_an_error(rv: Rv, sweep: Path, tmp_path: Path) -> None:
     alone = rv("compare", sweep / "hi")
     assert alone.returncode == 2

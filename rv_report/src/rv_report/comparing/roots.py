@@ -55,7 +55,7 @@ def roots_of(words: Sequence[str]) -> list[str]:
     found: list[str] = []
     for word in words:
         root = uris.expand(uris.placed_root(word, os.getcwd()))
-        found += _roots_in(root) if uris.is_local(root) else [root]
+        found += roots_in(root) if uris.is_local(root) else [root]
     found = list(dict.fromkeys(found))
     if len(found) < 2:
         what = f"there is only {found[0]} to compare" if found else "there is no root to compare"
@@ -63,7 +63,8 @@ def roots_of(words: Sequence[str]) -> list[str]:
     return found
 
 
-def _roots_in(root: str) -> list[str]:
+def roots_in(root: str) -> list[str]:
+    """The roots in a folder on this machine; the folder itself where it is a root, or holds none."""
     folder = uris.local_path(root)
     if os.path.isdir(os.path.join(folder, _RUNS)) or not os.path.isdir(folder):
         return [root]
