@@ -234,6 +234,24 @@ def test_two_pipelines_are_one_plan_without_edges_between_them() -> None:
     assert all(r.split(".")[0] == job.pipeline for job in plan.plan.jobs for r in job.requires)
 
 
+def test_equal_pipelines_share_their_work_and_edges_go_to_those_before() -> None:
+    other = config_of(root="/elsewhere")
+    other.name = "pipe2"
+    states = [replace(state_of(config), kind="map") for config in (config_of(), other)]
+    plan = plan_run(states)
+    assert {job.pipeline for job in plan.plan.jobs} == {"pipe1"}
+    assert [c.decision for c in plan.commands] == ["run"] * 5 + ["shared"] * 5
+    chip = next(c for c in plan.commands if c.job == "pipe2.chip")
+    assert (list(chip.shared), chip.num_items) == (["pipe1.chip"], len(plan.of("pipe1.chip").to_do))
+    assert set(plan.of("pipe1.chip").also_for) == {"/elsewhere"}
+    # One of them has done something: the other takes it, and shares the rest.
+    done = finished(plan_run([states[1]]), without=("fit", "predict", "evaluate"))
+    plan = plan_run([states[0], replace(states[1], done=done)])
+    first = {c.command: c.decision for c in plan.commands if c.pipeline == "pipe1"}
+    assert (first["chip"], first["fit"]) == ("taken", "run")
+    assert plan.plan.job("pipe1.fit").requires == ()
+
+
 def test_two_items_with_one_id_are_refused() -> None:
     config = config_of()
     config.validation[0].id = "t0"

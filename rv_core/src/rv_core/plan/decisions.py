@@ -200,7 +200,7 @@ def plan_run(
 def _akin(state: PipelineState, others: Iterable[OtherRoot]) -> list[OtherRoot]:
     """The other roots of pipelines of the same kind."""
     own = state.pipeline.config.root_uri
-    return [other for other in others if other.kind == state.kind and other.root_uri != own]
+    return [other for other in others if other.kind == state.kind != "" and other.root_uri != own]
 
 
 def _plan_command(state: PipelineState, verdict: Verdict) -> CommandPlan:

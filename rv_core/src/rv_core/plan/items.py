@@ -41,7 +41,7 @@ class PipelineState:
         done: the manifests and outputs found under its root.
         fingerprints: URI -> token of every input.
         input_states: URI -> what tells cheaply that the input has not changed since, where there is such a thing.
-        kind: the type of its config, as a saved config names it.
+        kind: the type of its config, as a saved config names it; with "" no other pipeline's work is equal.
     """
 
     pipeline: Pipeline

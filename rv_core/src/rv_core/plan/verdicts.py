@@ -63,7 +63,7 @@ def share_work(pipelines: Iterable[tuple[PipelineState, Mapping[str, Verdict]]])
     for state, verdicts in pipelines:
         for name, verdict in verdicts.items():
             own = []
-            for item in verdict.to_do if verdict.is_selected else ():
+            for item in verdict.to_do if verdict.is_selected and state.kind else ():
                 other = first.setdefault((state.kind, name, item.id, item.key), verdict)
                 if other is verdict:
                     own.append(item)
