@@ -45,7 +45,7 @@ def meet(folder: Path, name: str, index: int, num: int) -> None:
     while not all((folder / f"{name}-{other}").exists() for other in range(num)):
         if time.monotonic() > end:
             raise SystemExit("the others did not come")
-        time.sleep(0.002)
+        time.sleep(0.005)
 
 
 class Warner:

@@ -39,7 +39,7 @@ def wait_for(path: Path) -> None:
     """Wait until another process has come so far, or has ended."""
     end = time.monotonic() + _LIMIT_S
     while not path.exists() and time.monotonic() < end:
-        time.sleep(0.002)
+        time.sleep(0.005)
 
 
 def replaced(module: Any, name: str, make: Callable[[Any], Any]) -> None:
