@@ -105,7 +105,7 @@ def test_the_inputs_are_found_without_gdal(write_image: Callable[..., str]) -> N
     image = write_image("a.tif", np.ones((8, 8), np.uint8))
     code = (
         "import sys\n"
-        "from rv_pipeline_chip_classification.scenes.dataset_files import files_of\n"
+        "from rv_pipeline_chip_classification.raster_files.dataset_files import files_of\n"
         "import rv_pipeline_chip_classification.raster_inputs\n"
         "files_of(sys.argv[1])\n"
         "assert not {'rasterio', 'numpy', 'torch'} & set(sys.modules)\n"

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from rv_core.errors import RvError
 from rv_core.files import by_uri, uris
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassRasterLabelsConfig, VectorLabelsConfig
-from rv_pipeline_chip_classification.scenes.dataset_files import (
+from rv_pipeline_chip_classification.raster_files.dataset_files import (
     files_of,
     has_more_than_statistics,
     is_virtual,

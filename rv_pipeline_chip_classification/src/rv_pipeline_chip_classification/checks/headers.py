@@ -10,13 +10,13 @@ from rv_pipeline_chip_classification.checks.cheap import LocatedScene, is_missin
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig
 from rv_pipeline_chip_classification.file_boundary import file_boundary
 from rv_pipeline_chip_classification.model.source_fit import scales_in_words
+from rv_pipeline_chip_classification.raster_files.dataset_files import is_virtual, sources_of
 from rv_pipeline_chip_classification.scenes.channel_names import (
     describe_channels,
     match_channels,
     order_fix,
 )
 from rv_pipeline_chip_classification.scenes.crs import is_same_pixel_size, pixel_size_m
-from rv_pipeline_chip_classification.scenes.dataset_files import is_virtual, sources_of
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster, finite_or_none
 
 _MAX_SHOWN = 5

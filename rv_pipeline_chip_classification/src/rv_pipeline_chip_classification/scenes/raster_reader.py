@@ -21,8 +21,8 @@ from rasterio.io import DatasetReader
 
 from rv_core.errors import DataError, RvError, StorageError
 from rv_core.files import by_uri, uris
-from rv_pipeline_chip_classification.scenes.dataset_files import is_virtual, side_files, sources_of
-from rv_pipeline_chip_classification.scenes.gdal_paths import DRIVERS, gdal_options, gdal_path
+from rv_pipeline_chip_classification.raster_files.dataset_files import is_virtual, side_files, sources_of
+from rv_pipeline_chip_classification.raster_files.gdal_paths import DRIVERS, gdal_options, gdal_path
 from rv_pipeline_chip_classification.scenes.grid import Pixels
 from rv_pipeline_chip_classification.scenes.headers import (
     RasterNote,

@@ -8,7 +8,7 @@ from typing import Any
 
 from rv_core.errors import DataError, RvError
 from rv_core.files import uris
-from rv_pipeline_chip_classification.scenes.dataset_files import names_beside
+from rv_pipeline_chip_classification.raster_files.dataset_files import names_beside
 
 _INSTALL = "pip install 'rv-pipeline-chip-classification[vector]', here and where tasks run"
 #: What lies beside a file of each kind and changes what is read of it, by the end of its name.

@@ -16,7 +16,7 @@ import rasterio.shutil
 from rv_core.errors import DataError
 from rv_core.files import uris
 from rv_pipeline_chip_classification.config import RasterSourceConfig
-from rv_pipeline_chip_classification.scenes.dataset_files import (
+from rv_pipeline_chip_classification.raster_files.dataset_files import (
     files_of,
     has_more_than_statistics,
     named_in,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rv_core.errors import ConfigError, DataError
-from rv_pipeline_chip_classification.scenes.gdal_paths import gdal_options, gdal_path
+from rv_pipeline_chip_classification.raster_files.gdal_paths import gdal_options, gdal_path
 
 
 @pytest.mark.parametrize(
