@@ -270,3 +270,39 @@ def test_importing_config_classes_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@dataclass(kw_only=True)
+class Shape(Config):
+    is_abstract: ClassVar[bool] = True
+    class_before: ClassVar[type[Config]]
+
+
+@dataclass(kw_only=True)
+class Round(Shape):
+    radius_m: float
+
+
+Shape.class_before = Round
+
+
+@dataclass(kw_only=True)
+class Square(Shape):
+    side_m: float
+
+
+@dataclass(kw_only=True)
+class Drawing(PipelineConfig):
+    shape: Shape
+
+
+def test_a_class_that_has_got_a_base_goes_on_without_a_hint() -> None:
+    """Its keys stay, and configs that were written before the base load."""
+    assert to_plain(Drawing(root_uri="/out", shape=Round(radius_m=1.0)))["shape"] == {"radius_m": 1.0}
+    assert to_plain(Drawing(root_uri="/out", shape=Square(side_m=1.0)))["shape"] == {
+        "type_hint": f"{__name__}:Square",
+        "side_m": 1.0,
+    }
+    for shape in (Round(radius_m=1.0), Square(side_m=1.0)):
+        drawing = Drawing(root_uri="/out", shape=shape)
+        assert load(to_plain(drawing)) == drawing

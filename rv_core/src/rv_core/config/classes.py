@@ -138,7 +138,9 @@ class Config:
     coerced, except that an integer is taken where a float is declared.
 
     A field that is declared by a base class takes objects of every subclass; their JSON carries `type_hint`. A base
-    that must not be used itself says so in its own body: `is_abstract: ClassVar[bool] = True`.
+    that must not be used itself says so in its own body: `is_abstract: ClassVar[bool] = True`. A base that came after
+    the one class that fields were declared by names that class, `Base.class_before = TheClass`: its objects go on
+    without `type_hint`, so that their keys stay and older configs load.
     """
 
     is_abstract: ClassVar[bool] = True

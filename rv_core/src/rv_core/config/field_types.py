@@ -231,7 +231,13 @@ class ObjectType(FieldType):
 
     def needs_hint(self, cls: type) -> bool:
         """Whether the class of an object cannot be told from the annotation alone."""
-        return len(self.classes) > 1 or cls is not self.classes[0]
+        return len(self.classes) > 1 or cls is not unhinted_class(self.classes[0])
+
+
+def unhinted_class(base: type[Config]) -> type[Config]:
+    """The class of objects without `type_hint` where a field is declared by this base: itself, or the one it names."""
+    named: type[Config] = base.__dict__.get("class_before", base)
+    return named
 
 
 class UnionType(FieldType):

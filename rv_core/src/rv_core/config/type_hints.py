@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from rv_core.config.classes import Config
-from rv_core.config.field_types import ObjectType
+from rv_core.config.field_types import ObjectType, unhinted_class
 from rv_core.config.fields import class_label
 from rv_core.errors import ConfigError, nearest, unknown_name
 
@@ -190,8 +190,8 @@ def _hinted_class(hint: Any) -> type[Config]:
 
 
 def _only_class(object_type: ObjectType) -> type[Config]:
-    if len(object_type.classes) == 1 and not is_abstract(object_type.classes[0]):
-        return object_type.classes[0]
+    if len(object_type.classes) == 1 and not is_abstract(only := unhinted_class(object_type.classes[0])):
+        return only
     raise ConfigError("type_hint is missing: the class of the object cannot be told", fix=_choices(object_type.classes))
 
 
