@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from rv_pipeline_chip_classification.config import GeoJsonLabelsConfig as GeoJsonLabelsConfig
     from rv_pipeline_chip_classification.config import ModelConfig as ModelConfig
     from rv_pipeline_chip_classification.config import PredictConfig as PredictConfig
+    from rv_pipeline_chip_classification.config import RasterConfig as RasterConfig
     from rv_pipeline_chip_classification.config import RasterSourceConfig as RasterSourceConfig
+    from rv_pipeline_chip_classification.config import RasterStackConfig as RasterStackConfig
     from rv_pipeline_chip_classification.config import SceneConfig as SceneConfig
     from rv_pipeline_chip_classification.config import TrainConfig as TrainConfig
     from rv_pipeline_chip_classification.config import VectorAreaConfig as VectorAreaConfig
@@ -44,7 +46,9 @@ _CONFIGS = (
     "LabelsConfig",
     "ModelConfig",
     "PredictConfig",
+    "RasterConfig",
     "RasterSourceConfig",
+    "RasterStackConfig",
     "SceneConfig",
     "TrainConfig",
     "VectorAreaConfig",

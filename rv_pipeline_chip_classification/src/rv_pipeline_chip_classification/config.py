@@ -25,7 +25,9 @@ from rv_pipeline_chip_classification.config_parts import LabelsConfig, NotNegati
 from rv_pipeline_chip_classification.config_scenes import (
     ClassConfig,
     DatasetConfig,
+    RasterConfig,
     RasterSourceConfig,
+    RasterStackConfig,
     SceneConfig,
 )
 from rv_pipeline_chip_classification.config_steps import (
@@ -49,7 +51,9 @@ __all__ = [
     "LabelsConfig",
     "ModelConfig",
     "PredictConfig",
+    "RasterConfig",
     "RasterSourceConfig",
+    "RasterStackConfig",
     "SceneConfig",
     "TrainConfig",
     "VectorAreaConfig",

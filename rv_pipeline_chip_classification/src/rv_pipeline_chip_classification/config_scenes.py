@@ -6,15 +6,15 @@ Windows are half-open boxes `[row_off, col_off, height, width]`. Class ids are p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from rv_core import AsBefore, Config, Uri
 from rv_core.errors import Finding
 from rv_pipeline_chip_classification import config_checks as checks
 from rv_pipeline_chip_classification.config_labels import VectorAreaConfig
-from rv_pipeline_chip_classification.config_parts import SUBSETS, LabelsConfig
+from rv_pipeline_chip_classification.config_parts import SUBSETS, LabelsConfig, NotNegative
 
 
 @dataclass(kw_only=True)
@@ -38,7 +38,32 @@ class ClassConfig(Config):
 
 
 @dataclass(kw_only=True)
-class RasterSourceConfig(Config):
+class RasterConfig(Config):
+    """Base of what the pixels of a scene come from: one source of them, or several side by side."""
+
+    is_abstract: ClassVar[bool] = True
+    class_before: ClassVar[type[Config]]
+
+    if TYPE_CHECKING:  # as fields or properties of the classes below: one of both would be the default of the other
+
+        @property
+        def uris(self) -> list[str]: ...
+        @property
+        def channel_order(self) -> list[int] | None: ...
+        @property
+        def nodata(self) -> float | None: ...
+        @property
+        def bbox(self) -> list[int] | None: ...
+        @property
+        def apply_scale(self) -> bool: ...
+
+    def parts(self) -> list[RasterSourceConfig]:
+        """The sources, in the order of their channels."""
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True)
+class RasterSourceConfig(RasterConfig):
     """Where the pixels of a scene come from.
 
     Args:
@@ -53,6 +78,7 @@ class RasterSourceConfig(Config):
             windows, labels and predictions keep counting; None is all of it.
         apply_scale: whether the scale and offset tags of the files are applied: pixels are then `value * scale +
             offset`, float32. `nodata` is a value of the file all the same. All scenes of a config do alike.
+        name: what its channels are called, or what their names begin with; for sources of a `RasterStackConfig`.
     """
 
     uris: list[Uri]
@@ -60,9 +86,81 @@ class RasterSourceConfig(Config):
     nodata: float | None = None
     bbox: list[int] | None = None
     apply_scale: Annotated[bool, AsBefore(False)] = False
+    name: Annotated[str, AsBefore("")] = ""
 
     def validate(self) -> Iterable[Finding]:
         return checks.check_raster_source(self.uris, self.channel_order, self.bbox)
+
+    def parts(self) -> list[RasterSourceConfig]:
+        return [self]
+
+
+# Scenes had this class alone before there was a base.
+RasterConfig.class_before = RasterSourceConfig
+
+
+@dataclass(kw_only=True)
+class RasterStackConfig(RasterConfig):
+    """The channels of several sources side by side: one file per band, sensors of other pixel sizes, several dates.
+
+    Sources that lie on other pixels than those of the grid are warped while windows are read, block by block.
+
+    Args:
+        sources: in the order of their channels. Each keeps its `channel_order`, `nodata` and `apply_scale`; a pixel is
+            valid where all of them are. `bbox` is that of the source whose grid is taken.
+        grid: number of the source, from 0, whose pixels (CRS, size, extent) are those of the scene.
+        resampling: how the others are brought onto them: `nearest` for classes and masks.
+    """
+
+    sources: list[RasterSourceConfig]
+    grid: NotNegative = 0
+    resampling: Literal["nearest", "bilinear", "cubic"] = "bilinear"
+
+    def validate(self) -> Iterable[Finding]:
+        yield from _check_stack(self.sources, self.grid)
+
+    def parts(self) -> list[RasterSourceConfig]:
+        return self.sources
+
+    @property
+    def uris(self) -> list[str]:
+        """The images of all sources."""
+        return [uri for source in self.sources for uri in source.uris]
+
+    @property
+    def bbox(self) -> list[int] | None:
+        """The crop of the source whose grid is taken."""
+        return self.sources[self.grid].bbox if self.grid < len(self.sources) else None
+
+    @property
+    def nodata(self) -> float | None:
+        """None: every source has its own."""
+        return None
+
+    @property
+    def channel_order(self) -> list[int] | None:
+        """None: every source has its own."""
+        return None
+
+    @property
+    def apply_scale(self) -> bool:
+        """Whether the scale tags of the first source are applied."""
+        return bool(self.sources) and self.sources[0].apply_scale
+
+
+def _check_stack(sources: Sequence[RasterSourceConfig], grid: int) -> Iterator[Finding]:
+    if not sources:
+        yield Finding("sources", "no source is given", "give the images whose channels are laid side by side")
+    elif grid >= len(sources):
+        yield Finding("grid", f"there is no source {grid}", f"the sources are 0 to {len(sources) - 1}")
+    for index, source in enumerate(sources):
+        if source.bbox is not None and index != grid:
+            what = "is not used: the extent is that of the source whose grid is taken"
+            yield Finding(f"sources[{index}].bbox", what, "leave it out")
+        if source.apply_scale != sources[0].apply_scale:
+            yield Finding(f"sources[{index}].apply_scale", "is not that of the first source", "set it for all, or none")
+    for name in checks.repeated([source.name for source in sources if source.name]):
+        yield Finding("sources", f"the name {name!r} is given more than once", "names tell channels apart")
 
 
 @dataclass(kw_only=True)
@@ -79,7 +177,7 @@ class SceneConfig(Config):
     """
 
     id: str
-    raster: RasterSourceConfig
+    raster: RasterConfig
     labels: LabelsConfig | None = None
     aoi_uris: list[Uri] = field(default_factory=list)
     aois: Annotated[list[VectorAreaConfig], AsBefore([])] = field(default_factory=list)

@@ -84,6 +84,7 @@ def rv_configs() -> list[ConfigSpec]:
         "dataset": "DatasetConfig",
         "scene": "SceneConfig",
         "raster_source": "RasterSourceConfig",
+        "raster_stack": "RasterStackConfig",
         "geojson_labels": "GeoJsonLabelsConfig",
         "vector_labels": "VectorLabelsConfig",
         "vector_area": "VectorAreaConfig",

@@ -31,7 +31,12 @@ from rv_pipeline_chip_classification.checks.leakage import check_leakage
 from rv_pipeline_chip_classification.checks.values import SeenValues, compare_values, nothing_valid
 from rv_pipeline_chip_classification.checks.weights import check_weights
 from rv_pipeline_chip_classification.commands.chip import select_windows
-from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassRasterLabelsConfig, SceneConfig
+from rv_pipeline_chip_classification.config import (
+    ChipClassificationConfig,
+    ClassRasterLabelsConfig,
+    RasterStackConfig,
+    SceneConfig,
+)
 from rv_pipeline_chip_classification.config_parts import cell_size_px
 from rv_pipeline_chip_classification.file_boundary import file_boundary
 from rv_pipeline_chip_classification.labels.aoi import Aoi, read_aoi
@@ -127,7 +132,8 @@ def _check_scene(
                 yield from _check_labels(config, todo, entry, raster, seen)
     except RvError as err:
         seen.is_complete, seen.has_uncounted_cells = False, True
-        place = err.field if isinstance(err, SourceFieldError) else "uris"
+        default = "sources" if isinstance(scene.raster, RasterStackConfig) else "uris"
+        place = err.field if isinstance(err, SourceFieldError) else default
         yield from _findings_of(f"{path}.raster.{place}", err)
 
 

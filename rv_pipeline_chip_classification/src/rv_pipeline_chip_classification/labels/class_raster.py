@@ -16,6 +16,7 @@ from rv_core.errors import DataError
 from rv_pipeline_chip_classification.scenes.crs import is_same_grid, project_each
 from rv_pipeline_chip_classification.scenes.grid import Grid, Pixels
 from rv_pipeline_chip_classification.scenes.headers import without_bands
+from rv_pipeline_chip_classification.scenes.masks import valid_pixels
 from rv_pipeline_chip_classification.scenes.raster_reader import (
     GDAL_ERRORS,
     RasterFile,
@@ -23,7 +24,6 @@ from rv_pipeline_chip_classification.scenes.raster_reader import (
     rasterio_window,
     read_error,
     reason_of,
-    valid_pixels,
 )
 from rv_pipeline_chip_classification.scenes.windows import Window
 from rv_pipeline_chip_classification.vectors.around_world import turn_px

@@ -126,3 +126,25 @@ def is_nodata(values: NDArray[Any], value: Any) -> NDArray[np.bool_]:
         near: NDArray[np.bool_] = np.abs(values - value) < np.finfo(values.dtype).eps * 2 * np.abs(values + value)
     near |= values == value
     return near
+
+
+def valid_pixels(values: NDArray[Any], nodata: Sequence[Any], mask: NDArray[Any] | None) -> NDArray[np.bool_] | None:
+    """Which pixels are valid in every channel; None if all are. Most strips are, so that is found out first.
+
+    Args:
+        values: (H, W, C), any dtype.
+        nodata: the scalar of each channel that means "no data", or None; empty where there is none.
+        mask: (H, W) uint8, 0 where a pixel is not valid; None where the file has no mask.
+    """
+    parts: list[Any] = []
+    for value in set(nodata) - {None}:
+        hits = is_nodata(values, value)
+        if hits.any():
+            channels = [channel for channel, its in enumerate(nodata) if its == value]
+            parts.append(hits[..., channels].any(axis=2))
+    if values.dtype.kind == "f" and not (finite := np.isfinite(values)).all():
+        parts.append(~finite.all(axis=2))
+    if mask is not None:
+        parts.append(mask == 0)
+    invalid = np.logical_or.reduce(parts) if parts else None
+    return ~invalid if invalid is not None and invalid.any() else None

@@ -31,7 +31,13 @@ from rv_pipeline_chip_classification.scenes.headers import (
     missing_georeference,
     without_bands,
 )
-from rv_pipeline_chip_classification.scenes.masks import alpha_note, as_dtype, choose_mask, find_alpha, is_nodata
+from rv_pipeline_chip_classification.scenes.masks import (
+    alpha_note,
+    as_dtype,
+    choose_mask,
+    find_alpha,
+    valid_pixels,
+)
 from rv_pipeline_chip_classification.scenes.windows import Window
 
 #: An alpha band is soft at edges alone.
@@ -283,6 +289,34 @@ class RasterFile:
                 return RasterNote("channel_order", f"{text}: is it data (near infrared)?")
         return None
 
+    @property
+    def dataset(self) -> Any:
+        """The open dataset of rasterio."""
+        return self._dataset
+
+    @property
+    def bands(self) -> list[int]:
+        """The bands that are read, 1-based."""
+        return self._bands
+
+    @property
+    def alpha(self) -> int | None:
+        """The alpha band that tells what is valid, 1-based."""
+        return self._mask.alpha
+
+    @property
+    def warp_nodata(self) -> float | None:
+        """The value that means "no data" in every band that is read; None where there is none, or several."""
+        values = set(self._mask.nodata)
+        if not values and self._nodata is None and self._mask.mask_bands and self.dtype.kind == "f":
+            values = {self.declared_nodata}
+        (value,) = values if len(values) == 1 else (None,)
+        return None if value is None else float(value)
+
+    def scaled(self, values: NDArray[Any]) -> NDArray[Any]:
+        """What numbers of the file mean: they themselves, unless scales are applied."""
+        return values
+
     def covers_something(self) -> bool:
         """Always: a file lies on its own grid."""
         return True
@@ -301,28 +335,6 @@ def read_error(scene_id: str, uri: str, window: Window, err: Exception) -> DataE
         why=f"{uris.conceal(reason_of(err), uri)}; the file may be cut short or damaged",
         fix="copy or download the file again",
     )
-
-
-def valid_pixels(values: NDArray[Any], nodata: Sequence[Any], mask: NDArray[Any] | None) -> NDArray[np.bool_] | None:
-    """Which pixels are valid in every channel; None if all are. Most strips are, so that is found out first.
-
-    Args:
-        values: (H, W, C), any dtype.
-        nodata: the scalar of each channel that means "no data", or None; empty where there is none.
-        mask: (H, W) uint8, 0 where a pixel is not valid; None where the file has no mask.
-    """
-    parts: list[Any] = []
-    for value in set(nodata) - {None}:
-        hits = is_nodata(values, value)
-        if hits.any():
-            channels = [channel for channel, its in enumerate(nodata) if its == value]
-            parts.append(hits[..., channels].any(axis=2))
-    if values.dtype.kind == "f" and not (finite := np.isfinite(values)).all():
-        parts.append(~finite.all(axis=2))
-    if mask is not None:
-        parts.append(mask == 0)
-    invalid = np.logical_or.reduce(parts) if parts else None
-    return ~invalid if invalid is not None and invalid.any() else None
 
 
 def rasterio_window(window: Window) -> Any:

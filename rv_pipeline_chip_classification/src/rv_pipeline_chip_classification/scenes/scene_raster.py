@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -12,12 +12,13 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from rv_pipeline_chip_classification.config import GeoJsonLabelsConfig, RasterSourceConfig, SceneConfig
-from rv_pipeline_chip_classification.scenes.grid import Grid, Pixels, with_scales
+from rv_pipeline_chip_classification.config import GeoJsonLabelsConfig, RasterConfig, SceneConfig
+from rv_pipeline_chip_classification.scenes.grid import Grid, Pixels
 from rv_pipeline_chip_classification.scenes.headers import Misplaced, RasterNote
 from rv_pipeline_chip_classification.scenes.mosaic import Mosaic
 from rv_pipeline_chip_classification.scenes.raster_reader import RasterFile, SourceFieldError, raster_env
 from rv_pipeline_chip_classification.scenes.row_reader import RowReader, Rows, slices_of, strips_over
+from rv_pipeline_chip_classification.scenes.stack import RasterStack, open_pixels
 from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray, bounding_window
 
 _log = logging.getLogger(__name__)
@@ -36,32 +37,6 @@ class ChipBatch(NamedTuple):
     first: int
     chips: NDArray[Any]
     valid: NDArray[np.bool_] | None
-
-
-class ScaledRasterFile(RasterFile):
-    """A file whose scale and offset tags are applied: pixels are `value * scale + offset`, float32.
-
-    `scales` are then 1 and 0; what is no data is told by the values of the file.
-    """
-
-    def _set_up(self, channels: Sequence[int] | None, nodata: float | None) -> None:
-        super()._set_up(channels, nodata)
-        wrong = [pair for pair in self.scales if not all(map(math.isfinite, pair)) or not pair[0]]
-        if wrong:
-            raise SourceFieldError(
-                f"the scales of the image of scene {self._scene_id!r} cannot be applied",
-                field="apply_scale",
-                where=self.uri,
-                why=f"it declares the scale {wrong[0][0]:g} and the offset {wrong[0][1]:g}",
-                fix="correct them (gdal_edit.py -scale)",
-            )
-        self._applied, self.dtype = self.scales, np.dtype(np.float32)
-        self.scales = ((1.0, 0.0),) * self.num_channels
-
-    def read(self, window: Window) -> Pixels:
-        """As of `RasterFile`, scaled."""
-        pixels = super().read(window)
-        return Pixels(with_scales(pixels.values, self._applied), pixels.valid)
 
 
 class SceneRaster:
@@ -85,15 +60,11 @@ class SceneRaster:
         notes: what the user should know about the headers.
     """
 
-    def __init__(self, raster: RasterSourceConfig, scene_id: str) -> None:
+    def __init__(self, raster: RasterConfig, scene_id: str) -> None:
         self.scene_id = scene_id
         with ExitStack() as stack:
             stack.enter_context(raster_env(raster.uris))
-            make_file, files = ScaledRasterFile if raster.apply_scale else RasterFile, []
-            for uri in raster.uris:
-                files.append(make_file(uri, scene_id, raster.channel_order, raster.nodata))
-                stack.callback(files[-1].close)
-            self._source: RasterFile | Mosaic = files[0] if len(files) == 1 else Mosaic(files, scene_id)
+            self._source: RasterFile | Mosaic | RasterStack = open_pixels(raster, scene_id, stack)
             self.grid: Grid = self._source.grid
             self.extent = _extent(self.grid, raster, scene_id)
             self._stack = stack.pop_all()
@@ -161,8 +132,7 @@ class SceneRaster:
         Raises:
             DataError: naming the file.
         """
-        files = [placed.file for placed in self._source.files] if isinstance(self._source, Mosaic) else [self._source]
-        for file in files:
+        for file in self._files():
             file.read(Window(file.grid.height - 1, file.grid.width - 1, 1, 1))
 
     def check_place(self, scene: SceneConfig) -> None:
@@ -183,8 +153,15 @@ class SceneRaster:
 
     def alpha_doubts(self) -> list[RasterNote]:
         """What speaks against an alpha band that is taken as the mask: a look at some of its pixels."""
-        files = [placed.file for placed in self._source.files] if isinstance(self._source, Mosaic) else [self._source]
-        return [note for note in (file.alpha_doubt() for file in files[:_MAX_ALPHA_LOOKS]) if note is not None]
+        files = self._files()[:_MAX_ALPHA_LOOKS]
+        return [note for note in (file.alpha_doubt() for file in files) if note is not None]
+
+    def _files(self) -> list[RasterFile]:
+        if isinstance(self._source, RasterFile):
+            return [self._source]
+        return (
+            [placed.file for placed in self._source.files] if isinstance(self._source, Mosaic) else self._source.files
+        )
 
     def tell_notes(self) -> None:
         """Write the notes to the log."""
@@ -237,7 +214,7 @@ def finite_or_none(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
-def _extent(grid: Grid, raster: RasterSourceConfig, scene_id: str) -> Window:
+def _extent(grid: Grid, raster: RasterConfig, scene_id: str) -> Window:
     if raster.bbox is None:
         return grid.extent
     box = Window(*raster.bbox)
