@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rv_pipeline_chip_classification.config import DatasetConfig as DatasetConfig
     from rv_pipeline_chip_classification.config import EvalConfig as EvalConfig
     from rv_pipeline_chip_classification.config import GeoJsonLabelsConfig as GeoJsonLabelsConfig
+    from rv_pipeline_chip_classification.config import MaskConfig as MaskConfig
     from rv_pipeline_chip_classification.config import ModelConfig as ModelConfig
     from rv_pipeline_chip_classification.config import PredictConfig as PredictConfig
     from rv_pipeline_chip_classification.config import RasterConfig as RasterConfig
@@ -44,6 +45,7 @@ _CONFIGS = (
     "EvalConfig",
     "GeoJsonLabelsConfig",
     "LabelsConfig",
+    "MaskConfig",
     "ModelConfig",
     "PredictConfig",
     "RasterConfig",

@@ -25,6 +25,7 @@ from rv_pipeline_chip_classification.config_parts import LabelsConfig, NotNegati
 from rv_pipeline_chip_classification.config_scenes import (
     ClassConfig,
     DatasetConfig,
+    MaskConfig,
     RasterConfig,
     RasterSourceConfig,
     RasterStackConfig,
@@ -49,6 +50,7 @@ __all__ = [
     "EvalConfig",
     "GeoJsonLabelsConfig",
     "LabelsConfig",
+    "MaskConfig",
     "ModelConfig",
     "PredictConfig",
     "RasterConfig",

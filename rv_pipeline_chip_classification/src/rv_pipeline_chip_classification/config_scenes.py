@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from rv_core import AsBefore, Config, Uri
+from rv_core import AsBefore, Config, Range, Uri
 from rv_core.errors import Finding
 from rv_pipeline_chip_classification import config_checks as checks
 from rv_pipeline_chip_classification.config_labels import VectorAreaConfig
-from rv_pipeline_chip_classification.config_parts import SUBSETS, LabelsConfig, NotNegative
+from rv_pipeline_chip_classification.config_parts import SUBSETS, LabelsConfig, NotNegative, Positive
 
 
 @dataclass(kw_only=True)
@@ -61,6 +61,40 @@ class RasterConfig(Config):
         """The sources, in the order of their channels."""
         raise NotImplementedError
 
+    def mask_uris(self) -> list[str]:
+        """The rasters of the masks of all sources."""
+        return [part.mask.uri for part in self.parts() if part.mask is not None]
+
+
+@dataclass(kw_only=True)
+class MaskConfig(Config):
+    """A raster that says which pixels of an image are usable: QA bands, cloud masks, scene classifications.
+
+    It lies on any grid and CRS (nearest neighbour onto the image's); outside of it and where it has no data nothing is
+    valid. Exactly one of the three rules is given.
+
+    Args:
+        uri: the raster, of whole numbers.
+        band: which of its bands, from 1.
+        valid_values: the values of pixels that are usable.
+        invalid_values: the values of pixels that are not.
+        invalid_bits: bits, from 0 for the lowest, of which none may be set in a usable pixel.
+    """
+
+    uri: Uri
+    band: Positive = 1
+    valid_values: list[int] | None = None
+    invalid_values: list[int] | None = None
+    invalid_bits: list[Annotated[int, Range(min=0, max=63)]] | None = None
+
+    def validate(self) -> Iterable[Finding]:
+        rules = (self.valid_values, self.invalid_values, self.invalid_bits)
+        if sum(rule is not None for rule in rules) != 1:
+            what = "give one of valid_values, invalid_values and invalid_bits"
+            yield Finding("valid_values", what, "for instance invalid_values=[3, 8, 9, 10] for clouds of Sentinel-2")
+        elif not any(rules):
+            yield Finding("valid_values", "the rule names nothing", "leave out the mask where all pixels are usable")
+
 
 @dataclass(kw_only=True)
 class RasterSourceConfig(RasterConfig):
@@ -79,6 +113,7 @@ class RasterSourceConfig(RasterConfig):
         apply_scale: whether the scale and offset tags of the files are applied: pixels are then `value * scale +
             offset`, float32. `nodata` is a value of the file all the same. All scenes of a config do alike.
         name: what its channels are called, or what their names begin with; for sources of a `RasterStackConfig`.
+        mask: what else tells which pixels are valid; joined with nodata.
     """
 
     uris: list[Uri]
@@ -87,6 +122,7 @@ class RasterSourceConfig(RasterConfig):
     bbox: list[int] | None = None
     apply_scale: Annotated[bool, AsBefore(False)] = False
     name: Annotated[str, AsBefore("")] = ""
+    mask: Annotated[MaskConfig | None, AsBefore(None)] = None
 
     def validate(self) -> Iterable[Finding]:
         return checks.check_raster_source(self.uris, self.channel_order, self.bbox)

@@ -85,6 +85,7 @@ def rv_configs() -> list[ConfigSpec]:
         "scene": "SceneConfig",
         "raster_source": "RasterSourceConfig",
         "raster_stack": "RasterStackConfig",
+        "mask": "MaskConfig",
         "geojson_labels": "GeoJsonLabelsConfig",
         "vector_labels": "VectorLabelsConfig",
         "vector_area": "VectorAreaConfig",

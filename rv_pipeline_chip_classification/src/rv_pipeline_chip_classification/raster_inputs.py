@@ -65,6 +65,7 @@ def rasters_of(config: ChipClassificationConfig) -> Iterable[str]:
     """The images and label rasters of all scenes."""
     for _, _, scene in config.dataset.located_scenes():
         yield from scene.raster.uris
+        yield from scene.raster.mask_uris()
         if isinstance(scene.labels, ClassRasterLabelsConfig):
             yield scene.labels.uri
 

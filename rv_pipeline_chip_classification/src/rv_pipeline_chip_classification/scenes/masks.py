@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
 
+from rv_pipeline_chip_classification.config import MaskConfig
+
 #: Names that say nothing ("Band_4"), and names of masks: an alpha band that is called so is still one.
 _MASK_NAME = re.compile(r"\b(alpha|mask)\b", re.IGNORECASE)
 _NO_DATA_NAME = re.compile(rf"(band|channel)?[ _-]*\d*|a|.*{_MASK_NAME.pattern}.*", re.IGNORECASE)
@@ -148,3 +150,22 @@ def valid_pixels(values: NDArray[Any], nodata: Sequence[Any], mask: NDArray[Any]
         parts.append(mask == 0)
     invalid = np.logical_or.reduce(parts) if parts else None
     return ~invalid if invalid is not None and invalid.any() else None
+
+
+def usable(values: NDArray[Any], mask: MaskConfig) -> NDArray[np.bool_]:
+    """Which pixels a mask says are usable.
+
+    Args:
+        values: (H, W) whole numbers of the mask.
+        mask: what they mean.
+
+    Returns:
+        (H, W) bool.
+    """
+    if mask.valid_values is not None:
+        return np.isin(values, mask.valid_values)
+    if mask.invalid_values is not None:
+        return ~np.isin(values, mask.invalid_values)
+    bits = sum(1 << bit for bit in mask.invalid_bits or ())
+    unset: NDArray[np.bool_] = (values.astype(np.uint64) & np.uint64(bits)) == 0
+    return unset

@@ -63,7 +63,7 @@ class SceneRaster:
     def __init__(self, raster: RasterConfig, scene_id: str) -> None:
         self.scene_id = scene_id
         with ExitStack() as stack:
-            stack.enter_context(raster_env(raster.uris))
+            stack.enter_context(raster_env([*raster.uris, *raster.mask_uris()]))
             self._source: RasterFile | Mosaic | RasterStack = open_pixels(raster, scene_id, stack)
             self.grid: Grid = self._source.grid
             self.extent = _extent(self.grid, raster, scene_id)

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
-from rv_pipeline_chip_classification.config import RasterConfig, RasterSourceConfig, RasterStackConfig
+from rv_pipeline_chip_classification.config import MaskConfig, RasterConfig, RasterSourceConfig, RasterStackConfig
 from rv_pipeline_chip_classification.scenes.crs import is_same_crs
 from rv_pipeline_chip_classification.scenes.grid import Grid, Pixels, with_scales
 from rv_pipeline_chip_classification.scenes.headers import RasterNote
-from rv_pipeline_chip_classification.scenes.masks import valid_pixels
+from rv_pipeline_chip_classification.scenes.masks import usable, valid_pixels
 from rv_pipeline_chip_classification.scenes.mosaic import Mosaic
 from rv_pipeline_chip_classification.scenes.raster_reader import (
     GDAL_ERRORS,
@@ -84,7 +84,9 @@ def open_pixels(raster: RasterConfig, scene_id: str, stack: ExitStack) -> Raster
     if isinstance(raster, RasterStackConfig):
         sources = [open_source(source, scene_id, stack) for source in raster.sources]
         return RasterStack(raster, sources, scene_id, stack)
-    return open_source(raster.parts()[0], scene_id, stack)
+    (only,) = raster.parts()
+    source = open_source(only, scene_id, stack)
+    return source if only.mask is None else RasterStack(RasterStackConfig(sources=[only]), [source], scene_id, stack)
 
 
 def open_source(raster: RasterSourceConfig, scene_id: str, stack: ExitStack) -> RasterFile | Mosaic:
@@ -111,8 +113,15 @@ class RasterStack:
         for index, source in enumerate(sources):
             place = f"sources[{index}]"
             self._layers.append(
-                source if index == config.grid else _on_grid(source, base.grid, config, scene_id, place, stack)
+                source
+                if index == config.grid
+                else _on_grid(source, base.grid, config.resampling, scene_id, place, stack)
             )
+        self._masks = [
+            (part.mask, _mask_on(part.mask, base.grid, scene_id, _place_of_mask(config, index), stack))
+            for index, part in enumerate(config.sources)
+            if part.mask is not None
+        ]
         self.files = [file for source in sources for file in _files_of(source)]
         self.grid, self.block_shape = base.grid, base.block_shape
         self.dtype: np.dtype[Any] = np.result_type(*(source.dtype for source in sources))
@@ -126,7 +135,7 @@ class RasterStack:
         self.scales = tuple(pair for source in sources for pair in source.scales)
         self.misplaced = base.misplaced
         self.notes = [
-            RasterNote(f"sources[{index}].{note.field}", note.text)
+            note if len(sources) == 1 else RasterNote(f"sources[{index}].{note.field}", note.text)
             for index, source in enumerate(sources)
             for note in source.notes
         ]
@@ -147,7 +156,31 @@ class RasterStack:
             first = last
             if pixels.valid is not None:
                 valid = pixels.valid if valid is None else valid & pixels.valid
+        for config, mask in self._masks:
+            pixels = mask.read(window)
+            is_usable = usable(pixels.values[..., 0], config)
+            is_usable = is_usable if pixels.valid is None else is_usable & pixels.valid
+            valid = is_usable if valid is None else valid & is_usable
         return Pixels(values, None if valid is None or valid.all() else valid)
+
+
+def _place_of_mask(config: RasterStackConfig, index: int) -> str:
+    return f"sources[{index}].mask" if len(config.sources) > 1 else "mask"
+
+
+def _mask_on(
+    config: MaskConfig, grid: Grid, scene_id: str, place: str, stack: ExitStack
+) -> _ShiftedSource | _WarpedFile:
+    """The raster of a mask on the grid of a scene."""
+    try:
+        file = RasterFile(config.uri, scene_id, [config.band - 1], None, what="mask")
+    except SourceFieldError as err:
+        block = err.block
+        raise SourceFieldError(block.what, field=place, where=block.where, why=block.why) from err
+    stack.callback(file.close)
+    if file.dtype.kind not in "iu":
+        raise _refused(file, scene_id, place, f"its values are {file.dtype}, and a mask holds whole numbers", "")
+    return _on_grid(file, grid, "nearest", scene_id, place, stack)
 
 
 def _files_of(source: RasterFile | Mosaic) -> list[RasterFile]:
@@ -165,7 +198,7 @@ def _names_of(config: RasterSourceConfig, source: RasterFile | Mosaic) -> list[s
 
 
 def _on_grid(
-    source: RasterFile | Mosaic, grid: Grid, config: RasterStackConfig, scene_id: str, place: str, stack: ExitStack
+    source: RasterFile | Mosaic, grid: Grid, resampling: str, scene_id: str, place: str, stack: ExitStack
 ) -> _ShiftedSource | _WarpedFile:
     """A source on the pixels of the stack's grid: as it is where it has the same ones, else warped."""
     shift = _shift_between(grid, source.grid)
@@ -174,13 +207,13 @@ def _on_grid(
         if box.intersection(grid.extent).is_empty:
             raise _apart(source, scene_id, place)
         return _ShiftedSource(source, box)
-    why = "it lies on other pixels than the stack, and"
+    why = "it lies on other pixels than the scene, and"
     if grid.crs is None or source.grid.crs is None:
-        raise _refused(source, scene_id, place, f"{why} has no CRS, or the stack has none", "give both their CRS")
+        raise _refused(source, scene_id, place, f"{why} has no CRS, or the scene has none", "give both their CRS")
     if isinstance(source, Mosaic):
         fix = "make one file of them (gdalbuildvrt), and give that"
         raise _refused(source, scene_id, place, f"{why} several files are not warped", fix)
-    return _WarpedFile(source, grid, config.resampling, scene_id, place, stack)
+    return _WarpedFile(source, grid, resampling, scene_id, place, stack)
 
 
 def _shift_between(grid: Grid, other: Grid) -> tuple[int, int] | None:
@@ -281,10 +314,11 @@ def _warped(file: RasterFile, grid: Grid, resampling: str, window: Any) -> Any:
 
 
 def _apart(source: RasterFile | Mosaic, scene_id: str, place: str) -> SourceFieldError:
-    return _refused(source, scene_id, place, "it lies wholly outside of the stack", "give images of one place")
+    return _refused(source, scene_id, place, "it lies wholly outside of the scene", "give rasters of one place")
 
 
 def _refused(source: RasterFile | Mosaic, scene_id: str, place: str, why: str, fix: str) -> SourceFieldError:
     where = ", ".join(file.uri for file in _files_of(source))
-    what = f"a source of scene {scene_id!r} cannot be laid beside the others"
+    kind = "mask" if place.endswith("mask") else "source"
+    what = f"a {kind} of scene {scene_id!r} cannot be laid on the pixels of the others"
     return SourceFieldError(what, field=place, where=where, why=why, fix=fix)
