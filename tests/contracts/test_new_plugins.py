@@ -50,9 +50,9 @@ def python_files(example: str) -> Mapping[Path, str]:
     return {path: path.read_text() for path in sorted((_EXAMPLES / example / "src").rglob("*.py"))}
 
 
-def test_a_real_runner_has_less_than_150_lines() -> None:
+def test_a_real_runner_with_logs_and_cancel_has_less_than_160_lines() -> None:
     lines = [line for text in python_files("rv_runner_background").values() for line in text.splitlines()]
-    assert len(lines) < 150
+    assert len(lines) < 160
 
 
 @pytest.mark.parametrize("example", ["rv_runner_background", "rv_notify", "rv_trackers"])
