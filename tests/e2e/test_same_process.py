@@ -86,6 +86,7 @@ def test_a_module_that_cannot_be_imported_from_its_archive_is_found_in_the_check
         assert done.returncode == 2, done.stdout
         assert "NotADirectoryError" in done.stderr
         assert "scenes.csv" in done.stderr
+        assert "deep_check.py" not in done.stderr
         assert "exp.py:5" in done.stderr
         assert "__file__" in done.stderr
     assert not (tmp_path / "out").exists()

@@ -19,7 +19,8 @@ from rv_core.machine import hard_exit
 
 _MAX_FRAMES = 4
 _UNKNOWN_ARGUMENT = re.compile(r"(?P<class>\S+)\.__init__\(\) got an unexpected keyword argument '(?P<name>\w+)'")
-_OWN_FOLDERS = tuple(os.path.dirname(os.path.abspath(file)) for file in (__file__, hard_exit.__file__))
+#: All of the core: an installation from source lies in no folder of the Python installation.
+_OWN_FOLDERS = (os.path.dirname(os.path.dirname(os.path.abspath(__file__))),)
 
 
 @contextmanager
