@@ -17,7 +17,12 @@ from rv_pipeline_chip_classification.config import ChipClassificationConfig
 from rv_pipeline_chip_classification.labels.sources import UNLABELLED
 from rv_pipeline_chip_classification.prediction.cell_scores import SCORE_DECIMALS, prediction_names
 from rv_pipeline_chip_classification.prediction.geojson_file import read_predictions
-from rv_pipeline_chip_classification.sampling.review import doubts, most_doubtful, uncertain_and_diverse
+from rv_pipeline_chip_classification.sampling.review import (
+    doubts,
+    most_doubtful,
+    uncertain_and_diverse,
+    with_neighbours,
+)
 from rv_pipeline_chip_classification.verbs.experiment import LabelledScene, boundary_of, load_experiment
 from rv_pipeline_chip_classification.verbs.labels.cell_table import CellTable, all_cells, open_scene
 from rv_pipeline_chip_classification.verbs.labels.layer import layer_lines, write_layer
@@ -177,7 +182,9 @@ def _chosen(
             for number, (table, _) in enumerate(tables)
         ]
     ).astype(np.float64)
-    doubt = doubts(scores, labels)
+    scenes = np.concatenate([np.full(len(table.windows), number) for number, (table, _) in enumerate(tables)])
+    windows = np.concatenate([table.windows for table, _ in tables])
+    doubt = doubts(with_neighbours(scores, labels, windows, scenes), labels)
     worst = most_doubtful(doubt, count_of(doubtful, int(np.isfinite(doubt).sum())))
     upcoming = uncertain_and_diverse(scores, places, labels == UNLABELLED, num_next)
     ranks = np.zeros((2, len(labels)), np.int64)
