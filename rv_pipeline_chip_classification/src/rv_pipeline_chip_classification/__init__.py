@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rv_pipeline_chip_classification.applying.config import ApplyConfig as ApplyConfig
     from rv_pipeline_chip_classification.applying.config import ImageConfig as ImageConfig
     from rv_pipeline_chip_classification.catalogs.scene_table import scenes_from_table as scenes_from_table
+    from rv_pipeline_chip_classification.catalogs.stac_items import scenes_from_stac as scenes_from_stac
     from rv_pipeline_chip_classification.config import AnalyzeConfig as AnalyzeConfig
     from rv_pipeline_chip_classification.config import ChipClassificationConfig as ChipClassificationConfig
     from rv_pipeline_chip_classification.config import ChipConfig as ChipConfig
@@ -63,6 +64,7 @@ _HOMES = {
     "leave_one_scene_out": "folds",
     "load_bundle": "from_python.bundle",
     "results": "from_python.results",
+    "scenes_from_stac": "catalogs.stac_items",
     "scenes_from_table": "catalogs.scene_table",
 }
 

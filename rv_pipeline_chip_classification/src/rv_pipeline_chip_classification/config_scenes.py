@@ -210,6 +210,7 @@ class SceneConfig(Config):
         aoi_uris: vector files (GeoJSON or any other) of the areas inside which the scene is fully labelled; their
             union counts. None given: everywhere. Chips and evaluated cells are those inside.
         aois: further areas, of files of which a layer or some features are meant.
+        version: what a catalogue says of which version its files are; another one makes the scene anew.
     """
 
     id: str
@@ -217,6 +218,7 @@ class SceneConfig(Config):
     labels: LabelsConfig | None = None
     aoi_uris: list[Uri] = field(default_factory=list)
     aois: Annotated[list[VectorAreaConfig], AsBefore([])] = field(default_factory=list)
+    version: Annotated[str, AsBefore("")] = ""
 
     def validate(self) -> Iterable[Finding]:
         return checks.check_scene_id(self.id)
