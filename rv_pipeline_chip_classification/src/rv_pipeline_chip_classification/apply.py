@@ -10,16 +10,35 @@ fields of `ApplyConfig`. For each image there are the files of `rv predict`, byt
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from rv_core import Finding, Items, Pipeline, command
-from rv_pipeline_chip_classification.applying.config import FOLDER, ApplyConfig, ImageConfig
+from rv_pipeline_chip_classification.applying.config import ApplyConfig, ImageConfig
 from rv_pipeline_chip_classification.applying.image_list import find_images
+from rv_pipeline_chip_classification.applying.image_parts import ImageItem, images_to_merge, items_to_map
 from rv_pipeline_chip_classification.config_checks import own_backbone
+from rv_pipeline_chip_classification.config_parts import DEFAULT_MAX_WINDOWS
 from rv_pipeline_chip_classification.model.openmp import wait_passively
+from rv_pipeline_chip_classification.parts.scene_parts import of_whole
 
 if TYPE_CHECKING:
     from rv_pipeline_chip_classification.raster_inputs import RasterInputs
+
+_READS = (
+    "bundle",
+    "channel_order",
+    "nodata",
+    "stride_px",
+    "batch_size",
+    "write_geotiff",
+    "on_drift",
+    "abstain_below",
+    "scores",
+    "update_stats",
+    "backbone",
+    "max_windows_per_item",
+)
 
 __all__ = ["ApplyConfig", "ApplyPipeline", "ImageConfig", "get_config"]
 
@@ -37,6 +56,7 @@ def get_config(
     on_drift: Literal["warn", "refuse", "ignore"] = "warn",
     update_stats: bool = False,
     backbone: str | None = None,
+    max_windows_per_item: int = DEFAULT_MAX_WINDOWS,
 ) -> ApplyConfig:
     """The config of a bundle applied to images.
 
@@ -53,6 +73,7 @@ def get_config(
         on_drift: likewise.
         update_stats: likewise.
         backbone: likewise.
+        max_windows_per_item: likewise.
     """
     found = find_images(images)
     return ApplyConfig(
@@ -68,6 +89,7 @@ def get_config(
         on_drift=on_drift,
         update_stats=update_stats,
         backbone=backbone,
+        max_windows_per_item=max_windows_per_item,
     )
 
 
@@ -95,25 +117,8 @@ class ApplyPipeline(Pipeline):
 
         return {f"code of {backbone}": code_digest_of(backbone)}
 
-    @command(
-        items="images",
-        reads=(
-            "bundle",
-            "channel_order",
-            "nodata",
-            "stride_px",
-            "batch_size",
-            "write_geotiff",
-            "on_drift",
-            "abstain_below",
-            "scores",
-            "update_stats",
-            "backbone",
-        ),
-        ignores=("on_drift",),
-        gpus=1,
-    )
-    def predict(self, images: Items[ImageConfig]) -> None:
+    @command(items=items_to_map, reads=_READS, ignores=("on_drift", "max_windows_per_item"), gpus=1)
+    def predict(self, images: Items[ImageItem]) -> None:
         """A class and scores for every cell of the images."""
         wait_passively()
         from rv_pipeline_chip_classification.applying.image_command import open_mapper
@@ -121,10 +126,22 @@ class ApplyPipeline(Pipeline):
         mapper = None
         for image in images:
             mapper = mapper or open_mapper(self.config)
-            mapper.map(image, FOLDER, self.storage, self)
+            mapper.map(image, self.storage, self)
+
+    @command(items=images_to_merge, completes="predict", reads=_READS, ignores=("on_drift", "batch_size"))
+    def merge(self, images: Items[ImageConfig]) -> None:
+        """The files of images that were mapped in parts."""
+        from rv_pipeline_chip_classification.applying.image_command import merge_image
+
+        for image in images:
+            merge_image(self.config, image, self.storage, self)
+
+    def smoke(self, config: ApplyConfig) -> ApplyConfig:
+        """The first image."""
+        return replace(config, images=config.images[:1])
 
     def preflight(self, todo: Mapping[str, Sequence[str]]) -> Iterable[Finding]:
         """Whether local files are there."""
         from rv_pipeline_chip_classification.checks.images import check_files
 
-        return check_files(self.config, todo)
+        return check_files(self.config, of_whole(todo))

@@ -17,6 +17,9 @@ MAX_SIDE_PX = 8192
 SidePx = Annotated[int, Range(min=1, max=MAX_SIDE_PX)]
 #: Pixels around a cell; there were none in the first version.
 ContextPx = Annotated[int, Range(min=0, max=MAX_SIDE_PX), AsBefore(0)]
+#: Windows of one item: 8 for 16,384 px with cells of 64 px, and one for up to 5,760 px.
+DEFAULT_MAX_WINDOWS = 8192
+MaxWindows = Annotated[int, Range(min=1), AsBefore(DEFAULT_MAX_WINDOWS)]
 NotNegative = Annotated[int, Range(min=0)]
 Fraction = Annotated[float, Range(min=0, max=1)]
 

@@ -15,7 +15,16 @@ from rv_core import AsBefore, Config, Range, Uri
 from rv_core.errors import Finding
 from rv_core.files import uris
 from rv_pipeline_chip_classification import config_checks as checks
-from rv_pipeline_chip_classification.config_parts import ContextPx, Fraction, NotNegative, Positive, SidePx, Subset
+from rv_pipeline_chip_classification.config_parts import (
+    DEFAULT_MAX_WINDOWS,
+    ContextPx,
+    Fraction,
+    MaxWindows,
+    NotNegative,
+    Positive,
+    SidePx,
+    Subset,
+)
 
 _AboveZero = Annotated[float, Range(min_exclusive=0)]
 
@@ -49,6 +58,8 @@ class ChipConfig(Config):
         within_aoi: a window must lie inside the union of the AOI polygons; False: it must touch it.
         keep: subset -> class name -> share of the windows of that class that become chips, from 0 to 1, chosen by a hash
             of each; what is not named is kept whole, and evaluation is of all cells.
+        max_windows_per_item: a scene of more `sliding` windows, before AOI and labels, is chipped in parts of about so
+            many, by bands of its rows, which are items like scenes. The chips are the same.
     """
 
     chip_size_px: SidePx = 64
@@ -59,6 +70,7 @@ class ChipConfig(Config):
     min_valid_fraction: Fraction = 0.0
     within_aoi: bool = True
     keep: Annotated[dict[str, dict[str, Fraction]], AsBefore({})] = field(default_factory=dict)
+    max_windows_per_item: MaxWindows = DEFAULT_MAX_WINDOWS
 
     def validate(self) -> Iterable[Finding]:
         yield from checks.check_chip(self.sampling, stride_px=self.stride_px, windows_per_scene=self.windows_per_scene)
@@ -192,6 +204,8 @@ class PredictConfig(Config):
             softmax.
         on_drift: where the pixel values of a scene are not those of the training scenes: `warn` says so per channel,
             `refuse` fails the scene before anything is written, `ignore` does not look.
+        max_windows_per_item: a scene of more cells is predicted in parts of about so many, which are items like scenes;
+            `merge` then puts them together. The files are the same, byte for byte.
     """
 
     stride_px: SidePx | None = None
@@ -201,6 +215,7 @@ class PredictConfig(Config):
     abstain_below: Annotated[Fraction | None, AsBefore(None)] = None
     scores: Annotated[Literal["probabilities", "logits"], AsBefore("probabilities")] = "probabilities"
     on_drift: Annotated[Literal["warn", "refuse", "ignore"], AsBefore("warn")] = "warn"
+    max_windows_per_item: MaxWindows = DEFAULT_MAX_WINDOWS
 
     def validate(self) -> Iterable[Finding]:
         return checks.check_subsets(self.subsets)

@@ -1,6 +1,7 @@
 """The chip classification pipeline: its commands, what they work through and what they read.
 
-analyze and chip are independent; train needs both; predict and bundle need train, eval needs predict. The commands
+analyze and chip are independent; train needs both; predict and bundle need train, eval needs predict. A scene that is too
+large for one item is chipped and predicted in parts; merge, which is there for such scenes alone, makes its files. The commands
 themselves are plain functions in `commands/`, imported when they run.
 """
 
@@ -15,6 +16,14 @@ from rv_core import Finding, Items, Pipeline, Storage, Summary, command
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig
 from rv_pipeline_chip_classification.config_parts import SUBSETS
 from rv_pipeline_chip_classification.model.openmp import wait_passively
+from rv_pipeline_chip_classification.parts.scene_parts import (
+    SceneItem,
+    items_of,
+    num_chip_parts,
+    num_predict_parts,
+    of_whole,
+    scene_of,
+)
 
 if TYPE_CHECKING:
     from rv_pipeline_chip_classification.raster_inputs import RasterInputs
@@ -28,11 +37,32 @@ def scenes_to_analyze(config: ChipClassificationConfig) -> list[SceneConfig]:
     return [] if config.normalize == "none" or config.scale_to is not None else config.dataset.train_scenes
 
 
+def scenes_to_chip(subset: str) -> Any:
+    """A function that gives the scenes of a subset, those that are too large for one item in parts."""
+
+    def scenes(config: ChipClassificationConfig) -> list[SceneItem]:
+        found = config.dataset.scenes_of(subset)
+        return [item for scene in found for item in items_of(scene, num_chip_parts(config, scene))]
+
+    return scenes
+
+
 def scenes_to_predict(subset: str) -> Any:
-    """A function that gives the scenes of a subset if the config asks for their prediction."""
+    """As `scenes_to_chip`, if the config asks for the prediction of the subset."""
+
+    def scenes(config: ChipClassificationConfig) -> list[SceneItem]:
+        found = config.dataset.scenes_of(subset) if subset in config.predict.subsets else []
+        return [item for scene in found for item in items_of(scene, num_predict_parts(config, scene))]
+
+    return scenes
+
+
+def scenes_to_merge(subset: str) -> Any:
+    """A function that gives the scenes of a subset that are predicted in parts."""
 
     def scenes(config: ChipClassificationConfig) -> list[SceneConfig]:
-        return config.dataset.scenes_of(subset) if subset in config.predict.subsets else []
+        found = config.dataset.scenes_of(subset) if subset in config.predict.subsets else []
+        return [scene for scene in found if num_predict_parts(config, scene) > 1]
 
     return scenes
 
@@ -75,10 +105,11 @@ class ChipClassificationPipeline(Pipeline):
                 analyze_scene(scene, self.config.analyze, self.storage, self.progress)
 
     @command(
-        items={"train": "dataset.train_scenes", "validation": "dataset.validation_scenes"},
+        items={subset: scenes_to_chip(subset) for subset in ("train", "validation")},
         reads=("classes.names", "chip", "seed"),
+        ignores=("chip.max_windows_per_item",),
     )
-    def chip(self, scenes: Items[SceneConfig]) -> None:
+    def chip(self, scenes: Items[SceneItem]) -> None:
         """Pixels and labelled windows of the training and validation scenes."""
         from rv_pipeline_chip_classification.commands.chip import chip_scene
 
@@ -120,10 +151,10 @@ class ChipClassificationPipeline(Pipeline):
         items={subset: scenes_to_predict(subset) for subset in SUBSETS},
         requires=("train",),
         reads=("classes", "chip.chip_size_px", "model", "normalize", "scale_to", "predict"),
-        ignores=("predict.on_drift", *_BY_FACTS),
+        ignores=("predict.on_drift", "predict.max_windows_per_item", *_BY_FACTS),
         gpus=1,
     )
-    def predict(self, scenes: Items[SceneConfig]) -> None:
+    def predict(self, scenes: Items[SceneItem]) -> None:
         """A class and scores for every cell of the scenes to predict."""
         wait_passively()
         from rv_pipeline_chip_classification.commands.predict import open_predictor
@@ -133,6 +164,20 @@ class ChipClassificationPipeline(Pipeline):
             predictor = predictor or open_predictor(self.config, self.storage)
             with self._boundary_of(scene):
                 predictor.predict_scene(scene, self.storage, self)
+
+    @command(
+        items={subset: scenes_to_merge(subset) for subset in SUBSETS},
+        completes="predict",
+        reads=("classes", "chip.chip_size_px", "predict"),
+        ignores=("predict.on_drift", "predict.batch_size"),
+    )
+    def merge(self, scenes: Items[SceneConfig]) -> None:
+        """The files of scenes that were predicted in parts."""
+        from rv_pipeline_chip_classification.commands.merge import merge_scene
+
+        for scene in scenes:
+            with self._boundary_of(scene):
+                merge_scene(scene, self.config, self.storage, self)
 
     @command(
         requires=("predict",),
@@ -181,8 +226,10 @@ class ChipClassificationPipeline(Pipeline):
 
         return summarize(self.config, storage, done)
 
-    def _boundary_of(self, scene: SceneConfig) -> AbstractContextManager[None]:
+    def _boundary_of(self, item: SceneItem) -> AbstractContextManager[None]:
         from rv_pipeline_chip_classification.file_boundary import file_boundary
+
+        scene, _ = scene_of(item)
 
         def place() -> str:
             config = cast(ChipClassificationConfig, self._config)
@@ -205,4 +252,4 @@ class ChipClassificationPipeline(Pipeline):
         """Checks that need neither numpy nor rasterio: that local files are there."""
         from rv_pipeline_chip_classification.checks.cheap import cheap_check
 
-        return cheap_check(self.config, todo)
+        return cheap_check(self.config, of_whole(todo))

@@ -13,10 +13,11 @@ import pytest
 
 from rv_core.errors import DataError
 from rv_core.files.storage import Storage
+from rv_pipeline_chip_classification.chips.counts import ChipCounts
 from rv_pipeline_chip_classification.chips.layout import layout_of
 from rv_pipeline_chip_classification.chips.store import ChipStore
 from rv_pipeline_chip_classification.chips.writer import NpyWriter, bounds_of
-from rv_pipeline_chip_classification.commands.chip import ChipCounts, chip_scene
+from rv_pipeline_chip_classification.commands.chip import chip_scene
 from rv_pipeline_chip_classification.config import (
     ChipConfig,
     ClassConfig,

@@ -9,9 +9,16 @@ from typing import Annotated, ClassVar, Literal
 from rv_core import AsBefore, Config, PipelineConfig, Uri
 from rv_core.errors import Finding
 from rv_pipeline_chip_classification.applying.image_list import name_problems, output_clashes
-from rv_pipeline_chip_classification.config_parts import Fraction, NotNegative, Positive, SidePx
+from rv_pipeline_chip_classification.config_parts import (
+    DEFAULT_MAX_WINDOWS,
+    Fraction,
+    MaxWindows,
+    NotNegative,
+    Positive,
+    SidePx,
+)
 
-#: Where predictions lie under the root, as those of a training do.
+#: Where predictions lie under the root, as those of a training do (`prediction.cell_scores`, which imports numpy).
 FOLDER = "predict"
 
 
@@ -48,6 +55,8 @@ class ApplyConfig(PipelineConfig):
         update_stats: normalise each image by the statistics of its own pixels.
         backbone: `module:callable` of the network of your own that the bundle may call; None for none: no code but that
             of rv runs.
+        max_windows_per_item: an image of more cells is mapped in parts of about so many, which are items like images;
+            `merge` then puts them together. The files are the same, byte for byte.
     """
 
     pipeline: ClassVar[str] = "rv_pipeline_chip_classification.apply:ApplyPipeline"
@@ -64,6 +73,7 @@ class ApplyConfig(PipelineConfig):
     scores: Annotated[Literal["probabilities", "logits"], AsBefore("probabilities")] = "probabilities"
     update_stats: bool = False
     backbone: str | None = None
+    max_windows_per_item: MaxWindows = DEFAULT_MAX_WINDOWS
 
     def validate(self) -> Iterable[Finding]:
         if not self.images:

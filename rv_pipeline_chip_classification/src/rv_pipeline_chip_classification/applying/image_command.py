@@ -7,11 +7,15 @@ import logging
 from rv_core import Storage
 from rv_pipeline_chip_classification.applying.bundle_use import bundle_of, in_config_words, look_at_image
 from rv_pipeline_chip_classification.applying.config import ApplyConfig, ImageConfig
-from rv_pipeline_chip_classification.applying.image_predictor import ImagePredictor
+from rv_pipeline_chip_classification.applying.image_parts import ImageItem, image_of, num_image_parts
+from rv_pipeline_chip_classification.commands.merge import PartsOfScene, merge_parts
 from rv_pipeline_chip_classification.control import Control
 from rv_pipeline_chip_classification.file_boundary import file_boundary
 from rv_pipeline_chip_classification.model.bundle_file import Bundle
-from rv_pipeline_chip_classification.prediction.cell_scores import Answers, PredictionNames
+from rv_pipeline_chip_classification.prediction.cell_scores import FOLDER, Answers, part_name, prediction_names
+from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid
+from rv_pipeline_chip_classification.prediction.scene_files import SceneFiles
+from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +29,8 @@ class ImageMapper:
     """
 
     def __init__(self, config: ApplyConfig, bundle: Bundle) -> None:
+        from rv_pipeline_chip_classification.applying.image_predictor import ImagePredictor
+
         self._config, self._bundle = config, bundle
         self._predictor = ImagePredictor(
             bundle,
@@ -36,26 +42,56 @@ class ImageMapper:
             answers=Answers(config.abstain_below, config.scores == "logits"),
         )
 
-    def map(self, image: ImageConfig, folder: str, storage: Storage, control: Control) -> None:
-        """Write the files of one image.
+    def map(self, item: ImageItem, storage: Storage, control: Control) -> None:
+        """Write the files of one image, or the scores of a part of it.
 
         Args:
-            image: the image.
-            folder: under the root, where its outputs go.
+            item: the image, or the part.
             storage: the root.
             control: told of progress and counts.
 
         Raises:
             DataError: if it cannot be mapped.
         """
+        image, part = image_of(item)
         with file_boundary(f"the image {image.id!r} cannot be mapped", where=image.uri):
             job = look_at_image(self._config, image, self._bundle.contract)
-            counts = self._predictor.predict(job, PredictionNames(f"{folder}/{job.stem}"), storage, control)
+            if part is None:
+                counts = self._predictor.predict(job, prediction_names(job.stem), storage, control)
+            else:
+                name = part_name(FOLDER, item.id)
+                counts = self._predictor.predict_part(job, part, name, storage, control)
         control.record(num_cells=counts.num_cells, num_without_data=counts.num_without_data)
         if counts.num_abstained:
             control.record(num_abstained=counts.num_abstained)
-        for note in filter(None, [*job.notes, counts.lost_note(), counts.abstained_note(), counts.drift]):
-            _log.warning("image %s: %s", image.id, in_config_words(note))
+        notes = job.notes if part is None or part.number == 1 else ()
+        for note in filter(None, [*notes, counts.lost_note(), counts.abstained_note(), counts.drift]):
+            _log.warning("image %s: %s", item.id, in_config_words(note))
+
+
+def merge_image(config: ApplyConfig, image: ImageConfig, storage: Storage, control: Control) -> None:
+    """Write the files of an image that was mapped in parts.
+
+    Args:
+        config: reads all but `images`.
+        image: the image.
+        storage: the root.
+        control: told of progress and counts.
+
+    Raises:
+        DataError: if scores of parts are damaged, or no cell has any numbers.
+        StorageError: if some are not there.
+    """
+    bundle = bundle_of(config)
+    contract = bundle.contract
+    files = SceneFiles(contract.class_names, contract.class_colors, config.write_geotiff, config.scores == "logits")
+    with file_boundary(f"the parts of the image {image.id!r} cannot be put together", where=image.uri):
+        job = look_at_image(config, image, contract)
+        with SceneRaster(job.source, job.stem) as raster:
+            stride_px = config.stride_px or bundle.stride_px or contract.cell_size_px
+            cells = CellGrid(raster.extent, contract.cell_size_px, stride_px)
+            parts = PartsOfScene(image.id, FOLDER, num_image_parts(config, image))
+            merge_parts(raster, cells, parts, files, storage, control)
 
 
 def open_mapper(config: ApplyConfig) -> ImageMapper:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from rv_core import Storage
 from rv_pipeline_chip_classification.applying.image_look import ImageJob
 from rv_pipeline_chip_classification.applying.own_statistics import by_own_statistics
-from rv_pipeline_chip_classification.commands.predict import CellCounts, SceneWriter
+from rv_pipeline_chip_classification.commands.predict import SceneWriter
 from rv_pipeline_chip_classification.control import Control
 from rv_pipeline_chip_classification.model.bundle_file import Bundle
 from rv_pipeline_chip_classification.model.contract import ModelContract
 from rv_pipeline_chip_classification.model.trained import load_model
+from rv_pipeline_chip_classification.parts.scene_parts import Part
 from rv_pipeline_chip_classification.prediction.cell_scores import Answers, PredictionNames
 from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid
 from rv_pipeline_chip_classification.prediction.classifier import Classifier
+from rv_pipeline_chip_classification.prediction.scene_files import CellCounts
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 
 
@@ -63,14 +65,26 @@ class ImagePredictor:
         Raises:
             DataError: if pixels cannot be read, or the model gives no numbers for any of them.
         """
-        writer = self._writer
-        if self._updates_stats:
-            with SceneRaster(job.source, job.stem) as raster:
-                writer = self._writer_for(by_own_statistics(self._contract, raster))
+        writer = self._writer_of(job)
         with SceneRaster(job.source, job.stem) as raster:
-            cells = CellGrid(raster.extent, self._contract.cell_size_px, self._stride_px)
-            return writer.write(raster, cells, names, storage, control)
+            return writer.write(raster, self.cells_of(raster), names, storage, control)
+
+    def predict_part(self, job: ImageJob, part: Part, name: str, storage: Storage, control: Control) -> CellCounts:
+        """Map a part of an image: the scores of its cells. Arguments and errors as of `predict`; `name` is that of the file."""
+        writer = self._writer_of(job)
+        with SceneRaster(job.source, job.stem) as raster:
+            return writer.write_part(raster, self.cells_of(raster), part, name, storage, control)
+
+    def cells_of(self, raster: SceneRaster) -> CellGrid:
+        """All cells of an open image."""
+        return CellGrid(raster.extent, self._contract.cell_size_px, self._stride_px)
+
+    def _writer_of(self, job: ImageJob) -> SceneWriter:
+        if not self._updates_stats:
+            return self._writer
+        with SceneRaster(job.source, job.stem) as raster:
+            return self._writer_for(by_own_statistics(self._contract, raster))
 
     def _writer_for(self, contract: ModelContract) -> SceneWriter:
         classifier = Classifier(self._model, contract, batch_size=self._batch_size, answers=self._answers)
-        return SceneWriter(classifier, self._write_geotiff, tells_drift=self._tells_drift)
+        return SceneWriter(classifier, self._write_geotiff, tells_drift=self._tells_drift, batch_size=self._batch_size)

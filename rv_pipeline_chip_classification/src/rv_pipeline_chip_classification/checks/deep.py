@@ -41,6 +41,7 @@ from rv_pipeline_chip_classification.config_parts import cell_size_px
 from rv_pipeline_chip_classification.file_boundary import file_boundary
 from rv_pipeline_chip_classification.labels.aoi import Aoi, read_aoi
 from rv_pipeline_chip_classification.labels.sources import LabelSource, open_labels
+from rv_pipeline_chip_classification.parts.scene_parts import of_whole
 from rv_pipeline_chip_classification.prediction.geojson_file import cell_rings
 from rv_pipeline_chip_classification.scenes.raster_reader import SourceFieldError
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
@@ -86,6 +87,7 @@ def deep_check(config: ChipClassificationConfig, todo: Todo) -> Iterator[Finding
     Yields:
         Findings, all with dotted config paths.
     """
+    todo = of_whole(todo)
     seen = _Seen(first=reference_header(config))
     labelled = {scene.id for _, _, scene in scenes_to_label(config, todo)}
     for entry in scenes_to_do(config, todo):

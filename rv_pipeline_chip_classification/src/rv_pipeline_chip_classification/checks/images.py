@@ -12,6 +12,7 @@ from rv_pipeline_chip_classification.checks.cheap import Todo, check_local_file,
 from rv_pipeline_chip_classification.file_boundary import file_boundary
 from rv_pipeline_chip_classification.model.contract import ModelContract
 from rv_pipeline_chip_classification.model.source_fit import UNKNOWN_VALUES, drift_in_words, drift_notes
+from rv_pipeline_chip_classification.parts.scene_parts import of_whole
 from rv_pipeline_chip_classification.prediction.value_watch import sample_of
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 
@@ -46,7 +47,7 @@ def check_images(config: ApplyConfig, todo: Todo) -> Iterator[Finding]:
     Yields:
         An error for each image that does not fit, and each warning once, with the images that it is about.
     """
-    images = images_to_do(config, todo)
+    images = images_to_do(config, of_whole(todo))
     if not images or is_missing(config.bundle):
         return
     try:

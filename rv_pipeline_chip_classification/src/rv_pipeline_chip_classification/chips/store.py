@@ -11,6 +11,9 @@ Per scene there are two or three files under `chip/`:
   share, or null where none was measured, "valid_fraction", "masked": whether a pixel of it inside the scene is invalid,
   "context_px": pixels of the chip on every side of the window, left out where there are none}`.
 
+A scene in parts has these files for each part, `chip/<scene id>/<number>-of-<count>.npy` and so on, and its own
+`<scene id>.jsonl` is the one line `{"parts": [names of the parts, in order]}`.
+
 What a chip has beyond the extent has no pixels: it is padded with zeros, which are not valid. So is what lies before
 the first row or column of the `.npy`, where `offset` is negative. `window`, `bounds` and `valid_fraction` are those of
 the window without its context; `offset` and `masked` are those of the chip.
@@ -31,27 +34,12 @@ from numpy.typing import NDArray
 
 from rv_core import Storage
 from rv_core.errors import DataError
+from rv_pipeline_chip_classification.chips.names import RUN_AGAIN, index_name, mask_name, pixels_name, stores_of
 from rv_pipeline_chip_classification.config_parts import MAX_SIDE_PX
 from rv_pipeline_chip_classification.model.contract import MAX_CLASSES
 from rv_pipeline_chip_classification.scenes.windows import WindowArray
 
 _LINES_AT_ONCE = 4096
-_RUN_AGAIN = 'run the command "chip" of this scene again (--rerun)'
-
-
-def pixels_name(scene_id: str) -> str:
-    """Name of a scene's pixels under the root."""
-    return f"chip/{scene_id}.npy"
-
-
-def mask_name(scene_id: str) -> str:
-    """Name of a scene's validity mask under the root."""
-    return f"chip/{scene_id}.mask.npy"
-
-
-def index_name(scene_id: str) -> str:
-    """Name of a scene's list of chips under the root."""
-    return f"chip/{scene_id}.jsonl"
 
 
 @dataclass(frozen=True)
@@ -93,7 +81,7 @@ def read_index(path: Path) -> ChipIndex:
         index = ChipIndex(windows, offsets, class_ids, fractions, has_mask, _context_of(contexts))
         _check_bounds(index)
     except (KeyError, TypeError, ValueError, OverflowError) as err:
-        raise DataError("a list of chips is damaged", where=str(path), why=repr(err), fix=_RUN_AGAIN) from err
+        raise DataError("a list of chips is damaged", where=str(path), why=repr(err), fix=RUN_AGAIN) from err
     return index
 
 
@@ -140,7 +128,7 @@ def _records_of(path: Path) -> Iterator[list[dict[str, Any]]]:
             while lines := list(islice(file, _LINES_AT_ONCE)):
                 yield json.loads(f"[{','.join(lines)}]")
     except (OSError, ValueError, RecursionError) as err:
-        raise DataError("a list of chips cannot be read", where=str(path), why=str(err), fix=_RUN_AGAIN) from err
+        raise DataError("a list of chips cannot be read", where=str(path), why=str(err), fix=RUN_AGAIN) from err
 
 
 def open_array(path: Path) -> NDArray[Any]:
@@ -152,10 +140,10 @@ def open_array(path: Path) -> NDArray[Any]:
     try:
         array: NDArray[Any] = np.load(path, mmap_mode=None if _is_empty(path) else "r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as err:
-        raise DataError("the pixels of chips cannot be read", where=str(path), why=str(err), fix=_RUN_AGAIN) from err
+        raise DataError("the pixels of chips cannot be read", where=str(path), why=str(err), fix=RUN_AGAIN) from err
     if array.dtype.kind not in "iuf":
         why = f"they are {array.dtype!s:.60}"
-        raise DataError("the pixels of chips cannot be read", where=str(path), why=why, fix=_RUN_AGAIN)
+        raise DataError("the pixels of chips cannot be read", where=str(path), why=why, fix=RUN_AGAIN)
     return array
 
 
@@ -183,17 +171,17 @@ class _SceneChips:
         return index.has_mask or bool(is_padded) or bool((index.valid_fractions < 1).any())
 
 
-def _open_scene(storage: Storage, scene_id: str) -> _SceneChips:
-    index = read_index(storage.input_file(index_name(scene_id)))
-    path = storage.input_file(pixels_name(scene_id))
+def _open_store(storage: Storage, scene_id: str, name: str) -> _SceneChips:
+    index = read_index(storage.input_file(index_name(name)))
+    path = storage.input_file(pixels_name(name))
     pixels = open_array(path)
-    mask = open_array(storage.input_file(mask_name(scene_id))) if index.has_mask else None
+    mask = open_array(storage.input_file(mask_name(name))) if index.has_mask else None
     if pixels.ndim != 3 or (mask is not None and mask.shape != pixels.shape[:2]):
-        raise DataError("the pixels of chips do not have the shape that chip writes", where=str(path), fix=_RUN_AGAIN)
+        raise DataError("the pixels of chips do not have the shape that chip writes", where=str(path), fix=RUN_AGAIN)
     ends = index.offsets + index.windows[:, 2:] + 2 * index.context_px
     is_outside = (ends <= 0) | (index.offsets >= pixels.shape[:2])
     if is_outside.any():
-        raise DataError("a chip lies outside the pixels of its scene", where=str(path), fix=_RUN_AGAIN)
+        raise DataError("a chip lies outside the pixels of its scene", where=str(path), fix=RUN_AGAIN)
     return _SceneChips(scene_id, index, pixels, mask)
 
 
@@ -213,9 +201,11 @@ class ChipStore:
 
     def __init__(self, scenes: Sequence[_SceneChips]) -> None:
         self._scenes = list(scenes)
-        self.scene_ids = [scene.scene_id for scene in scenes]
+        self.scene_ids = list(dict.fromkeys(scene.scene_id for scene in scenes))
         counts = [len(scene.index.class_ids) for scene in scenes]
-        self.scene_indices = np.repeat(np.arange(len(scenes)), counts)
+        self._store_indices = np.repeat(np.arange(len(scenes)), counts)
+        places = {scene_id: place for place, scene_id in enumerate(self.scene_ids)}
+        self.scene_indices = np.repeat(np.array([places[scene.scene_id] for scene in scenes], np.int64), counts)
         self.windows = np.concatenate([np.empty((0, 4), np.int64), *(scene.index.windows for scene in scenes)])
         self.class_ids = np.concatenate([np.empty(0, np.int64), *(scene.index.class_ids for scene in scenes)])
         self.valid_fractions = np.concatenate([np.empty(0), *(scene.index.valid_fractions for scene in scenes)])
@@ -233,7 +223,8 @@ class ChipStore:
         Raises:
             DataError: if files are damaged, or scenes differ in dtype, number of channels or chip size.
         """
-        return cls([_open_scene(storage, scene_id) for scene_id in scene_ids])
+        names = [(scene_id, name) for scene_id in scene_ids for name in stores_of(storage, scene_id)]
+        return cls([_open_store(storage, scene_id, name) for scene_id, name in names])
 
     @property
     def num_chips(self) -> int:
@@ -289,9 +280,9 @@ class ChipStore:
             out = np.empty((len(numbers), height, width, self.num_channels), self.dtype)
         chips = out[: len(numbers)]
         valid = np.ones((len(numbers), height, width), np.bool_) if self._has_invalid else None
-        places = zip(self.scene_indices[numbers].tolist(), self._offsets[numbers].tolist(), strict=True)
-        for position, (scene_index, (row, col)) in enumerate(places):
-            scene = self._scenes[scene_index]
+        places = zip(self._store_indices[numbers].tolist(), self._offsets[numbers].tolist(), strict=True)
+        for position, (store_index, (row, col)) in enumerate(places):
+            scene = self._scenes[store_index]
             stored = slice(max(row, 0), max(row + height, 0)), slice(max(col, 0), max(col + width, 0))
             pixels = scene.pixels[stored]
             is_whole = pixels.shape[0] == height and pixels.shape[1] == width
@@ -312,7 +303,7 @@ def _check_alike(scenes: Sequence[_SceneChips]) -> None:
     for scene in scenes:
         first, same_size = scenes[0], scenes[0].index.windows[0, 2:]
         if scene.index.context_px != first.index.context_px:
-            raise DataError("chips differ in context", where=f"scene {scene.scene_id!r}", fix=_RUN_AGAIN)
+            raise DataError("chips differ in context", where=f"scene {scene.scene_id!r}", fix=RUN_AGAIN)
         if scene.pixels.dtype != first.pixels.dtype or scene.pixels.shape[2] != first.pixels.shape[2]:
             raise DataError(
                 "scenes differ in dtype or number of channels",
@@ -321,4 +312,4 @@ def _check_alike(scenes: Sequence[_SceneChips]) -> None:
                 fix="give all scenes the same channels (channel_order) and images of one dtype",
             )
         if (scene.index.windows[:, 2:] != same_size).any():
-            raise DataError("chips differ in size", where=f"scene {scene.scene_id!r}", fix=_RUN_AGAIN)
+            raise DataError("chips differ in size", where=f"scene {scene.scene_id!r}", fix=RUN_AGAIN)

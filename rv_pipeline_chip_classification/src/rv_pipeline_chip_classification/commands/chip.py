@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rv_core import Storage
+from rv_pipeline_chip_classification.chips.counts import ChipCounts
 from rv_pipeline_chip_classification.chips.layout import ChipLayout, layout_of
-from rv_pipeline_chip_classification.chips.store import index_name, mask_name, pixels_name
+from rv_pipeline_chip_classification.chips.names import index_name, mask_name, parts_line, pixels_name
 from rv_pipeline_chip_classification.chips.writer import ChipRecords, NpyWriter, index_lines
 from rv_pipeline_chip_classification.config import ChipConfig, ClassConfig, SceneConfig
 from rv_pipeline_chip_classification.config_parts import cell_size_px
 from rv_pipeline_chip_classification.labels.aoi import Aoi, read_aoi
 from rv_pipeline_chip_classification.labels.class_counts import box_sums, summed_area
 from rv_pipeline_chip_classification.labels.sources import UNLABELLED, LabelSource, WindowLabels, open_labels
+from rv_pipeline_chip_classification.parts.scene_parts import Part, SceneItem, scene_of
 from rv_pipeline_chip_classification.sampling.keep import is_kept
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.scenes.windows import (
@@ -27,6 +29,7 @@ from rv_pipeline_chip_classification.scenes.windows import (
     centred_windows,
     clip_windows,
     expanded_windows,
+    grid_shape,
     random_windows,
     scene_rng,
     windows_over,
@@ -38,49 +41,6 @@ _log = logging.getLogger(__name__)
 _MAX_DRAWS_PER_WINDOW = 100
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class ChipCounts:
-    """What became of the windows of a scene.
-
-    Args:
-        scene_id: the scene.
-        subset: "train", "validation" or "test".
-        num_windows: windows that the sampling gave.
-        num_in_aoi: of these, those that the AOI selects.
-        num_labelled: of these, those with a class, as many as `chip.keep` takes.
-        num_chips: of these, those with enough valid pixels; they were stored.
-        class_counts: class name -> chips.
-    """
-
-    scene_id: str
-    subset: str
-    num_windows: int
-    num_in_aoi: int
-    num_labelled: int
-    num_chips: int
-    class_counts: dict[str, int]
-
-    def to_json(self) -> dict[str, int]:
-        """The numbers by name, for a manifest; `chips_of_<class name>` for each class."""
-        return {
-            "num_windows": self.num_windows,
-            "num_in_aoi": self.num_in_aoi,
-            "num_labelled": self.num_labelled,
-            "num_chips": self.num_chips,
-            **{f"chips_of_{name}": count for name, count in self.class_counts.items()},
-        }
-
-    def why_none(self) -> str:
-        """In words, why a scene gave no chip."""
-        if not self.num_windows:
-            return "it has no labels, or its image no pixels"
-        if not self.num_in_aoi:
-            return f"none of its {self.num_windows} windows is selected by the AOI"
-        if not self.num_labelled:
-            return f"none of its {self.num_in_aoi} windows has a label, or is taken by chip.keep"
-        return f"none of its {self.num_labelled} labelled windows has enough valid pixels"
 
 
 @dataclass(frozen=True)
@@ -104,7 +64,7 @@ NO_WINDOWS = SelectedWindows(np.empty((0, 4), np.int64), WindowLabels(np.empty(0
 
 
 def chip_scene(
-    scene: SceneConfig,
+    item: SceneItem,
     subset: str,
     classes: ClassConfig,
     chip: ChipConfig,
@@ -112,10 +72,10 @@ def chip_scene(
     storage: Storage,
     progress: Progress | None = None,
 ) -> ChipCounts:
-    """Chip one scene into the files that `chips/store.py` describes; each block of the image is read once.
+    """Chip one scene, or a part of it, into the files that `chips/store.py` describes; each block is read once.
 
     Args:
-        scene: the scene; without labels it has no chips.
+        item: the scene, or the part; without labels it has no chips.
         subset: what the scene is used for: `chip.keep` asks for it, and the counts name it.
         classes: the classes.
         chip: which windows.
@@ -126,29 +86,39 @@ def chip_scene(
     Raises:
         DataError: if the image, the labels or the AOI cannot be read or used.
     """
+    scene, part = scene_of(item)
     with SceneRaster(scene.raster, scene.id) as raster:
-        raster.tell_notes()
+        if _tells(part):
+            raster.tell_notes()
         raster.check_place(scene)
-        share_name, selected = _selected_windows(scene, classes, chip, seed, raster)
+        share_name, selected = _selected_windows(scene, part, classes, chip, seed, raster)
         selected = _kept(selected, [chip.keep.get(subset, {}).get(name, 1.0) for name in classes.names], scene.id, seed)
-        records = _store(raster, selected, share_name, chip, storage, progress)
-        _write_index(records, classes, raster, storage)
+        records = _store(raster, item.id, selected, share_name, chip, storage, progress)
+        _write_index(item.id, records, classes, raster, storage)
+    if part is not None and part.number == 1:
+        storage.write_text(index_name(scene.id), parts_line(scene.id, part.count))
     counts = _counts_of(scene.id, subset, classes, selected, records)
-    if not counts.num_chips:
+    if not counts.num_chips and part is None:
         _log.warning("scene %s has no chips: %s", scene.id, counts.why_none())
     return counts
 
 
+def _tells(part: Part | None) -> bool:
+    """Whether what is to know about all of a scene is told here: once, and not by each part."""
+    return part is None or part.number == 1
+
+
 def _selected_windows(
-    scene: SceneConfig, classes: ClassConfig, chip: ChipConfig, seed: int, raster: SceneRaster
+    scene: SceneConfig, part: Part | None, classes: ClassConfig, chip: ChipConfig, seed: int, raster: SceneRaster
 ) -> tuple[str, SelectedWindows]:
     """What shares of labels are called, and the windows to chip; none for a scene without labels."""
     if scene.labels is None:
         return "label_fraction", NO_WINDOWS
     aoi = read_aoi(scene, raster.grid, raster.extent)
     with open_labels(scene, classes, raster.grid, raster.extent) as source:
-        _tell_notes(scene.id, source, chip)
-        return source.share_name, select_windows(scene, raster, aoi, source, chip, seed)
+        if _tells(part):
+            _tell_notes(scene.id, source, chip)
+        return source.share_name, select_windows(scene, raster, aoi, source, chip, seed, part)
 
 
 def _kept(selected: SelectedWindows, shares: list[float], scene_id: str, seed: int) -> SelectedWindows:
@@ -169,13 +139,19 @@ def _tell_notes(scene_id: str, source: LabelSource, chip: ChipConfig) -> None:
 
 
 def select_windows(
-    scene: SceneConfig, raster: SceneRaster, aoi: Aoi, source: LabelSource, chip: ChipConfig, seed: int
+    scene: SceneConfig,
+    raster: SceneRaster,
+    aoi: Aoi,
+    source: LabelSource,
+    chip: ChipConfig,
+    seed: int,
+    part: Part | None = None,
 ) -> SelectedWindows:
-    """The labelled windows of a scene, by sampling and AOI; pixels are not looked at."""
+    """The labelled windows of a scene or of a part of it, by sampling and AOI; pixels are not looked at."""
     if chip.sampling == "cells":
         cells = source.label_cells(cell_size_px(scene.labels, chip.chip_size_px))
         return _windows_on_cells(raster.extent, aoi, *cells, chip)
-    num_windows, windows = sample_windows(raster.extent, aoi, chip, scene_rng(seed, raster.scene_id))
+    num_windows, windows = sample_windows(raster.extent, aoi, chip, scene_rng(seed, raster.scene_id), part)
     labels = source.label(windows)
     is_labelled = labels.class_ids != UNLABELLED
     kept = WindowLabels(labels.class_ids[is_labelled], labels.shares[is_labelled])
@@ -194,11 +170,15 @@ def _windows_on_cells(
     return SelectedWindows(windows[kept], WindowLabels(class_ids[kept], shares), len(cells), int(selected.sum()))
 
 
-def sample_windows(extent: Window, aoi: Aoi, chip: ChipConfig, rng: np.random.Generator) -> tuple[int, WindowArray]:
+def sample_windows(
+    extent: Window, aoi: Aoi, chip: ChipConfig, rng: np.random.Generator, part: Part | None = None
+) -> tuple[int, WindowArray]:
     """How many windows were sampled (sliding: all; random: those wanted), and those that the AOI selects."""
     size_px = chip.chip_size_px
     if chip.sampling == "sliding":
-        windows = windows_over(extent, size_px=size_px, stride_px=chip.stride_px or size_px)
+        stride_px = chip.stride_px or size_px
+        rows = None if part is None else part.share(grid_shape(extent, size_px=size_px, stride_px=stride_px)[0])
+        windows = windows_over(extent, size_px=size_px, stride_px=stride_px, rows=rows)
         return len(windows), windows[aoi.selects(windows, within=chip.within_aoi)]
     wanted = chip.windows_per_scene or 0
     area = _draw_area(aoi, extent, size_px)
@@ -223,6 +203,7 @@ def _draw_area(aoi: Aoi, extent: Window, size_px: int) -> Window:
 
 def _store(
     raster: SceneRaster,
+    item_id: str,
     selected: SelectedWindows,
     share_name: str,
     chip: ChipConfig,
@@ -232,7 +213,7 @@ def _store(
     """Write the pixels, and say which windows have enough valid ones."""
     layout = layout_of(expanded_windows(selected.windows, chip.context_px), raster.extent)
     inside = clip_windows(selected.windows, raster.extent) if chip.context_px else layout.windows
-    num_invalid, num_invalid_in_chip = _write_pixels(raster, layout, inside, storage, progress)
+    num_invalid, num_invalid_in_chip = _write_pixels(raster, item_id, layout, inside, storage, progress)
     num_valid = inside[:, 2] * inside[:, 3] - num_invalid
     fractions = num_valid / (selected.windows[:, 2] * selected.windows[:, 3])
     kept = (num_valid > 0) & (fractions >= chip.min_valid_fraction)
@@ -250,12 +231,18 @@ def _store(
 
 
 def _write_pixels(
-    raster: SceneRaster, layout: ChipLayout, inside: WindowArray, storage: Storage, progress: Progress | None
+    raster: SceneRaster,
+    item_id: str,
+    layout: ChipLayout,
+    inside: WindowArray,
+    storage: Storage,
+    progress: Progress | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Write the pixels, and their mask if some are invalid.
 
     Args:
         raster: the open scene.
+        item_id: names the files.
         layout: of the chips.
         inside: (N, 4) int64, their windows without context, as far as there are pixels.
         storage: where they go.
@@ -266,9 +253,9 @@ def _write_pixels(
     """
     num_invalid = np.zeros(len(inside), np.int64)
     num_in_chip = num_invalid if inside is layout.windows else num_invalid.copy()
-    scene_id, shape = raster.scene_id, layout.shape
+    shape = layout.shape
     with ExitStack() as stack:
-        path = stack.enter_context(storage.output_file(pixels_name(scene_id)))
+        path = stack.enter_context(storage.output_file(pixels_name(item_id)))
         pixels_file = stack.enter_context(NpyWriter(path, (*shape, raster.num_channels), raster.dtype))
         mask_file: NpyWriter | None = None
         for part, pixels in raster.iter_strips(layout.box, layout.needed_part):
@@ -277,7 +264,7 @@ def _write_pixels(
                 pixels_file.write(stored_row, part.col_off - layout.box.col_off, pixels.values[rows])
                 if pixels.valid is not None:
                     if mask_file is None:
-                        mask_path = stack.enter_context(storage.output_file(mask_name(scene_id)))
+                        mask_path = stack.enter_context(storage.output_file(mask_name(item_id)))
                         mask_file = stack.enter_context(NpyWriter(mask_path, shape, np.dtype(np.uint8), fill=1))
                     mask = pixels.valid[rows].view(np.uint8)
                     mask_file.write(stored_row, part.col_off - layout.box.col_off, mask)
@@ -287,8 +274,8 @@ def _write_pixels(
                     _add_invalid(num_in_chip, layout.windows, part, ~pixels.valid)
             if progress is not None:
                 progress(part.row_end - layout.box.row_off, layout.box.height)
-    if mask_file is None and storage.exists(mask_name(scene_id)):
-        storage.delete(mask_name(scene_id))
+    if mask_file is None and storage.exists(mask_name(item_id)):
+        storage.delete(mask_name(item_id))
     return num_invalid, num_in_chip
 
 
@@ -304,9 +291,11 @@ def _add_invalid(
     num_invalid[touched] += box_sums(summed_area(invalid), boxes[touched])
 
 
-def _write_index(records: ChipRecords, classes: ClassConfig, raster: SceneRaster, storage: Storage) -> None:
+def _write_index(
+    item_id: str, records: ChipRecords, classes: ClassConfig, raster: SceneRaster, storage: Storage
+) -> None:
     with (
-        storage.output_file(index_name(records.scene_id)) as path,
+        storage.output_file(index_name(item_id)) as path,
         path.open("w", encoding="utf-8", newline="\n") as file,
     ):
         file.writelines(index_lines(records, classes.names, raster.grid.transform))

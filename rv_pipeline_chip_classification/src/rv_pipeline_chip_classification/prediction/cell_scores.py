@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rv_core.errors import DataError
 from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray
 
 #: The class id of a cell without any valid pixel, for which the model gives no numbers, or of which it is too unsure.
 NO_CLASS = -1
+#: Where predictions lie under a root.
+FOLDER = "predict"
 #: Decimals of a score wherever it is written.
 SCORE_DECIMALS = 6
 
@@ -84,6 +87,20 @@ class ScoredCells(NamedTuple):
         return Window(*self.windows[int(lost.argmax())].tolist()) if lost.any() else None
 
 
+def no_numbers(window: Window, scene_id: str) -> DataError:
+    """The error of a scene for which the model gives no numbers at all.
+
+    Args:
+        window: the first that has pixels.
+        scene_id: the scene.
+    """
+    return DataError(
+        f"the model gives no numbers for the window {list(window)} of {scene_id!r}, nor for any other",
+        why="pixel values are far outside of those that it was trained on, or its weights are damaged",
+        fix="compare the values of the image with those of the training images",
+    )
+
+
 @dataclass(frozen=True)
 class PredictionNames:
     """Names of the files of one prediction under a storage's root.
@@ -120,6 +137,16 @@ class PredictionNames:
         return f"{self.stem}.qml"
 
 
+def part_name(folder: str, item_id: str) -> str:
+    """The file of the scores of a part, until they are put together.
+
+    Args:
+        folder: of the predictions, under a storage's root.
+        item_id: of the part.
+    """
+    return f"{folder}/{item_id}.scores.npy"
+
+
 def prediction_names(scene_id: str) -> PredictionNames:
     """The files that the command `predict` writes for a scene."""
-    return PredictionNames(f"predict/{scene_id}")
+    return PredictionNames(f"{FOLDER}/{scene_id}")

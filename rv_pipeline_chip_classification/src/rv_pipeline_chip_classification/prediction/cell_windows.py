@@ -5,6 +5,7 @@ Nothing here holds more than one batch of chips and the rows that it needs, howe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from rv_pipeline_chip_classification.parts.scene_parts import Part
 from rv_pipeline_chip_classification.scenes.grid import Pixels
 from rv_pipeline_chip_classification.scenes.row_reader import Rows, slices_of
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
@@ -25,6 +27,10 @@ from rv_pipeline_chip_classification.scenes.windows import (
     grid_shape,
 )
 
+#: A batch on a CPU: larger ones leave its caches and are no faster, and small scenes should still fill all cores.
+_CPU_BATCH_SIZE, _CPU_BATCH_PIXELS = 64, 64 * 64 * 64
+#: Above it the parts of a scene would no longer be equal.
+_MAX_STEP_OF_PARTS = 1024
 #: How many chips to read at once, given the pixels of each.
 BatchSizeOf = Callable[[int], int]
 
@@ -90,19 +96,23 @@ class CellGrid:
         windows[:, 1] = self.extent.col_off + cols * self.stride_px
         return windows
 
-    def iter_chips(self, raster: SceneRaster, batch_size_of: BatchSizeOf, context_px: int = 0) -> Iterator[CellChips]:
-        """The chips of all cells in batches, in order; each block of the raster is read once.
+    def iter_chips(
+        self, raster: SceneRaster, batch_size_of: BatchSizeOf, context_px: int = 0, *, cells: range | None = None
+    ) -> Iterator[CellChips]:
+        """The chips of cells in batches, in order; each block of the raster is read once.
 
         Args:
             raster: a raster with this extent.
             batch_size_of: chips per batch; the last one may have fewer.
             context_px: pixels of a chip on every side of its cell.
+            cells: which cells; None for all.
         """
-        num_cells, num_cols, width = self.num_cells, self.shape[1], self.size_px + 2 * context_px
+        cells = range(self.num_cells) if cells is None else cells
+        num_cols, width = self.shape[1], self.size_px + 2 * context_px
         batch_size = batch_size_of(width**2)
-        rows = raster.rows(self.extent) if num_cells else None
-        for first in range(0, num_cells if rows is not None else 0, batch_size):
-            stop = min(first + batch_size, num_cells)
+        rows = raster.rows(self.extent) if len(cells) else None
+        for first in range(cells.start, cells.stop if rows is not None else cells.start, batch_size):
+            stop = min(first + batch_size, cells.stop)
             chips = np.zeros((stop - first, width, width, raster.num_channels), raster.dtype)
             valid = np.zeros(chips.shape[:3], np.bool_)
             for row in range(first // num_cols, (stop - 1) // num_cols + 1):
@@ -115,6 +125,62 @@ class CellGrid:
                 first_left = (begin - row * num_cols) * self.stride_px - context_px
                 _cut_row(pixels, first_left, self.stride_px, chips[place], valid[place])
             yield CellChips(first, self.windows(first, stop), chips, None if valid.all() else valid)
+
+
+@dataclass(frozen=True)
+class GridPart:
+    """Some of the cells of a grid that follow each other.
+
+    Args:
+        grid: the grid.
+        cells: their numbers.
+    """
+
+    grid: CellGrid
+    cells: range
+
+    @property
+    def num_cells(self) -> int:
+        """How many cells there are."""
+        return len(self.cells)
+
+    @property
+    def num_pixels(self) -> int:
+        """Pixels of all cells together; those that overlap count in each."""
+        return self.num_cells * self.grid.size_px**2
+
+    def iter_chips(self, raster: SceneRaster, batch_size_of: BatchSizeOf, context_px: int = 0) -> Iterator[CellChips]:
+        """Their chips in order; pixels around them are read beyond them."""
+        return self.grid.iter_chips(raster, batch_size_of, context_px, cells=self.cells)
+
+
+def cpu_batch_size(batch_size: int, num_pixels: int) -> int:
+    """Chips per forward pass on a CPU.
+
+    Args:
+        batch_size: chips at most.
+        num_pixels: of each chip.
+    """
+    return max(1, min(batch_size, _CPU_BATCH_SIZE, _CPU_BATCH_PIXELS // num_pixels))
+
+
+def part_of_grid(grid: CellGrid, part: Part, *, batch_size: int, context_px: int) -> GridPart:
+    """The cells of a part: whole batches of those that the grid would be worked off in as one.
+
+    Arithmetic on another number of chips may differ in the last bits; so it is the same on the same. Which cells these are
+    depends on no device.
+
+    Args:
+        grid: all cells.
+        part: which part.
+        batch_size: chips per batch at most.
+        context_px: pixels of a chip on every side of its cell.
+    """
+    step = cpu_batch_size(batch_size, (grid.size_px + 2 * context_px) ** 2)
+    common = math.lcm(step, batch_size)
+    step = common if common <= _MAX_STEP_OF_PARTS else step
+    steps = part.share(-(-grid.num_cells // step))
+    return GridPart(grid, range(steps.start * step, min(steps.stop * step, grid.num_cells)))
 
 
 def _cut_row(pixels: Pixels, first_left: int, stride_px: int, chips: NDArray[Any], valid: NDArray[np.bool_]) -> None:

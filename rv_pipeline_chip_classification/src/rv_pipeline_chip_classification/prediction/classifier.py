@@ -25,16 +25,18 @@ from rv_core.errors import DataError
 from rv_core.machine.cores import available_cores
 from rv_pipeline_chip_classification.model.contract import ModelContract
 from rv_pipeline_chip_classification.model.prefetch import in_advance, iterate_ahead
-from rv_pipeline_chip_classification.prediction.cell_scores import NO_CLASS, SCORE_DECIMALS, Answers, ScoredCells
-from rv_pipeline_chip_classification.prediction.cell_windows import BatchSizeOf, CellChips
+from rv_pipeline_chip_classification.prediction.cell_scores import (
+    NO_CLASS,
+    SCORE_DECIMALS,
+    Answers,
+    ScoredCells,
+    no_numbers,
+)
+from rv_pipeline_chip_classification.prediction.cell_windows import BatchSizeOf, CellChips, cpu_batch_size
 from rv_pipeline_chip_classification.prediction.fusion import fused
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
-from rv_pipeline_chip_classification.scenes.windows import Window
 
 _log = logging.getLogger(__name__)
-
-#: A batch on a CPU: larger ones leave its caches and are no faster, and small scenes should still fill all cores.
-_CPU_BATCH_SIZE, _CPU_BATCH_PIXELS = 64, 64 * 64 * 64
 
 
 class Cells(Protocol):
@@ -103,14 +105,15 @@ class Classifier:
         """Chips per forward pass for chips of so many pixels; the same on every machine without a GPU."""
         if not self._is_cpu:
             return self._batch_size
-        return max(1, min(self._batch_size, _CPU_BATCH_SIZE, _CPU_BATCH_PIXELS // num_pixels))
+        return cpu_batch_size(self._batch_size, num_pixels)
 
-    def classify(self, cells: Cells, raster: SceneRaster) -> Iterator[ScoredCells]:
+    def classify(self, cells: Cells, raster: SceneRaster, *, is_all: bool = True) -> Iterator[ScoredCells]:
         """The scores of all cells, in order. Reading is ahead of the arithmetic, which is ahead of the consumer.
 
         Args:
             cells: which cells.
             raster: the open scene; nothing else may read it until the iterator is closed.
+            is_all: whether these are all cells of the scene.
 
         Raises:
             DataError: if pixels cannot be read, the model does not take windows of this size, or it gives numbers for
@@ -130,8 +133,8 @@ class Classifier:
                 has_scores = has_scores or bool(part.has_scores.any())
                 lost = lost or part.first_without_numbers()
                 yield part
-            if lost is not None and not has_scores:
-                raise _no_numbers(lost, raster.scene_id)
+            if lost is not None and not has_scores and is_all:
+                raise no_numbers(lost, raster.scene_id)
 
     def _score_cells(self, batch: CellChips) -> ScoredCells:
         if self._is_cpu:
@@ -213,14 +216,6 @@ class Classifier:
 
 def _close(iterator: Any) -> None:
     iterator.close()
-
-
-def _no_numbers(window: Window, scene_id: str) -> DataError:
-    return DataError(
-        f"the model gives no numbers for the window {list(window)} of {scene_id!r}, nor for any other",
-        why="pixel values are far outside of those that it was trained on, or its weights are damaged",
-        fix="compare the values of the image with those of the training images",
-    )
 
 
 def _only(batch: CellChips, wanted: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from rv_pipeline_chip_classification.model.value_histogram import PixelSample
-from rv_pipeline_chip_classification.prediction.cell_windows import BatchSizeOf, CellChips, CellGrid, CellList
+from rv_pipeline_chip_classification.prediction.cell_windows import BatchSizeOf, CellChips, CellGrid, CellList, GridPart
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.scenes.windows import Window
 
@@ -53,7 +53,7 @@ class WatchedCells:
         num_channels: C.
     """
 
-    def __init__(self, cells: CellGrid | CellList, num_channels: int) -> None:
+    def __init__(self, cells: CellGrid | CellList | GridPart, num_channels: int) -> None:
         self._cells = cells
         self.sample = PixelSample(num_channels, cells.num_pixels)
 

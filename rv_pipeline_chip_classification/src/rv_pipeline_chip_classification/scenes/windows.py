@@ -69,16 +69,23 @@ def grid_shape(extent: Window, *, size_px: int, stride_px: int) -> tuple[int, in
     return rows, num_steps(extent.width, size_px=size_px, stride_px=stride_px)
 
 
-def windows_over(extent: Window, *, size_px: int, stride_px: int) -> WindowArray:
+def windows_over(extent: Window, *, size_px: int, stride_px: int, rows: range | None = None) -> WindowArray:
     """The sliding windows over an extent, row by row, from its first pixel.
+
+    Args:
+        extent: what is covered.
+        size_px: side of a window.
+        stride_px: step between windows.
+        rows: which rows of windows; None for all.
 
     Returns:
         (N, 4) int64, every window `size_px` high and wide; the last ones of a row or column may overflow the extent
         at the right or bottom.
     """
     num_rows, num_cols = grid_shape(extent, size_px=size_px, stride_px=stride_px)
-    windows = np.empty((num_rows, num_cols, 4), np.int64)
-    windows[..., 0] = (extent.row_off + stride_px * np.arange(num_rows))[:, None]
+    rows = range(num_rows) if rows is None else rows
+    windows = np.empty((len(rows), num_cols, 4), np.int64)
+    windows[..., 0] = (extent.row_off + stride_px * np.array(rows, np.int64))[:, None]
     windows[..., 1] = (extent.col_off + stride_px * np.arange(num_cols))[None, :]
     windows[..., 2:] = size_px
     return windows.reshape(-1, 4)
