@@ -124,6 +124,7 @@ class CellGrid:
                 place = slice(begin - first, end - first), slice(above, above + height)
                 first_left = (begin - row * num_cols) * self.stride_px - context_px
                 _cut_row(pixels, first_left, self.stride_px, chips[place], valid[place])
+                del pixels  # or what is read next is held beside it
             yield CellChips(first, self.windows(first, stop), chips, None if valid.all() else valid)
 
 

@@ -6,10 +6,11 @@ on its height.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rv_pipeline_chip_classification.scenes.grid import Grid, Pixels
 from rv_pipeline_chip_classification.scenes.windows import Window
@@ -90,27 +91,44 @@ class RowReader:
         return _part_of(self._held, row_off - self._begin, height)
 
     def _refill(self, row_off: int, row_end: int) -> None:
-        pieces = [_part_of(self._held, row_off - self._begin, self._end - row_off)] if row_off < self._end else []
         row, block_rows = max(row_off, self._end), self._source.block_shape[0]
         ahead = _rows_at_once(self._box.width, block_rows, self._source.file_pixel_bytes)
-        while row < row_end:
-            stop = min(row // block_rows * block_rows + ahead, self._box.row_end)
-            pieces.append(self._read_box(Window(row, self._box.col_off, stop - row, self._box.width)))
-            row = stop
-        self._begin, self._end, self._held = row_off, row, stack_rows(pieces)
+        stop = row
+        while stop < row_end:
+            stop = min(stop // block_rows * block_rows + ahead, self._box.row_end)
+        kept = _copied(_part_of(self._held, row_off - self._begin, max(0, self._end - row_off)))
+        # A row of blocks of a wide raster is large: the one before goes first.
+        self._held = kept
+        self._held = self._read_below(kept, Window(row, self._box.col_off, stop - row, self._box.width))
+        self._begin, self._end = row_off, stop
 
-    def _read_box(self, box: Window) -> Pixels:
+    def _read_below(self, kept: Pixels, box: Window) -> Pixels:
+        """The pixels of a box below those that are kept; of the new ones there is no second copy."""
         parts = list(strips_over(box, self._source.block_shape, self._source.file_pixel_bytes))
-        if len(parts) == 1:
+        num_kept = len(kept.values)
+        if len(parts) == 1 and not num_kept:
             return self._source.read(box)
-        values = np.empty((box.height, box.width, self._source.num_channels), self._source.dtype)
-        valid = np.ones((box.height, box.width), np.bool_)
+        values = np.empty((num_kept + box.height, box.width, self._source.num_channels), self._source.dtype)
+        values[:num_kept] = kept.values
+        valid = None if kept.valid is None else _with_rows(kept.valid, box.height)
         for part in parts:
-            place, pixels = slices_of(part, box), self._source.read(part)
+            (rows, cols), pixels = slices_of(part, box), self._source.read(part)
+            place = slice(rows.start + num_kept, rows.stop + num_kept), cols
             values[place] = pixels.values
             if pixels.valid is not None:
+                valid = np.ones(values.shape[:2], np.bool_) if valid is None else valid
                 valid[place] = pixels.valid
-        return Pixels(values, None if valid.all() else valid)
+        return Pixels(values, None if valid is None or valid.all() else valid)
+
+
+def _with_rows(valid: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:
+    """A mask with so many valid rows more."""
+    return np.concatenate([valid, np.ones((count, valid.shape[1]), np.bool_)])
+
+
+def _copied(pixels: Pixels) -> Pixels:
+    """Pixels of their own: a view would keep all that it is a part of."""
+    return Pixels(pixels.values.copy(), None if pixels.valid is None else pixels.valid.copy())
 
 
 def slices_of(part: Window, box: Window) -> tuple[slice, slice]:
@@ -122,14 +140,3 @@ def slices_of(part: Window, box: Window) -> tuple[slice, slice]:
 def _part_of(pixels: Pixels, row: int, height: int) -> Pixels:
     part = slice(row, row + height)
     return Pixels(pixels.values[part], None if pixels.valid is None else pixels.valid[part])
-
-
-def stack_rows(pieces: Sequence[Pixels]) -> Pixels:
-    """Pieces of the same width, one below the other."""
-    if len(pieces) == 1:
-        return pieces[0]
-    values = np.concatenate([piece.values for piece in pieces])
-    if all(piece.valid is None for piece in pieces):
-        return Pixels(values, None)
-    masks = [np.ones(piece.values.shape[:2], np.bool_) if piece.valid is None else piece.valid for piece in pieces]
-    return Pixels(values, np.concatenate(masks))
