@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -127,10 +128,14 @@ def test_back_to_one_item_and_a_damaged_list_of_parts(make_config: Any) -> None:
         ChipStore.open(storage, ["a"])
 
 
-def test_merged_predictions_are_those_of_one_item_to_the_byte(make_config: Any, write_trained: Any) -> None:
+@pytest.mark.parametrize("options", [{}, {"abstain_below": 0.35, "scores": "logits"}], ids=["plain", "abstaining"])
+def test_merged_predictions_are_those_of_one_item_to_the_byte(
+    make_config: Any, write_trained: Any, options: dict[str, Any]
+) -> None:
     written, counts = [], []
     for max_windows in (8192, 300, 30):
         config = make_config(max_windows)
+        config.predict = replace(config.predict, **options)
         storage, control = Storage(config.root_uri), Silent()
         write_trained(storage)
         predictor = open_predictor(config, storage)
@@ -147,6 +152,7 @@ def test_merged_predictions_are_those_of_one_item_to_the_byte(make_config: Any, 
     assert written[1] == written[0]
     assert written[2] == written[0]
     assert counts[1] == counts[2] == counts[0]
+    assert ("num_abstained" in counts[0]) == bool(options)
 
 
 def test_a_part_that_is_cut_short_is_told(make_config: Any, write_trained: Any) -> None:
