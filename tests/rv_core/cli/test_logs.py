@@ -69,6 +69,7 @@ def test_a_job_stands_for_all_its_tasks(tmp_path: Path, words: list[str], capsys
 
 
 def test_all_tasks_of_a_job_are_followed_while_they_run(rv: Any, tmp_path: Path, words: list[str]) -> None:
+    pytest.importorskip("rv_runner_local.hooks")
     gate, root = tmp_path / "gate", tmp_path / "out"
     running = rv.start("run", "local", *words, "-a", f"gate={gate}", "-j", "3")
     while not list(root.glob(".rv/runs/*/run.json")) and running.poll() is None:

@@ -20,6 +20,7 @@ VALUE_OPTIONS = frozenset(
         "--from",
         "--to",
         "--pipeline-run-name",
+        "--reuse",
         "--runner",
         "--run",
         "--attempt",
