@@ -6,8 +6,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from rv_core import Job, Observation, RunnerError, RunRecord, StorageError
-from rv_core.files import by_uri
+from rv_core import Job, Observation, RunnerError, RunRecord, Storage, StorageError
 from rv_runner_slurm import client, observation
 from rv_runner_slurm.job_records import JobRecord, native_id
 from rv_runner_slurm.job_script import Traces
@@ -44,7 +43,8 @@ class TaskPlace:
     def exit_code(self) -> int | None:
         """What the task's script wrote down at its end; None if it did not come to that."""
         try:
-            return int(by_uri.read_text(str(self.traces.exit_file(self.array_index or 0))))
+            path = self.traces.exit_file(self.array_index or 0)
+            return int(Storage(str(path.parent)).read_text(path.name))
         except (StorageError, ValueError):
             return None
 
@@ -125,7 +125,7 @@ class RunJobs:
             raise RunnerError(f"{task_id} was not submitted")
         path = place.traces.output(place.array_index or 0)
         try:
-            return by_uri.read_bytes(str(path)).decode("utf-8", "replace").splitlines()
+            return Storage(str(path.parent)).read_bytes(path.name).decode("utf-8", "replace").splitlines()
         except StorageError as error:
             why = "it was not started yet, or its node cannot write there"
             raise RunnerError(f"{task_id} has left no output", where=str(path), why=why) from error

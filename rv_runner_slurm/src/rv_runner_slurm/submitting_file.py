@@ -7,8 +7,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-from rv_core import StorageError
-from rv_core.files import by_uri
+from rv_core import Storage, StorageError
 
 #: A submission takes seconds. Where its process is on another machine, one that began longer ago was cut short.
 _SUBMITTING_S = 120.0
@@ -40,7 +39,7 @@ class SubmittingFile:
             created: when the run was, ISO 8601.
         """
         try:
-            host, _, pid = by_uri.read_text(str(self._path)).partition(" ")
+            host, _, pid = Storage(str(self._path.parent)).read_text(self._path.name).partition(" ")
         except StorageError:
             return False
         if host == os.uname().nodename and pid.isdigit():
