@@ -142,6 +142,13 @@ def test_an_exception_without_a_text_is_told_by_its_class(rv: RvCli, tmp_path: P
     assert failed_task(rv, tmp_path)["reason"] == reason
 
 
+def test_a_task_that_ends_its_process_has_an_exit_code_and_no_empty_reason(rv: RvCli, tmp_path: Path) -> None:
+    write_module(tmp_path, "os._exit(5)")
+    done = rv("run", "local", "exp.py", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "\nc.up failed with exit code 5\n" in done.stderr
+
+
 def test_a_reason_of_a_megabyte_is_cut(rv: RvCli, tmp_path: Path) -> None:
     write_module(tmp_path, "raise ValueError('x' * 1_000_000)")
     done = rv("run", "local", "exp.py", cwd=tmp_path)

@@ -62,6 +62,7 @@ def test_a_run_is_found_from_the_place_of_its_config() -> None:
             "cannot write 'a': the disk is full: 0 bytes free",
         ),
         (ValueError("no"), "ValueError: no"),
+        (AssertionError(), "AssertionError"),
         (SystemExit(5), "the command called sys.exit(5)"),
     ],
 )

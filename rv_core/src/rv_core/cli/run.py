@@ -284,7 +284,8 @@ class Show:
         out = sys.stderr
         for task in outcome.failed[:5]:
             code = f" with exit code {task.exit_code}" if task.exit_code is not None else ""
-            say(f"\n{task.task} {task.state}{code}: {task.reason}", file=out)
+            why = f": {task.reason}" if task.reason else ""
+            say(f"\n{task.task} {task.state}{code}{why}", file=out)
             for line in last_lines(task.log) or _engine_lines(prepared, task.task):
                 say(f"  | {line}", file=out)
             root = next(iter(prepared.run_plan.roots.values()))

@@ -118,14 +118,15 @@ _MAX_REASON = 1_900
 
 
 def _reason(error: BaseException) -> str:
-    """Class and text of an exception, of which some are huge and some cannot be had."""
+    """Class and text of an exception, of which some are huge, some empty (a bare `assert`) and some cannot be had."""
     try:
         text = str(error)
     except Exception as other:  # noqa: BLE001 - the `__str__` of an exception raises what it likes
         text = f"its text cannot be had, its __str__ raised {type(other).__name__}"
     from rv_core.wording import shortened
 
-    return shortened(f"{type(error).__name__}: {text}", _MAX_REASON)
+    name = type(error).__name__
+    return shortened(f"{name}: {text}" if text else name, _MAX_REASON)
 
 
 def _end_child(pid: int, error: BaseException) -> None:
