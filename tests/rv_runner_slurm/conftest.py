@@ -34,6 +34,7 @@ if [ -e "{folder}/wait.$number" ]; then
   while [ ! -e {folder}/go ]; do sleep 0.02; done
 fi
 if [ -e "{folder}/refuse.$number" ]; then echo "{name}: error: refused, as ordered" >&2; exit 1; fi
+if [ -e "{folder}/mute.$number" ]; then exit 0; fi
 if [ -e "{folder}/lose.$number" ]; then {program} "$@" >/dev/null; echo "{name}: error: lost, as ordered" >&2; exit 1; fi
 exec {program} "$@"
 """
@@ -91,8 +92,13 @@ class FailingProgram:
         script.chmod(0o755)
 
     def order(self, what: str, call: int) -> None:
-        """`refuse` a call, `lose` the answer to it, or let it `wait`; calls count from 1."""
+        """`refuse` a call, `lose` the answer to it, answer it with nothing (`mute`), or let it `wait`; calls count from 1."""
         (self._folder / f"{what}.{call}").touch()
+
+    def heal(self) -> None:
+        """From now on every call is made."""
+        for path in self._folder.glob("*.[0-9]*"):
+            path.unlink()
 
     @property
     def is_waiting(self) -> bool:

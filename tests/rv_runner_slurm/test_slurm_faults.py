@@ -251,3 +251,20 @@ def test_waiting_outlives_a_cluster_that_does_not_answer_for_a_while(
     out, err = waiting.communicate(timeout=90)
     assert waiting.returncode == 0, out + err
     run.assert_whole()
+
+
+def test_a_squeue_that_names_no_job_once_makes_no_run_lost_and_no_cancel_empty(
+    slurm: SlurmCluster, gated_on: GatedOn, gate: Gate, failing: Failing
+) -> None:
+    run = gated_on(slurm)
+    run.submit()
+    run.wait_at("i0")
+    squeue = failing("squeue")
+    for call in range(1, 60, 2):
+        squeue.order("mute", call)
+    state = run.status()["state"]
+    cancelled = run.rv("cancel", run.root)
+    squeue.heal()
+    assert state == "running"
+    assert cancelled.returncode == 0, cancelled.stdout + cancelled.stderr
+    assert not gate.is_alive("i0")

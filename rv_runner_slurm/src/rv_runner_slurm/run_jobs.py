@@ -17,6 +17,8 @@ FOLDER = "slurm"
 #: What jobs that are cancelled may take to end: Slurm kills them after KillWait, 30 s by default.
 _END_S = 120.0
 _POLL_S = 0.2
+#: A pause before an answer without a single job is believed.
+_ASK_AGAIN_S = 1.0
 #: States of a task after which nothing that requires its job can start.
 _BAD = ("failed", "stopped", "cancelled", "lost")
 
@@ -76,6 +78,8 @@ class RunJobs:
         codes = {task: place.exit_code() for task, place in places.items() if task not in records}
         silent = {task: places[task] for task, code in codes.items() if code is None}
         records |= _by_task(silent, client.accounted_jobs((p.job_id for p in silent.values()), prefix))
+        if silent and not records:
+            records = _by_task(places, _jobs_after_silence(self._ids.values(), prefix))
         found: dict[str, Observation] = {}
         bad: set[str] = set()
         for job in self._jobs:
@@ -154,16 +158,32 @@ def end_jobs(ids: Iterable[str], name_prefix: str) -> None:
         RunnerError: if some do not end.
     """
     every = list(dict.fromkeys(ids))
-    own = {record.job_id for record in client.jobs(every, name_prefix)}
+    own = {record.job_id for record in _jobs_if_any(every, name_prefix)}
     every = [job_id for job_id in every if job_id in own]
     client.cancel(every)
     end = time.monotonic() + _END_S
-    while left := {record.native_id for record in client.jobs(every, name_prefix) if not record.is_over}:
+    while left := {record.native_id for record in _jobs_if_any(every, name_prefix) if not record.is_over}:
         if time.monotonic() > end:
             raise RunnerError(
                 f"{len(left)} jobs do not end: {', '.join(sorted(left)[:5])}", fix="ask the administrator"
             )
         time.sleep(_POLL_S)
+
+
+def _jobs_if_any(ids: Collection[str], name_prefix: str) -> list[JobRecord]:
+    """What Slurm knows of some jobs; that it knows none of them has to be said twice."""
+    found = client.jobs(ids, name_prefix)
+    return found if found or not ids else _jobs_after_silence(ids, name_prefix)
+
+
+def _jobs_after_silence(ids: Iterable[str], name_prefix: str) -> list[JobRecord]:
+    """What Slurm knows of jobs of which it has just named none.
+
+    A controller that restarts, or what a site puts around squeue, may print nothing and end well. Believed at once, that
+    would call a run lost, and its root free, whose jobs go on.
+    """
+    time.sleep(_ASK_AGAIN_S)
+    return client.jobs(ids, name_prefix)
 
 
 def unrecorded_jobs(run_id: str, recorded: Collection[str]) -> list[str]:
