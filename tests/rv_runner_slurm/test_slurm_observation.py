@@ -57,6 +57,7 @@ def test_a_dependant_of_a_failed_job_names_it() -> None:
         (failed(137), "failed", 137, "raise memory_mib"),
         (failed(signal=9), "failed", 137, "raise memory_mib"),
         (failed(127), "failed", 127, "shared file system"),
+        (failed(127), "failed", 127, "a program of `setup`, or the interpreter"),
         (failed(15, signal=53), "failed", None, "could not write below /out; is that on a file system"),
     ],
 )

@@ -54,8 +54,8 @@ _STATES: Mapping[str, Observation] = {
 #: Slurm's signal for a job whose output file could not be opened.
 _NO_OUTPUT = 53
 _EXITS = {
-    126: "the interpreter of the run cannot be executed on the node",
-    127: "the interpreter of the run is not there on the node; is its environment on a shared file system?",
+    126: "a line of `setup`, or the interpreter of the run, cannot be executed on the node",
+    127: "a program of `setup`, or the interpreter of the run, is not there on the node; is it on a shared file system?",
 }
 _STOPPED = 75
 
