@@ -56,7 +56,7 @@ def test_a_run_ends_with_its_own_exit_code_though_nobody_takes_its_output(
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
-@pytest.mark.parametrize("words", [("status", "out"), ("plugins",), ("config", "settings")])
+@pytest.mark.parametrize("words", [("status", "out"), ("plugins",), ("config", "settings"), ("--help",)])
 def test_what_only_prints_says_that_it_could_not(rv: RvCli, tmp_path: Path, words: tuple[str, ...]) -> None:
     rv("run", "inprocess", *HELLO, cwd=tmp_path)
     code, err = run_into(tmp_path, "/dev/full", *words)

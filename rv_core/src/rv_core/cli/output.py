@@ -129,6 +129,8 @@ class _Stream:
         self._goes_on = goes_on
 
     def write(self, text: str) -> int:
+        if text == "":
+            return 0  # Typer asks so what it has, and would swallow that nothing can be written
         try:
             return int(self._stream.write(text))
         except OSError as error:
