@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -254,6 +255,26 @@ def test_a_stream_that_is_asked_for_is_read(no_files: dict[str, Path]) -> None:
     for kind in ("device", "socket"):
         with pytest.raises(StorageError, match="it is a pipe, a device or a socket"):
             by_uri.read_text(str(no_files[kind]), may_be_pipe=True)
+
+
+def test_a_folder_in_place_of_a_file_says_what_to_do(tmp_path: Path) -> None:
+    name = tmp_path / "all.txt"
+    name.mkdir()
+
+    for work in (by_uri.read_bytes, lambda path: by_uri.write_bytes(path, b"x")):
+        with pytest.raises(StorageError, match="it is a folder") as caught:
+            work(str(name))
+        assert "move the folder away" in str(caught.value)
+
+
+def test_a_file_in_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "done"
+    file.write_text("x")
+
+    for work in (by_uri.read_bytes, lambda path: by_uri.write_bytes(path, b"x")):
+        with pytest.raises(StorageError, match=re.escape(f"{file} is a file, and no folder")) as caught:
+            work(str(file / "greet" / "n1.json"))
+        assert "move that file away" in str(caught.value)
 
 
 def test_a_folder_or_a_pipe_in_place_of_a_file_is_not_called_missing(no_files: dict[str, Path], tmp_path: Path) -> None:

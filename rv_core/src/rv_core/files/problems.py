@@ -138,6 +138,14 @@ def _reason(err: OSError, path: str) -> tuple[str, str]:
         return "the file system is mounted read-only", "use a folder that can be written to"
     if err.errno in (errno.EACCES, errno.EPERM):
         return "permission denied", f"change the permissions of {_existing_folder(path)} or use another folder"
+    return _what_is_in_the_way(err, path)
+
+
+def _what_is_in_the_way(err: OSError, path: str) -> tuple[str, str]:
+    if err.errno == errno.EISDIR:
+        return "it is a folder", "name a file; where rv itself needs the name, move the folder away and run it again"
+    if err.errno == errno.ENOTDIR:
+        return f"{_file_in_the_way(path)} is a file, and no folder", "move that file away, or use another folder"
     return err.strerror or str(err), ""
 
 
@@ -172,6 +180,14 @@ def free_space(folder: str) -> tuple[int, int, int]:
 def _existing_folder(path: str) -> str:
     folder = os.path.dirname(os.path.abspath(path))
     while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    return folder
+
+
+def _file_in_the_way(path: str) -> str:
+    """The part of a path that should be a folder, and is a file."""
+    folder = os.path.abspath(path)
+    while not os.path.lexists(folder):
         folder = os.path.dirname(folder)
     return folder
 
