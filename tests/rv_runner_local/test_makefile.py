@@ -127,6 +127,16 @@ def test_pipelines_are_independent_of_each_other() -> None:
     assert edges == [("p1.train", "p1.chip")]
 
 
+def test_no_task_takes_the_number_of_an_attempt_from_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RV_ATTEMPT", "7")
+    show = ("sh", "-c", "echo attempt=$RV_ATTEMPT")
+    once, again = make_job("p1.chip"), make_job("p1.train", attempts=2)
+
+    done = make(tmp_path, render(once, again, argv=show), "all")
+
+    assert done.stdout.split() == ["attempt=", "attempt=1"]
+
+
 def test_the_header_says_what_it_is_and_how_to_run_it() -> None:
     header = render(make_job("p1.chip")).split("SHELL :=")[0]
     assert "run r1" in header

@@ -17,6 +17,8 @@ from rv_core import Job, Plan, RunnerError, Task
 
 #: Variables by which a calling make, or the user's shell, would change what ours does (`MAKEFLAGS=-n` runs nothing).
 MAKE_VARIABLES = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "GNUMAKEFLAGS", "MAKEFILES")
+#: What no task takes over from the shell: the number of an attempt is that of a task which started this run, or nobody's.
+_NOT_PASSED_ON = (*MAKE_VARIABLES, "RV_ATTEMPT")
 
 _TARGET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -65,7 +67,7 @@ def render_makefile(
     Raises:
         RunnerError: if a word holds a line break, which no Makefile can hold.
     """
-    header = _HEADER.format(run_id=run_id, path=quote(path), variables=" ".join(MAKE_VARIABLES))
+    header = _HEADER.format(run_id=run_id, path=quote(path), variables=" ".join(_NOT_PASSED_ON))
     blocks = [header, ".PHONY: all\n" + _rule("all", (job.id for job in plan.jobs))]
     blocks += ["".join(_job_lines(job, argv, environ)) for job in plan.jobs]
     return "\n".join(blocks)
