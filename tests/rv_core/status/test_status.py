@@ -515,6 +515,8 @@ def test_all_runs_are_listed_newest_first_with_how_they_ended(run_folder: Make, 
     assert runs(str(lost.root))[0].state == "running"
     (lost.dir / "run.json").write_text("{")
     assert runs(str(lost.root))[0].state == "damaged record"
+    with pytest.raises(StorageError, match="lists every run with --all and shows another one with --run"):
+        run_status(str(lost.root))
     table = [line.text.split() for line in runs_lines(runs(str(lost.root))[1:])]
     assert table[0] == ["run", "state", "when", "who", "runner", "pipelines"]
     assert table[1][:2] == ["20260104-000000-aaaaaa", "stopped"]

@@ -22,6 +22,8 @@ from rv_core.wording import typed
 
 #: What a display and the rules of states read of `items/<job>.json`.
 _ITEMS_SHAPE = {"items": [{"id": str, "key": str, "group?": str}], "done": [{"id": str, "key": str}]}
+#: A run whose record cannot be read may be the newest one, which is what is shown when no other is named.
+_OTHER_RUNS = "`rv status` lists every run with --all and shows another one with --run"
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,9 @@ def read_run(paths: RunPaths) -> RunFiles:
     for uri in (paths.run, paths.plan):
         if uri not in texts:
             raise StorageError(
-                f"{uris.name_of(uri)} is missing", where=paths.folder, fix="the run never started: run it again"
+                f"{uris.name_of(uri)} is missing",
+                where=paths.folder,
+                fix=f"the run never started: run it again; {_OTHER_RUNS}",
             )
     try:
         return _files(paths, RunRecord.from_text(texts[paths.run]), parse_plan(texts[paths.plan]))
@@ -171,7 +175,7 @@ def read_run(paths: RunPaths) -> RunFiles:
             "the record of this run is damaged",
             where=paths.folder,
             why=str(error),
-            fix="the same command as before looks at what is done, and makes a new record",
+            fix=f"the same command as before looks at what is done, and makes a new record; {_OTHER_RUNS}",
         ) from error
 
 
