@@ -50,10 +50,6 @@ def _on_site(link: re.Match[str], page: str, source: str, files: Files) -> str:
     by_source = {its: name for name, its in PAGES.items()}
     name = by_source.get(path, path.removeprefix(_DOCS) if path.startswith(_DOCS) else "")
     name = "reference/cli.md" if name == "reference" else name
-    if not name and path in by_source.values():
-        name = path
-    if target.startswith("packages/") or target in PAGES:  # written for the site
-        name = posixpath.normpath(posixpath.join(posixpath.dirname(page), target))
     file = files.get_file_from_path(name) if name else None
     if file is None or file.inclusion.is_excluded():
         return "" if mark else text
