@@ -65,8 +65,11 @@ def result(process: subprocess.Popen[str]) -> tuple[str, float, float, list[str]
 
 
 def test_tasks_of_unequal_length_never_share_a_device_and_use_both(tmp_path: Path) -> None:
-    lengths = [0.8, 0.05, 0.1, 0.05, 0.1, 0.05]
-    results = [result(process) for process in [hold(tmp_path, length) for length in lengths]]
+    long_one = hold(tmp_path, 2.0)
+    while not list(tmp_path.iterdir()):  # it may be the last to come to a device where the machine is busy
+        time.sleep(0.01)
+    short_ones = [hold(tmp_path, length) for length in (0.05, 0.1, 0.05, 0.1, 0.05)]
+    results = [result(process) for process in (long_one, *short_ones)]
 
     by_device: dict[str, list[tuple[float, float]]] = {}
     for device, got, gave, _ in results:
