@@ -29,3 +29,19 @@ class Control(Protocol):
     def stopped(self) -> NoReturn:
         """End the task: its state is saved, it will be run again."""
         ...
+
+
+class Unheard:
+    """A `Control` of what runs in no task: nobody is told, and what ends it is an interrupt where it comes."""
+
+    key, stop_requested = "", False
+
+    def progress(self, done: int, total: int, **numbers: float) -> None:
+        """Nothing is shown."""
+
+    def record(self, **counts: float) -> None:
+        """Nothing keeps counts."""
+
+    def stopped(self) -> NoReturn:
+        """Never called, as nobody asks it to stop."""
+        raise KeyboardInterrupt

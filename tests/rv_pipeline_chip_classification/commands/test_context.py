@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +29,7 @@ from rv_pipeline_chip_classification.config import (
     RasterSourceConfig,
     SceneConfig,
 )
+from rv_pipeline_chip_classification.control import Unheard
 from rv_pipeline_chip_classification.labels.cells import label_cells
 from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid, CellList
 from rv_pipeline_chip_classification.prediction.classifier import Classifier
@@ -268,26 +269,11 @@ def test_features_anywhere_are_chipped_predicted_and_evaluated_as_cells_of_their
     contract = replace(contract, class_names=("background", "forest"), class_colors=("#000000", "#ffffff"))
     writer = SceneWriter(Classifier(brightest_channel(), contract, device=torch.device("cpu")))
     chip = ChipConfig(chip_size_px=8, context_px=5)
-    Predictor(writer, CLASSES, chip, PredictConfig()).predict_scene(scene, storage, Silent())
+    Predictor(writer, CLASSES, chip, PredictConfig()).predict_scene(scene, storage, Unheard())
     found = json.loads(storage.read_text("predict/a.geojson"))["features"]
     assert [cell["properties"]["window"] for cell in found] == cells
     labelled = label_cells(scene, CLASSES, chip)
     assert compare_cells(labelled, scene.id, 2, storage).coverage == Coverage(5, 5, 5, 0)
-
-
-class Silent:
-    """A control that nobody listens to."""
-
-    key, stop_requested = "", False
-
-    def progress(self, done: int, total: int, **numbers: float) -> None:
-        """Nothing."""
-
-    def record(self, **counts: float) -> None:
-        """Nothing."""
-
-    def stopped(self) -> NoReturn:
-        raise KeyboardInterrupt
 
 
 def test_a_cell_without_a_valid_pixel_has_no_class_whatever_lies_around_it(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,25 +27,19 @@ from rv_pipeline_chip_classification.config import (
     RasterSourceConfig,
     SceneConfig,
 )
+from rv_pipeline_chip_classification.control import Unheard
 from rv_pipeline_chip_classification.parts.scene_parts import num_parts
 
 CLASSES = ClassConfig(names=["forest", "shrub", "rock"])
 
 
-class Silent:
-    key, stop_requested = "", False
-
+class Counting(Unheard):
     def __init__(self) -> None:
         self.counts: dict[str, float] = {}
-
-    def progress(self, done: int, total: int, **numbers: float) -> None: ...
 
     def record(self, **counts: float) -> None:
         for name, count in counts.items():
             self.counts[name] = self.counts.get(name, 0) + count
-
-    def stopped(self) -> NoReturn:
-        raise KeyboardInterrupt
 
 
 @pytest.fixture
@@ -136,14 +130,14 @@ def test_merged_predictions_are_those_of_one_item_to_the_byte(
     for max_windows in (8192, 300, 30):
         config = make_config(max_windows)
         config.predict = replace(config.predict, **options)
-        storage, control = Storage(config.root_uri), Silent()
+        storage, control = Storage(config.root_uri), Counting()
         write_trained(storage)
         predictor = open_predictor(config, storage)
         for item in items(config, "predict").values():
             predictor.predict_scene(item, storage, control)
         counts.append(control.counts)
         for scene in items(config, "merge").values():
-            merged = Silent()
+            merged = Counting()
             merge_scene(scene, config, storage, merged)
             assert merged.counts == control.counts
         folder = Path(config.root_uri) / "predict"
@@ -161,10 +155,10 @@ def test_a_part_that_is_cut_short_is_told(make_config: Any, write_trained: Any) 
     write_trained(storage)
     predictor = open_predictor(config, storage)
     for item in items(config, "predict").values():
-        predictor.predict_scene(item, storage, Silent())
+        predictor.predict_scene(item, storage, Counting())
     part = Path(config.root_uri) / "predict" / "b" / "2-of-2.scores.npy"
     part.write_bytes(part.read_bytes()[:-5])
     (scene,) = items(config, "merge").values()
     with pytest.raises(DataError, match="cannot be read"):
-        merge_scene(scene, config, storage, Silent())
+        merge_scene(scene, config, storage, Counting())
     assert not (Path(config.root_uri) / "predict" / "b.geojson").exists()

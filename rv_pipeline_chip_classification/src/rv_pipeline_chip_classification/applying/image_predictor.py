@@ -53,7 +53,9 @@ class ImagePredictor:
             self._model = load_model(bundle.contract, weights, shown=bundle.shown)
         self._writer = self._writer_for(bundle.contract)
 
-    def predict(self, job: ImageJob, names: PredictionNames, storage: Storage, control: Control) -> CellCounts:
+    def predict(
+        self, job: ImageJob, names: PredictionNames, storage: Storage, control: Control, *, stride_px: int | None = None
+    ) -> CellCounts:
         """Map one image.
 
         Args:
@@ -61,13 +63,14 @@ class ImagePredictor:
             names: of its outputs.
             storage: where they go.
             control: told of progress.
+            stride_px: step between the cells of this image; None is that of the others.
 
         Raises:
             DataError: if pixels cannot be read, or the model gives no numbers for any of them.
         """
         writer = self._writer_of(job)
         with SceneRaster(job.source, job.stem) as raster:
-            return writer.write(raster, self.cells_of(raster), names, storage, control)
+            return writer.write(raster, self.cells_of(raster, stride_px), names, storage, control)
 
     def predict_part(self, job: ImageJob, part: Part, name: str, storage: Storage, control: Control) -> CellCounts:
         """Map a part of an image: the scores of its cells. Arguments and errors as of `predict`; `name` is that of the file."""
@@ -75,9 +78,9 @@ class ImagePredictor:
         with SceneRaster(job.source, job.stem) as raster:
             return writer.write_part(raster, self.cells_of(raster), part, name, storage, control)
 
-    def cells_of(self, raster: SceneRaster) -> CellGrid:
+    def cells_of(self, raster: SceneRaster, stride_px: int | None = None) -> CellGrid:
         """All cells of an open image."""
-        return CellGrid(raster.extent, self._contract.cell_size_px, self._stride_px)
+        return CellGrid(raster.extent, self._contract.cell_size_px, stride_px or self._stride_px)
 
     def _writer_of(self, job: ImageJob) -> SceneWriter:
         if not self._updates_stats:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from rv_core import Storage
 from rv_core.errors import UsageError
 from rv_core.files.by_uri import local_copy
 from rv_pipeline_chip_classification.applying.image_look import look_at
+from rv_pipeline_chip_classification.control import Unheard
 from rv_pipeline_chip_classification.file_boundary import file_boundary
 from rv_pipeline_chip_classification.from_python.records import Records, cells_of
 from rv_pipeline_chip_classification.model.bundle_file import Bundle, open_bundle
@@ -23,7 +24,9 @@ from rv_pipeline_chip_classification.model.contract import ModelContract
 from rv_pipeline_chip_classification.model.openmp import wait_passively
 from rv_pipeline_chip_classification.model.own_code import refuse_unnamed_code
 from rv_pipeline_chip_classification.prediction.cell_scores import NO_CLASS, PredictionNames
-from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
+
+if TYPE_CHECKING:
+    from rv_pipeline_chip_classification.applying.image_predictor import ImagePredictor
 
 _ARRAY = "array"
 
@@ -125,43 +128,20 @@ class LoadedBundle:
         nodata: float | None,
         stride_px: int | None,
     ) -> Prediction:
-        from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid
-
         names = PredictionNames("cells")
         job = look_at(image, names.stem, self.contract, channel_order, nodata)
-        with SceneRaster(job.source, job.stem) as raster:
-            step_px = stride_px or self.bundle.stride_px or self.contract.cell_size_px
-            cells = CellGrid(raster.extent, self.contract.cell_size_px, step_px)
-            counts = self._writer.write(raster, cells, names, storage, _Silence())
+        counts = self._predictor.predict(job, names, storage, Unheard(), stride_px=stride_px)
         notes = tuple(filter(None, [*job.notes, counts.lost_note(), counts.abstained_note(), counts.drift]))
         return Prediction(cells_of(storage.input_file(names.geojson), where=image), notes=notes)
 
     @cached_property
-    def _writer(self) -> Any:
+    def _predictor(self) -> ImagePredictor:
         wait_passively()
-        from rv_pipeline_chip_classification.commands.predict import SceneWriter
-        from rv_pipeline_chip_classification.model.trained import load_model
-        from rv_pipeline_chip_classification.prediction.classifier import Classifier
+        from rv_pipeline_chip_classification.applying.image_predictor import ImagePredictor
 
-        with self.bundle.weights_file() as weights:
-            model = load_model(self.contract, weights, shown=self.bundle.shown)
-        return SceneWriter(Classifier(model, self.contract), write_geotiff=False)
-
-
-class _Silence:
-    """A notebook is told nothing in between."""
-
-    key, stop_requested = "", False
-
-    def progress(self, done: int, total: int, **numbers: float) -> None:
-        """Nothing is shown."""
-
-    def record(self, **counts: float) -> None:
-        """Nothing keeps counts here."""
-
-    def stopped(self) -> NoReturn:
-        """Never called: an interrupt is raised where it comes."""
-        raise KeyboardInterrupt
+        return ImagePredictor(
+            self.bundle, stride_px=None, batch_size=256, write_geotiff=False, tells_drift=True, updates_stats=False
+        )
 
 
 def _written(pixels: NDArray[Any], path: Path) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import NoReturn
 
 from rv_core.wording import duration_text
+from rv_pipeline_chip_classification.control import Unheard
 
 
 def progress_in_words(done: int, total: int, cells_per_s: float) -> str:
@@ -17,10 +17,8 @@ def progress_in_words(done: int, total: int, cells_per_s: float) -> str:
     return f"{text}, {cells_per_s:.0f}/s, {duration_text((total - done) / cells_per_s)} left"
 
 
-class LiveLine:
+class LiveLine(Unheard):
     """Progress of one image on a terminal; silent elsewhere."""
-
-    key, stop_requested = "", False
 
     def __init__(self, label: str) -> None:
         self._label, self._is_live, self._shown_s = label, sys.stderr.isatty(), 0.0
@@ -33,13 +31,6 @@ class LiveLine:
             words = progress_in_words(done, total, numbers.get("cells_per_s", 0.0))
             sys.stderr.write(f"\r\x1b[K{self._label}: {words}")
             sys.stderr.flush()
-
-    def record(self, **counts: float) -> None:
-        """Nothing keeps counts here."""
-
-    def stopped(self) -> NoReturn:
-        """Never called: Ctrl-C ends the process."""
-        raise KeyboardInterrupt
 
     def __enter__(self) -> LiveLine:
         return self
