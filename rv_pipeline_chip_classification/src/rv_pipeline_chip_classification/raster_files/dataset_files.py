@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -70,6 +70,19 @@ def files_of(uri: str) -> list[str]:
 
 def side_files(uri: str) -> list[str]:
     """The files beside a local raster that say more about it; an `.aux.xml` only if it holds more than statistics."""
+    return [there for there, path in files_beside(uri, side_names) if _has_effect(path)]
+
+
+def files_beside(uri: str, names_of: Callable[[str], Iterable[str]]) -> list[tuple[str, str]]:
+    """Those of the files beside a local one that are there; none of a remote one, or of what is no URI.
+
+    Args:
+        uri: of the file, as in the config.
+        names_of: from its name to those that may lie beside it, in lower case.
+
+    Returns:
+        (as the config would name it, local path) of each.
+    """
     try:
         opened = uris.expand(uri)
         path = uris.local_path(opened) if uris.is_local(opened) else ""
@@ -80,8 +93,8 @@ def side_files(uri: str) -> list[str]:
         return []
     there = names_beside(folder or ".")
     prefix = uri[: len(uri) - len(uris.name_of(uri))]
-    names = [actual for wanted in side_names(name) for actual in there.get(wanted, ())]
-    return [prefix + actual for actual in names if _has_effect(os.path.join(folder, actual))]
+    names = [actual for wanted in names_of(name) for actual in there.get(wanted, ())]
+    return [(prefix + actual, os.path.join(folder, actual)) for actual in names]
 
 
 def side_names(name: str) -> list[str]:

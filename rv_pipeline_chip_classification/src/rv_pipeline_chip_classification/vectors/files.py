@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from typing import Any
 
-from rv_core.errors import DataError, RvError
+from rv_core.errors import DataError
 from rv_core.files import uris
-from rv_pipeline_chip_classification.raster_files.dataset_files import names_beside
+from rv_pipeline_chip_classification.raster_files.dataset_files import files_beside
 
 _INSTALL = "pip install 'rv-pipeline-chip-classification[vector]', here and where tasks run"
 #: What lies beside a file of each kind and changes what is read of it, by the end of its name.
@@ -71,17 +70,7 @@ def parts_of(uri: str) -> list[str]:
     """
     if uris.container_of(uri) != uri:
         return []
-    try:
-        opened = uris.expand(uri)
-        path = uris.local_path(opened) if uris.is_local(opened) else ""
-    except (RvError, ValueError):
-        return []
-    folder, name = os.path.split(path)
-    if not name:
-        return []
-    there = names_beside(folder or ".")
-    prefix = uri[: len(uri) - len(uris.name_of(uri))]
-    return [prefix + actual for wanted in part_names(name) for actual in there.get(wanted, ())]
+    return [there for there, _ in files_beside(uri, part_names)]
 
 
 def part_names(name: str) -> list[str]:
