@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 _FENCE = re.compile(r"^```(\S*)(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
 _TITLE = re.compile(r'title="([^"]+)"')
@@ -86,3 +88,41 @@ def missing_lines(command: Command, printed: str) -> list[str]:
     printed = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", printed)
     patterns = {line: ".*".join(map(re.escape, line.strip().split("…"))) for line in command.output}
     return [line for line, pattern in patterns.items() if not re.search(pattern, printed)]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What came of the steps of a guide.
+
+    Args:
+        exit_code: of the shell.
+        output: all that was printed.
+        commands: those of the guide, in order.
+        printed: what each printed that was run.
+    """
+
+    exit_code: int
+    output: str
+    commands: Sequence[Command]
+    printed: Sequence[str]
+
+    def wrong(self) -> dict[str, list[str]]:
+        """Command -> the lines that the guide says and that were not printed; all commands have to have been run."""
+        missing = {c.text: missing_lines(c, text) for c, text in zip(self.commands, self.printed, strict=True)}
+        return {text: lines for text, lines in missing.items() if lines}
+
+
+def tried(steps: Sequence[Command | File], folder: Path, environ: Mapping[str, str]) -> Tried:
+    """Do what a reader would do, in a folder."""
+    done = subprocess.run(
+        ["bash", "-c", script(steps)],
+        cwd=folder,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=850,
+    )
+    printed = re.split(rf"^{MARK} \d+\n", done.stdout, flags=re.MULTILINE)[1:]
+    return Tried(done.returncode, done.stdout, [step for step in steps if isinstance(step, Command)], printed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from tests.docs.guide_blocks import MARK, Command, File, blocks, missing_lines, script
+from tests.docs.guide_blocks import Command, File, blocks, missing_lines, tried
 from tests.docs.package_index import package_index
 
 _ROOT = Path(__file__).parent.parent.parent
@@ -65,21 +64,9 @@ def test_every_block_runs_and_prints_what_the_guide_says(guide: str, wheels: Pat
         "TWINE_NON_INTERACTIVE": "1",
     }
     environ.pop("PYTHONPATH", None)
-    done = subprocess.run(
-        ["bash", "-c", script(steps)],
-        cwd=folder,
-        env=environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=850,
-    )
-    printed = re.split(rf"^{MARK} \d+\n", done.stdout, flags=re.MULTILINE)[1:]
-    commands = [step for step in steps if isinstance(step, Command)]
-    assert done.returncode == 0, f"$ {commands[len(printed) - 1].text}\n{printed[-1][-5000:]}"
-    wrong = {c.text: missing_lines(c, text) for c, text in zip(commands, printed, strict=True)}
-    assert {text: lines for text, lines in wrong.items() if lines} == {}, done.stdout[-5000:]
+    done = tried(steps, folder, environ)
+    assert done.exit_code == 0, f"$ {done.commands[len(done.printed) - 1].text}\n{done.printed[-1][-5000:]}"
+    assert done.wrong() == {}, done.output[-5000:]
 
 
 @pytest.mark.parametrize("guide", _WHOLE_GUIDES)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
-import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from tests.docs.guide_blocks import MARK, Command, blocks, missing_lines, script
+from tests.docs.guide_blocks import Command, blocks, tried
 
 _DOCS = Path(__file__).parent.parent.parent / "docs"
 _PAGES = ["labels-and-splits.md", "start.md"]
@@ -29,18 +27,6 @@ def test_every_block_is_run_or_written(page: str) -> None:
 def test_every_block_prints_what_the_page_says(tmp_path: Path, page: str) -> None:
     steps = list(blocks((_DOCS / page).read_text(encoding="utf-8")))
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-c", script(steps)],
-        cwd=tmp_path,
-        env={**os.environ, "PATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=850,
-    )
-    printed = re.split(rf"^{MARK} \d+\n", done.stdout, flags=re.MULTILINE)[1:]
-    commands = [step for step in steps if isinstance(step, Command)]
-    assert done.returncode == 0, done.stdout[-5000:]
-    wrong = {c.text: missing_lines(c, text) for c, text in zip(commands, printed, strict=True)}
-    assert {text: lines for text, lines in wrong.items() if lines} == {}, done.stdout[-5000:]
+    done = tried(steps, tmp_path, {**os.environ, "PATH": path})
+    assert done.exit_code == 0, done.output[-5000:]
+    assert done.wrong() == {}, done.output[-5000:]

@@ -16,6 +16,12 @@ Gated = Callable[..., tuple[int, str, str]]
 HELLO = "rv_core.hello"
 
 
+def items_done(cloud: Cloud, root: str, command: str) -> list[str]:
+    """The items of a command that have a manifest."""
+    keys = [key for key in cloud.keys(root) if key.startswith(f".rv/done/{command}/")]
+    return [key.rpartition("/")[2].partition(".")[0] for key in keys]
+
+
 def test_what_was_begun_on_this_machine_is_finished_by_batch(cloud: Cloud, gate: Gate, gated: Gated) -> None:
     pytest.importorskip("rv_runner_local.hooks")
     root, before = cloud.new_root(), len(cloud.batch.jobs())
@@ -23,7 +29,7 @@ def test_what_was_begun_on_this_machine_is_finished_by_batch(cloud: Cloud, gate:
     gate.open()
     code, _, err = gated(root, "--splits", "4", "--keep-going", runner="local")
     assert code == 1, err
-    assert len([key for key in cloud.keys(root) if key.startswith(".rv/done/work/")]) == 3
+    assert len(items_done(cloud, root, "work")) == 3
     flag.unlink()
     code, out, err = gated(root, "--splits", "4", "--wait")
     assert code == 0, err
@@ -72,8 +78,7 @@ def test_only_unfinished_items_of_many_are_submitted_again_as_one_small_array(
     assert work["arrayProperties"]["size"] == 3
     assert train["dependsOn"] == [{"jobId": work["jobId"]}]
     assert cloud.batch.wait_for_status(report["jobId"])["status"] == "SUCCEEDED"
-    done = [key.rpartition("/")[2].partition(".")[0] for key in cloud.keys(root) if key.startswith(".rv/done/work/")]
-    assert sorted(done) == sorted(f"i{index}" for index in range(12))
+    assert sorted(items_done(cloud, root, "work")) == sorted(f"i{index}" for index in range(12))
 
 
 def test_two_hundred_items_with_three_unfinished_plan_an_array_of_three(cloud: Cloud, rv_here: Rv) -> None:
