@@ -161,6 +161,18 @@ def test_findings_come_all_at_once_and_nothing_is_submitted(
     assert not (tmp_path / "out" / ".rv" / "active-run.json").exists()
 
 
+def test_options_that_would_break_a_run_are_refused_before_the_cluster_is_asked(
+    rv: RvCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RV_SLURM_SBATCH_OPTIONS", '["--mail-type=FAIL", "--array=0-9"]')
+    for words in (("check", "--runner", "slurm"), ("run", "slurm")):
+        done = rv(*words, MODULE, "-a", "root_uri", tmp_path / "out")
+        assert done.returncode == 2
+        assert "slurm.sbatch_options: '--array=0-9' is not for settings: rv run --splits says" in done.stderr
+        assert "mail-type" not in done.stderr
+    assert not (tmp_path / "out" / ".rv" / "active-run.json").exists()
+
+
 def test_a_request_that_no_node_can_meet_is_refused_before_anything_is_submitted(
     slurm: SlurmCluster, rv: RvCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from rv_core import Job, Plan, Resources, Task
 from rv_runner_slurm.job_settings import job_settings
+from rv_runner_slurm.preflight import option_findings
 from rv_runner_slurm.settings import CommandSettings, SlurmSettings
 from rv_runner_slurm.submission import (
     JobRequest,
@@ -212,3 +213,31 @@ def test_ten_thousand_tasks_are_requested_in_a_moment() -> None:
     requests = submit(job("chip", 10_000), environ=environ, max_array_size=1001)
     assert sum(request.num_tasks for request in requests.values()) == 10_000
     assert len(requests) == 10
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("--array=0-9", True),
+        ("--arr=0-9", True),
+        ("-a0-9", True),
+        ("-o", True),
+        ("--output=x.log", True),
+        ("--export=NONE", True),
+        ("--wait", True),
+        ("--wait-all-nodes=1", False),
+        ("--mail-type=FAIL", False),
+        ("--exclude=n7", False),
+        ("--exclusive", False),
+        ("-p", False),
+        ("debug", False),
+        ("--dependency=afterok:7", False),
+    ],
+)
+def test_an_option_of_sbatch_that_the_runner_gives_itself_is_refused_in_settings(given: str, taken: bool) -> None:
+    general = [*option_findings(Plan((job("a"), job("b"))), SlurmSettings(sbatch_options=[given]))]
+    assert [found.where for found in general] == ["slurm.sbatch_options"] * taken
+    own = SlurmSettings(commands={"b": CommandSettings(sbatch_options=[given])})
+    findings = [*option_findings(Plan((job("a"), job("b"))), own)]
+    assert [found.where for found in findings] == ["slurm.commands.b.sbatch_options"] * taken
+    assert all(repr(given) in found.what for found in findings)

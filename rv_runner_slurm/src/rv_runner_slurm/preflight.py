@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from rv_core import Finding, Plan, missing_variables, nearest
+from rv_core import Finding, Plan, command_table, command_table_name, missing_variables, nearest
 from rv_runner_slurm import client
 from rv_runner_slurm.job_records import NodeShape, seconds_of_limit
 from rv_runner_slurm.job_settings import JobSettings, job_settings
-from rv_runner_slurm.settings import SlurmSettings
+from rv_runner_slurm.settings import CommandSettings, SlurmSettings
 from rv_runner_slurm.submission import JobRequest
 
 
@@ -25,6 +25,32 @@ def variable_findings(plan: Plan, settings: SlurmSettings) -> Iterator[Finding]:
     """Variables that tasks are to get from this process, and that are not set in it."""
     names = dict.fromkeys(name for job in plan.jobs for name in job_settings(job, settings).environment_from)
     yield from missing_variables("slurm.environment_from", names)
+
+
+def option_findings(plan: Plan, settings: SlurmSettings) -> Iterator[Finding]:
+    """Options of sbatch that the runner gives itself: with another value the run would lose sight of its jobs."""
+    found: dict[Finding, None] = {}
+    for job in plan.jobs:
+        table = command_table_name("slurm", job, settings.commands)
+        own = command_table(job, settings.commands, CommandSettings).sbatch_options
+        for where, options in (("slurm", settings.sbatch_options), (table, own)):
+            found |= dict.fromkeys(_own_options(f"{where}.sbatch_options", options))
+    yield from found
+
+
+def _own_options(where: str, options: Sequence[str]) -> Iterator[Finding]:
+    for option in options:
+        name = _long_name(option)
+        if name in _OWN:
+            yield Finding(where, f"{option!r} is not for settings: {_OWN[name]}", "leave it out")
+
+
+def _long_name(option: str) -> str:
+    """The name of an option, which sbatch takes as a letter, with its value behind it, or cut short too."""
+    if not option.startswith("--"):
+        return _LETTERS.get(option[:2], "")
+    given = option[2:].partition("=")[0]
+    return given if given in (*_OWN, *_LIKE_OWN) else next((name for name in _OWN if name.startswith(given)), "")
 
 
 def cluster_findings(plan: Plan, settings: SlurmSettings, requests: Sequence[JobRequest]) -> Iterator[Finding]:
@@ -92,6 +118,33 @@ def _fits(own: JobSettings, node: NodeShape) -> bool:
         cpus=own.cpus or 1, memory_mib=own.memory_mib or 0, gpus=own.gpus, gpu_type=own.gpu_type
     )
 
+
+#: Options of sbatch that the runner gives itself, and what they are to it.
+_OWN = {
+    "array": "rv run --splits says how many tasks a job has (max_running_tasks how many run at once)",
+    "error": "rv logs reads what a job prints from one file",
+    "output": "rv logs reads what a job prints from one file",
+    "open-mode": "what an attempt prints is to stay when the next one starts",
+    "job-name": "by their names a run knows its jobs",
+    "comment": "by their comments a run knows the jobs of its root",
+    "export": "tasks get this process's variables and those of `environment`",
+    "export-file": "tasks get this process's variables and those of `environment`",
+    "kill-on-invalid-dep": "jobs whose dependency failed would wait for ever",
+    "wait": "jobs are held until all are submitted (rv run --wait waits for their end)",
+    "wrap": "rv writes the script of a job",
+    "test-only": "nothing would be submitted (rv run --dry-run shows what would be)",
+    "clusters": "a run asks the cluster of this machine (SLURM_CLUSTERS names another one)",
+}
+#: An option of another meaning whose name goes on from one of these.
+_LIKE_OWN = ("wait-all-nodes",)
+_LETTERS = {
+    "-a": "array",
+    "-e": "error",
+    "-o": "output",
+    "-J": "job-name",
+    "-W": "wait",
+    "-M": "clusters",
+}
 
 #: What sbatch --test-only says of a job that no node can run, be they too small, down or drained.
 _NO_NODE = "Requested node configuration is not available"

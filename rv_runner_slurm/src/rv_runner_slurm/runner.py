@@ -61,12 +61,18 @@ class SlurmRunner(Runner):
         Raises:
             SlurmError: if the cluster cannot be asked.
         """
-        from rv_runner_slurm.preflight import cluster_findings, folder_findings, variable_findings
+        from rv_runner_slurm.preflight import (
+            cluster_findings,
+            folder_findings,
+            option_findings,
+            variable_findings,
+        )
 
         found = [*misspelt_tables("slurm", self.settings.commands, context.commands)]
         found += folder_findings(context.run_dir)
         found += variable_findings(plan, self.settings)
-        if not context.is_dry_run:
+        found += (not_ours := [*option_findings(plan, self.settings)])
+        if not context.is_dry_run and not not_ours:
             found += cluster_findings(plan, self.settings, self._requests(plan, context, self._max_array_size))
         return found
 
