@@ -306,7 +306,7 @@ def spoil_the_middle(path: Path) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("runner", ["inprocess", "local"])
+@pytest.mark.parametrize("runner", [pytest.param("inprocess", marks=pytest.mark.slow), "local"])
 def test_an_image_with_a_damaged_part_names_file_scene_and_window_and_leaves_no_half_chips(
     rv: Any, tiny_data: Path, root: Path, runner: str
 ) -> None:

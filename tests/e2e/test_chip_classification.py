@@ -103,6 +103,7 @@ def of_class(root: Path, subset: str, class_id: int) -> tuple[float, int]:
     return entry["f1"], entry["support"]
 
 
+@pytest.mark.slow
 def test_splits_and_runner_do_not_change_a_byte_nor_does_the_bundle(
     rv: Callable[..., Any], data: Path, tmp_path: Path
 ) -> None:

@@ -10,9 +10,12 @@ from tests.conftest import RvCli
 from tests.secret_hunt import ARGUMENTS, ENVIRON, PIPELINE, files_under, found_in
 
 
-@pytest.mark.parametrize("runner", ["local", "inprocess"])
+@pytest.mark.parametrize("runner", ["local", pytest.param("inprocess", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("fails", ["", "explained", "raised"])
-@pytest.mark.parametrize("options", [(), ("--traceback", "-vv")], ids=["plain", "talkative"])
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param((), id="plain"), pytest.param(("--traceback", "-vv"), id="talkative", marks=pytest.mark.slow)],
+)
 def test_nothing_is_found_after_a_local_run(
     rv: RvCli, tmp_path: Path, runner: str, fails: str, options: tuple[str, ...]
 ) -> None:

@@ -56,7 +56,13 @@ def each_runner(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    "after", ["raise ValueError('no summary')", "raise SystemExit(3)", "raise SystemExit(0)", "self.stopped()"]
+    "after",
+    [
+        "raise ValueError('no summary')",
+        pytest.param("raise SystemExit(3)", marks=pytest.mark.slow),
+        "raise SystemExit(0)",
+        pytest.param("self.stopped()", marks=pytest.mark.slow),
+    ],
 )
 def test_a_task_that_fails_behind_its_loop_is_a_run_that_failed(each_runner: Share, after: str) -> None:
     code, said = each_runner.run(f"{PLAIN}\n{after}")
@@ -81,14 +87,14 @@ def test_a_task_that_dies_behind_its_loop_is_a_run_that_failed(tmp_path: Path, m
     "body",
     [
         "for n in list(names): write(n)",
-        "names = sorted(names)\nfor n in names: write(n)",
-        "list(ThreadPoolExecutor(2).map(write, names))",
+        pytest.param("names = sorted(names)\nfor n in names: write(n)", marks=pytest.mark.slow),
+        pytest.param("list(ThreadPoolExecutor(2).map(write, names))", marks=pytest.mark.slow),
         "with ThreadPoolExecutor(2) as pool: pool.map(write, names)",  # nobody looks at what it raises
         "for n in names: pass\nfor n in names: write(n)",
-        "'z' in names\nfor n in names: write(n)",
+        pytest.param("'z' in names\nfor n in names: write(n)", marks=pytest.mark.slow),
         "each = iter(names)\nbefore = next(each)\nfor n in each: write(before); before = n\nwrite(before)",
         "for n in 'abcd': write(n)",
-        "for n in names: pass\nfor n in 'abcd': write(n)",
+        pytest.param("for n in names: pass\nfor n in 'abcd': write(n)", marks=pytest.mark.slow),
     ],
 )
 def test_outputs_that_no_item_can_be_credited_with_are_an_error(share: Share, body: str) -> None:

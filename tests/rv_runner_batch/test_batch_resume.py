@@ -81,6 +81,7 @@ def test_only_unfinished_items_of_many_are_submitted_again_as_one_small_array(
     assert sorted(items_done(cloud, root, "work")) == sorted(f"i{index}" for index in range(12))
 
 
+@pytest.mark.slow
 def test_two_hundred_items_with_three_unfinished_plan_an_array_of_three(cloud: Cloud, rv_here: Rv) -> None:
     """The manifests are written by a run in this process; the plan is only looked at."""
     root = cloud.new_root()

@@ -80,7 +80,9 @@ def test_a_job_of_somebody_else_that_has_got_an_id_of_the_run_is_neither_shown_n
     slurm.run("scancel", other)
 
 
-@pytest.mark.parametrize("around", ["before", "after", "instead"])
+@pytest.mark.parametrize(
+    "around", ["before", *(pytest.param(name, marks=pytest.mark.slow) for name in ("after", "instead"))]
+)
 def test_what_a_site_prints_around_the_id_of_a_job_is_no_id(
     slurm: SlurmCluster, gated_on: GatedOn, gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, around: str
 ) -> None:
@@ -175,7 +177,9 @@ def test_more_tasks_than_an_array_may_have_are_several_arrays(
 # What surrounds the person who submits.
 
 
-@pytest.mark.parametrize("name", ["SQUEUE_PARTITION", "SQUEUE_USERS", "SQUEUE_NAMES"])
+@pytest.mark.parametrize(
+    "name", ["SQUEUE_PARTITION", *(pytest.param(n, marks=pytest.mark.slow) for n in ("SQUEUE_USERS", "SQUEUE_NAMES"))]
+)
 def test_filters_in_the_shell_of_the_user_hide_no_job(
     slurm: SlurmCluster, gated_on: GatedOn, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -189,7 +193,9 @@ def test_filters_in_the_shell_of_the_user_hide_no_job(
     assert set(run.states()) == {"CANCELLED"}, "it was waited for their end"
 
 
-@pytest.mark.parametrize(("name", "value"), [("SBATCH_WAIT", "1"), ("SBATCH_ARRAY_INX", "0-3")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("SBATCH_WAIT", "1"), pytest.param("SBATCH_ARRAY_INX", "0-3", marks=pytest.mark.slow)]
+)
 def test_defaults_of_the_shell_that_are_no_request_are_passed_over(
     slurm: SlurmCluster, gated_on: GatedOn, gate: Gate, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
@@ -203,7 +209,11 @@ def test_defaults_of_the_shell_that_are_no_request_are_passed_over(
 
 
 @pytest.mark.parametrize(
-    "name", ["ein größerer Ort", "50%a off", 'it\'s "here" $HOME `id`', "数据", "-o", "a,b;c&d|e#f"]
+    "name",
+    [
+        'it\'s "here" $HOME `id`, 50%a off',
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("ein größerer Ort", "数据", "-o", "a,b;c&d|e#f")),
+    ],
 )
 def test_a_root_may_have_any_name(
     slurm: SlurmCluster, rv: RvCli, gate: Gate, tmp_path: Path, name: str, gated_on: GatedOn
