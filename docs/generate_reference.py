@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import api_pages
 import house
 from page_parts import arguments_of, page, table, text_of
 
@@ -32,13 +33,7 @@ def hooks() -> str:
         parts += [f"## {name}", "", "```python", f"{name}{_signature(function)}", "```", "", text_of(function), ""]
         parts += table(("argument", "meaning"), list(arguments_of(function).items()))
     parts += ["## What declaring hooks return", ""]
-    for cls in (
-        declarations.RunnerSpec,
-        declarations.PipelineSpec,
-        declarations.CommandSpec,
-        declarations.ConfigSpec,
-        declarations.StoreSpec,
-    ):
+    for cls in (c for name, c in vars(declarations).items() if name.endswith("Spec")):
         parts += [f"### {cls.__name__}", "", text_of(cls), "", *_fields(cls)]
     return page("Hooks", *parts)
 
@@ -175,6 +170,8 @@ def errors() -> str:
     classes = [cls for cls in vars(module).values() if isinstance(cls, type) and issubclass(cls, module.RvError)]
     rows = [(f"`{c.__name__}`", f"`{c.headline}`", str(c.exit_code), text_of(c)) for c in classes]
     parts += table(("class", "is printed as", "exit code", "when"), rows)
+    parts += ["## Narrower errors", "", "Each counts as what it is a kind of, for exit codes and for `except`.", ""]
+    parts += api_pages.narrower_errors()
     parts += ["## Finding", "", text_of(errors.Finding), "", *_fields(errors.Finding)]
     return page("Errors and exit codes", *parts)
 
@@ -197,7 +194,7 @@ def settings() -> str:
         parts += [f"## [{section}]", "", text_of(cls), "", *_settings_table(section, cls)]
         for nested in _nested(cls):
             parts += [f"### {nested.__name__}", "", text_of(nested), "", *_plain_table(nested)]
-    return page("Settings", *parts)
+    return page("Settings", *parts, *api_pages.variables())
 
 
 def _settings_table(section: str, cls: type) -> list[str]:
@@ -331,6 +328,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "reference/errors.md": errors,
     "reference/hooks.md": hooks,
     "reference/modules.md": modules,
+    "reference/python.md": api_pages.python_api,
     "reference/runners.md": runners,
     "reference/settings.md": settings,
     "reference/stores.md": stores,
