@@ -20,7 +20,8 @@ class WebServer:
     """Serves `files` by path, with ETag, Last-Modified and ranges; counts requests; fails when told to.
 
     `failures` is used up one request at a time: a status code, "cut" (half the body) or "reset" (no answer).
-    `redirects` sends a path elsewhere; `authorizations` are the headers of that name that have come.
+    `redirects` sends a path elsewhere; `authorizations` are the headers of that name that have come. Where there is a
+    `signature`, what comes without `sig=` and it in its query is answered 403.
     """
 
     def __init__(self) -> None:
@@ -29,6 +30,7 @@ class WebServer:
         self.failures: list[int | str] = []
         self.redirects: dict[str, str] = {}
         self.authorizations: list[str] = []
+        self.signature = ""
         self.has_etag = True
         self.has_last_modified = True
         self.refused_methods: set[str] = set()
@@ -74,7 +76,10 @@ class _Handler(BaseHTTPRequestHandler):
         web.authorizations += self.headers.get_all("Authorization") or []
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         failure = web.failures.pop(0) if web.failures else 200
-        data = web.files.get(self.path)
+        path, _, query = self.path.partition("?")
+        data = web.files.get(path if web.signature else self.path)
+        if web.signature and f"sig={web.signature}" not in query.split("&"):
+            failure = 403
         if self.command in web.refused_methods:
             self._answer(405)
         elif failure == "reset":

@@ -30,6 +30,7 @@ PUBLIC = {
     "rv_core.files.zips",
     "rv_core.machine.cores",
     "rv_core.machine.folders",
+    "rv_core.plugins.signing",
     "rv_core.redaction",
     "rv_core.settings.files",
     "rv_core.settings.sections",

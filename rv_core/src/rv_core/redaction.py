@@ -7,7 +7,9 @@ every value that a setting declared secret. What is hidden is replaced by `***`.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 HIDDEN = "***"
@@ -15,6 +17,8 @@ HIDDEN = "***"
 _MIN_SECRET_CHARACTERS = 4
 
 _registered: set[str] = set()
+#: Secrets of one opening of a file, of which a run has one per file: the last ones.
+_passing: deque[str] = deque(maxlen=512)
 
 # Texts, which `re` compiles at their first use: most commands hide nothing, and these would be 3 ms of their start.
 # The second form is a password with a slash in it: what stands behind the colon is then no port.
@@ -55,6 +59,12 @@ def register_secret(value: str | None) -> None:
         _registered.add(value)
 
 
+def register_passing_secret(value: str) -> None:
+    """Hide this value for a while: until some hundred others have come."""
+    if len(value.strip()) >= _MIN_SECRET_CHARACTERS and value not in _passing:
+        _passing.append(value)
+
+
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """The text without secrets. Redacting twice changes nothing more.
 
@@ -62,7 +72,7 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
         text: any text, for instance a log line or a line of JSON.
         secrets: values to hide besides the registered ones.
     """
-    for value in _spellings([*_registered, *secrets]):
+    for value in _spellings([*_registered, *list(_passing), *secrets]):
         text = text.replace(value, HIDDEN)
     if "://" in text:
         text = re.sub(_USER_INFO, rf"\g<scheme>{HIDDEN}@", text)
@@ -94,11 +104,16 @@ def _spellings(values: Iterable[str]) -> list[str]:
             continue
         found.add(value)
         if not value.isalnum():
-            import json
-            from urllib.parse import quote, quote_plus
-
-            found.update((json.dumps(value)[1:-1], quote(value, safe=""), quote_plus(value)))
+            found.update(_escaped(value))
     return sorted(found, key=len, reverse=True)
+
+
+@lru_cache(maxsize=1024)
+def _escaped(value: str) -> tuple[str, str, str]:
+    import json
+    from urllib.parse import quote, quote_plus
+
+    return json.dumps(value)[1:-1], quote(value, safe=""), quote_plus(value)
 
 
 def redact_values(value: Any, secrets: Iterable[str] = ()) -> Any:

@@ -17,7 +17,7 @@ from rv_core.files import asking, by_uri, stores
 from rv_core.files.http_store import _is_same_host
 from rv_core.files.problems import MissingFileError
 from rv_core.files.storage import Storage
-from rv_core.files.stores import StoreAccessError
+from rv_core.files.stores import SignatureRefusedError, StoreAccessError
 from rv_core.plugins import installed
 from rv_core.plugins.installed import plugin_manager
 from rv_core.redaction import redact
@@ -282,14 +282,12 @@ def test_a_target_that_cannot_be_imported_is_an_error_of_access(fresh_site: Site
         by_uri.exists("mine://a/b")
 
 
-def test_built_in_schemes_load_no_plugin(web_server: WebServer) -> None:
+def test_files_of_this_machine_load_no_plugin(tmp_path: Path) -> None:
     code = f"""
 import sys
-from rv_core.files import asking, by_uri, stores
-from rv_core.files.http_store import _is_same_host
-by_uri.exists({web_server.url!r} + "/a")
-assert "rv_core.files.http_store" in sys.modules
-assert "rv_core.plugins.installed" not in sys.modules or sys.modules["rv_core.plugins.installed"].plugin_manager.cache_info().misses == 0
+from rv_core.files import by_uri
+assert not by_uri.exists({str(tmp_path)!r} + "/a") and not by_uri.exists("file://" + {str(tmp_path)!r} + "/a")
+assert "rv_core.plugins.installed" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -332,3 +330,30 @@ def test_a_path_is_not_taken_for_an_answer() -> None:
     assert "check the network" in lost.block.fix
     refused = asking.explain(stores.LocalStore(), OSError("bucket/403/credentials.json: 403"), "read", uri)
     assert isinstance(refused, stores.StoreAccessError)
+
+
+_SIGNER = """
+@hookimpl
+def rv_sign_uri(uri):
+    return {"/plain": None, "/elsewhere": "http://127.0.0.2/x", "/number": 3}.get("/" + uri.rpartition("/")[2], f"{uri}?sig=good")
+"""
+
+
+def test_addresses_are_signed_when_they_are_opened(fresh_site: Site, web_server: WebServer) -> None:
+    fresh_site.install("rv-signer", _SIGNER)
+    web_server.files, web_server.signature = {"/a.txt": b"a", "/plain": b"b"}, "good"
+    assert by_uri.read_bytes(f"{web_server.url}/a.txt") == b"a"
+    with pytest.raises(StoreAccessError, match="403"):
+        by_uri.read_bytes(f"{web_server.url}/plain")
+    for name, told in (("elsewhere", "it returned another address"), ("number", "it returned int")):
+        with pytest.raises(StoreAccessError, match=told):
+            by_uri.stat(f"{web_server.url}/{name}")
+
+
+def test_a_signature_that_is_refused_is_one_error_for_all_files(fresh_site: Site, web_server: WebServer) -> None:
+    fresh_site.install("rv-signer", _SIGNER)
+    web_server.signature = "another"
+    with pytest.raises(SignatureRefusedError) as failure:
+        by_uri.stat_many([f"{web_server.url}/{number}.txt" for number in range(20)])
+    block = failure.value.block
+    assert "and 19 more files" in block.where and "(rv-signer 1.0) gave" in block.why and not block.findings

@@ -1,7 +1,7 @@
 """Asks the store of a URI: which one that is, again where that may help, and what to say where it refuses.
 
 Stores are declared by plugins (`rv_stores`), the core's own by `plugins.builtins`. None is imported before a URI asks for
-it, and for a built-in scheme no other plugin is looked at. With `RV_OFFLINE=1` every URI that would need a network is refused.
+it. With `RV_OFFLINE=1` every URI that would need a network is refused.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rv_core.errors import Finding, PluginError, StorageError
 from rv_core.files.problems import MissingFileError, missing
-from rv_core.files.stores import LocalStore, Store, StoreAccessError, retry_delays
+from rv_core.files.stores import LocalStore, SignatureRefusedError, Store, StoreAccessError, retry_delays
 from rv_core.files.uris import name_of, scheme_of
 
 if TYPE_CHECKING:
@@ -81,10 +81,18 @@ def ask_many(question: Callable[[str], _Answer], uris: Sequence[str]) -> dict[st
 
 
 def all_of(errors: Mapping[str, StorageError], *, num_not_asked: int = 0) -> StorageError:
-    """One error for several URIs: the only one itself, else one with a finding for each."""
+    """One error for several URIs: the only one itself, else one with a finding for each.
+
+    A signature that is refused for one file is refused for all: that is one finding.
+    """
     first = next(iter(errors.values()))
     if len(errors) == 1:
         return first
+    if all(isinstance(err, SignatureRefusedError) for err in errors.values()):
+        block, more = first.block, len(errors) - 1 + num_not_asked
+        return SignatureRefusedError(
+            block.what, where=f"{block.where} and {more} more files", why=block.why, fix=block.fix
+        )
     shown = list(errors.items())[:_MAX_ERRORS]
     num_not_asked += len(errors) - len(shown)
     findings = [Finding(uri, err.one_line()) for uri, err in shown]
@@ -139,7 +147,7 @@ def _new_store(scheme: str, uri: str) -> Store:
 def _declared(scheme: str) -> StoreSpec:
     from rv_core.plugins import builtins, installed
 
-    # Without a look at the plugins: a task that reads a web server need not load them.
+    # A built-in scheme is never replaced.
     own = {spec.scheme: spec for spec in builtins.rv_stores()}
     return own.get(scheme) or installed.plugin_manager().store_spec(scheme)
 

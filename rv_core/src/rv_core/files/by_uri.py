@@ -245,23 +245,24 @@ def refuse_links_out(path: str, *, is_followed: bool = False) -> None:
 
 
 def refuse_redirect(uri: str) -> None:
-    """Ask a web server for a file that others (GDAL) will read, and refuse where it sends them on to another host.
-
-    Whatever else goes wrong is left to who reads the file.
+    """Ask a web server for a file that others (GDAL) will read: they must not be sent on to another host.
 
     Raises:
-        StorageError: if it does.
+        StorageError: if they are, or a signature is refused. Whatever else goes wrong is left to who reads the file.
     """
     with opened_uri(uri) as opened:
         if uris.scheme_of(opened) not in ("http", "https"):
             return
-        from contextlib import suppress
         from http.client import HTTPException
 
-        from rv_core.files import asking
+        from rv_core.files.asking import store_for
 
-        with suppress(OSError, ValueError, HTTPException):  # the reader says these in its own words
-            asking.store_for(opened).stat(opened)
+        store = store_for(opened)
+        try:
+            store.stat(opened)
+        except (OSError, ValueError, HTTPException) as err:
+            if own := store.explain(err, f"cannot open {uris.name_of(opened)}", opened):
+                raise own from None
 
 
 def _change(action: str, uri: str, question: Callable[[Store, str], _Answer], *, is_followed: bool = False) -> _Answer:
@@ -309,9 +310,8 @@ def _concealed(err: StorageError, uri: str) -> StorageError | None:
     block = err.block
     texts = (block.what, block.where, block.why, block.fix)
     what, where, why, fix = (uris.conceal(text, uri) for text in texts)
-    if (what, where, why, fix) == texts:
-        return None
-    return type(err)(what, where=where, why=why, fix=fix, findings=block.findings)
+    is_same = (what, where, why, fix) == texts
+    return None if is_same else type(err)(what, where=where, why=why, fix=fix, findings=block.findings)
 
 
 def _existing_path(path: str, uri: str) -> Path:

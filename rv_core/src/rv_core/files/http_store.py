@@ -1,6 +1,6 @@
 """Files over http(s), read-only, with the standard library: HEAD for identity, GET for content.
 
-Rasters are not read this way: GDAL reads them in place, by ranges.
+Plugins sign addresses here (`rv_sign_uri`), request by request: nothing above this module knows a signature.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from rv_core.errors import StorageError
+from rv_core.errors import PluginError, StorageError
 from rv_core.files.local import FileInfo
-from rv_core.files.stores import Store
+from rv_core.files.stores import SignatureRefusedError, Store, StoreAccessError
+from rv_core.plugins.signing import SignedUri, signed
 
 _TIMEOUT_S = 30
 _CHUNK_BYTES = 1 << 20
 _MISSING = (404, 410)
 _HEAD_IS_REFUSED = (403, 405, 501)  # links that are signed for GET alone answer 403
+_REFUSED = (401, 403)
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -106,6 +108,29 @@ class HttpStore(Store):
             return False
         return isinstance(error, (ConnectionError, TimeoutError, http.client.HTTPException))
 
+    def explain(self, error: Exception, what: str, uri: str) -> StorageError | None:
+        """A signature that is refused, in words of its own."""
+        signer = getattr(error, "signer", "")
+        return signature_refused(signer, what, uri, str(error)) if signer else None
+
+
+def signature_refused(signer: str, what: str, uri: str, why: str) -> SignatureRefusedError:
+    """The error for a signature that a server refuses.
+
+    Args:
+        signer: the plugin that signed, as messages name it.
+        what: what could not be done.
+        uri: the file, unsigned.
+        why: what the server answered.
+    """
+    return SignatureRefusedError(
+        what,
+        where=uri,
+        why=f"the server refuses the signature that {signer} gave the address ({why})",
+        fix="it may have expired, or the plugin may lack credentials: renew what it signs with, then run the same "
+        "command again",
+    )
+
 
 def _is_transient_reason(reason: object) -> bool:
     if isinstance(reason, ssl.SSLCertVerificationError):
@@ -113,6 +138,12 @@ def _is_transient_reason(reason: object) -> bool:
     if isinstance(reason, socket.gaierror):
         return reason.errno == socket.EAI_AGAIN
     return isinstance(reason, OSError)
+
+
+class _RefusedSignatureError(HTTPError):
+    """What a server answers that does not take a signature."""
+
+    signer = ""
 
 
 class _SameHostRedirects(HTTPRedirectHandler):
@@ -139,9 +170,18 @@ def _is_same_host(old_url: str, new_url: str) -> bool:
     return ports == [80, 443] or (ports[0] == ports[1] and old.scheme == new.scheme)
 
 
+def _signed(uri: str) -> SignedUri:
+    try:
+        return signed(uri)
+    except PluginError as err:
+        block = err.block
+        raise StoreAccessError(block.what, where=block.where, why=block.why, fix=block.fix) from err
+
+
 def _open(uri: str, method: str, headers: dict[str, str] | None = None) -> Any:
+    asked = _signed(uri)
     # Characters that a path in a config may hold and a request line may not; what is encoded already stays so.
-    url, user_info = _without_user_info(quote(uri, safe="%/:=&?~#+!$,;'@()*[]"))
+    url, user_info = _without_user_info(quote(asked.uri, safe="%/:=&?~#+!$,;'@()*[]"))
     request = Request(url, headers={"User-Agent": "rv", **(headers or {})}, method=method)
     if user_info:
         credentials = base64.b64encode(unquote(user_info).encode()).decode()
@@ -151,6 +191,10 @@ def _open(uri: str, method: str, headers: dict[str, str] | None = None) -> Any:
         return build_opener(_SameHostRedirects).open(request, timeout=_TIMEOUT_S)
     except HTTPError as err:
         err.close()  # it holds the connection; code and headers stay
+        if asked.signer and err.code in _REFUSED:
+            refused = _RefusedSignatureError(uri, err.code, err.msg, err.headers, None)
+            refused.signer = asked.signer
+            raise refused from None  # the other one holds the signature
         raise
     except http.client.InvalidURL:
         # Its message quotes what stands after the host, which may be a part of a password.

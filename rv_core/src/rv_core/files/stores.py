@@ -27,6 +27,10 @@ class StoreAccessError(StorageError):
     exit_code = EXIT_ENVIRONMENT
 
 
+class SignatureRefusedError(StoreAccessError):
+    """A server refuses the signature that a plugin gave an address: it has expired, or was never good."""
+
+
 class Store(Protocol):
     """What serves the files of a scheme. Inherit it; `copy`, `swap`, `is_transient` and `explain` need not be implemented.
 

@@ -5,8 +5,8 @@ with `@rv_core.hookimpl`. Declaring hooks (`rv_runners`, `rv_pipelines`, `rv_com
 `rv_stores`, `rv_report_sections`) are called once per process, in no promised order; they must be pure and must import nothing heavy. One that raises, or returns
 anything else than a list of what it declares, makes its plugin a broken one: `rv plugins` shows why, and all others
 work. Lifecycle hooks are called while a run is on, one plugin at a time; one that raises, or takes more than a second,
-becomes a warning and an event in the log (`hook_failed`) and never a failure. A hook may leave out arguments that it
-does not need.
+becomes a warning and an event in the log (`hook_failed`) and never a failure. `rv_sign_uri` is asked for an answer: one
+that raises is an error about the file. A hook may leave out arguments that it does not need.
 """
 
 from __future__ import annotations
@@ -62,6 +62,22 @@ def rv_stores() -> list[StoreSpec]:  # type: ignore[empty-body]
 @hookspec
 def rv_report_sections() -> list[ReportSectionsSpec]:  # type: ignore[empty-body]
     """Declare sections of the report of a run. Since 1. Nothing calls them but the package rv-report."""
+
+
+@hookspec
+def rv_sign_uri(uri: str) -> str | None:
+    """Sign the address of a file of a web server when it is opened. Since 1.
+
+    What it returns is used for this request and saved nowhere: roots, logs, keys and messages hold the address as the
+    config has it. It is called for every opening, also by threads at the same time: keep what is good for many files.
+
+    Args:
+        uri: an `http://` or `https://` address, variables filled in.
+
+    Returns:
+        The same address with what its server asks for in its query; None where this plugin signs no such address: then
+        the next one is asked.
+    """
 
 
 @hookspec

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
@@ -34,6 +34,7 @@ from rv_core.plugins.loading import (
     without_clashes,
 )
 from rv_core.plugins.records import HookFailure, Kind, PluginRecord, word_of
+from rv_core.plugins.validation import implementations
 from rv_core.version import __version__
 
 Spec = TypeVar("Spec", RunnerSpec, PipelineSpec, CommandSpec, ConfigSpec, StoreSpec, ReportSectionsSpec)
@@ -181,6 +182,12 @@ class Plugins:
             What went wrong, by plugin.
         """
         return self._hooks.call(hook, arguments)
+
+    def signers(self) -> list[tuple[PluginRecord, Callable[..., Any]]]:
+        """The plugins that sign addresses, each with its function."""
+        modules = [(plugin.record, plugin.module) for plugin in self._loaded if plugin.module is not None]
+        found = [(record, pair) for record, module in modules for pair in implementations(module)]
+        return [(record, function) for record, (hook, function) in found if hook == "rv_sign_uri"]
 
     def implements(self, *hooks: str) -> bool:
         """Whether any plugin implements one of these hooks."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from rv_core.config.values import uris_of
 from rv_core.errors import Finding, RvError
+from rv_core.files.stores import SignatureRefusedError
 from rv_pipeline_chip_classification.checks.cheap import (
     LocatedScene,
     Todo,
@@ -94,7 +95,11 @@ def deep_check(config: ChipClassificationConfig, todo: Todo) -> Iterator[Finding
         if any(is_missing(uri) for _, uri in uris_of(entry[2])):
             seen.is_complete, seen.has_uncounted_cells = False, True
             continue
-        yield from _check_scene(config, todo, entry, seen, is_labelled=entry[2].id in labelled)
+        try:
+            yield from _check_scene(config, todo, entry, seen, is_labelled=entry[2].id in labelled)
+        except SignatureRefusedError as err:  # as for one file, for all
+            yield from _findings_of(entry[0], err)
+            return
     yield from compare_values(config, seen.values)
     yield from _check_ranges(config, seen.first)
     yield from _check_totals(config, todo, seen)
@@ -132,6 +137,8 @@ def _check_scene(
             if is_labelled:
                 raster.check_place(scene)
                 yield from _check_labels(config, todo, entry, raster, seen)
+    except SignatureRefusedError:
+        raise
     except RvError as err:
         seen.is_complete, seen.has_uncounted_cells = False, True
         default = "sources" if isinstance(scene.raster, RasterStackConfig) else "uris"
@@ -198,6 +205,8 @@ def _check_labels(
                 yield from _count_chips(config, entry, raster, aoi, source, seen)
             if _is_evaluated(config, todo, entry):
                 yield from _check_cells(config, entry, raster, aoi, source, seen)
+    except SignatureRefusedError:
+        raise
     except RvError as err:
         seen.is_complete, seen.has_uncounted_cells = False, True
         yield from _tell_of_vectors(place, err)

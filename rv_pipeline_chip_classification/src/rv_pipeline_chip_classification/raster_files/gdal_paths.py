@@ -1,12 +1,14 @@
-"""URIs and AWS settings in the words that GDAL understands. Pure; imports no GDAL."""
+"""URIs and AWS settings in the words that GDAL understands. Imports no GDAL."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from rv_core.errors import DataError
 from rv_core.files import uris
+from rv_core.plugins.signing import signed
 
 _HANDLERS = {
     "http": "/vsicurl/http://",
@@ -32,8 +34,42 @@ DRIVERS = (
 CACHE_MIB = 64
 
 
+class OpenedPath(NamedTuple):
+    """What GDAL opens.
+
+    Args:
+        path: with the signature of its address, which is nowhere to be shown.
+        signer: the plugin that signed it, as messages name it; "" for none.
+        shown: the path without a signature.
+    """
+
+    path: str
+    signer: str
+    shown: str
+
+    def without_signature(self, text: str) -> str:
+        """A message of GDAL with the path as it may be shown."""
+        return text.replace(self.path, self.shown) if self.signer else text
+
+
+def opened_path(uri: str) -> OpenedPath:
+    """What GDAL opens for a URI of the config now: addresses of web servers as plugins sign them (`rv_sign_uri`).
+
+    Raises:
+        DataError: as `gdal_path`.
+        PluginError: if a plugin fails to sign.
+    """
+    shown = gdal_path(uri)
+    before, handler, address = shown.partition("/vsicurl/")
+    if not handler:
+        return OpenedPath(shown, "", shown)
+    address, brace, rest = address.partition("}") if "{/vsicurl/" in shown else (address, "", "")
+    asked = signed(address)
+    return OpenedPath(f"{before}{handler}{asked.uri}{brace}{rest}", asked.signer, shown)
+
+
 def gdal_path(uri: str) -> str:
-    """What GDAL opens for a URI of the config, `${NAME}` filled in.
+    """What GDAL opens for a URI of the config, `${NAME}` filled in; unsigned.
 
     Raises:
         DataError: if it is a GDAL connection string, or of a scheme that GDAL cannot read.

@@ -21,8 +21,9 @@ from rasterio.io import DatasetReader
 
 from rv_core.errors import DataError, RvError, StorageError
 from rv_core.files import by_uri, uris
+from rv_core.files.stores import SignatureRefusedError
 from rv_pipeline_chip_classification.raster_files.dataset_files import is_virtual, side_files, sources_of
-from rv_pipeline_chip_classification.raster_files.gdal_paths import DRIVERS, gdal_options, gdal_path
+from rv_pipeline_chip_classification.raster_files.gdal_paths import DRIVERS, gdal_options, gdal_path, opened_path
 from rv_pipeline_chip_classification.scenes.grid import Pixels
 from rv_pipeline_chip_classification.scenes.headers import (
     RasterNote,
@@ -97,6 +98,8 @@ def _check_plain_file(uri: str, named: str) -> None:
     path = gdal_path(uri)
     try:
         by_uri.refuse_redirect(uris.container_of(uri))
+    except SignatureRefusedError:
+        raise
     except StorageError as err:
         block = err.block
         raise DataError(named, where=block.where, why=f"{block.what}: {block.why}", fix=block.fix) from err
@@ -111,20 +114,22 @@ def _check_plain_file(uri: str, named: str) -> None:
 
 
 def _open(uri: str, drivers: Sequence[str], named: str) -> Any:
-    path = gdal_path(uri)
+    opened = opened_path(uri)
+    # Files beside a signed address would be asked for with its signature.
+    alone = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"} if opened.signer else {}
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), rasterio.Env(**alone):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             # rasterio.open takes one driver alone.
-            return DatasetReader(path, driver=list(drivers))
+            return DatasetReader(opened.path, driver=list(drivers))
     except GDAL_ERRORS as err:
-        why, fix = _why_not_opened(err, uri, path)
-        raise DataError(named, where=uri, why=why, fix=fix) from err
+        why, fix = _why_not_opened(opened.without_signature(reason_of(err)), uri, opened.path)
+        raise DataError(named, where=uri, why=why, fix=fix) from (None if opened.signer else err)
 
 
-def _why_not_opened(error: BaseException, uri: str, path: str) -> tuple[str, str]:
+def _why_not_opened(reason: str, uri: str, path: str) -> tuple[str, str]:
     """Why, and what to do."""
-    reason = uris.conceal(reason_of(error), uri)
+    reason = uris.conceal(reason, uri)
     if os.path.isfile(path):
         try:
             with open(path, "rb") as file:
