@@ -35,6 +35,9 @@ _READS = (
     "on_drift",
     "abstain_below",
     "scores",
+    "augment",
+    "overlap",
+    "smooth",
     "update_stats",
     "backbone",
     "max_windows_per_item",
@@ -54,6 +57,11 @@ def get_config(
     batch_size: int = 256,
     write_geotiff: bool = True,
     on_drift: Literal["warn", "refuse", "ignore"] = "warn",
+    abstain_below: float | None = None,
+    scores: Literal["probabilities", "logits"] = "probabilities",
+    augment: Literal["none", "d4"] = "none",
+    overlap: Literal["separate", "average"] = "separate",
+    smooth: int = 1,
     update_stats: bool = False,
     backbone: str | None = None,
     max_windows_per_item: int = DEFAULT_MAX_WINDOWS,
@@ -71,6 +79,11 @@ def get_config(
         batch_size: likewise.
         write_geotiff: likewise.
         on_drift: likewise.
+        abstain_below: likewise.
+        scores: likewise.
+        augment: likewise.
+        overlap: likewise.
+        smooth: likewise.
         update_stats: likewise.
         backbone: likewise.
         max_windows_per_item: likewise.
@@ -87,6 +100,11 @@ def get_config(
         batch_size=batch_size,
         write_geotiff=write_geotiff,
         on_drift=on_drift,
+        abstain_below=abstain_below,
+        scores=scores,
+        augment=augment,
+        overlap=overlap,
+        smooth=smooth,
         update_stats=update_stats,
         backbone=backbone,
         max_windows_per_item=max_windows_per_item,

@@ -21,7 +21,14 @@ from rv_pipeline_chip_classification.config_labels import (
     VectorAreaConfig,
     VectorLabelsConfig,
 )
-from rv_pipeline_chip_classification.config_parts import LabelsConfig, NotNegative, check_keep, check_value_scales
+from rv_pipeline_chip_classification.config_parts import (
+    LabelsConfig,
+    NotNegative,
+    cell_size_px,
+    check_keep,
+    check_overlap,
+    check_value_scales,
+)
 from rv_pipeline_chip_classification.config_scenes import (
     ClassConfig,
     DatasetConfig,
@@ -112,5 +119,7 @@ class ChipClassificationConfig(PipelineConfig):
         yield from check_value_scales(self.scale_to, self.normalize, [raster.apply_scale for raster in rasters])
         yield from checks.check_evaluation(self.eval.subsets, self.predict.subsets)
         yield from checks.check_cell_sizes(scenes, self.chip.chip_size_px, self.predict.stride_px)
+        for cell_px in sorted({cell_size_px(scene.labels, self.chip.chip_size_px) for scene in scenes})[:1]:
+            yield from check_overlap("predict.overlap", self.predict.overlap, cell_px, self.predict.stride_px)
         yield from checks.check_normalize(self.normalize, self.model.weights)
         yield from checks.check_class_weights(self.train.class_weights, len(self.classes.names))

@@ -21,6 +21,10 @@ ContextPx = Annotated[int, Range(min=0, max=MAX_SIDE_PX), AsBefore(0)]
 DEFAULT_MAX_WINDOWS = 8192
 MaxWindows = Annotated[int, Range(min=1), AsBefore(DEFAULT_MAX_WINDOWS)]
 NotNegative = Annotated[int, Range(min=0)]
+#: How scores are made better while predicting; in the first version they were not.
+Augment = Annotated[Literal["none", "d4"], AsBefore("none")]
+Overlap = Annotated[Literal["separate", "average"], AsBefore("separate")]
+Smooth = Annotated[int, Range(min=1, max=99), AsBefore(1)]
 Fraction = Annotated[float, Range(min=0, max=1)]
 
 
@@ -73,6 +77,30 @@ def check_value_scales(
     if len(set(applies)) > 1:
         what = "raster.apply_scale is set for some scenes and not for others"
         yield Finding("dataset", what, "set it for all: where a file declares no scale, its values stay as they are")
+
+
+def check_smooth(smooth: int) -> Iterator[Finding]:
+    """A neighbourhood has a cell in its middle."""
+    if smooth % 2 == 0:
+        what = f"{smooth} x {smooth} cells have none in their middle"
+        yield Finding("smooth", what, f"take an odd number, for instance {smooth + 1}")
+
+
+def check_overlap(where: str, overlap: str, cell_px: int, stride_px: int | None) -> Iterator[Finding]:
+    """Cells that are averaged overlap, by whole steps.
+
+    Args:
+        where: the field.
+        overlap: what happens to cells that overlap.
+        cell_px: side of a cell.
+        stride_px: step between cells; None is the size.
+    """
+    stride_px = stride_px or cell_px
+    if overlap == "separate" or (stride_px < cell_px and cell_px % stride_px == 0):
+        return
+    what = f"cells of {cell_px} px that begin every {stride_px} px "
+    what += "do not overlap" if stride_px >= cell_px else f"cannot be averaged onto squares of {stride_px} px"
+    yield Finding(where, what, f"set the step (stride_px) to a divisor of {cell_px} below it")
 
 
 def check_keep(keep: Mapping[str, Mapping[str, float]], names: Collection[str]) -> Iterator[Finding]:

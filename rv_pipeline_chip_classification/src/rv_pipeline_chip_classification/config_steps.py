@@ -17,13 +17,17 @@ from rv_core.files import uris
 from rv_pipeline_chip_classification import config_checks as checks
 from rv_pipeline_chip_classification.config_parts import (
     DEFAULT_MAX_WINDOWS,
+    Augment,
     ContextPx,
     Fraction,
     MaxWindows,
     NotNegative,
+    Overlap,
     Positive,
     SidePx,
+    Smooth,
     Subset,
+    check_smooth,
 )
 
 _AboveZero = Annotated[float, Range(min_exclusive=0)]
@@ -202,6 +206,13 @@ class PredictConfig(Config):
             in the raster of classes, and `eval` counts it as not answered.
         scores: what is written of each class: `probabilities`, or `logits` over the temperature, of which they are the
             softmax.
+        augment: `d4` scores each cell in the eight symmetries of the square and takes the mean, for eight times the
+            arithmetic.
+        overlap: cells that overlap (`stride_px` below the cell size) are each a cell of the map (`separate`), or their
+            scores are averaged onto cells as wide as the step (`average`), which do not overlap. A labelled cell is
+            evaluated by the mean of those in it.
+        smooth: side of the neighbourhood, in cells of the map and odd, over which the scores of each cell are averaged;
+            cells without scores do not count and get none. 1 leaves them.
         on_drift: where the pixel values of a scene are not those of the training scenes: `warn` says so per channel,
             `refuse` fails the scene before anything is written, `ignore` does not look.
         max_windows_per_item: a scene of more cells is predicted in parts of about so many, which are items like scenes;
@@ -214,11 +225,15 @@ class PredictConfig(Config):
     subsets: list[Subset] = field(default_factory=lambda: ["validation", "test"])
     abstain_below: Annotated[Fraction | None, AsBefore(None)] = None
     scores: Annotated[Literal["probabilities", "logits"], AsBefore("probabilities")] = "probabilities"
+    augment: Augment = "none"
+    overlap: Overlap = "separate"
+    smooth: Smooth = 1
     on_drift: Annotated[Literal["warn", "refuse", "ignore"], AsBefore("warn")] = "warn"
     max_windows_per_item: MaxWindows = DEFAULT_MAX_WINDOWS
 
     def validate(self) -> Iterable[Finding]:
-        return checks.check_subsets(self.subsets)
+        yield from checks.check_subsets(self.subsets)
+        yield from check_smooth(self.smooth)
 
 
 @dataclass(kw_only=True)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: What decides the training is what the card says, whatever its name is and wherever it lies: `facts` tells it.
 _BY_FACTS = ("model.weights",)
+#: What `eval` has to know of a prediction to put finer cells together.
+_HOW_IT_ANSWERS = tuple(f"predict.{name}" for name in ("abstain_below", "scores", "augment", "overlap", "smooth"))
 
 
 def scenes_to_analyze(config: ChipClassificationConfig) -> list[SceneConfig]:
@@ -190,9 +192,10 @@ class ChipClassificationPipeline(Pipeline):
             "dataset.validation_scenes",
             "dataset.test_scenes",
             "eval",
+            *_HOW_IT_ANSWERS,
         ),
-        # Of pictures; with other colours there are other predictions, and so another key.
-        ignores=("classes.colors",),
+        # With others of these there are other predictions, and so another key; colours are those of pictures.
+        ignores=("classes.colors", *_HOW_IT_ANSWERS),
     )
     def eval(self) -> None:
         """Metrics of the predictions, per class, scene and subset."""

@@ -20,6 +20,7 @@ from rv_pipeline_chip_classification.config import (
     DatasetConfig,
     EvalConfig,
     GeoJsonLabelsConfig,
+    PredictConfig,
     RasterSourceConfig,
     SceneConfig,
 )
@@ -171,6 +172,22 @@ def test_labelled_cells_that_are_not_predicted_are_reported_not_dropped(
     assert found["overall"]["accuracy"] == 1.0
     assert found["notes"] == ["1 of 3 labelled cells are not predicted."]
     assert "1 of 3 labelled cells are not predicted" in caplog.text
+
+
+def test_finer_cells_of_averaged_overlaps_are_evaluated_together(
+    make_scene: Any, storage: Storage, control: RecordingControl
+) -> None:
+    # Of the 4 x 4 cells: three of forest and one of rock; a tie; no data beside shrub; nothing at all.
+    finer = [0, 0, 1, 0, 0, 2, 1, 0, 1, -1, -1, -1, -1, -1, -1, -1]
+    write_prediction(storage, "a", finer, size_px=8, num_cols=4)
+    predict = PredictConfig(stride_px=8, overlap="average")
+    run_evaluate(config_of([make_scene("a", [0, 0, 1, 2])], predict=predict), storage, control)
+    found = report(storage)["overall"]
+    assert found["confusion"] == [[2, 0, 0], [0, 1, 0], [0, 0, 0]]
+    assert found["coverage"] == {"labelled": 4, "predicted": 3, "matched": 3, "without_data": 1}
+    (cell, *_) = json.loads(storage.read_text("eval/test/a.geojson"))["features"]
+    assert cell["properties"]["score"] == pytest.approx((3 * 0.8 + 0.1) / 4)
+    assert storage.exists("eval/test/a.png")
 
 
 def test_cells_without_data_are_never_a_class(make_scene: Any, storage: Storage, control: RecordingControl) -> None:

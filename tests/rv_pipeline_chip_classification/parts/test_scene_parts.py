@@ -122,7 +122,16 @@ def test_back_to_one_item_and_a_damaged_list_of_parts(make_config: Any) -> None:
         ChipStore.open(storage, ["a"])
 
 
-@pytest.mark.parametrize("options", [{}, {"abstain_below": 0.35, "scores": "logits"}], ids=["plain", "abstaining"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"abstain_below": 0.35, "scores": "logits"},
+        {"overlap": "average", "smooth": 3},
+        {"overlap": "average", "abstain_below": 0.35, "scores": "logits"},
+    ],
+    ids=["plain", "abstaining", "averaged", "averaged-logits"],
+)
 def test_merged_predictions_are_those_of_one_item_to_the_byte(
     make_config: Any, write_trained: Any, options: dict[str, Any]
 ) -> None:
@@ -139,14 +148,16 @@ def test_merged_predictions_are_those_of_one_item_to_the_byte(
         for scene in items(config, "merge").values():
             merged = Counting()
             merge_scene(scene, config, storage, merged)
-            assert merged.counts == control.counts
+            assert merged.counts == counts[0]
         folder = Path(config.root_uri) / "predict"
         written.append({path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()})
     assert len(written[0]) == 5
+    assert ("num_abstained" in counts[0]) == ("abstain_below" in options)
     assert written[1] == written[0]
     assert written[2] == written[0]
+    if "overlap" in options:  # classes come with merge
+        counts = [{"num_cells": count["num_cells"]} for count in counts]
     assert counts[1] == counts[2] == counts[0]
-    assert ("num_abstained" in counts[0]) == bool(options)
 
 
 def test_a_part_that_is_cut_short_is_told(make_config: Any, write_trained: Any) -> None:

@@ -9,6 +9,7 @@ from rv_core.files.by_uri import local_copy
 from rv_pipeline_chip_classification.applying.config import ApplyConfig, ImageConfig
 from rv_pipeline_chip_classification.applying.image_look import ImageJob, look_at
 from rv_pipeline_chip_classification.applying.own_statistics import check_options
+from rv_pipeline_chip_classification.config_parts import check_overlap
 from rv_pipeline_chip_classification.model.bundle_file import Bundle, open_bundle
 from rv_pipeline_chip_classification.model.contract import ModelContract
 from rv_pipeline_chip_classification.model.own_code import refuse_unnamed_code
@@ -48,6 +49,12 @@ def misfits(config: ApplyConfig, bundle: Bundle) -> Iterator[Finding]:
         check_options(bundle.contract, config.on_drift, updates_stats=config.update_stats)
     except RvError as err:
         yield Finding("update_stats", in_config_words(err.one_line()), "leave it out")
+    yield from check_overlap("overlap", config.overlap, bundle.contract.cell_size_px, step_px(bundle, config.stride_px))
+
+
+def step_px(bundle: Bundle, stride_px: int | None) -> int:
+    """The step between cells that is asked for, else that of the bundle, else the size of a cell."""
+    return stride_px or bundle.stride_px or bundle.contract.cell_size_px
 
 
 def look_at_image(config: ApplyConfig, image: ImageConfig, contract: ModelContract) -> ImageJob:

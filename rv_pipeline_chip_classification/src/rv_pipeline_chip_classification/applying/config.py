@@ -11,11 +11,15 @@ from rv_core.errors import Finding
 from rv_pipeline_chip_classification.applying.image_list import name_problems, output_clashes
 from rv_pipeline_chip_classification.config_parts import (
     DEFAULT_MAX_WINDOWS,
+    Augment,
     Fraction,
     MaxWindows,
     NotNegative,
+    Overlap,
     Positive,
     SidePx,
+    Smooth,
+    check_smooth,
 )
 
 #: Where predictions lie under the root, as those of a training do (`prediction.cell_scores`, which imports numpy).
@@ -52,6 +56,9 @@ class ApplyConfig(PipelineConfig):
             fails it before anything is written, `ignore` does not look.
         abstain_below: a cell whose best class has a lower probability gets no class; None always gives one.
         scores: what is written of each class: `probabilities`, or `logits` over the temperature.
+        augment: `d4` scores each cell in the eight symmetries of the square and takes the mean.
+        overlap: cells that overlap are each a cell of the map (`separate`), or averaged onto cells as wide as the step.
+        smooth: side of the neighbourhood, in cells and odd, over which the scores of each cell are averaged.
         update_stats: normalise each image by the statistics of its own pixels.
         backbone: `module:callable` of the network of your own that the bundle may call; None for none: no code but that
             of rv runs.
@@ -71,6 +78,9 @@ class ApplyConfig(PipelineConfig):
     on_drift: Literal["warn", "refuse", "ignore"] = "warn"
     abstain_below: Annotated[Fraction | None, AsBefore(None)] = None
     scores: Annotated[Literal["probabilities", "logits"], AsBefore("probabilities")] = "probabilities"
+    augment: Augment = "none"
+    overlap: Overlap = "separate"
+    smooth: Smooth = 1
     update_stats: bool = False
     backbone: str | None = None
     max_windows_per_item: MaxWindows = DEFAULT_MAX_WINDOWS
@@ -84,6 +94,7 @@ class ApplyConfig(PipelineConfig):
         output = f"{self.root_uri}/{FOLDER}"
         for index, what in output_clashes([(image.uri, image.id) for image in self.images], output):
             yield Finding(f"images[{index}].id", what, "give it another id")
+        yield from check_smooth(self.smooth)
         if self.channel_order is not None and not self.channel_order:
             yield Finding("channel_order", "no channel is given", "leave it out, or write for instance [2, 1, 0]")
         if self.update_stats and self.on_drift == "refuse":

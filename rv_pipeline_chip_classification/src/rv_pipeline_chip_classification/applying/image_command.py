@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 
 from rv_core import Storage
-from rv_pipeline_chip_classification.applying.bundle_use import bundle_of, in_config_words, look_at_image
+from rv_pipeline_chip_classification.applying.bundle_use import bundle_of, in_config_words, look_at_image, step_px
 from rv_pipeline_chip_classification.applying.config import ApplyConfig, ImageConfig
 from rv_pipeline_chip_classification.applying.image_parts import ImageItem, image_of, num_image_parts
 from rv_pipeline_chip_classification.commands.merge import PartsOfScene, merge_parts
 from rv_pipeline_chip_classification.control import Control
 from rv_pipeline_chip_classification.file_boundary import file_boundary
 from rv_pipeline_chip_classification.model.bundle_file import Bundle
-from rv_pipeline_chip_classification.prediction.cell_scores import FOLDER, Answers, part_name, prediction_names
+from rv_pipeline_chip_classification.prediction.cell_scores import FOLDER, answers_of, part_name, prediction_names
 from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid
 from rv_pipeline_chip_classification.prediction.scene_files import SceneFiles
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
@@ -39,7 +39,7 @@ class ImageMapper:
             write_geotiff=config.write_geotiff,
             tells_drift=config.on_drift == "warn" and not config.update_stats,
             updates_stats=config.update_stats,
-            answers=Answers(config.abstain_below, config.scores == "logits"),
+            answers=answers_of(config),
         )
 
     def map(self, item: ImageItem, storage: Storage, control: Control) -> None:
@@ -61,7 +61,9 @@ class ImageMapper:
             else:
                 name = part_name(FOLDER, item.id)
                 counts = self._predictor.predict_part(job, part, name, storage, control)
-        control.record(num_cells=counts.num_cells, num_without_data=counts.num_without_data)
+        control.record(num_cells=counts.num_cells)
+        if not counts.num_unfinished:
+            control.record(num_without_data=counts.num_without_data)
         if counts.num_abstained:
             control.record(num_abstained=counts.num_abstained)
         notes = job.notes if part is None or part.number == 1 else ()
@@ -88,9 +90,8 @@ def merge_image(config: ApplyConfig, image: ImageConfig, storage: Storage, contr
     with file_boundary(f"the parts of the image {image.id!r} cannot be put together", where=image.uri):
         job = look_at_image(config, image, contract)
         with SceneRaster(job.source, job.stem) as raster:
-            stride_px = config.stride_px or bundle.stride_px or contract.cell_size_px
-            cells = CellGrid(raster.extent, contract.cell_size_px, stride_px)
-            parts = PartsOfScene(image.id, FOLDER, num_image_parts(config, image))
+            cells = CellGrid(raster.extent, contract.cell_size_px, step_px(bundle, config.stride_px))
+            parts = PartsOfScene(image.id, FOLDER, num_image_parts(config, image), answers_of(config))
             merge_parts(raster, cells, parts, files, storage, control)
 
 

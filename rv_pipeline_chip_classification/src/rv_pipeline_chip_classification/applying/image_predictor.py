@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from rv_core import Storage
+from rv_core.errors import UsageError
+from rv_pipeline_chip_classification.applying.bundle_use import step_px
 from rv_pipeline_chip_classification.applying.image_look import ImageJob
 from rv_pipeline_chip_classification.applying.own_statistics import by_own_statistics
 from rv_pipeline_chip_classification.commands.predict import SceneWriter
+from rv_pipeline_chip_classification.config_parts import check_overlap
 from rv_pipeline_chip_classification.control import Control
 from rv_pipeline_chip_classification.model.bundle_file import Bundle
 from rv_pipeline_chip_classification.model.contract import ModelContract
@@ -46,7 +49,7 @@ class ImagePredictor:
         answers: Answers | None = None,
     ) -> None:
         self._contract = bundle.contract
-        self._stride_px = stride_px or bundle.stride_px or bundle.contract.cell_size_px
+        self._stride_px = step_px(bundle, stride_px)
         self._batch_size, self._updates_stats, self._answers = batch_size, updates_stats, answers
         self._write_geotiff, self._tells_drift = write_geotiff, tells_drift
         with bundle.weights_file() as weights:
@@ -67,6 +70,7 @@ class ImagePredictor:
 
         Raises:
             DataError: if pixels cannot be read, or the model gives no numbers for any of them.
+            UsageError: if cells are to be averaged that do not overlap by whole steps.
         """
         writer = self._writer_of(job)
         with SceneRaster(job.source, job.stem) as raster:
@@ -80,7 +84,11 @@ class ImagePredictor:
 
     def cells_of(self, raster: SceneRaster, stride_px: int | None = None) -> CellGrid:
         """All cells of an open image."""
-        return CellGrid(raster.extent, self._contract.cell_size_px, stride_px or self._stride_px)
+        cells = CellGrid(raster.extent, self._contract.cell_size_px, stride_px or self._stride_px)
+        overlap = "average" if self._answers is not None and self._answers.averages_overlaps else "separate"
+        for found in check_overlap("overlap", overlap, cells.size_px, cells.stride_px):
+            raise UsageError(found.what, where="overlap", fix=found.fix)
+        return cells
 
     def _writer_of(self, job: ImageJob) -> SceneWriter:
         if not self._updates_stats:

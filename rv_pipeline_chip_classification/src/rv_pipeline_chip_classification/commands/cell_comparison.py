@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from rv_core import Storage
 from rv_core.errors import DataError
 from rv_pipeline_chip_classification.labels.cells import LabelledCells
-from rv_pipeline_chip_classification.prediction.cell_scores import NO_CLASS, prediction_names
+from rv_pipeline_chip_classification.neighbours.joined_cells import joined_cells
+from rv_pipeline_chip_classification.prediction.cell_scores import NO_CLASS, Answers, prediction_names
 from rv_pipeline_chip_classification.prediction.geojson_file import read_predictions
 from rv_pipeline_chip_classification.scenes.windows import WindowArray
 
@@ -86,8 +87,18 @@ class ComparedCells:
         return np.asarray(self.is_matched & (self.predicted != self.truth))
 
 
-def compare_cells(labelled: LabelledCells, scene_id: str, num_classes: int, storage: Storage) -> ComparedCells:
+def compare_cells(
+    labelled: LabelledCells, scene_id: str, num_classes: int, storage: Storage, answers: Answers | None = None
+) -> ComparedCells:
     """Look up what is predicted for labelled cells.
+
+    Args:
+        labelled: the cells.
+        scene_id: the scene.
+        num_classes: how many there are.
+        storage: the root.
+        answers: of the prediction, where overlapping cells were averaged: the cells of the map in a labelled one are
+            taken together.
 
     Raises:
         DataError: if the predictions cannot be used.
@@ -99,7 +110,8 @@ def compare_cells(labelled: LabelledCells, scene_id: str, num_classes: int, stor
     scores, margins = np.full(len(places), np.nan), np.full(len(places), np.nan)
     num_predicted = num_without_data = num_abstained = 0
     sides: set[tuple[int, int]] = set()
-    for cell in read_predictions(storage.input_file(name), where=storage.uri(name)):
+    cells = read_predictions(storage.input_file(name), where=storage.uri(name))
+    for cell in cells if answers is None else joined_cells(cells, labelled.windows, answers):
         sides.add(cell.window[2:])
         place = places.get(cell.window)
         if cell.class_id is None or cell.scores is None:

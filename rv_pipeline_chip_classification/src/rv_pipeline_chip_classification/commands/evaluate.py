@@ -1,6 +1,7 @@
 """The command `eval`: predicted cells against labelled ones, per class, scene and subset.
 
-A labelled cell and a predicted one belong together if they are the same window, to the pixel. `coverage` says how many
+A labelled cell and a predicted one belong together if they are the same window, to the pixel; where overlapping cells
+were averaged (`predict.overlap`), a labelled one has the mean scores of those in it. `coverage` says how many
 cells were `labelled` (inside the AOI), how many were `predicted` with a class, and how many of the labelled ones
 `matched` a predicted one; only these enter the confusion matrix. `without_data` are labelled cells that have no valid
 pixel and so no predicted class; `abstained`, where there are any, those of which no class reaches
@@ -37,7 +38,7 @@ from rv_pipeline_chip_classification.commands.results import evaluation_name, ou
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig
 from rv_pipeline_chip_classification.control import Control
 from rv_pipeline_chip_classification.labels.cells import LabelledCells, label_cells
-from rv_pipeline_chip_classification.prediction.cell_scores import prediction_names
+from rv_pipeline_chip_classification.prediction.cell_scores import answers_of, prediction_names
 from rv_pipeline_chip_classification.prediction.cell_windows import CellList
 from rv_pipeline_chip_classification.prediction.outcome_file import Outcomes, write_outcomes
 from rv_pipeline_chip_classification.prediction.qgis_style import outcome_style
@@ -118,7 +119,8 @@ def run_evaluate(config: ChipClassificationConfig, storage: Storage, control: Co
     """Write `eval/<subset>/eval.json` for every subset of `eval.subsets`, the cells on the map, and pictures of the test scenes.
 
     Args:
-        config: reads `name`, `classes`, `chip.chip_size_px`, `chip.within_aoi`, `dataset` and `eval`.
+        config: reads `name`, `classes`, `chip.chip_size_px`, `chip.within_aoi`, `dataset`, `eval`, and of `predict` whether
+            cells were averaged.
         storage: the root, where `train` and `predict` left their files.
         control: told of progress and of the accuracy of each subset.
 
@@ -171,7 +173,10 @@ class Evaluation:
             StorageError: if there is no prediction.
         """
         labelled = label_cells(scene, self.config.classes, self.config.chip)
-        cells = compare_cells(labelled, scene.id, len(self.config.classes.names), self.storage)
+        predict = self.config.predict
+        is_joined = predict.overlap == "average" and scene.labels is not None and scene.labels.has_cell_grid()
+        answers = answers_of(predict) if is_joined else None
+        cells = compare_cells(labelled, scene.id, len(self.config.classes.names), self.storage, answers)
         coverage = cells.coverage
         if missing := coverage.missing:
             _log.warning(

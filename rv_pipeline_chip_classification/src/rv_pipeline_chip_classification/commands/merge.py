@@ -6,7 +6,7 @@ that was predicted as one. Nothing holds more than a few thousand cells.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +15,14 @@ from rv_core import Storage
 from rv_core.errors import DataError
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig
 from rv_pipeline_chip_classification.control import Control
+from rv_pipeline_chip_classification.neighbours.refinement import refined, scored_grid, written_grid
 from rv_pipeline_chip_classification.parts.scene_parts import Part, num_predict_parts, part_id
 from rv_pipeline_chip_classification.prediction.cell_scores import (
     FOLDER,
+    Answers,
     PredictionNames,
     ScoredCells,
+    answers_of,
     no_numbers,
     part_name,
 )
@@ -37,11 +40,13 @@ class PartsOfScene:
         scene_id: the scene.
         folder: of the predictions, under the storage's root.
         count: how many parts there are.
+        answers: what becomes of the scores of cells.
     """
 
     scene_id: str
     folder: str
     count: int
+    answers: Answers
 
     def names(self) -> list[str]:
         """The files of their scores, in order."""
@@ -65,7 +70,7 @@ def merge_scene(scene: SceneConfig, config: ChipClassificationConfig, storage: S
     classes = config.classes
     colors = tuple(classes.color_of(class_id) for class_id in range(len(classes.names)))
     files = SceneFiles(tuple(classes.names), colors, config.predict.write_geotiff, config.predict.scores == "logits")
-    parts = PartsOfScene(scene.id, FOLDER, num_predict_parts(config, scene))
+    parts = PartsOfScene(scene.id, FOLDER, num_predict_parts(config, scene), answers_of(config.predict))
     with SceneRaster(scene.raster, scene.id) as raster:
         cells = grid_of(scene, raster.extent, config.chip.chip_size_px, config.predict.stride_px)
         merge_parts(raster, cells, parts, files, storage, control)
@@ -89,26 +94,39 @@ def merge_parts(
         StorageError: if some are not there.
     """
     counts = CellCounts(np.zeros(len(files.class_names), np.int64))
-    scored = _scored(cells, parts, counts, storage, control)
-    files.write(raster, cells, scored, PredictionNames(f"{parts.folder}/{parts.scene_id}"), storage)
+    scored = scored_grid(cells, parts.answers)
+    found = refined(_found(scored, parts, len(files.class_names), storage, control), scored, parts.answers)
+    files.write(
+        raster,
+        written_grid(scored),
+        _counted(found, counts, parts.scene_id),
+        PredictionNames(f"{parts.folder}/{parts.scene_id}"),
+        storage,
+    )
     control.record(**counts.to_json(files.class_names))
     counts.tell(parts.scene_id)
     return counts
 
 
-def _scored(
-    cells: CellGrid, parts: PartsOfScene, counts: CellCounts, storage: Storage, control: Control
+def _found(
+    cells: CellGrid, parts: PartsOfScene, num_classes: int, storage: Storage, control: Control
 ) -> Iterator[ScoredCells]:
+    """What the parts hold, in order."""
     first = 0
     for name in parts.names():
-        num_classes = len(counts.per_class)
         for some in read_scores(storage.input_file(name), cells, first, num_classes, where=storage.uri(name)):
             yield some
-            counts.add(some)
             first += len(some.class_ids)
             control.progress(first, cells.num_cells)
     if first != cells.num_cells:
         what = f"the parts of scene {parts.scene_id!r} hold {first} of its {cells.num_cells} cells"
         raise DataError(what, where=storage.uri(parts.folder), fix='run the command "predict" again (--rerun)')
+
+
+def _counted(cells: Iterable[ScoredCells], counts: CellCounts, scene_id: str) -> Iterator[ScoredCells]:
+    """The cells, counted once those before are written."""
+    for some in cells:
+        yield some
+        counts.add(some)
     if counts.first_without_numbers is not None and not counts.per_class.any() and not counts.num_abstained:
-        raise no_numbers(counts.first_without_numbers, parts.scene_id)
+        raise no_numbers(counts.first_without_numbers, scene_id)

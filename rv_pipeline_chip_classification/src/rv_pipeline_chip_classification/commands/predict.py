@@ -30,12 +30,13 @@ from rv_pipeline_chip_classification.model.source_fit import (
     refuse_drift,
 )
 from rv_pipeline_chip_classification.model.trained import load_model, read_trained
+from rv_pipeline_chip_classification.neighbours.refinement import refined, scored_grid, written_grid
 from rv_pipeline_chip_classification.parts.scene_parts import Part, SceneItem, scene_of
 from rv_pipeline_chip_classification.prediction.cell_scores import (
     FOLDER,
-    Answers,
     PredictionNames,
     ScoredCells,
+    answers_of,
     part_name,
     prediction_names,
 )
@@ -99,9 +100,15 @@ class SceneWriter:
         Raises:
             DataError: if pixels cannot be read, or the image does not fit the model.
         """
-        counts, watched = self._begin(raster, cells)
-        scored = self._scored(self.classifier.classify(watched, raster), counts, cells.num_cells, control)
-        self._files.write(raster, cells, scored, names, storage)
+        answers = self.classifier.answers
+        if isinstance(cells, CellGrid):
+            scored = scored_grid(cells, answers)
+            counts, watched = self._begin(raster, scored)
+            cells, found = written_grid(scored), refined(self.classifier.classify(watched, raster), scored, answers)
+        else:
+            counts, watched = self._begin(raster, cells)
+            found = self.classifier.classify(watched, raster)
+        self._files.write(raster, cells, self._scored(found, counts, cells.num_cells, control), names, storage)
         counts.seconds = time.monotonic() - self._started_s
         if self.tells_drift:
             counts.drift = drift_in_words(drift_notes(self.contract.values, watched.sample, self.contract.channels))
@@ -125,9 +132,12 @@ class SceneWriter:
         """
         context_px = self.contract.context_px
         _check_number(grid.num_cells, raster)
+        answers = self.classifier.answers
+        grid = scored_grid(grid, answers)
         cells = part_of_grid(grid, part, batch_size=self.batch_size, context_px=context_px)
         counts, watched = self._begin(raster, cells)
-        scored = self._scored(self.classifier.classify(watched, raster, is_all=False), counts, cells.num_cells, control)
+        found = self.classifier.classify(watched, raster, is_all=False)
+        scored = self._scored(found, counts, cells.num_cells, control, is_finished=not answers.are_refined)
         with storage.output_file(name) as path, ScoreWriter(path, cells.num_cells, self.contract.num_classes) as writer:
             for some in scored:
                 writer.write(some)
@@ -151,12 +161,21 @@ class SceneWriter:
         return CellCounts(np.zeros(self.contract.num_classes, np.int64)), WatchedCells(cells, raster.num_channels)
 
     def _scored(
-        self, cells: Iterable[ScoredCells], counts: CellCounts, total: int, control: Control
+        self,
+        cells: Iterable[ScoredCells],
+        counts: CellCounts,
+        total: int,
+        control: Control,
+        *,
+        is_finished: bool = True,
     ) -> Iterator[ScoredCells]:
         """The cells, counted and told once whoever asks for them has written those before."""
         for some in cells:
             yield some
-            counts.add(some)
+            if is_finished:
+                counts.add(some)
+            else:
+                counts.num_unfinished += len(some.class_ids)
             self._tell(counts, total, control)
 
     def _tell(self, counts: CellCounts, total: int, control: Control) -> None:
@@ -242,7 +261,7 @@ def open_predictor(config: ChipClassificationConfig, storage: Storage) -> Predic
         load_model(contract, weights),
         contract,
         batch_size=config.predict.batch_size,
-        answers=Answers(config.predict.abstain_below, config.predict.scores == "logits"),
+        answers=answers_of(config.predict),
     )
     writer = SceneWriter(
         classifier,

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rv_pipeline_chip_classification.config import ClassConfig, SceneConfig
 from rv_pipeline_chip_classification.labels.cells import LabelledCells
+from rv_pipeline_chip_classification.neighbours.joined_cells import coarse_windows
 from rv_pipeline_chip_classification.prediction.geojson_file import read_predictions
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray
@@ -96,9 +97,10 @@ def _predicted_cells(path: Path) -> tuple[WindowArray, NDArray[np.int64]]:
 
 
 def _true_ids(truth: LabelledCells, windows: WindowArray) -> NDArray[np.int64]:
-    """The class id of each of the windows in the labels, negative where it has none: (N,) int64."""
+    """The class id of each of the windows, or of the labelled cell around it, negative where there is none: (N,) int64."""
     known = dict(zip(map(tuple, truth.windows.tolist()), truth.class_ids.tolist(), strict=True))
-    return np.array([known.get(window, -1) for window in map(tuple, windows.tolist())], np.int64)
+    within = coarse_windows(windows, truth.windows)
+    return np.array([known.get(window, -1) for window in map(tuple, within.tolist())], np.int64)
 
 
 def _hits_in_words(num_compared: int, num_wrong: int) -> str:

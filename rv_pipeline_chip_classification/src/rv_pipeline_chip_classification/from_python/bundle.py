@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from rv_core import Storage
 from rv_core.errors import UsageError
 from rv_core.files.by_uri import local_copy
-from rv_pipeline_chip_classification.applying.image_look import look_at
+from rv_pipeline_chip_classification.applying.image_look import ImageJob, look_at
+from rv_pipeline_chip_classification.config_parts import check_smooth
 from rv_pipeline_chip_classification.control import Unheard
 from rv_pipeline_chip_classification.file_boundary import file_boundary
 from rv_pipeline_chip_classification.from_python.records import Records, cells_of
@@ -23,7 +24,7 @@ from rv_pipeline_chip_classification.model.bundle_file import Bundle, open_bundl
 from rv_pipeline_chip_classification.model.contract import ModelContract
 from rv_pipeline_chip_classification.model.openmp import wait_passively
 from rv_pipeline_chip_classification.model.own_code import refuse_unnamed_code
-from rv_pipeline_chip_classification.prediction.cell_scores import NO_CLASS, PredictionNames
+from rv_pipeline_chip_classification.prediction.cell_scores import NO_CLASS, Answers, PredictionNames
 
 if TYPE_CHECKING:
     from rv_pipeline_chip_classification.applying.image_predictor import ImagePredictor
@@ -96,6 +97,9 @@ class LoadedBundle:
         channel_order: tuple[int, ...] | None = None,
         nodata: float | None = None,
         stride_px: int | None = None,
+        augment: Literal["none", "d4"] = "none",
+        overlap: Literal["separate", "average"] = "separate",
+        smooth: int = 1,
     ) -> Prediction:
         """Classify the cells of an image; the scores are those that `rv predict` writes.
 
@@ -105,11 +109,17 @@ class LoadedBundle:
             channel_order: 0-based channels of the image in the model's order; None for by band names, else as trained.
             nodata: the pixel value that means "no data"; None for as in training.
             stride_px: step between cells; None for that of the bundle.
+            augment: this and what follows: as of `PredictConfig`.
+            overlap: likewise.
+            smooth: likewise.
 
         Raises:
             DataError: if the image cannot be read, or does not fit the model.
-            UsageError: for an array of another shape.
+            UsageError: for an array of another shape, or options that do not go together.
         """
+        for found in check_smooth(smooth):
+            raise UsageError(f"smooth: {found.what}", fix=found.fix)
+        answers = Answers(None, False, augment == "d4", overlap == "average", smooth)
         with tempfile.TemporaryDirectory(prefix="rv-predict-") as folder:
             if isinstance(image, np.ndarray):
                 shown, source = _ARRAY, _written(image, Path(folder) / f"{_ARRAY}.tif")
@@ -118,30 +128,35 @@ class LoadedBundle:
                 shown = source = str(image)
             nodata = self.contract.nodata if nodata is None else nodata
             with file_boundary("the image cannot be predicted", where=shown):
-                return self._predict(source, Storage(folder), channel_order, nodata, stride_px)
+                job = look_at(source, "cells", self.contract, channel_order, nodata)
+                return self._predict(job, Storage(folder), answers, stride_px)
 
-    def _predict(
-        self,
-        image: str,
-        storage: Storage,
-        channel_order: tuple[int, ...] | None,
-        nodata: float | None,
-        stride_px: int | None,
-    ) -> Prediction:
-        names = PredictionNames("cells")
-        job = look_at(image, names.stem, self.contract, channel_order, nodata)
-        counts = self._predictor.predict(job, names, storage, Unheard(), stride_px=stride_px)
+    def _predict(self, job: ImageJob, storage: Storage, answers: Answers, stride_px: int | None) -> Prediction:
+        names = PredictionNames(job.stem)
+        counts = self._predictor_for(answers).predict(job, names, storage, Unheard(), stride_px=stride_px)
         notes = tuple(filter(None, [*job.notes, counts.lost_note(), counts.abstained_note(), counts.drift]))
-        return Prediction(cells_of(storage.input_file(names.geojson), where=image), notes=notes)
+        return Prediction(cells_of(storage.input_file(names.geojson), where=job.image), notes=notes)
 
     @cached_property
-    def _predictor(self) -> ImagePredictor:
+    def _predictors(self) -> dict[Answers, ImagePredictor]:
+        return {}
+
+    def _predictor_for(self, answers: Answers) -> ImagePredictor:
+        """One that has the model loaded; each is made once."""
         wait_passively()
         from rv_pipeline_chip_classification.applying.image_predictor import ImagePredictor
 
-        return ImagePredictor(
-            self.bundle, stride_px=None, batch_size=256, write_geotiff=False, tells_drift=True, updates_stats=False
-        )
+        if answers not in self._predictors:
+            self._predictors[answers] = ImagePredictor(
+                self.bundle,
+                stride_px=None,
+                batch_size=256,
+                write_geotiff=False,
+                tells_drift=True,
+                updates_stats=False,
+                answers=answers,
+            )
+        return self._predictors[answers]
 
 
 def _written(pixels: NDArray[Any], path: Path) -> str:

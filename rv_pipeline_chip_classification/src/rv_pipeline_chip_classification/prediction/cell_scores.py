@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,18 +26,50 @@ class Answers:
     Args:
         abstain_below: a cell whose best class has a lower probability gets none; None always gives one.
         gives_logits: whether scores are logits over the temperature, not probabilities.
+        averages_symmetries: whether scores are the mean of those of the eight symmetries of a chip.
+        averages_overlaps: whether cells that overlap are averaged onto cells as wide as the step between them.
+        smooth: side of the neighbourhood, in cells and odd, over which scores of a grid are averaged; 1 is the cell.
     """
 
     abstain_below: float | None = None
     gives_logits: bool = False
+    averages_symmetries: bool = False
+    averages_overlaps: bool = False
+    smooth: int = 1
 
-    def classes_of(self, scores: NDArray[np.float32]) -> NDArray[np.int64]:
+    @property
+    def are_refined(self) -> bool:
+        """Whether what is written of a cell depends on the scores of others."""
+        return self.averages_overlaps or self.smooth > 1
+
+    def classes_of(self, scores: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
         """The class ids of scores (B, K), `NO_CLASS` where they say too little: (B,) int64."""
         class_ids = scores.argmax(axis=1)
         if self.abstain_below is not None:
             probabilities = probabilities_of(scores) if self.gives_logits else np.round(scores, SCORE_DECIMALS)
             class_ids[probabilities.max(axis=1) < self.abstain_below] = NO_CLASS
         return class_ids
+
+
+class AnswerChoices(Protocol):
+    """The fields of a config that say how a model answers: of `PredictConfig` and `ApplyConfig`."""
+
+    abstain_below: float | None
+    scores: Any
+    augment: Any
+    overlap: Any
+    smooth: int
+
+
+def answers_of(choices: AnswerChoices) -> Answers:
+    """What a config chooses."""
+    return Answers(
+        choices.abstain_below,
+        gives_logits=choices.scores == "logits",
+        averages_symmetries=choices.augment == "d4",
+        averages_overlaps=choices.overlap == "average",
+        smooth=choices.smooth,
+    )
 
 
 def probabilities_of(logits: NDArray[Any]) -> NDArray[np.float64]:

@@ -43,12 +43,16 @@ class CellChips(NamedTuple):
         windows: (B, 4) int64, all of one size.
         chips: (B, H, W, C) in the scene's dtype, with context around the cells; what is outside of the extent is 0.
         valid: (B, H, W) bool, or None where every pixel is valid; what is outside of the extent is not.
+        is_scored: (B,) bool, which of them are scored; None for all.
+        valid_fractions: (B,) float64, what is told of each as its share of valid pixels; None for that of the cell.
     """
 
     first: int
     windows: WindowArray
     chips: NDArray[Any]
     valid: NDArray[np.bool_] | None
+    is_scored: NDArray[np.bool_] | None = None
+    valid_fractions: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)

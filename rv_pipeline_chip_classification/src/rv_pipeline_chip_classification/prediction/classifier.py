@@ -10,6 +10,7 @@ keep it busy; where its memory is too small, batches are halved.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -147,7 +148,8 @@ class Classifier:
                 slice(self.contract.context_px, side - self.contract.context_px) for side in batch.valid.shape[1:]
             )
             num_valid = np.count_nonzero(batch.valid[:, rows, cols], axis=(1, 2))
-        has_data = num_valid > 0
+        has_data = num_valid > 0 if batch.is_scored is None else (num_valid > 0) & batch.is_scored
+        fractions = num_valid / pixels_per_cell if batch.valid_fractions is None else batch.valid_fractions
         scores = np.full((count, self.contract.num_classes), np.nan, np.float32)
         class_ids = np.full(count, NO_CLASS, np.int64)
         if has_data.any():
@@ -157,7 +159,7 @@ class Classifier:
             scores[~has_scores] = np.nan
             class_ids[has_scores] = self.answers.classes_of(scores[has_scores])
         rounded = np.round(scores, SCORE_DECIMALS)
-        return ScoredCells(batch.first, batch.windows, class_ids, rounded, num_valid / pixels_per_cell)
+        return ScoredCells(batch.first, batch.windows, class_ids, rounded, fractions)
 
     def score(self, chips: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDArray[np.float32]:
         """Scores of chips on the calling thread; halves the batch where the GPU's memory is too small.
@@ -196,9 +198,7 @@ class Classifier:
         batch = torch.from_numpy(chips).permute(0, 3, 1, 2)
         try:
             with torch.inference_mode():
-                logits = self._model(batch.to(self.device)).float() / self.contract.temperature
-                found = logits if self.answers.gives_logits else torch.softmax(logits, 1)
-                scores: NDArray[np.float32] = found.cpu().numpy()
+                scores: NDArray[np.float32] = self._scores_of(batch.to(self.device)).cpu().numpy()
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, AssertionError, ValueError) as err:
@@ -212,6 +212,28 @@ class Classifier:
                 fix=f"use cells of {trained_px} px",
             ) from err
         return scores
+
+    def _scores_of(self, batch: torch.Tensor) -> torch.Tensor:
+        """Scores of normalised chips (B, C, H, W): (B, K)."""
+        if not self.answers.averages_symmetries:
+            logits = self._logits(batch)
+            return logits if self.answers.gives_logits else torch.softmax(logits, 1)
+        found = torch.stack([torch.log_softmax(self._logits(seen), 1) for seen in _symmetries(batch)])
+        # The logarithm of the mean of probabilities is one also where they are too small for a float.
+        logs = torch.logsumexp(found, 0) - math.log(len(found))
+        return logs if self.answers.gives_logits else logs.exp()
+
+    def _logits(self, batch: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self._model(batch).float() / self.contract.temperature
+        return logits
+
+
+def _symmetries(batch: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Chips (B, C, H, W) turned by quarters, and these mirrored: the eight symmetries of the square."""
+    for quarters in range(4):
+        turned = torch.rot90(batch, quarters, (2, 3))
+        yield turned
+        yield torch.flip(turned, (3,))
 
 
 def _close(iterator: Any) -> None:

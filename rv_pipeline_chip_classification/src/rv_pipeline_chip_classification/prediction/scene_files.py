@@ -35,6 +35,7 @@ class CellCounts:
         num_without_numbers: cells that have one, and for which the model gives no numbers: no class either.
         first_without_numbers: the window of the first of these.
         num_abstained: cells whose scores say too little: no class either.
+        num_unfinished: cells of a part whose scores will be averaged with those around them, and have no class before.
         seconds: wall time.
         drift: which channels have other values than the training pixels, in words; "" for none.
     """
@@ -44,13 +45,15 @@ class CellCounts:
     num_without_numbers: int = 0
     first_without_numbers: Window | None = None
     num_abstained: int = 0
+    num_unfinished: int = 0
     seconds: float = 0.0
     drift: str = ""
 
     @property
     def num_cells(self) -> int:
         """All cells."""
-        return int(self.per_class.sum()) + self.num_without_data + self.num_without_numbers + self.num_abstained
+        known = int(self.per_class.sum()) + self.num_abstained
+        return known + self.num_without_data + self.num_without_numbers + self.num_unfinished
 
     def add(self, cells: ScoredCells) -> None:
         """Count some more cells."""
@@ -80,6 +83,8 @@ class CellCounts:
 
     def to_json(self, class_names: Sequence[str]) -> dict[str, int]:
         """The numbers by name, for a manifest; `cells_of_<class name>` for each class."""
+        if self.num_unfinished:
+            return {"num_cells": self.num_cells}
         lost = {"num_without_numbers": self.num_without_numbers} if self.num_without_numbers else {}
         lost |= {"num_abstained": self.num_abstained} if self.num_abstained else {}
         per_class = zip(class_names, self.per_class, strict=True)

@@ -8,6 +8,20 @@ from typing import Annotated
 import typer
 
 
+class Augment(StrEnum):
+    """How often a cell is scored."""
+
+    none = "none"
+    d4 = "d4"
+
+
+class Overlap(StrEnum):
+    """What becomes of cells that overlap."""
+
+    separate = "separate"
+    average = "average"
+
+
 class OnDrift(StrEnum):
     """What happens where the values of an image are not those of the training images."""
 
@@ -56,6 +70,19 @@ def predict(
         typer.Option(min=0.0, max=1.0, metavar="P", help="No class for a cell whose best one has a lower probability."),
     ] = None,
     logits: Annotated[bool, typer.Option("--logits", help="Write logits, not the probabilities of classes.")] = False,
+    augment: Annotated[
+        Augment, typer.Option(help="d4: score each cell in the eight symmetries of the square, and take the mean.")
+    ] = Augment.none,
+    overlap: Annotated[
+        Overlap,
+        typer.Option(
+            help="Where cells overlap (--stride-px): average their scores onto cells as wide as the step, or keep each."
+        ),
+    ] = Overlap.separate,
+    smooth: Annotated[
+        int,
+        typer.Option(min=1, max=99, metavar="N", help="Average the scores of each cell over N x N cells (N is odd)."),
+    ] = 1,
     backbone: Annotated[
         str | None,
         typer.Option(
@@ -73,9 +100,13 @@ def predict(
 
       rv predict model-bundle.zip @images.txt -o predicted --channel-order 2,1,0
     """
+    from rv_core.errors import UsageError
+    from rv_pipeline_chip_classification.config_parts import check_smooth
     from rv_pipeline_chip_classification.prediction.cell_scores import Answers
     from rv_pipeline_chip_classification.verbs.image_prediction import PredictionRequest, predict_images
 
+    for found in check_smooth(smooth):
+        raise UsageError(f"--smooth: {found.what}", fix=found.fix)
     request = PredictionRequest(
         bundle=bundle,
         images=tuple(images),
@@ -88,7 +119,7 @@ def predict(
         on_drift=on_drift.value,
         updates_stats=update_stats,
         backbone=backbone,
-        answers=Answers(abstain_below, logits),
+        answers=Answers(abstain_below, logits, augment == "d4", overlap == "average", smooth),
     )
     code = predict_images(request)
     if code:

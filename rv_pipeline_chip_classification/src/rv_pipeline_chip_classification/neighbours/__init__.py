@@ -1,0 +1,1 @@
+"""Scores of cells that are made of those around them: overlapping cells averaged, neighbourhoods smoothed."""
