@@ -42,6 +42,9 @@ def test_it_writes_what_rv_predict_writes_and_maps_again_what_changed(
     line += ["-a", f"images={tmp_path}/in/*.tif", "-a", f"root_uri={tmp_path}/out", "--splits", "3"]
     assert main(line) == 0
     assert files(tmp_path / "out" / "predict") == files(tmp_path / "predicted")
+    capsys.readouterr()
+    assert main(["predict", bundle, *images, "-o", str(tmp_path / "out"), "--runner", "inprocess", "--jobs", "3"]) == 0
+    assert "Nothing to do" in capsys.readouterr().out, "rv predict on a runner is the same run"
     Path(images[7]).write_bytes(Path(images[8]).read_bytes())
     assert items_to_do(line, capsys) == ["image 07"]
     data = Path(bundle).read_bytes()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
 
 from rv_core import Storage
 from rv_core.cli.output import print_error, print_text
@@ -17,7 +17,6 @@ from rv_pipeline_chip_classification.applying.image_look import ImageJob, look_a
 from rv_pipeline_chip_classification.applying.own_statistics import OWN_STATISTICS, check_options
 from rv_pipeline_chip_classification.file_boundary import file_boundary
 from rv_pipeline_chip_classification.model.bundle_file import Bundle, open_bundle
-from rv_pipeline_chip_classification.model.contract import ModelContract
 from rv_pipeline_chip_classification.model.openmp import wait_passively
 from rv_pipeline_chip_classification.model.own_code import refuse_unnamed_code
 from rv_pipeline_chip_classification.model.source_fit import UNKNOWN_VALUES
@@ -44,7 +43,7 @@ class PredictionRequest:
         on_drift: `warn`, `refuse` or `ignore`, where the values of an image are not those of the training images.
         updates_stats: whether each image is normalised by the statistics of its own pixels.
         backbone: `module:callable` that the bundle may import and call; None for none.
-        answers: which scores are given, and when no class; None gives probabilities, and always a class.
+        answers: which scores are given, and when no class.
     """
 
     bundle: str
@@ -55,10 +54,10 @@ class PredictionRequest:
     batch_size: int = 256
     stride_px: int | None = None
     write_geotiff: bool = True
-    on_drift: str = "warn"
+    on_drift: Literal["warn", "refuse", "ignore"] = "warn"
     updates_stats: bool = False
     backbone: str | None = None
-    answers: Answers | None = None
+    answers: Answers = field(default_factory=Answers)
 
     @property
     def tells_drift(self) -> bool:
@@ -81,7 +80,7 @@ def predict_images(request: PredictionRequest) -> int:
     order = parse_channel_order(request.channel_order)
     bundle = open_bundle(local_copy(request.bundle), shown=request.bundle)
     refuse_unnamed_code(bundle.contract.backbone, request.backbone, where=request.bundle)
-    nodata = parse_nodata(request.nodata, bundle.contract)
+    nodata = bundle.contract.nodata if request.nodata is None else parse_nodata(request.nodata)
     check_options(bundle.contract, request.on_drift, updates_stats=request.updates_stats)
     if request.tells_drift and bundle.contract.values is None:
         print_text(f"note: {UNKNOWN_VALUES}")
@@ -113,14 +112,12 @@ def parse_channel_order(text: str | None) -> tuple[int, ...] | None:
     return tuple(int(word) for word in words)
 
 
-def parse_nodata(text: str | None, contract: ModelContract) -> float | None:
-    """What `--nodata` says, else what the model was trained with.
+def parse_nodata(text: str) -> float | None:
+    """What `--nodata` says; None for what each file declares.
 
     Raises:
         UsageError: if it is neither a number nor "none".
     """
-    if text is None:
-        return contract.nodata
     if text.strip().lower() == "none":
         return None
     try:

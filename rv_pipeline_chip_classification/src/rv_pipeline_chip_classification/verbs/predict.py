@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rv_core.cli.state import GlobalOptions
 
 
 class Augment(StrEnum):
@@ -31,6 +34,7 @@ class OnDrift(StrEnum):
 
 
 def predict(
+    ctx: typer.Context,
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="A model-bundle.zip, or its URI.")],
     images: Annotated[
         list[str], typer.Argument(metavar="IMAGE…", help="Images that GDAL reads, or @FILE with one per line.")
@@ -83,6 +87,24 @@ def predict(
         int,
         typer.Option(min=1, max=99, metavar="N", help="Average the scores of each cell over N x N cells (N is odd)."),
     ] = 1,
+    runner: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Map the images as a run of this runner, with OUTPUT as its root: they go to OUTPUT/predict, what is "
+            "done is skipped, rv status shows it.",
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            metavar="N",
+            help="Tasks of that run (default: the cores); alone: of the runner local.",
+        ),
+    ] = None,
     backbone: Annotated[
         str | None,
         typer.Option(
@@ -99,6 +121,8 @@ def predict(
       rv predict out/bundle/model-bundle.zip scenes/*.tif -o predicted
 
       rv predict model-bundle.zip @images.txt -o predicted --channel-order 2,1,0
+
+      rv predict model-bundle.zip scenes/*.tif -o maps --jobs 8
     """
     from rv_core.errors import UsageError
     from rv_pipeline_chip_classification.config_parts import check_smooth
@@ -121,6 +145,13 @@ def predict(
         backbone=backbone,
         answers=Answers(abstain_below, logits, augment == "d4", overlap == "average", smooth),
     )
-    code = predict_images(request)
+    if runner is not None or jobs is not None:
+        from rv_pipeline_chip_classification.verbs.runner_prediction import predict_on_runner
+
+        state: GlobalOptions = ctx.obj
+        quiet = state.verbosity < 0
+        code = predict_on_runner(request, runner or "local", jobs, profile=state.profile, is_quiet=quiet)
+    else:
+        code = predict_images(request)
     if code:
         raise typer.Exit(code)
