@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from rv_core.errors import DataError
 from rv_pipeline_chip_classification.config import RasterSourceConfig
 from rv_pipeline_chip_classification.scenes import row_reader
 from rv_pipeline_chip_classification.scenes.crs import project_each
-from rv_pipeline_chip_classification.scenes.raster_reader import RasterFile, SourceFieldError
+from rv_pipeline_chip_classification.scenes.raster_reader import RasterFile, SourceFieldError, raster_env
 from rv_pipeline_chip_classification.scenes.row_reader import RowReader, strips_over
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.scenes.windows import Window, windows_over
@@ -419,6 +420,25 @@ def test_a_missing_file_of_a_mosaic_is_named(write_image: WriteImage, pixels: Ma
 def test_files_with_different_numbers_of_channels_are_no_mosaic(write_image: WriteImage, pixels: Make) -> None:
     with pytest.raises(DataError, match="3 and 2 channels"):
         open_scene(write_image("1.tif", pixels(20, 20, 3)), write_image("2.tif", pixels(20, 20, 2)))
+
+
+def test_a_strip_of_blocks_stays_decoded_until_the_next_one(write_image: WriteImage, pixels: Make) -> None:
+    path = write_image("a.tif", pixels(1024, 1024), blockxsize=256, blockysize=256)
+    reads: list[int] = []
+
+    class Counted(io.FileIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            reads.append(size or 0)
+            return super().read(-1 if size is None else size)
+
+    def opener(name: str, mode: str = "rb") -> Counted:
+        return Counted(name)
+
+    with raster_env([path]), rasterio.open(path, opener=opener) as dataset:
+        dataset.read()
+        num_reads = len(reads)
+        dataset.read(1)
+    assert len(reads) == num_reads > 16
 
 
 # --- remote files -----------------------------------------------------------------------------------------------------

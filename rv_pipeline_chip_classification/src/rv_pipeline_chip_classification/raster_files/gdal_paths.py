@@ -30,8 +30,8 @@ DRIVERS = (
     *("netCDF", "HDF5", "HDF5Image", "BAG", "GRIB", "RST", "SAGA", "GSAG", "GSBG", "GS7BG", "RMF", "KRO", "GPKG"),
 )
 
-#: GDAL keeps decoded blocks in memory up to this; strips are read block by block, so more only costs memory.
-CACHE_MIB = 64
+#: GDAL keeps decoded blocks in memory up to this: a strip (`row_reader.STRIP_BYTES`) and what warping it takes, twice.
+CACHE_BYTES = 16 * 1024**2
 
 
 class OpenedPath(NamedTuple):
@@ -103,6 +103,8 @@ def _archive_path(kind: str, inner: str, rest: str) -> str:
 def gdal_options(environ: Mapping[str, str], *, is_remote: bool) -> dict[str, str | int]:
     """Options for GDAL: bounded memory, retries, and the AWS settings that it does not know by their usual names.
 
+    As an option of rasterio the size of the cache is bytes; GDAL's own variable is MiB.
+
     boto3 takes `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL` with its scheme; GDAL wants host and port, and the scheme
     and the style of addresses as options of their own. What the user has set for GDAL itself is left alone.
 
@@ -110,7 +112,7 @@ def gdal_options(environ: Mapping[str, str], *, is_remote: bool) -> dict[str, st
         environ: the environment variables.
         is_remote: whether files are read over the network.
     """
-    options: dict[str, str | int] = {"GDAL_CACHEMAX": CACHE_MIB, "GDAL_VRT_ENABLE_PYTHON": "NO"}
+    options: dict[str, str | int] = {"GDAL_CACHEMAX": CACHE_BYTES, "GDAL_VRT_ENABLE_PYTHON": "NO"}
     if is_remote:
         # "TRUE" asks for the side files one by one instead of listing the folder.
         options |= {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE", "GDAL_HTTP_MAX_RETRY": "3", "GDAL_HTTP_RETRY_DELAY": "0.5"}
