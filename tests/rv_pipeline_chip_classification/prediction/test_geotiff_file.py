@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,51 @@ def test_many_rows_of_cells_cross_blocks(tmp_path: Path) -> None:
         assert np.array_equal(values.read(), scores.T.reshape(4, 530, 270), equal_nan=True)
         assert classes.profile["tiled"]
         assert classes.profile["compress"] == "deflate"
+
+
+def directories(path: Path) -> list[tuple[int, tuple[int, ...], dict[int, tuple[int, ...]]]]:
+    """(offset, offsets of tiles, other whole numbers by tag) of each image of a classic TIFF of Intel's byte order."""
+    data, found = path.read_bytes(), []
+    assert data[:4] == b"II*\0"
+    (offset,) = struct.unpack_from("<I", data, 4)
+    while offset:
+        (count,) = struct.unpack_from("<H", data, offset)
+        tags: dict[int, tuple[int, ...]] = {}
+        for entry in range(offset + 2, offset + 2 + 12 * count, 12):
+            tag, kind, number = struct.unpack_from("<HHI", data, entry)
+            if code := {3: "H", 4: "I"}.get(kind):
+                values = f"<{number}{code}"
+                place = entry + 8 if struct.calcsize(values) <= 4 else struct.unpack_from("<I", data, entry + 8)[0]
+                tags[tag] = struct.unpack_from(values, data, place)
+        found.append((offset, tags[324], tags))
+        (offset,) = struct.unpack_from("<I", data, offset + 2 + 12 * count)
+    return found
+
+
+def test_a_map_is_cloud_optimised(tmp_path: Path) -> None:
+    """The rules of GDAL's `validate_cloud_optimized_geotiff`, and what overviews hold."""
+    cells = CellGrid(Window(0, 0, 530, 1040), 1, 1)
+    ids, scores = random_cells(cells.num_cells)
+    ids = np.kron(ids.reshape(530, 1040)[:265, :520], np.ones((2, 2), np.int64)).ravel()
+    for path in write(tmp_path, cells, ids, scores):
+        found = directories(path)
+        assert [tags[256] for _, _, tags in found] == [(1040,), (520,), (260,), (130,)]
+        places = [offset for offset, _, _ in found]
+        assert places == sorted(places)
+        assert places[0] < 400, "a reader finds all about tiles with its first request"
+        assert max(places) < min(found[-1][1])
+        tiles = [first for _, offsets, _ in reversed(found) for first in offsets]
+        assert tiles == sorted(tiles), "small overviews come first"
+        with rasterio.open(path) as file:
+            assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+    with rasterio.open(tmp_path / "a.tif", overview_level=0) as classes:
+        assert (classes.read(1) == np.where(ids < 0, 255, ids).reshape(530, 1040)[::2, ::2]).all()
+    with rasterio.open(tmp_path / "a.scores.tif", overview_level=0) as values:
+        boxes = scores.T.reshape(4, 265, 2, 520, 2).transpose(0, 1, 3, 2, 4).reshape(4, 265, 520, 4)
+        has_any = np.isfinite(boxes).any(axis=3)
+        found_scores = values.read()
+        assert (np.isfinite(found_scores) == has_any).all()
+        assert np.allclose(found_scores[has_any], np.nanmean(boxes[has_any], axis=1), atol=1e-6)
 
 
 def test_pixels_lie_where_the_cells_are(tmp_path: Path) -> None:

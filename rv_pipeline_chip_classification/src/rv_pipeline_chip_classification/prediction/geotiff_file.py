@@ -1,5 +1,8 @@
 """Predicted cells as GeoTIFF, one pixel per cell: class ids with their colours, and the scores of every class.
 
+The files are cloud-optimised: tiled, with overviews before the pixels, so that a viewer reads only what it shows. An overview
+has the most frequent class of the pixels below, or the mean of their scores.
+
 `<name>.tif` holds the class ids (uint8, or uint16 from 256 classes on; the largest value is nodata: a cell without any
 valid pixel), with a colour table and the class names as tags `class_<id>`. `<name>.scores.tif` holds one float32 band
 per class, described by the class name; NaN is nodata. Where cells overlap (stride below the cell size), the pixel of a
@@ -12,11 +15,13 @@ import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import rasterio
+import rasterio.shutil
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window as RasterWindow
@@ -54,13 +59,20 @@ class GridRasterWriter:
         self._nodata = 255 if len(class_names) < 256 else 65_535
         dtype = "uint8" if self._nodata == 255 else "uint16"
         profile = _profile(cells, grid)
+        self._paths = classes_path, scores_path
         with ExitStack() as stack:
+            self._folder = Path(stack.enter_context(TemporaryDirectory(prefix="rv-map-")))
             self._classes = stack.enter_context(
-                _created(classes_path, **profile, count=1, dtype=dtype, nodata=self._nodata)
+                _created(self._folder / "classes", **profile, count=1, dtype=dtype, nodata=self._nodata)
             )
             self._scores = stack.enter_context(
                 _created(
-                    scores_path, **profile, count=len(class_names), dtype="float32", nodata=np.nan, interleave="band"
+                    self._folder / "scores",
+                    **profile,
+                    count=len(class_names),
+                    dtype="float32",
+                    nodata=np.nan,
+                    interleave="band",
                 )
             )
             self._stack = stack.pop_all()
@@ -112,6 +124,35 @@ class GridRasterWriter:
         with self._stack:
             if kind is None:
                 self._flush()
+                self._classes.close()
+                self._scores.close()
+                # Differences of class ids take more room than these.
+                _optimize(self._folder / "classes", self._paths[0], overviews="mode", predictor="no")
+                _optimize(self._folder / "scores", self._paths[1], overviews="average", predictor="yes")
+
+
+def _optimize(draft: Path, path: Path, *, overviews: str, predictor: str) -> None:
+    """Write a raster again as a cloud-optimised GeoTIFF: GDAL's driver cannot do so in pieces.
+
+    Args:
+        draft: the raster.
+        path: where to.
+        overviews: how pixels are put together.
+        predictor: whether differences are compressed.
+    """
+    options = {
+        "driver": "COG",
+        "blocksize": _BLOCK_PX,
+        "compress": "deflate",
+        "predictor": predictor,
+        "bigtiff": "if_safer",
+        "overview_resampling": overviews,
+        "overviews": "ignore_existing",
+    }
+    # What the driver puts aside is as large as the overviews, and lies beside the file without this.
+    with warnings.catch_warnings(), rasterio.Env(CPL_TMPDIR=str(draft.parent)):
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        rasterio.shutil.copy(draft, path, **options)
 
 
 def _profile(cells: CellGrid, grid: Grid) -> dict[str, Any]:
@@ -132,6 +173,7 @@ def _profile(cells: CellGrid, grid: Grid) -> dict[str, Any]:
         "blockxsize": _BLOCK_PX,
         "blockysize": _BLOCK_PX,
         "compress": "deflate",
+        "zlevel": 1,
         "bigtiff": "if_safer",
     }
 
