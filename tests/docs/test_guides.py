@@ -17,7 +17,7 @@ _ROOT = Path(__file__).parent.parent.parent
 _DOCS = _ROOT / "docs"
 #: From an empty folder to a package index.
 _WHOLE_GUIDES = ("write-a-runner.md", "write-a-pipeline.md")
-_GUIDES = (*_WHOLE_GUIDES, "write-a-store.md")
+GUIDES = (*_WHOLE_GUIDES, "write-a-store.md")
 _WHEELS = _ROOT / "build" / "dist"
 
 
@@ -48,7 +48,7 @@ def index(tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("guide", _GUIDES)
+@pytest.mark.parametrize("guide", GUIDES)
 def test_every_block_runs_and_prints_what_the_guide_says(guide: str, wheels: Path, index: str, tmp_path: Path) -> None:
     steps = steps_of(guide)
     folder = tmp_path / "reader"

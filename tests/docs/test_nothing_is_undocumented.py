@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.docs.verb_tree import commands
 
 _ROOT = Path(__file__).parent.parent.parent
 _PACKAGES = sorted(path.parent.name for path in _ROOT.glob("rv_*/pyproject.toml"))
@@ -41,26 +42,10 @@ def section(text: str, heading: str) -> str:
     return found[1]
 
 
-def commands() -> Iterator[tuple[str, Any]]:
-    """(words, Click command) of every verb and of every verb below it."""
-    from typer.main import get_command
-
-    from rv_core.cli.app import app
-    from rv_core.cli.verbs import command_of
-    from rv_core.plugins.installed import plugin_manager
-
-    yield "", get_command(app)
-    waiting = [(f"rv {spec.name}", command_of(spec)) for spec in plugin_manager().command_specs().values()]
-    while waiting:
-        words, command = waiting.pop()
-        yield words, command
-        waiting += [(f"{words} {name}", child) for name, child in getattr(command, "commands", {}).items()]
-
-
 def test_every_option_and_argument_of_every_verb_says_what_it_means() -> None:
     text, wrong, seen = page("reference/cli.md"), [], 0
     for words, command in commands():
-        meanings = rows(section(text, words or "Command line"))
+        meanings = rows(section(text, "Command line" if words == "rv" else words))
         for parameter in command.params:
             if parameter.param_type_name == "argument":
                 name = parameter.metavar or parameter.name.upper()
