@@ -31,6 +31,7 @@ class WebServer:
         self.redirects: dict[str, str] = {}
         self.authorizations: list[str] = []
         self.signature = ""
+        self.knows_ranges = True
         self.has_etag = True
         self.has_last_modified = True
         self.refused_methods: set[str] = set()
@@ -94,11 +95,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(data, is_cut=failure == "cut")
 
     def _send(self, data: bytes, *, is_cut: bool) -> None:
-        span = self.headers.get("Range")
+        span = self.headers.get("Range") if self.web.knows_ranges else None
         first, last = 0, len(data) - 1
         if span:
             start, _, end = span.removeprefix("bytes=").partition("-")
             first, last = int(start), min(int(end or last), last)
+            if first >= len(data):
+                return self._answer(416)
         body = data[first : last + 1]
         self.send_response(206 if span else 200)
         if span:
@@ -111,6 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "GET":
             self.wfile.write(body[: len(body) // 2] if is_cut else body)
+        return None
 
     def _answer(self, status: int, **headers: str) -> None:
         self.send_response(status)

@@ -27,6 +27,7 @@ WRONG: Mapping[str, tuple[str, str]] = {
     "lists-from-a-cache": ("test_a_listing_is_up_to_date", "just written is not listed"),
     "uploads-once": ("test_an_upload_is_the_file", "what was uploaded is not the file"),
     "downloads-blindly": ("test_a_download_is_the_file_and_says_what_it_took", "does not say the size"),
+    "reads-from-the-start": ("test_a_part_of_a_file_is_that_part", "bytes 100 to 200 are not those of the file"),
     "copies-blindly": ("test_a_copy_is_the_file_or_is_not_made", "what the store has copied is not the file"),
     "hides-refusals": ("test_a_refusal_is_an_error", "stat answered None though it could not ask"),
     "hides-silence": ("test_a_store_that_cannot_be_asked_is_an_error", "calls a file missing"),

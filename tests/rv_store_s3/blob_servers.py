@@ -103,8 +103,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def get(self, path: str, _: bytes) -> None:
         data = self.objects.get(path)
+        span = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or self.headers.get("x-ms-range") or "")
         if data is None:
             self.answer(404)
+        elif span and int(span[1]) >= len(data):
+            self.answer(416)
+        elif span:
+            first, last = int(span[1]), min(int(span[2]), len(data) - 1)
+            whole = {"ETag": _etag(data), "Content_Range": f"bytes {first}-{last}/{len(data)}"}
+            self.answer(206, data[first : last + 1], **whole, Last_Modified=formatdate(_MOMENT, usegmt=True))
         else:
             self.answer(200, data, ETag=_etag(data), Last_Modified=formatdate(_MOMENT, usegmt=True))
 

@@ -53,6 +53,28 @@ def read_bytes(uri: str) -> bytes:
     return _ask("read", uri, lambda store, opened: store.read(opened))
 
 
+def read_range(uri: str, start: int, end: int) -> bytes | None:
+    """The bytes of a file from `start` to before `end`, fewer where it ends before; None where its store reads no parts.
+
+    Raises:
+        MissingFileError: if it is not there.
+        StorageError: if it cannot be read.
+    """
+    return _ask("read", uri, lambda store, opened: store.read_range(opened, start, end))
+
+
+def read_starts(uris_to_read: Iterable[str], num_bytes: int) -> dict[str, bytes]:
+    """The first bytes of many files by URI, asked at the same time where they are remote.
+
+    Missing ones, and those of stores that read no parts, are left out.
+
+    Raises:
+        StorageError: if any of them cannot be read, with a finding for each.
+    """
+    found = _many(uris_to_read, lambda uri: read_range(uri, 0, num_bytes))
+    return {uri: data for uri, data in found.items() if data is not None}
+
+
 def read_text(uri: str, *, may_be_pipe: bool = False) -> str:
     """The whole file as UTF-8 text; one that the user has named may be a pipe.
 

@@ -51,6 +51,10 @@ class FsspecStore(Store):
         """The whole file."""
         return bytes(self._files.cat_file(uri))
 
+    def read_range(self, uri: str, start: int, end: int) -> bytes | None:
+        """A part of the file."""
+        return bytes(self._files.cat_file(uri, start=start, end=end))
+
     def write(self, uri: str, data: bytes) -> None:
         """Puts a whole file."""
         if self._scheme in _PUTS_WHOLE:

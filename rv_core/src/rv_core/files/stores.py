@@ -32,7 +32,7 @@ class SignatureRefusedError(StoreAccessError):
 
 
 class Store(Protocol):
-    """What serves the files of a scheme. Inherit it; `copy`, `swap`, `is_transient` and `explain` need not be implemented.
+    """What serves the files of a scheme. Inherit it; what is not abstract need not be implemented.
 
     The class is called with the scheme when the first URI of it is opened; an `ImportError` or a `ValueError` of that
     says why it cannot be used here. One store is used for a process and scheme, by several threads at once. Its methods
@@ -78,6 +78,13 @@ class Store(Protocol):
     def download(self, uri: str, path: str) -> FileInfo:
         """Streams a file to a new local path; the size and identity of exactly what was written there."""
 
+    def read_range(self, uri: str, start: int, end: int) -> bytes | None:
+        """The bytes of a file from `start` to before `end`: fewer where it ends before, b"" behind its end.
+
+        None where the store cannot read a part of a file (this one).
+        """
+        return None
+
     def copy(self, source: str, target: str) -> bool:
         """Puts a copy of a file of this store, as `write` does, without its bytes passing through here.
 
@@ -121,6 +128,10 @@ class LocalStore(Store):
     def read(self, uri: str) -> bytes:
         """The whole file."""
         return local.read(path_of(uri))
+
+    def read_range(self, uri: str, start: int, end: int) -> bytes | None:
+        """A part of the file."""
+        return local.read_range(path_of(uri), start, end)
 
     def write(self, uri: str, data: bytes) -> None:
         """Written aside, synced and renamed."""

@@ -195,6 +195,14 @@ class StoreConformance:
             assert info == by_uri.stat(uri), "a download does not say the size and identity of what it took"
             path.unlink()
 
+    def test_a_part_of_a_file_is_that_part(self, rv_scratch: str) -> None:
+        """From one byte to before another, fewer where the file ends before; a store that reads no parts says so."""
+        data = bytes(range(256))
+        by_uri.write_bytes(f"{rv_scratch}/a", data)
+        for start, end in ((0, 16), (100, 200), (250, 300), (256, 300), (0, 256)):
+            part = by_uri.read_range(f"{rv_scratch}/a", start, end)
+            assert part in (None, data[start:end]), f"bytes {start} to {end} are not those of the file"
+
     def test_a_copy_is_the_file_or_is_not_made(self, rv_scratch: str) -> None:
         """A store that copies by itself puts the whole file in place of what is there; one that does not says so."""
         source, target = f"{rv_scratch}/a/from", f"{rv_scratch}/b/to"

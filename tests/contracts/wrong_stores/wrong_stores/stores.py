@@ -62,6 +62,11 @@ class DropsEmptyStore(SoundStore):
             super().write(uri, data)
 
 
+class ReadsFromTheStartStore(SoundStore):
+    def read_range(self, uri, start, end):
+        return self.read(uri)[: end - start]
+
+
 class CopiesBlindlyStore(SoundStore):
     def copy(self, source, target):
         self.write(target, self.read(source)[:100])
