@@ -110,6 +110,22 @@ def test_batch_gives_the_same_results_as_this_machine_even_if_train_is_reclaimed
     assert second == first
 
 
+@pytest.mark.slow
+def test_scenes_in_parts_on_batch_give_the_files_of_whole_ones_here(cloud_rv: Any, batch: LocalBatch) -> None:
+    bounds = [word for step in ("chip", "predict") for word in ("--set", f"{step}.max_windows_per_item=4")]
+    before = len(batch.jobs())
+    line = words("batch", "s3://rv-test/parts", "--splits", "3", *bounds, "--wait")
+    done = cloud_rv(line, timeout_s=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    sizes = {name: job.get("arrayProperties", {}).get("size", 1) for name, job in jobs_since(batch, before).items()}
+    assert (sizes["chip"], sizes["predict"], sizes["merge"]) == (3, 3, 2)
+    done = cloud_rv(words("local", "s3://rv-test/whole"), timeout_s=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    whole, parts = results(batch, "whole"), results(batch, "parts")
+    same = {name: digest for name, digest in whole.items() if not name.startswith("chip/")}
+    assert {name: digest for name, digest in parts.items() if name in same} == same
+
+
 def reclaim_in_mid_training(batch: LocalBatch, train: dict[str, Any]) -> None:
     """Take the machine away once some batches are done, as the events on the container's disk tell."""
     batch.wait_for_status(train["jobId"], "RUNNING", timeout_s=120)

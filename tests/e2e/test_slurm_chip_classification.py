@@ -72,6 +72,19 @@ def test_slurm_gives_the_same_results_as_this_machine(
 
 
 @pytest.mark.slow
+def test_scenes_in_parts_on_slurm_give_the_files_of_whole_ones_here(
+    slurm: SlurmCluster, rv: RvCli, scenes: Path, tmp_path: Path
+) -> None:
+    bounds = [word for step in ("chip", "predict") for word in ("--set", f"{step}.max_windows_per_item=4")]
+    done = rv(words("slurm", scenes, tmp_path / "slurm", *bounds, "--wait"), timeout_s=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "merge" in jobs_of(slurm, tmp_path / "slurm")
+    whole = run_locally(rv, scenes, tmp_path / "local")
+    same = {name: digest for name, digest in whole.items() if not name.startswith("chip/")}
+    assert {name: digest for name, digest in results(tmp_path / "slurm").items() if name in same} == same
+
+
+@pytest.mark.slow
 def test_the_demo_waits_for_the_cluster_and_shows_the_results(slurm: SlurmCluster, rv: RvCli, tmp_path: Path) -> None:
     done = rv("demo", tmp_path / "demo", "--runner", "slurm", "--num-epochs", "1", timeout_s=300)
     assert done.returncode == 0, done.stdout + done.stderr

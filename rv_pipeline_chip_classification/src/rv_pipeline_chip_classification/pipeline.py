@@ -18,6 +18,7 @@ from rv_pipeline_chip_classification.config_parts import SUBSETS
 from rv_pipeline_chip_classification.model.openmp import wait_passively
 from rv_pipeline_chip_classification.parts.scene_parts import (
     SceneItem,
+    ask_for_extents,
     items_of,
     num_chip_parts,
     num_predict_parts,
@@ -44,6 +45,7 @@ def scenes_to_chip(subset: str) -> Any:
 
     def scenes(config: ChipClassificationConfig) -> list[SceneItem]:
         found = config.dataset.scenes_of(subset)
+        ask_for_extents(found)
         return [item for scene in found for item in items_of(scene, num_chip_parts(config, scene))]
 
     return scenes
@@ -54,6 +56,7 @@ def scenes_to_predict(subset: str) -> Any:
 
     def scenes(config: ChipClassificationConfig) -> list[SceneItem]:
         found = config.dataset.scenes_of(subset) if subset in config.predict.subsets else []
+        ask_for_extents(found)
         return [item for scene in found for item in items_of(scene, num_predict_parts(config, scene))]
 
     return scenes
@@ -64,6 +67,7 @@ def scenes_to_merge(subset: str) -> Any:
 
     def scenes(config: ChipClassificationConfig) -> list[SceneConfig]:
         found = config.dataset.scenes_of(subset) if subset in config.predict.subsets else []
+        ask_for_extents(found)
         return [scene for scene in found if num_predict_parts(config, scene) > 1]
 
     return scenes

@@ -10,7 +10,7 @@ from rv_core import Config
 from rv_core.errors import RvError
 from rv_core.files.by_uri import local_copy
 from rv_pipeline_chip_classification.applying.config import ApplyConfig, ImageConfig
-from rv_pipeline_chip_classification.parts.raster_size import raster_size
+from rv_pipeline_chip_classification.parts.raster_size import ask_for_sizes, raster_size
 from rv_pipeline_chip_classification.parts.scene_parts import Part, num_parts, part_id
 
 
@@ -73,6 +73,7 @@ def num_image_parts(config: ApplyConfig, image: ImageConfig) -> int:
 def items_to_map(config: ApplyConfig) -> list[ImageItem]:
     """The images, those that are too large for one item in parts."""
     found: list[ImageItem] = []
+    ask_for_sizes(image.uri for image in config.images)
     for image in config.images:
         count = num_image_parts(config, image)
         parts = [ImagePartConfig(image=image, number=number, count=count) for number in range(1, count + 1)]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from rv_core import Config
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig
 from rv_pipeline_chip_classification.config_parts import cell_size_px
-from rv_pipeline_chip_classification.parts.raster_size import raster_size
+from rv_pipeline_chip_classification.parts.raster_size import ask_for_sizes, raster_size
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,27 @@ def num_parts(size_px: tuple[int, int] | None, *, window_px: int, stride_px: int
     return max(1, min(-(-rows * cols // max_windows), least_rows))
 
 
+def ask_for_extents(scenes: Sequence[SceneConfig]) -> None:
+    """Read what tells the sizes of remote scenes, of all at the same time.
+
+    Raises:
+        StorageError: if a store cannot be asked.
+    """
+    ask_for_sizes([_only_uri(scene) for scene in scenes if scene.raster.bbox is None and _only_uri(scene)])
+
+
+def _only_uri(scene: SceneConfig) -> str:
+    """The file of a scene of one file, else ""."""
+    return scene.raster.uris[0] if len(scene.raster.uris) == 1 else ""
+
+
 def _extent_px(scene: SceneConfig) -> tuple[int, int] | None:
     """Rows and columns of what is read of a scene, as far as it is known without opening it."""
     raster = scene.raster
     if raster.bbox is not None:
         return raster.bbox[2], raster.bbox[3]
-    return raster_size(raster.uris[0]) if len(raster.uris) == 1 else None
+    uri = _only_uri(scene)
+    return raster_size(uri) if uri else None
 
 
 def num_chip_parts(config: ChipClassificationConfig, scene: SceneConfig) -> int:
