@@ -10,6 +10,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from rv_core.errors import Finding, PluginError, StorageError
@@ -18,6 +19,7 @@ from rv_core.files.stores import LocalStore, SignatureRefusedError, Store, Store
 from rv_core.files.uris import name_of, scheme_of
 
 if TYPE_CHECKING:
+    from rv_core.files.local import FileInfo
     from rv_core.plugins.declarations import StoreSpec
 
 _Answer = TypeVar("_Answer")
@@ -78,6 +80,12 @@ def ask_many(question: Callable[[str], _Answer], uris: Sequence[str]) -> dict[st
     if errors:
         raise all_of(errors, num_not_asked=len(uris) - len(answers) - len(errors))
     return answers
+
+
+def download_anew(store: Store, uri: str, path: str) -> FileInfo:
+    """Stream a file to a path, in place of what an earlier try has left there."""
+    Path(path).unlink(missing_ok=True)
+    return store.download(uri, path)
 
 
 def all_of(errors: Mapping[str, StorageError], *, num_not_asked: int = 0) -> StorageError:

@@ -16,7 +16,7 @@ from rv_core.errors import StorageError
 from rv_core.files import local, problems, uris
 from rv_core.files.local import FileInfo
 from rv_core.files.problems import MissingFileError
-from rv_core.files.stores import LocalStore, Store, path_of
+from rv_core.files.stores import LocalStore, Store, path_of, refuse_links_out
 from rv_core.machine import folders
 
 _Answer = TypeVar("_Answer")
@@ -197,14 +197,8 @@ def digest(uri: str) -> tuple[int, str]:
         # Not the cache: it tells what a file holds by what the store says of it.
         target = str(folders.scratch_folder() / uris.name_of(opened))
         with local.temporary_file(target, "digest") as temporary:
-            asking.ask("read", opened, lambda store: download_anew(store, opened, temporary))
+            asking.ask("read", opened, lambda store: asking.download_anew(store, opened, temporary))
             return local.digest(temporary)
-
-
-def download_anew(store: Store, uri: str, path: str) -> FileInfo:
-    """Stream a file to a path, in place of what an earlier try has left there."""
-    Path(path).unlink(missing_ok=True)
-    return store.download(uri, path)
 
 
 def digest_many(uris_to_read: Iterable[str]) -> dict[str, tuple[int, str]]:
@@ -245,25 +239,6 @@ def sweep_temporary(root_uri: str, *, elsewhere_too: bool) -> int:
     """
     with opened_uri(root_uri) as opened:
         return folders.sweep_temporary(path_of(opened), elsewhere_too=elsewhere_too) if uris.is_local(opened) else 0
-
-
-def refuse_links_out(path: str, *, is_followed: bool = False) -> None:
-    """Refuse to change a file of the state of a local root, `…/.rv/…`, behind a link that leads out of the root.
-
-    A root may come from somebody else; what such a link names is not the root's to change.
-
-    Args:
-        path: of the file.
-        is_followed: whether a file that is itself a link would be followed, and not replaced.
-
-    Raises:
-        StorageError: if it lies behind such a link.
-    """
-    root, marks, name = path.rpartition("/.rv/")
-    parts = name.split("/") if is_followed else name.split("/")[:-1]
-    if marks and local.leaves_folder(root, [".rv", *parts]):
-        why, fix = "a link on the way leaves the root", "put the real file or folder there"
-        raise StorageError("refused to write the state of a root", where=path, why=why, fix=fix)
 
 
 def refuse_redirect(uri: str) -> None:

@@ -69,18 +69,6 @@ def read(path: str, *, may_be_pipe: bool = False) -> bytes:
         return file.read()
 
 
-def read_range(path: str, start: int, end: int) -> bytes:
-    """The bytes of a file from `start` to before `end`, fewer where it ends before.
-
-    Raises:
-        MissingFileError: if it is not there.
-        StorageError: if it cannot be read.
-    """
-    with explained("read", path), open(path, "rb", opener=open_no_stream) as file:
-        file.seek(start)
-        return file.read(end - start)
-
-
 def write(path: str, data: bytes, *, attempt_tag: str = "", is_synced: bool = True) -> None:
     """Puts a file in place, whole; folders are created.
 

@@ -192,7 +192,7 @@ def _fetched(source: str, temporary: str, *, may_link: bool) -> tuple[Digest, Fi
         from rv_core.files import asking
 
         with _of_source():
-            info = asking.ask("read", source, lambda store: by_uri.download_anew(store, source, temporary))
+            info = asking.ask("read", source, lambda store: asking.download_anew(store, source, temporary))
         return local.digest(temporary), info
     path = path_of(source)
     if may_link:

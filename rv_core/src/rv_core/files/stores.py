@@ -12,6 +12,7 @@ from typing import Protocol
 from rv_core.errors import EXIT_ENVIRONMENT, ConfigError, StorageError
 from rv_core.files import local, uris
 from rv_core.files.local import FileInfo
+from rv_core.files.problems import explained, open_no_stream
 from rv_core.machine.folders import text_digest
 
 #: A claim that stays as it is for so long was left by a process that was killed while it held it.
@@ -131,7 +132,10 @@ class LocalStore(Store):
 
     def read_range(self, uri: str, start: int, end: int) -> bytes | None:
         """A part of the file."""
-        return local.read_range(path_of(uri), start, end)
+        path = path_of(uri)
+        with explained("read", path), open(path, "rb", opener=open_no_stream) as file:
+            file.seek(start)
+            return file.read(end - start)
 
     def write(self, uri: str, data: bytes) -> None:
         """Written aside, synced and renamed."""
@@ -207,6 +211,25 @@ def _content(store: Store, uri: str) -> bytes | None:
         return store.read(uri)
     except FileNotFoundError:
         return None
+
+
+def refuse_links_out(path: str, *, is_followed: bool = False) -> None:
+    """Refuse to change a file of the state of a local root, `…/.rv/…`, behind a link that leads out of the root.
+
+    A root may come from somebody else; what such a link names is not the root's to change.
+
+    Args:
+        path: of the file.
+        is_followed: whether a file that is itself a link would be followed, and not replaced.
+
+    Raises:
+        StorageError: if it lies behind such a link.
+    """
+    root, marks, name = path.rpartition("/.rv/")
+    parts = name.split("/") if is_followed else name.split("/")[:-1]
+    if marks and local.leaves_folder(root, [".rv", *parts]):
+        why, fix = "a link on the way leaves the root", "put the real file or folder there"
+        raise StorageError("refused to write the state of a root", where=path, why=why, fix=fix)
 
 
 def path_of(uri: str) -> str:

@@ -181,11 +181,11 @@ class EventWriter:
             self._say_once(f"cannot write an event: {error}")
 
     def _open(self, path: str) -> int:
-        from rv_core.files import by_uri
+        from rv_core.files.stores import refuse_links_out
 
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            by_uri.refuse_links_out(path)
+            refuse_links_out(path)
             os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
             descriptor = os.open(path, flags, 0o666)
             size = os.fstat(descriptor).st_size
