@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import subprocess
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
@@ -52,6 +54,8 @@ BROWSER_TOOLS = ["playwright", "axe-playwright-python"]
 NOTEBOOK_TOOLS = ["ipykernel", "nbclient", "nbformat"]
 #: What is left to the sessions of `full`.
 QUICK = "not slow and not real_data and not random_kills"
+#: Later versions of Python that are tested, where an interpreter of theirs is found (on the PATH, or pyenv's).
+PYTHONS = ("3.12", "3.13")
 #: Spelt out: a bare `torch` may bring gigabytes that nobody asked for.
 TORCH = "torch==2.13.0"
 
@@ -69,6 +73,7 @@ QUICK_TESTS = [
 CONFORMANCE = ["conformance", "conformance_local", "conformance_batch", "conformance_slurm"]
 LONG_TESTS = [
     *CONFORMANCE,
+    *(f"pythons({version})" for version in PYTHONS),
     "third_party",
     "guides",
     "site",
@@ -96,15 +101,15 @@ def recorded(name: str) -> Iterator[None]:
             result.unlink()
 
 
-def check(**options: Any) -> Callable[[Callable[[nox.Session], None]], Any]:
+def check(**options: Any) -> Callable[[Callable[..., None]], Any]:
     """A nox session whose result is counted; the import path of the caller's shell does not get in."""
 
-    def decorate(function: Callable[[nox.Session], None]) -> Any:
+    def decorate(function: Callable[..., None]) -> Any:
         @wraps(function)
-        def run(session: nox.Session) -> None:
+        def run(session: nox.Session, **parameters: Any) -> None:
             session.env["PYTHONPATH"] = None
             with recorded(session.name):
-                function(session)
+                function(session, **parameters)
 
         return nox.session(**options)(run)
 
@@ -247,6 +252,24 @@ def e2e(session: nox.Session) -> None:
     """All packages together: whole runs, start-up, the documentation, broken and new plugins."""
     install_everything(session)
     pytest(session, "tests/e2e", "tests/startup", "tests/docs", "tests/contracts")
+
+
+@check(requires=["wheels"], venv_backend="none")
+@nox.parametrize("version", PYTHONS, ids=PYTHONS)
+def pythons(session: nox.Session, version: str) -> None:
+    """The core and the local runner with later versions of Python, whose own deprecations are errors too."""
+    python = interpreter(version)
+    if python is None:
+        (RESULTS / f"{session.name}.json").write_text(json.dumps({"passed": 0, "failed": 0}))
+        session.skip(f"no Python {version} is on the PATH or in pyenv")
+    folder = Path(session.create_tmp()) / version
+    session.run(python, "-m", "venv", "--clear", str(folder), external=True)
+    mine = str(folder / "bin" / "python")
+    wanted = [wheel("rv_core", "testing"), wheel("rv_runner_local"), *TEST_TOOLS]
+    session.run(mine, "-m", "pip", "install", "-q", "-c", str(ROOT / "constraints.txt"), *wanted, external=True)
+    options = ["-q", *WORKERS, "-m", f"{QUICK} and not s3", f"--junitxml={RESULTS / f'{session.name}.xml'}"]
+    tests = ["tests/rv_core", "tests/rv_runner_local", "tests/startup"]
+    session.run(mine, "-m", "pytest", *options, *tests, *session.posargs, external=True)
 
 
 @check()
@@ -397,6 +420,17 @@ def project_of(package: str) -> dict[str, Any]:
     """The table `project` of a package's pyproject.toml."""
     project: dict[str, Any] = tomllib.loads((ROOT / package / "pyproject.toml").read_text())["project"]
     return project
+
+
+def interpreter(version: str) -> str | None:
+    """The program of a version of Python that has venv and pip; None where there is none."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    found = [shutil.which(f"python{version}"), *sorted(map(str, pyenv.glob(f"{version}.*/bin/python")), reverse=True)]
+    for program in filter(None, found):
+        told = f"import sys, venv, ensurepip; sys.exit('%d.%d' % sys.version_info[:2] != {version!r})"
+        if subprocess.run([program, "-c", told], capture_output=True, check=False).returncode == 0:
+            return program
+    return None
 
 
 def direct_requirements(package: str) -> list[str]:

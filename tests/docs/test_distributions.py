@@ -58,6 +58,14 @@ def test_every_requirement_has_a_reason(package: str) -> None:
         assert name == "pytest" or name.replace("-", "_") in _PACKAGES or f"| {name} |" in reasons, requirement
 
 
+def test_the_versions_of_python_that_are_claimed_are_those_that_are_tested() -> None:
+    later = re.search(r"^PYTHONS = \((.*)\)$", (_ROOT / "noxfile.py").read_text(), re.MULTILINE)[1]
+    tested = {"3.11", *re.findall(r'"([\d.]+)"', later)}
+    for package in [*_PACKAGES, "suite"]:
+        claimed = re.findall(r"Python :: (3\.\d+)", " ".join(project_of(package)["classifiers"]))
+        assert set(claimed) == tested, package
+
+
 def test_the_suite_names_every_package_and_only_by_extras() -> None:
     project = tomllib.loads((_ROOT / "suite" / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
