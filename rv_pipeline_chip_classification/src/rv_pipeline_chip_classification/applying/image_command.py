@@ -11,10 +11,10 @@ from rv_pipeline_chip_classification.applying.image_parts import ImageItem, imag
 from rv_pipeline_chip_classification.commands.merge import PartsOfScene, merge_parts
 from rv_pipeline_chip_classification.control import Control
 from rv_pipeline_chip_classification.file_boundary import file_boundary
+from rv_pipeline_chip_classification.maps.scene_files import SceneFiles
 from rv_pipeline_chip_classification.model.bundle_file import Bundle
 from rv_pipeline_chip_classification.prediction.cell_scores import FOLDER, answers_of, part_name, prediction_names
 from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid
-from rv_pipeline_chip_classification.prediction.scene_files import SceneFiles
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 
 _log = logging.getLogger(__name__)

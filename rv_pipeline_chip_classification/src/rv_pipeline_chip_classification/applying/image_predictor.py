@@ -10,6 +10,7 @@ from rv_pipeline_chip_classification.applying.own_statistics import by_own_stati
 from rv_pipeline_chip_classification.commands.predict import SceneWriter
 from rv_pipeline_chip_classification.config_parts import check_overlap
 from rv_pipeline_chip_classification.control import Control
+from rv_pipeline_chip_classification.maps.scene_files import CellCounts
 from rv_pipeline_chip_classification.model.bundle_file import Bundle
 from rv_pipeline_chip_classification.model.contract import ModelContract
 from rv_pipeline_chip_classification.model.trained import load_model
@@ -17,7 +18,6 @@ from rv_pipeline_chip_classification.parts.scene_parts import Part
 from rv_pipeline_chip_classification.prediction.cell_scores import Answers, PredictionNames
 from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid
 from rv_pipeline_chip_classification.prediction.classifier import Classifier
-from rv_pipeline_chip_classification.prediction.scene_files import CellCounts
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 
 

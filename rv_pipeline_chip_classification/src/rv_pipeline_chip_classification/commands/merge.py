@@ -15,6 +15,7 @@ from rv_core import Storage
 from rv_core.errors import DataError
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig
 from rv_pipeline_chip_classification.control import Control
+from rv_pipeline_chip_classification.maps.scene_files import CellCounts, SceneFiles, grid_of
 from rv_pipeline_chip_classification.neighbours.refinement import refined, scored_grid, written_grid
 from rv_pipeline_chip_classification.parts.scene_parts import Part, num_predict_parts, part_id
 from rv_pipeline_chip_classification.prediction.cell_scores import (
@@ -27,7 +28,6 @@ from rv_pipeline_chip_classification.prediction.cell_scores import (
     part_name,
 )
 from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid
-from rv_pipeline_chip_classification.prediction.scene_files import CellCounts, SceneFiles, grid_of
 from rv_pipeline_chip_classification.prediction.score_file import read_scores
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 

@@ -20,6 +20,7 @@ from rv_pipeline_chip_classification.config import (
 from rv_pipeline_chip_classification.config_parts import cell_size_px
 from rv_pipeline_chip_classification.control import Control
 from rv_pipeline_chip_classification.labels.sources import open_labels
+from rv_pipeline_chip_classification.maps.scene_files import CellCounts, SceneFiles, grid_of
 from rv_pipeline_chip_classification.model.contract import ModelContract, check_image
 from rv_pipeline_chip_classification.model.source_fit import (
     UNKNOWN_VALUES,
@@ -42,7 +43,6 @@ from rv_pipeline_chip_classification.prediction.cell_scores import (
 )
 from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid, CellList, GridPart, part_of_grid
 from rv_pipeline_chip_classification.prediction.classifier import Classifier
-from rv_pipeline_chip_classification.prediction.scene_files import CellCounts, SceneFiles, grid_of
 from rv_pipeline_chip_classification.prediction.score_file import ScoreWriter
 from rv_pipeline_chip_classification.prediction.value_watch import WatchedCells, sample_of
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster

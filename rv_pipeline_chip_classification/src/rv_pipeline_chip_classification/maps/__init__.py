@@ -1,0 +1,1 @@
+"""What is written of a predicted scene: vector files, rasters, and legends for them."""
