@@ -116,7 +116,13 @@ class ApplyPipeline(Pipeline):
 
     requires_modules = ("rasterio", "numpy")
     deep_check = "rv_pipeline_chip_classification.checks.images:check_images"
+    deep_check_ignores: tuple[str, ...] | None = ("batch_size", "max_windows_per_item")
     _raster_inputs: RasterInputs | None = None
+
+    def __init__(self, config: ApplyConfig) -> None:
+        super().__init__(config)
+        if config.backbone is not None:  # code that may import what it likes
+            self.deep_check_ignores = None
 
     def inputs(self, command: str, item: Any) -> list[str]:
         """The bundle, and all files that GDAL reads for an image."""

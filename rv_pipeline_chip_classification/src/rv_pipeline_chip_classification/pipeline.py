@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rv_core import Finding, Items, Pipeline, Storage, Summary, command
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig
+from rv_pipeline_chip_classification.config_checks import own_backbone
 from rv_pipeline_chip_classification.config_parts import SUBSETS
 from rv_pipeline_chip_classification.model.openmp import wait_passively
 from rv_pipeline_chip_classification.parts.scene_parts import (
@@ -81,6 +82,13 @@ class ChipClassificationPipeline(Pipeline):
     _facts: dict[str, str] | None = None
 
     deep_check = "rv_pipeline_chip_classification.checks.deep:deep_check"
+    deep_check_ignores: tuple[str, ...] | None = ("train", "bundle_formats")
+
+    def __init__(self, config: ChipClassificationConfig) -> None:
+        super().__init__(config)
+        if config.model.weights is not None or own_backbone(config.model.backbone) is not None:
+            # What is checked then is in files of the user's cache, and in code that may import what it likes.
+            self.deep_check_ignores = None
 
     def inputs(self, command: str, item: Any) -> list[str]:
         """The files of the config, and all that GDAL reads for the rasters among them."""

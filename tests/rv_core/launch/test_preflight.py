@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rv_core import Finding, Pipeline, PipelineConfig, command
-from rv_core.launch.preflight import found_text, pipeline_findings
+from rv_core.launch.preflight import CheckRequest, found_text, pipeline_findings
 
 
 @dataclass(kw_only=True)
@@ -40,7 +40,7 @@ def test_inputs_that_cannot_be_opened_here_are_skipped_and_said(
     if is_forbidden:
         monkeypatch.setattr(sys, "meta_path", [_Forbidding(), *sys.meta_path])
     pipeline = ReadingPipeline(ReadingConfig(root_uri="s3://bucket/root"))
-    (finding,) = pipeline_findings(pipeline, {"read": ["all"]}, "")
+    (finding,) = pipeline_findings(CheckRequest(pipeline, {"read": ["all"]}, "", b"", (), ()))
     assert finding.severity == "skipped"
     assert finding.what == "the inputs were not opened: module_of_another_machine is not installed here"
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from rv_core.files.local import leaves_folder
 from rv_core.machine.child import answer_of
 from rv_core.machine.python import module_argv
 from rv_core.pipeline.pipeline import Pipeline
-from rv_core.plan.decisions import RunPlan
+from rv_core.plan.decisions import CommandPlan, RunPlan
 from rv_core.plan.graph import Plan
 from rv_core.record.layout import CONFIG_FOR_PEOPLE, RUNS_FOLDER
 from rv_core.runner.context import RunContext
@@ -139,22 +140,62 @@ def _unwritable(name: str, path: str) -> list[Finding]:
     ]
 
 
-def pipeline_findings(
-    pipeline: Pipeline,
-    todo: Mapping[str, Sequence[str]],
-    config_text: str,
-    code_archive: bytes = b"",
-    path: Sequence[str] = (),
-) -> list[Finding]:
+@dataclass(frozen=True)
+class CheckRequest:
+    """What the deep check of a pipeline is asked.
+
+    Args:
+        pipeline: the pipeline.
+        todo: ids of items by command.
+        config_text: the saved config.
+        code_archive: the zip of the code that travels.
+        path: folders to import from besides, for tasks that run in this very process.
+        commands: all commands of the pipeline, as planned.
+        is_fresh: look again all the same.
+    """
+
+    pipeline: Pipeline
+    todo: Mapping[str, Sequence[str]]
+    config_text: str
+    code_archive: bytes
+    path: Sequence[str]
+    commands: Sequence[CommandPlan]
+    is_fresh: bool = False
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether the pipeline has a deep check and something to do."""
+        return bool(self.pipeline.deep_check and any(self.todo.values()))
+
+
+def pipeline_findings(request: CheckRequest) -> list[Finding]:
     """The pipeline's own findings: the cheap ones, then those of its deep check in a child process."""
-    findings = list(pipeline.preflight(todo))
-    if not pipeline.deep_check or not any(todo.values()):
+    pipeline = request.pipeline
+    findings = list(pipeline.preflight(request.todo))
+    if not request.is_needed:
         return findings
     missing = [name for name in pipeline.requires_modules if not _is_installed(name)]
     if missing:
         skipped = f"the inputs were not opened: {', '.join(missing)} is not installed here"
         return [*findings, Finding("", skipped, "", "skipped")]
-    return findings + run_deep_check(pipeline.deep_check, config_text, todo, code_archive, path)
+    return findings + _deep_findings(request)
+
+
+def _deep_findings(request: CheckRequest) -> list[Finding]:
+    """What the deep check finds, or has found when it was asked the same before."""
+    from rv_core.launch import known_checks
+
+    asked = (request.config_text, request.todo, request.code_archive, request.path)
+    subject = known_checks.subject_of(request.pipeline, request.commands, asked[0], *asked[2:])
+    known = known_checks.findings_before(subject, request.todo) if subject and not request.is_fresh else None
+    if known is not None:
+        # Whether tasks can import the code depends on more than is known: its own files, the network.
+        wrong = run_deep_check("", asked[0], {}, *asked[2:]) if request.code_archive and not request.path else []
+        return [*wrong, *known]
+    findings, is_answer = _ask_child(request.pipeline.deep_check, *asked)
+    if subject and is_answer:
+        known_checks.remember(subject, request.todo, findings)
+    return findings
 
 
 def _is_installed(module: str) -> bool:
@@ -168,8 +209,8 @@ def run_deep_check(
     target: str,
     config_text: str,
     todo: Mapping[str, Sequence[str]],
-    code_archive: bytes = b"",
-    path: Sequence[str] = (),
+    code_archive: bytes,
+    path: Sequence[str],
 ) -> list[Finding]:
     """Run a pipeline's deep check in a child process, which alone imports what opens images.
 
@@ -182,6 +223,13 @@ def run_deep_check(
         code_archive: the zip of the code that the config names, if it names any.
         path: folders to import from besides, for tasks that run in this very process.
     """
+    return _ask_child(target, config_text, todo, code_archive, path)[0]
+
+
+def _ask_child(
+    target: str, config_text: str, todo: Mapping[str, Sequence[str]], code_archive: bytes, path: Sequence[str]
+) -> tuple[list[Finding], bool]:
+    """What a child process finds, and whether that is its answer and not that there was none."""
     code = base64.b64encode(code_archive).decode()
     request = json.dumps(
         {"target": target, "config": config_text, "todo": todo, "path": list(path), "code_archive": code}
@@ -189,14 +237,15 @@ def run_deep_check(
     try:
         done = answer_of(module_argv("rv_core.launch.deep_check"), request, timeout_s=DEEP_CHECK_TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        return [Finding("", f"the check of the inputs took over {DEEP_CHECK_TIMEOUT_S} s and was ended", "", "skipped")]
+        what = f"the check of the inputs took over {DEEP_CHECK_TIMEOUT_S} s and was ended"
+        return [Finding("", what, "", "skipped")], False
     except OSError as err:  # no room for its question, or no more processes
-        return [Finding("", f"the check of the inputs cannot be started: {err}", kind="environment")]
+        return [Finding("", f"the check of the inputs cannot be started: {err}", kind="environment")], False
     lines = done.stdout.splitlines()
     if done.returncode != 0 or not lines:
         last = "\n".join(done.stderr.strip().splitlines()[-3:]) or "it gave no answer"
-        return [Finding("", f"the check of the inputs failed itself (exit code {done.returncode}): {last}")]
-    return [Finding(**entry) for entry in json.loads(lines[-1])]
+        return [Finding("", f"the check of the inputs failed itself (exit code {done.returncode}): {last}")], False
+    return [Finding(**entry) for entry in json.loads(lines[-1])], True
 
 
 def all_findings(
@@ -208,7 +257,7 @@ def all_findings(
     todo_of: Mapping[str, Mapping[str, Sequence[str]]],
     code_archive: bytes = b"",
     *,
-    imports_code: bool = False,
+    is_fresh: bool = False,
 ) -> list[Finding]:
     """Everything that speaks against the run. With several pipelines the place of a finding starts with its name.
 
@@ -220,15 +269,22 @@ def all_findings(
         context: its context.
         todo_of: ids of items by pipeline and command.
         code_archive: the zip of the code that travels.
-        imports_code: whether to try whether tasks can import that, where no deep check does.
+        is_fresh: look at everything again, whatever is known.
     """
     findings = []
     path = sys.path if context.capabilities.in_process else ()
-    checked = [name for name, pipeline in pipelines.items() if pipeline.deep_check and any(todo_of[name].values())]
-    if imports_code and code_archive and not checked:
-        findings += run_deep_check("", next(iter(config_texts.values())), {}, code_archive, path)
+    requests = {}
     for name, pipeline in pipelines.items():
-        own = pipeline_findings(pipeline, todo_of[name], config_texts[name], code_archive, path)
+        commands = [entry for entry in run_plan.commands if entry.pipeline == name]
+        requests[name] = CheckRequest(
+            pipeline, todo_of[name], config_texts[name], code_archive, path, commands, is_fresh
+        )
+    # In this process the module is loaded already, from its own file.
+    imports_code = bool(code_archive) and (is_fresh or not path)
+    if imports_code and not any(request.is_needed for request in requests.values()):
+        findings += run_deep_check("", next(iter(config_texts.values())), {}, code_archive, path)
+    for name, request in requests.items():
+        own = pipeline_findings(request)
         findings += [_placed(finding, name) for finding in own] if len(pipelines) > 1 else own
     return findings + _runner_findings(runner, run_plan, context)
 

@@ -305,7 +305,7 @@ def _weights(plan: Plan, slots: int) -> dict[str, int]:
 
 
 def findings_of(prepared: PreparedRun, *, everything: bool = False) -> list[Finding]:
-    """All findings of pre-flight; `everything` also looks at what is done already."""
+    """All findings of pre-flight; `everything` also looks at what is done already, and again at what was looked at."""
     from rv_core.settings.sections import settings_findings
 
     todo: dict[str, Mapping[str, Sequence[str]]] = {}
@@ -322,7 +322,6 @@ def findings_of(prepared: PreparedRun, *, everything: bool = False) -> list[Find
         prepared.context,
         todo,
         prepared.loaded.code_archive,
-        # In this process the module is loaded already, from its own file.
-        imports_code=everything or not prepared.runner.capabilities.in_process,
+        is_fresh=everything,
     )
     return [*settings_findings(prepared.options.profile), *prepared.findings, *others]

@@ -143,6 +143,9 @@ class Pipeline:
     requires_modules: ClassVar[tuple[str, ...]] = ()
     #: `"module:function"`, run in a child process by `rv check`: (config, {command: [ids of items to do]}) -> findings.
     deep_check: ClassVar[str] = ""
+    #: Fields that cannot change its findings. Not None: these depend on nothing but the other fields, inputs, facts, code
+    #: and what is installed, and more items have all findings of fewer, so that it need not be made twice of the same.
+    deep_check_ignores: tuple[str, ...] | None = None
     _rv_commands: ClassVar[dict[str, CommandInfo]]
 
     def __init__(self, config: PipelineConfig) -> None:
@@ -237,8 +240,7 @@ class Pipeline:
     def facts(self, command: str) -> Mapping[str, Any]:
         """Plain JSON values by name that enter the keys of a command beside the fields that it reads.
 
-        For what its outputs depend on and is neither a field nor a file: the text of code that the config names, a
-        table that comes with the package. Must be pure and cheap: it is asked whenever a run is planned.
+        For what outputs depend on and is no field and no file, as the text of code. Pure and cheap: every plan asks.
         """
         return {}
 
@@ -261,13 +263,13 @@ class Pipeline:
     def summary(self, storage: Storage, done: Collection[str]) -> Summary | None:
         """What came out, in a few lines: shown at the end of a run and by `rv status`. None where there is nothing to say.
 
-        It reads small files that commands have written, computes nothing heavy, imports nothing heavy and writes
-        nothing. An exception in it is told and costs the run nothing.
+        It reads small files that commands have written, computes and imports nothing heavy and writes nothing. An
+        exception in it is told and costs the run nothing.
 
         Args:
             storage: the files under the root, to read.
-            done: the commands all of whose items are done under this config. What other commands have left may lie
-                there too, from another config: say nothing of it.
+            done: the commands all of whose items are done under this config. What others have left, from another
+                config, may lie there too: say nothing of it.
         """
         return None
 

@@ -105,6 +105,11 @@ def deep_check(config: ChipClassificationConfig, todo: Todo) -> Iterator[Finding
     yield from _check_totals(config, todo, seen)
     yield from _check_evaluation(config, todo, seen)
     yield from check_weights(config, todo, seen.first)
+    if seen.counted_px > _MAX_COUNTED_PX:
+        what = (
+            f"the cells of large label rasters were not counted, after the first {_MAX_COUNTED_PX >> 20} million pixels"
+        )
+        yield Finding("dataset", what, "", "skipped")
     if any(todo.values()):
         yield from check_leakage(config)
 

@@ -22,10 +22,10 @@ _PLACES = 2
 _MAX_SAMPLED = 200
 
 
-def images_to_do(config: ApplyConfig, todo: Todo) -> list[tuple[str, ImageConfig]]:
-    """(dotted path, image) of all that will be mapped."""
+def images_to_do(config: ApplyConfig, todo: Todo) -> list[tuple[int, ImageConfig]]:
+    """(number in the config, image) of all that will be mapped."""
     ids = set(todo.get("predict", ()))
-    return [(f"images[{index}]", image) for index, image in enumerate(config.images) if image.id in ids]
+    return [(index, image) for index, image in enumerate(config.images) if image.id in ids]
 
 
 def check_files(config: ApplyConfig, todo: Todo) -> Iterator[Finding]:
@@ -33,8 +33,8 @@ def check_files(config: ApplyConfig, todo: Todo) -> Iterator[Finding]:
     images = images_to_do(config, todo)
     if images:
         yield from check_local_file("bundle", config.bundle)
-    for path, image in images:
-        yield from check_local_file(f"{path}.uri", image.uri)
+    for index, image in images:
+        yield from check_local_file(f"images[{index}].uri", image.uri)
 
 
 def check_images(config: ApplyConfig, todo: Todo) -> Iterator[Finding]:
@@ -61,9 +61,10 @@ def check_images(config: ApplyConfig, todo: Todo) -> Iterator[Finding]:
     tells_drift = config.on_drift == "warn" and not config.update_stats
     if tells_drift and contract.values is None:
         yield Finding("bundle", UNKNOWN_VALUES, "", "warning")
-    step = -(-len(images) // _MAX_SAMPLED)
+    step = -(-len(config.images) // _MAX_SAMPLED)
     notes: dict[str, list[str]] = {}
-    for index, (path, image) in enumerate(images):
+    for index, image in images:
+        path = f"images[{index}]"
         if is_missing(image.uri):
             continue
         try:
