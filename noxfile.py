@@ -395,7 +395,7 @@ def minimums(session: nox.Session) -> None:
 
 @check(requires=["wheels"])
 def benchmarks(session: nox.Session) -> None:
-    """What things cost, each ratio beside its limit; `nox -s benchmarks -- startup` for one file."""
+    """What things cost, each ratio beside its limit; `-- startup` for one file, `-- commands --beside COMMIT` with another's."""
     install_everything(session)
     session.run("python", "tests/benchmarks/run_benchmarks.py", *session.posargs)
 

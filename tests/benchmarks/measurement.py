@@ -52,8 +52,14 @@ class Ratio:
 
 @dataclass
 class Report:
-    """Prints each figure beside its limit as it comes and remembers whether all limits were kept."""
+    """Prints each figure beside its limit as it comes and remembers whether all limits were kept.
 
+    Args:
+        beside: a commit of this repository that a benchmark may measure beside what is installed; "" for none.
+        failures: what is over its limit.
+    """
+
+    beside: str = ""
     failures: list[str] = field(default_factory=list)
 
     def __call__(
@@ -118,8 +124,18 @@ def interleaved(candidate: Callable[[], float], reference: Callable[[], float], 
     )
 
 
+def beside_of(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """The commit that `--beside COMMIT` names, "" for none, and the other arguments."""
+    rest = list(arguments)
+    if "--beside" not in rest[:-1]:
+        return "", rest
+    place = rest.index("--beside")
+    commit = rest[place + 1]
+    return commit, rest[:place] + rest[place + 2 :]
+
+
 def main(run: Callable[[Report], None]) -> int:
     """Run one benchmark by itself; returns the exit code."""
-    report = Report()
+    report = Report(beside_of(sys.argv[1:])[0])
     run(report)
     return 1 if report.failures else 0

@@ -1,4 +1,7 @@
-"""Runs every bench_*.py beside this file, or those whose names hold one of the arguments; exits 1 over a limit."""
+"""Runs every bench_*.py beside this file, or those whose names hold one of the arguments; exits 1 over a limit.
+
+`--beside COMMIT` has those that measure whole commands measure the same of another commit, in turns.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,12 @@ import traceback
 from importlib import import_module
 from pathlib import Path
 
-from measurement import Report
+from measurement import Report, beside_of
 
 
-def main(wanted: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the benchmarks one after the other and print the figures that are over their limit again at the end."""
+    beside, wanted = beside_of(arguments)
     names = sorted(path.stem for path in Path(__file__).parent.glob("bench_*.py"))
     chosen = [name for name in names if not wanted or any(word in name for word in wanted)]
     if not chosen:
@@ -20,7 +24,7 @@ def main(wanted: list[str]) -> int:
             f"no benchmark is named like {' or '.join(wanted) or 'bench_*.py'}; there are: {', '.join(names) or 'none'}"
         )
         return 2
-    report = Report()
+    report = Report(beside)
     for name in chosen:
         started = time.monotonic()
         print(f"{name.removeprefix('bench_')}", flush=True)
