@@ -91,8 +91,8 @@ def predict(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Map the images as a run of this runner, with OUTPUT as its root: they go to OUTPUT/predict, what is "
-            "done is skipped, rv status shows it.",
+            help="Map the images as a run of this runner, with DIR as its root: they go to DIR/predict, what is done is "
+            "skipped, rv status shows it.",
         ),
     ] = None,
     jobs: Annotated[
