@@ -38,6 +38,7 @@ _READS = (
     "augment",
     "overlap",
     "smooth",
+    "vector",
     "update_stats",
     "backbone",
     "max_windows_per_item",
@@ -62,6 +63,7 @@ def get_config(
     augment: Literal["none", "d4"] = "none",
     overlap: Literal["separate", "average"] = "separate",
     smooth: int = 1,
+    vector: Literal["none", "geojson", "geojsonseq", "gpkg", "fgb", "parquet"] = "geojson",
     update_stats: bool = False,
     backbone: str | None = None,
     max_windows_per_item: int = DEFAULT_MAX_WINDOWS,
@@ -84,6 +86,7 @@ def get_config(
         augment: likewise.
         overlap: likewise.
         smooth: likewise.
+        vector: likewise.
         update_stats: likewise.
         backbone: likewise.
         max_windows_per_item: likewise.
@@ -105,6 +108,7 @@ def get_config(
         augment=augment,
         overlap=overlap,
         smooth=smooth,
+        vector=vector,
         update_stats=update_stats,
         backbone=backbone,
         max_windows_per_item=max_windows_per_item,

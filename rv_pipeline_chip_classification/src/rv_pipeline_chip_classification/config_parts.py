@@ -24,6 +24,8 @@ NotNegative = Annotated[int, Range(min=0)]
 #: How scores are made better while predicting; in the first version they were not.
 Augment = Annotated[Literal["none", "d4"], AsBefore("none")]
 Overlap = Annotated[Literal["separate", "average"], AsBefore("separate")]
+#: The file of cells that people open.
+Vector = Annotated[Literal["none", "geojson", "geojsonseq", "gpkg", "fgb", "parquet"], AsBefore("geojson")]
 Smooth = Annotated[int, Range(min=1, max=99), AsBefore(1)]
 Fraction = Annotated[float, Range(min=0, max=1)]
 

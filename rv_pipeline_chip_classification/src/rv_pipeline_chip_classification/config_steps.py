@@ -27,6 +27,7 @@ from rv_pipeline_chip_classification.config_parts import (
     SidePx,
     Smooth,
     Subset,
+    Vector,
     check_smooth,
 )
 
@@ -213,6 +214,9 @@ class PredictConfig(Config):
             evaluated by the mean of those in it.
         smooth: side of the neighbourhood, in cells of the map and odd, over which the scores of each cell are averaged;
             cells without scores do not count and get none. 1 leaves them.
+        vector: the file of cells: `geojson` with nested scores; `geojsonseq`, `gpkg`, `fgb` or `parquet` with flat columns
+            (the last three need the extra `vector`, and have the CRS of the image); or `none`. Without GeoJSON other
+            commands read `<scene>.cells.npy`.
         on_drift: where the pixel values of a scene are not those of the training scenes: `warn` says so per channel,
             `refuse` fails the scene before anything is written, `ignore` does not look.
         max_windows_per_item: a scene of more cells is predicted in parts of about so many, which are items like scenes;
@@ -228,6 +232,7 @@ class PredictConfig(Config):
     augment: Augment = "none"
     overlap: Overlap = "separate"
     smooth: Smooth = 1
+    vector: Vector = "geojson"
     on_drift: Annotated[Literal["warn", "refuse", "ignore"], AsBefore("warn")] = "warn"
     max_windows_per_item: MaxWindows = DEFAULT_MAX_WINDOWS
 

@@ -76,6 +76,18 @@ def test_without_geotiff_there_is_only_geojson(bundle: str, write_image: Any, pi
     assert len(scores(tmp_path / "out" / "a.geojson")) == 25
 
 
+def test_another_vector_file_takes_the_place_of_geojson(
+    bundle: str, write_image: Any, pixels: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = write_image("a.tif", pixels(20, 20, 3), names=RGB)
+    assert main(["predict", bundle, image, "-o", str(tmp_path / "out"), "--vector", "gpkg", "--no-geotiff"]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.gpkg", "a.qml"]
+    assert f"{tmp_path / 'out' / 'a.gpkg'}: 4 cells" in capsys.readouterr().out
+    assert main(["predict", bundle, image, "-o", str(tmp_path / "none"), "--vector", "none"]) == 0
+    names = sorted(path.name for path in (tmp_path / "none").iterdir())
+    assert names == ["a.qml", "a.scores.tif", "a.tif", "a.tif.aux.xml"]
+
+
 def test_bands_in_another_order_give_identical_scores(
     bundle: str, write_image: Any, pixels: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

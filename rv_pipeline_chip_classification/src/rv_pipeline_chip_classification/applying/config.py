@@ -19,6 +19,7 @@ from rv_pipeline_chip_classification.config_parts import (
     Positive,
     SidePx,
     Smooth,
+    Vector,
     check_smooth,
 )
 
@@ -59,6 +60,8 @@ class ApplyConfig(PipelineConfig):
         augment: `d4` scores each cell in the eight symmetries of the square and takes the mean.
         overlap: cells that overlap are each a cell of the map (`separate`), or averaged onto cells as wide as the step.
         smooth: side of the neighbourhood, in cells and odd, over which the scores of each cell are averaged.
+        vector: the file of cells: `geojson` with nested scores; `geojsonseq`, `gpkg`, `fgb` or `parquet` with flat columns
+            (the last three need the extra `vector`, and have the CRS of the image); or `none`.
         update_stats: normalise each image by the statistics of its own pixels.
         backbone: `module:callable` of the network of your own that the bundle may call; None for none: no code but that
             of rv runs.
@@ -81,6 +84,7 @@ class ApplyConfig(PipelineConfig):
     augment: Augment = "none"
     overlap: Overlap = "separate"
     smooth: Smooth = 1
+    vector: Vector = "geojson"
     update_stats: bool = False
     backbone: str | None = None
     max_windows_per_item: MaxWindows = DEFAULT_MAX_WINDOWS

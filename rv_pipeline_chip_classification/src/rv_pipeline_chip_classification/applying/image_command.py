@@ -40,6 +40,7 @@ class ImageMapper:
             tells_drift=config.on_drift == "warn" and not config.update_stats,
             updates_stats=config.update_stats,
             answers=answers_of(config),
+            vector=config.vector,
         )
 
     def map(self, item: ImageItem, storage: Storage, control: Control) -> None:
@@ -86,7 +87,13 @@ def merge_image(config: ApplyConfig, image: ImageConfig, storage: Storage, contr
     """
     bundle = bundle_of(config)
     contract = bundle.contract
-    files = SceneFiles(contract.class_names, contract.class_colors, config.write_geotiff, config.scores == "logits")
+    files = SceneFiles(
+        contract.class_names,
+        contract.class_colors,
+        config.write_geotiff,
+        config.scores == "logits",
+        vector=config.vector,
+    )
     with file_boundary(f"the parts of the image {image.id!r} cannot be put together", where=image.uri):
         job = look_at_image(config, image, contract)
         with SceneRaster(job.source, job.stem) as raster:

@@ -32,6 +32,7 @@ class ImagePredictor:
         tells_drift: whether values are compared with those of the training images while they are read.
         updates_stats: whether each image is normalised by the statistics of its own pixels.
         answers: which scores are given, and when no class; None gives probabilities, and always a class.
+        vector: the format of the vector file, or `none`.
 
     Raises:
         DataError: if the weights are not those that were put in.
@@ -47,11 +48,12 @@ class ImagePredictor:
         tells_drift: bool,
         updates_stats: bool,
         answers: Answers | None = None,
+        vector: str = "geojson",
     ) -> None:
         self._contract = bundle.contract
         self._stride_px = step_px(bundle, stride_px)
         self._batch_size, self._updates_stats, self._answers = batch_size, updates_stats, answers
-        self._write_geotiff, self._tells_drift = write_geotiff, tells_drift
+        self._write_geotiff, self._tells_drift, self._vector = write_geotiff, tells_drift, vector
         with bundle.weights_file() as weights:
             self._model = load_model(bundle.contract, weights, shown=bundle.shown)
         self._writer = self._writer_for(bundle.contract)
@@ -98,4 +100,10 @@ class ImagePredictor:
 
     def _writer_for(self, contract: ModelContract) -> SceneWriter:
         classifier = Classifier(self._model, contract, batch_size=self._batch_size, answers=self._answers)
-        return SceneWriter(classifier, self._write_geotiff, tells_drift=self._tells_drift, batch_size=self._batch_size)
+        return SceneWriter(
+            classifier,
+            self._write_geotiff,
+            tells_drift=self._tells_drift,
+            batch_size=self._batch_size,
+            vector=self._vector,
+        )

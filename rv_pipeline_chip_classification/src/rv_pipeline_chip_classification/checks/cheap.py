@@ -11,6 +11,7 @@ from rv_core.errors import ConfigError, Finding
 from rv_core.files import uris
 from rv_pipeline_chip_classification.checks.training_facts import check_own_parts
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig
+from rv_pipeline_chip_classification.maps.formats import check_vector
 
 Todo = Mapping[str, Sequence[str]]
 LocatedScene = tuple[str, str, SceneConfig]
@@ -38,6 +39,8 @@ def cheap_check(config: ChipClassificationConfig, todo: Todo) -> Iterator[Findin
     if todo.get("bundle") and "onnx" in config.bundle_formats and find_spec("onnx") is None:
         fix = "install rv-pipeline-chip-classification[onnx] where bundle runs"
         yield Finding("bundle_formats", "onnx is not installed here", fix, "warning")
+    if todo.get("predict"):
+        yield from check_vector("predict.vector", config.predict.vector)
     if todo.get("train"):
         yield from check_own_parts(config)
     yield from _check_evaluation(config, todo)

@@ -10,6 +10,7 @@ from rv_pipeline_chip_classification.applying.config import ApplyConfig, ImageCo
 from rv_pipeline_chip_classification.applying.image_look import ImageJob
 from rv_pipeline_chip_classification.checks.cheap import Todo, check_local_file, is_missing
 from rv_pipeline_chip_classification.file_boundary import file_boundary
+from rv_pipeline_chip_classification.maps.formats import check_vector
 from rv_pipeline_chip_classification.model.contract import ModelContract
 from rv_pipeline_chip_classification.model.source_fit import UNKNOWN_VALUES, drift_in_words, drift_notes
 from rv_pipeline_chip_classification.parts.scene_parts import of_whole
@@ -32,6 +33,7 @@ def check_files(config: ApplyConfig, todo: Todo) -> Iterator[Finding]:
     """Whether local files are there; nothing is opened."""
     images = images_to_do(config, todo)
     if images:
+        yield from check_vector("vector", config.vector)
         yield from check_local_file("bundle", config.bundle)
     for index, image in images:
         yield from check_local_file(f"images[{index}].uri", image.uri)

@@ -12,8 +12,8 @@ from rv_core import Storage
 from rv_core.errors import DataError
 from rv_pipeline_chip_classification.labels.cells import LabelledCells
 from rv_pipeline_chip_classification.neighbours.joined_cells import joined_cells
+from rv_pipeline_chip_classification.prediction.cell_file import cells_name, read_cells
 from rv_pipeline_chip_classification.prediction.cell_scores import NO_CLASS, Answers, prediction_names
-from rv_pipeline_chip_classification.prediction.geojson_file import read_predictions
 from rv_pipeline_chip_classification.scenes.windows import WindowArray
 
 
@@ -104,13 +104,13 @@ def compare_cells(
         DataError: if the predictions cannot be used.
         StorageError: if there are none.
     """
-    name = prediction_names(scene_id).geojson
+    name = cells_name(storage, prediction_names(scene_id))
     places = {window: place for place, window in enumerate(map(tuple, labelled.windows.tolist()))}
     predicted = np.full(len(places), NO_CLASS, np.int64)
     scores, margins = np.full(len(places), np.nan), np.full(len(places), np.nan)
     num_predicted = num_without_data = num_abstained = 0
     sides: set[tuple[int, int]] = set()
-    cells = read_predictions(storage.input_file(name), where=storage.uri(name))
+    cells = read_cells(storage.input_file(name), where=storage.uri(name))
     for cell in cells if answers is None else joined_cells(cells, labelled.windows, answers):
         sides.add(cell.window[2:])
         place = places.get(cell.window)

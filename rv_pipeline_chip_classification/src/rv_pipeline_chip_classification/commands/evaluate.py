@@ -38,6 +38,7 @@ from rv_pipeline_chip_classification.commands.results import evaluation_name, ou
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig
 from rv_pipeline_chip_classification.control import Control
 from rv_pipeline_chip_classification.labels.cells import LabelledCells, label_cells
+from rv_pipeline_chip_classification.prediction.cell_file import cells_name
 from rv_pipeline_chip_classification.prediction.cell_scores import answers_of, prediction_names
 from rv_pipeline_chip_classification.prediction.cell_windows import CellList
 from rv_pipeline_chip_classification.prediction.outcome_file import Outcomes, write_outcomes
@@ -205,7 +206,7 @@ class Evaluation:
         from rv_pipeline_chip_classification.commands.quicklook import write_quicklook
 
         name = self.config.name
-        predictions = self.storage.input_file(prediction_names(scene.id).geojson)
+        predictions = self.storage.input_file(cells_name(self.storage, prediction_names(scene.id)))
         title = f"{name}: {scene.id}" if name else scene.id
         try:
             with self.storage.output_file(picture_name(subset, scene.id)) as target:

@@ -69,7 +69,15 @@ def merge_scene(scene: SceneConfig, config: ChipClassificationConfig, storage: S
     """
     classes = config.classes
     colors = tuple(classes.color_of(class_id) for class_id in range(len(classes.names)))
-    files = SceneFiles(tuple(classes.names), colors, config.predict.write_geotiff, config.predict.scores == "logits")
+    predict = config.predict
+    files = SceneFiles(
+        tuple(classes.names),
+        colors,
+        predict.write_geotiff,
+        predict.scores == "logits",
+        vector=predict.vector,
+        keeps_cells=True,
+    )
     parts = PartsOfScene(scene.id, FOLDER, num_predict_parts(config, scene), answers_of(config.predict))
     with SceneRaster(scene.raster, scene.id) as raster:
         cells = grid_of(scene, raster.extent, config.chip.chip_size_px, config.predict.stride_px)

@@ -74,12 +74,16 @@ class SceneWriter:
         write_geotiff: whether rasters are written beside the GeoJSON, where cells are a grid.
         tells_drift: whether the values that are read are compared with those of the training pixels.
         batch_size: chips per forward pass at most: where the parts of a scene begin.
+        vector: the format of the vector file, or `none`.
+        keeps_cells: whether cells are written for `eval` and others where there is no GeoJSON.
     """
 
     classifier: Classifier
     write_geotiff: bool = True
     tells_drift: bool = True
     batch_size: int = 256
+    vector: str = "geojson"
+    keeps_cells: bool = False
     _started_s: float = field(default=0.0, init=False)
 
     @property
@@ -152,7 +156,14 @@ class SceneWriter:
     def _files(self) -> SceneFiles:
         contract = self.contract
         gives_logits = self.classifier.answers.gives_logits
-        return SceneFiles(contract.class_names, contract.class_colors, self.write_geotiff, gives_logits)
+        return SceneFiles(
+            contract.class_names,
+            contract.class_colors,
+            self.write_geotiff,
+            gives_logits,
+            vector=self.vector,
+            keeps_cells=self.keeps_cells,
+        )
 
     def _begin(self, raster: SceneRaster, cells: CellGrid | CellList | GridPart) -> tuple[CellCounts, WatchedCells]:
         check_image(self.contract, raster.num_channels, raster.dtype, where=raster.scene_id)
@@ -268,6 +279,8 @@ def open_predictor(config: ChipClassificationConfig, storage: Storage) -> Predic
         config.predict.write_geotiff,
         tells_drift=config.predict.on_drift == "warn",
         batch_size=config.predict.batch_size,
+        vector=config.predict.vector,
+        keeps_cells=True,
     )
     if contract.values is None and config.predict.on_drift == "warn":
         _log.info("%s", UNKNOWN_VALUES)

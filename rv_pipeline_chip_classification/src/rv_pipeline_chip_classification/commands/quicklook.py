@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from rv_pipeline_chip_classification.config import ClassConfig, SceneConfig
 from rv_pipeline_chip_classification.labels.cells import LabelledCells
 from rv_pipeline_chip_classification.neighbours.joined_cells import coarse_windows
-from rv_pipeline_chip_classification.prediction.geojson_file import read_predictions
+from rv_pipeline_chip_classification.prediction.cell_file import read_cells
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray
 
@@ -61,7 +61,7 @@ def write_quicklook(
         scene: the scene.
         classes: names and colours.
         truth: its labelled cells, or None for a scene without labels.
-        predictions: the scene's GeoJSON that `predict` wrote.
+        predictions: the scene's cells that `predict` wrote.
         target: where the PNG goes.
         title: written at the top left.
         note: written at the top right, for instance "synthetic".
@@ -91,7 +91,7 @@ def write_quicklook(
 
 
 def _predicted_cells(path: Path) -> tuple[WindowArray, NDArray[np.int64]]:
-    cells = list(read_predictions(path, where=str(path)))
+    cells = list(read_cells(path, where=str(path)))
     windows = np.array([cell.window for cell in cells], np.int64).reshape(-1, 4)
     return windows, np.array([-1 if cell.class_id is None else cell.class_id for cell in cells], np.int64)
 

@@ -13,6 +13,7 @@ from rv_core.files.problems import MissingFileError
 from rv_pipeline_chip_classification.commands.results import evaluation_name, outcomes_name
 from rv_pipeline_chip_classification.config_parts import SUBSETS
 from rv_pipeline_chip_classification.from_python.records import Records, cells_of
+from rv_pipeline_chip_classification.prediction.cell_file import cells_name
 from rv_pipeline_chip_classification.prediction.cell_scores import prediction_names
 
 _HISTORY, _TRAINING = "train/history.jsonl", "train/metrics.json"
@@ -70,7 +71,14 @@ class Results:
             DataError: if the file is damaged.
             StorageError: if it cannot be read.
         """
-        return self._cells(prediction_names(scene_id).geojson, scene_id, "predict")
+        names, storage = prediction_names(scene_id), Storage(self.root_uri)
+        if cells_name(storage, names) != names.geojson:
+            raise UsageError(
+                f"the cells of scene {scene_id!r} are not in a GeoJSON file",
+                where=storage.uri(names.stem),
+                fix='set predict.vector to "geojson", or read the file beside it: geopandas.read_file(…)',
+            )
+        return self._cells(names.geojson, scene_id, "predict")
 
     def outcomes(self, subset: str, scene_id: str | None = None) -> Records:
         """The labelled cells of a subset with what is predicted for them. Errors: as of `predictions`.

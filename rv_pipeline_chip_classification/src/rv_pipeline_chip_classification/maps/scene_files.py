@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from rv_core import Storage
 from rv_pipeline_chip_classification.config import SceneConfig
 from rv_pipeline_chip_classification.config_parts import cell_size_px
+from rv_pipeline_chip_classification.maps.cell_layer import CellLayerWriter, LayerOf
+from rv_pipeline_chip_classification.maps.formats import ENDINGS, MODULES
 from rv_pipeline_chip_classification.prediction.category_file import categories_text
+from rv_pipeline_chip_classification.prediction.cell_file import CellWriter
 from rv_pipeline_chip_classification.prediction.cell_scores import PredictionNames, ScoredCells
 from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid, CellList
 from rv_pipeline_chip_classification.prediction.geojson_file import GeoJsonWriter
@@ -130,12 +133,16 @@ class SceneFiles:
         class_colors: `#rrggbb` by class id.
         write_geotiff: whether rasters are written beside the GeoJSON, where cells are a grid.
         gives_logits: whether the scores are logits.
+        vector: the format of the vector file, a key of `ENDINGS`, or `none`.
+        keeps_cells: whether cells are written for `eval` and others where there is no GeoJSON.
     """
 
     class_names: tuple[str, ...]
     class_colors: tuple[str, ...]
     write_geotiff: bool = True
     gives_logits: bool = False
+    vector: str = "geojson"
+    keeps_cells: bool = False
 
     def write(
         self,
@@ -155,40 +162,57 @@ class SceneFiles:
             storage: where they go.
         """
         with ExitStack() as stack:
-            writers = self._open_writers(stack, raster, cells, names, storage)
+            geojson = self._open_geojson(stack, raster, names, storage) if self.vector == "geojson" else None
+            others = [*self._open_layer(stack, raster, cells, names, storage)]
+            rasters = self._open_rasters(stack, raster, cells, names, storage)
+            writers = [writer for writer in (geojson, *others, rasters) if writer is not None]
             for some in scored:
                 for writer in writers:
                     writer.write(some)
-            writers[0].close()
-        self._write_legends(names, storage, has_rasters=len(writers) > 1)
-        if writers[0].num_without_place:
+            if geojson is not None:
+                geojson.close()
+        self._write_legends(names, storage, has_rasters=rasters is not None)
+        if geojson is not None and geojson.num_without_place:
             _log.warning(
                 "scene %s: %d of %d cells have a corner that is not on Earth: they have no geometry in the GeoJSON",
                 raster.scene_id,
-                writers[0].num_without_place,
+                geojson.num_without_place,
                 cells.num_cells,
             )
 
     def _write_legends(self, names: PredictionNames, storage: Storage, *, has_rasters: bool) -> None:
         """Names and colours of the classes, for QGIS and GDAL."""
         classes = self.class_names, self.class_colors
-        storage.write_text(names.style, prediction_style(*classes))
+        if self.vector != "none" or has_rasters:
+            storage.write_text(names.style, prediction_style(*classes))
         if has_rasters:
             # Viewers write statistics into it.
             storage.write_text(names.categories, categories_text(*classes), may_change=True)
 
-    def _open_writers(
+    def _open_layer(
         self,
         stack: ExitStack,
         raster: SceneRaster,
         cells: CellGrid | CellList,
         names: PredictionNames,
         storage: Storage,
-    ) -> tuple[GeoJsonWriter] | tuple[GeoJsonWriter, GridRasterWriter]:
-        """The writers, the GeoJSON one first; rasters of an earlier prediction that would not be replaced go."""
+    ) -> Iterator[CellLayerWriter | CellWriter]:
+        """The writer of another vector file, and that of cells for other commands."""
+        if self.vector in ("geojsonseq", *MODULES):
+            path = stack.enter_context(storage.output_file(names.vector(ENDINGS[self.vector])))
+            layer = LayerOf(raster.grid, raster.scene_id, self.class_names)
+            yield stack.enter_context(CellLayerWriter(path, self.vector, layer))
+        if self.vector != "geojson" and self.keeps_cells:
+            path = stack.enter_context(storage.output_file(names.cells))
+            file = stack.enter_context(path.open("wb"))
+            yield CellWriter(file, cells.num_cells, len(self.class_names), gives_logits=self.gives_logits)
+
+    def _open_geojson(
+        self, stack: ExitStack, raster: SceneRaster, names: PredictionNames, storage: Storage
+    ) -> GeoJsonWriter:
         path = stack.enter_context(storage.output_file(names.geojson))
         file = stack.enter_context(path.open("w", encoding="utf-8", newline="\n"))
-        geojson = GeoJsonWriter(
+        return GeoJsonWriter(
             file,
             raster.grid,
             scene_id=raster.scene_id,
@@ -196,11 +220,21 @@ class SceneFiles:
             where=raster.scene_id,
             gives_logits=self.gives_logits,
         )
+
+    def _open_rasters(
+        self,
+        stack: ExitStack,
+        raster: SceneRaster,
+        cells: CellGrid | CellList,
+        names: PredictionNames,
+        storage: Storage,
+    ) -> GridRasterWriter | None:
+        """Their writer, if cells are a grid; those of an earlier prediction that would not be replaced go."""
         if not self.write_geotiff or not isinstance(cells, CellGrid) or not cells.num_cells:
             for stale in (names.classes, names.scores, names.categories):
                 if storage.exists(stale):
                     storage.delete(stale)
-            return (geojson,)
+            return None
         classes_path = stack.enter_context(storage.output_file(names.classes))
         scores_path = stack.enter_context(storage.output_file(names.scores))
         rasters = GridRasterWriter(
@@ -211,4 +245,4 @@ class SceneFiles:
             class_names=self.class_names,
             class_colors=self.class_colors,
         )
-        return geojson, stack.enter_context(rasters)
+        return stack.enter_context(rasters)

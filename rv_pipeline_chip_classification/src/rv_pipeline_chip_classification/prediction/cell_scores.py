@@ -149,6 +149,15 @@ class PredictionNames:
         return f"{self.stem}.geojson"
 
     @property
+    def cells(self) -> str:
+        """The cells for `eval` and others, where there is no GeoJSON."""
+        return f"{self.stem}.cells.npy"
+
+    def vector(self, ending: str) -> str:
+        """The cells in another format, by what names of its files end with."""
+        return f"{self.stem}.{ending}"
+
+    @property
     def classes(self) -> str:
         """The raster of class ids."""
         return f"{self.stem}.tif"

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from rv_core.errors import DataError
 from rv_pipeline_chip_classification.prediction.cell_scores import ScoredCells, probabilities_of
-from rv_pipeline_chip_classification.prediction.polar_cells import outlines_of
+from rv_pipeline_chip_classification.prediction.polar_cells import Ring, outlines_of
 from rv_pipeline_chip_classification.scenes.crs import degrees_per_unit, project_each
 from rv_pipeline_chip_classification.scenes.grid import Affine6, Grid
 from rv_pipeline_chip_classification.scenes.windows import WindowArray
@@ -143,15 +143,20 @@ def collection_head(grid: Grid, scene_id: str, *, gives_logits: bool = False) ->
 
 def geometry_texts(windows: WindowArray, grid: Grid, *, where: str) -> list[str]:
     """The geometries of cells as JSON; `null` for one with a corner that is not on Earth. Arguments: as of `cell_rings`."""
+    return [
+        _NOWHERE if ring is None else f'{{"type": "Polygon", "coordinates": [{json.dumps(ring)}]}}'
+        for ring in outlines_of_windows(windows, grid, where=where)
+    ]
+
+
+def outlines_of_windows(windows: WindowArray, grid: Grid, *, where: str) -> list[Ring | None]:
+    """The outlines of cells, closed; None for one with a corner that is not on Earth. Arguments: as of `cell_rings`."""
     rings = cell_rings(windows, grid, where=where)
     is_placed: list[bool] = np.asarray(np.isfinite(rings).all(axis=(1, 2))).tolist()
     # In degrees a cell as wide as the world is a plain box.
     is_projected = grid.crs is not None and degrees_per_unit(grid.crs) is None
-    outlines = outlines_of(rings) if is_projected else rings.tolist()
-    return [
-        f'{{"type": "Polygon", "coordinates": [{json.dumps(ring)}]}}' if placed else _NOWHERE
-        for ring, placed in zip(outlines, is_placed, strict=True)
-    ]
+    outlines: list[Ring] = outlines_of(rings) if is_projected else rings.tolist()
+    return [ring if placed else None for ring, placed in zip(outlines, is_placed, strict=True)]
 
 
 def cell_rings(windows: WindowArray, grid: Grid, *, where: str) -> NDArray[np.float64]:

@@ -28,8 +28,8 @@ from rv_pipeline_chip_classification.commands.quicklook import (
 )
 from rv_pipeline_chip_classification.commands.results import picture_name
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassConfig, SceneConfig
+from rv_pipeline_chip_classification.prediction.cell_file import cells_name, read_cells
 from rv_pipeline_chip_classification.prediction.cell_scores import prediction_names
-from rv_pipeline_chip_classification.prediction.geojson_file import read_predictions
 from rv_pipeline_chip_classification.reporting.evaluated import Evaluated, SceneCells
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray
@@ -73,8 +73,8 @@ def _picture_instead(storage: Storage, subset: str, scene_id: str, error: DataEr
 def _map_of(scene: SceneConfig, classes: ClassConfig, storage: Storage, cells: SceneCells) -> ReportMap:
     with SceneRaster(scene.raster, scene.id) as raster:
         extent, image = raster.extent, render_image(raster)
-    name = prediction_names(scene.id).geojson
-    predicted = list(read_predictions(storage.input_file(name), where=storage.uri(name)))
+    name = cells_name(storage, prediction_names(scene.id))
+    predicted = list(read_cells(storage.input_file(name), where=storage.uri(name)))
     windows = np.array([cell.window for cell in predicted], np.int64).reshape(-1, 4)
     class_ids = np.array([-1 if cell.class_id is None else cell.class_id for cell in predicted], np.int64)
     best = np.array([max(cell.scores) if cell.scores else np.nan for cell in predicted], np.float64)

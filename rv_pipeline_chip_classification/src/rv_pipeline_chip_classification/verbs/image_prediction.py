@@ -16,6 +16,7 @@ from rv_pipeline_chip_classification.applying.image_list import expand_lists, st
 from rv_pipeline_chip_classification.applying.image_look import ImageJob, look_at
 from rv_pipeline_chip_classification.applying.own_statistics import OWN_STATISTICS, check_options
 from rv_pipeline_chip_classification.file_boundary import file_boundary
+from rv_pipeline_chip_classification.maps.formats import ENDINGS
 from rv_pipeline_chip_classification.model.bundle_file import Bundle, open_bundle
 from rv_pipeline_chip_classification.model.openmp import wait_passively
 from rv_pipeline_chip_classification.model.own_code import refuse_unnamed_code
@@ -44,6 +45,7 @@ class PredictionRequest:
         updates_stats: whether each image is normalised by the statistics of its own pixels.
         backbone: `module:callable` that the bundle may import and call; None for none.
         answers: which scores are given, and when no class.
+        vector: the format of the vector file, or `none`.
     """
 
     bundle: str
@@ -58,6 +60,7 @@ class PredictionRequest:
     updates_stats: bool = False
     backbone: str | None = None
     answers: Answers = field(default_factory=Answers)
+    vector: Literal["none", "geojson", "geojsonseq", "gpkg", "fgb", "parquet"] = "geojson"
 
     @property
     def tells_drift(self) -> bool:
@@ -141,6 +144,7 @@ def _predict_all(jobs: Sequence[ImageJob], bundle: Bundle, request: PredictionRe
         tells_drift=request.tells_drift,
         updates_stats=request.updates_stats,
         answers=request.answers,
+        vector=request.vector,
     )
     storage = Storage(request.output, attempt_tag=str(os.getpid()))
     if request.updates_stats:
@@ -149,23 +153,27 @@ def _predict_all(jobs: Sequence[ImageJob], bundle: Bundle, request: PredictionRe
     for number, job in enumerate(jobs, 1):
         try:
             with file_boundary("the image cannot be predicted", where=job.image):
-                _predict_one(job, f"[{number}/{len(jobs)}]", predictor, storage)
+                _predict_one(job, f"[{number}/{len(jobs)}]", predictor, storage, request)
         except DataError as err:
             print_error(str(err))
             num_bad += 1
     return num_bad
 
 
-def _predict_one(job: ImageJob, label: str, predictor: ImagePredictor, storage: Storage) -> None:
+def _predict_one(
+    job: ImageJob, label: str, predictor: ImagePredictor, storage: Storage, request: PredictionRequest
+) -> None:
     from rv_pipeline_chip_classification.prediction.cell_scores import PredictionNames
 
     names = PredictionNames(job.stem)
     with LiveLine(f"{label} {job.image}") as line:
         counts = predictor.predict(job, names, storage, line)
     rest = f", {counts.num_without_data} without data" if counts.num_without_data else ""
+    ending = ENDINGS.get(request.vector)
+    output = names.classes if ending is None else names.vector(ending)
     rate = counts.num_cells / max(counts.seconds, 1e-6)
     print_text(
-        f"{label} {job.image} -> {storage.uri(names.geojson)}: {counts.num_cells} cells{rest}"
+        f"{label} {job.image} -> {storage.uri(output)}: {counts.num_cells} cells{rest}"
         f" in {counts.seconds:.1f} s ({rate:.0f}/s)"
     )
     for note in filter(None, [*job.notes, counts.lost_note(), counts.abstained_note(), counts.drift]):

@@ -25,6 +25,17 @@ class Overlap(StrEnum):
     average = "average"
 
 
+class Vector(StrEnum):
+    """The format of the file of cells."""
+
+    none = "none"
+    geojson = "geojson"
+    geojsonseq = "geojsonseq"
+    gpkg = "gpkg"
+    fgb = "fgb"
+    parquet = "parquet"
+
+
 class OnDrift(StrEnum):
     """What happens where the values of an image are not those of the training images."""
 
@@ -59,7 +70,10 @@ def predict(
         int | None,
         typer.Option("--stride-px", min=1, metavar="N", help="Step between cells (default: that of the bundle)."),
     ] = None,
-    geotiff: Annotated[bool, typer.Option("--geotiff/--no-geotiff", help="Write GeoTIFFs beside the GeoJSON.")] = True,
+    vector: Annotated[
+        Vector, typer.Option(help="The file of cells; gpkg, fgb and parquet need the extra vector.")
+    ] = Vector.geojson,
+    geotiff: Annotated[bool, typer.Option("--geotiff/--no-geotiff", help="Write GeoTIFFs beside it.")] = True,
     on_drift: Annotated[
         OnDrift,
         typer.Option(
@@ -126,9 +140,13 @@ def predict(
     """
     from rv_core.errors import UsageError
     from rv_pipeline_chip_classification.config_parts import check_smooth
+    from rv_pipeline_chip_classification.maps.formats import INSTALL, missing_modules
     from rv_pipeline_chip_classification.prediction.cell_scores import Answers
     from rv_pipeline_chip_classification.verbs.image_prediction import PredictionRequest, predict_images
 
+    if missing := missing_modules(vector):
+        what = f"--vector {vector.value} needs {' and '.join(missing)}, which cannot be imported"
+        raise UsageError(what, fix=INSTALL)
     for found in check_smooth(smooth):
         raise UsageError(f"--smooth: {found.what}", fix=found.fix)
     request = PredictionRequest(
@@ -140,6 +158,7 @@ def predict(
         batch_size=batch_size,
         stride_px=stride_px,
         write_geotiff=geotiff,
+        vector=vector.value,
         on_drift=on_drift.value,
         updates_stats=update_stats,
         backbone=backbone,

@@ -104,6 +104,9 @@ def _predictions_of(root: str, subsets: list[str] | None) -> list[str]:
             what, fix = unknown_name("subset", subset, SUBSETS)
             raise UsageError(what, fix=fix)
     config = load_experiment(root, None, None)
+    if config.predict.vector != "geojson":
+        what = f"areas are worked out from GeoJSON, and this run wrote {config.predict.vector}"
+        raise UsageError(what, where=root, fix='set predict.vector to "geojson"')
     wanted = [subset for subset in (subsets or config.predict.subsets) if subset in config.predict.subsets]
     found = [
         uris.join(root, prediction_names(scene.id).geojson)

@@ -15,8 +15,8 @@ from rv_core.errors import UsageError
 from rv_core.files import by_uri, uris
 from rv_pipeline_chip_classification.config import ChipClassificationConfig
 from rv_pipeline_chip_classification.labels.sources import UNLABELLED
+from rv_pipeline_chip_classification.prediction.cell_file import read_cells
 from rv_pipeline_chip_classification.prediction.cell_scores import SCORE_DECIMALS, prediction_names
-from rv_pipeline_chip_classification.prediction.geojson_file import read_predictions
 from rv_pipeline_chip_classification.sampling.review import (
     doubts,
     most_doubtful,
@@ -86,6 +86,8 @@ def find_scores(entries: Sequence[LabelledScene], folders: Sequence[str]) -> tup
         for entry in entries:
             name = prediction_names(entry.scene.id).geojson if trained is not None else f"{entry.scene.id}.geojson"
             uri = uris.join(root, name)
+            if trained is not None and not by_uri.exists(uri):
+                uri = uris.join(root, prediction_names(entry.scene.id).cells)
             if entry.scene.id in found or not by_uri.exists(uri):
                 continue
             if trained is not None and entry.scene.id in trained:
@@ -103,7 +105,7 @@ def _trained_on(folder: str) -> set[str] | None:
 
 
 def _read(uri: str) -> Scores:
-    cells = read_predictions(by_uri.local_copy(uri), where=uri)
+    cells = read_cells(by_uri.local_copy(uri), where=uri)
     return Scores(uri, {cell.window: cell.scores for cell in cells if cell.scores is not None})
 
 
