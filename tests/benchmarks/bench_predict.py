@@ -40,6 +40,8 @@ CELL_PX, NUM_CHANNELS, NUM_CLASSES, BATCH = 64, 4, 6, 64
 SIDE_PX = 2048
 #: Height and width. Both fill GDAL's cache of decoded blocks; a strip of blocks, which is held, has the same size.
 SHORT, TALL = (4096, 2048), (32_768, 2048)
+#: A row of blocks of the narrow one is in memory; one of the wide one would be 48 MiB.
+NARROW, WIDE = (1024, 3072), (1024, 24_576)
 
 
 class Silent:
@@ -177,16 +179,19 @@ def peak_mib() -> float:
 
 
 def measure_memory(report: Report, folder: Path) -> None:
-    """The largest resident set for a scene and for one eight times as tall."""
-    peaks = []
-    for height, width in (SHORT, TALL):
-        image = folder / f"{height}.tif"
-        write_image(image, height, width)
-        child = subprocess.run([sys.executable, __file__, "--predict", str(image)], stdout=subprocess.PIPE, check=True)
-        peaks.append(float(child.stdout))
-    short, tall = peaks
-    note = f"{short:.0f} MiB for {SHORT[0]} x {SHORT[1]} px, {tall:.0f} for {TALL[0]} x {TALL[1]}"
-    report("predict, memory of a scene eight times larger", tall - short, MEMORY_MIB, unit="MiB more", note=note)
+    """The largest resident set for a scene and for one eight times as tall, and for one eight times as wide."""
+    for low, high, how in ((SHORT, TALL, "tall"), (NARROW, WIDE, "wide")):
+        less, more = (peak_of(folder, *shape) for shape in (low, high))
+        note = f"{less:.0f} MiB for {low[0]} x {low[1]} px, {more:.0f} for {high[0]} x {high[1]}"
+        report(f"predict, memory of a scene eight times as {how}", more - less, MEMORY_MIB, unit="MiB more", note=note)
+
+
+def peak_of(folder: Path, height: int, width: int) -> float:
+    """The largest resident set of a process that predicts an image of this size."""
+    image = folder / f"{height}x{width}.tif"
+    write_image(image, height, width)
+    child = subprocess.run([sys.executable, __file__, "--predict", str(image)], stdout=subprocess.PIPE, check=True)
+    return float(child.stdout)
 
 
 if __name__ == "__main__":

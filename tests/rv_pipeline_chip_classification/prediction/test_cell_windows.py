@@ -110,20 +110,3 @@ def test_chips_of_a_list_of_cells_are_batched_while_their_size_stays(
 def test_no_cells_have_no_chips(write_image: Callable[..., str], pixels: Any) -> None:
     with open_scene(write_image("a.tif", pixels(8, 8, 1))) as raster:
         assert list(CellList(np.empty((0, 4), np.int64)).iter_chips(raster, lambda _: 4)) == []
-
-
-def test_of_a_wide_raster_one_row_of_blocks_is_held_at_a_time(write_image: Callable[..., str]) -> None:
-    import tracemalloc
-
-    path = write_image("a.tif", np.ones((512, 32_768), np.uint8), blockxsize=512, blockysize=256)
-    row_of_blocks = 256 * 32_768
-    with SceneRaster(RasterSourceConfig(uris=[path], channel_order=[0] * 4), "a") as raster:
-        tracemalloc.start()
-        try:
-            cells = CellGrid(raster.extent, 64, 64)
-            num_cells = sum(len(batch.chips) for batch in cells.iter_chips(raster, lambda _: 16))
-            peak = tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
-    assert num_cells == 8 * 512
-    assert peak < 1.8 * 4 * row_of_blocks

@@ -1,6 +1,6 @@
 """The windows that are predicted, and their chips: a grid over an extent, or boxes of any size.
 
-Nothing here holds more than one batch of chips and the rows that it needs, however large the scene.
+Nothing here holds more than one batch of chips and some of the rows that it needs, however large the scene.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class CellGrid:
         cells = range(self.num_cells) if cells is None else cells
         num_cols, width = self.shape[1], self.size_px + 2 * context_px
         batch_size = batch_size_of(width**2)
-        rows = raster.rows(self.extent) if len(cells) else None
+        rows = raster.rows(self.extent, by_columns=True) if len(cells) else None
         for first in range(cells.start, cells.stop if rows is not None else cells.start, batch_size):
             stop = min(first + batch_size, cells.stop)
             chips = np.zeros((stop - first, width, width, raster.num_channels), raster.dtype)
@@ -124,12 +124,18 @@ class CellGrid:
                 top = self.extent.row_off + row * self.stride_px - context_px
                 above = max(0, self.extent.row_off - top)
                 height = min(width, self.extent.row_end - top) - above
-                pixels = rows.read(top + above, height)  # type: ignore[union-attr]
-                place = slice(begin - first, end - first), slice(above, above + height)
                 first_left = (begin - row * num_cols) * self.stride_px - context_px
-                _cut_row(pixels, first_left, self.stride_px, chips[place], valid[place])
+                cols = self._columns(first_left, first_left + (end - begin - 1) * self.stride_px + width)
+                pixels = rows.read(top + above, height, cols)  # type: ignore[union-attr]
+                place = slice(begin - first, end - first), slice(above, above + height)
+                _cut_row(pixels, min(first_left, 0), self.stride_px, chips[place], valid[place])
                 del pixels  # or what is read next is held beside it
             yield CellChips(first, self.windows(first, stop), chips, None if valid.all() else valid)
+
+    def _columns(self, left: int, right: int) -> range:
+        """Those columns of the extent, as the raster counts them; both count from its first."""
+        begin = self.extent.col_off
+        return range(begin + max(0, left), begin + min(right, self.extent.width))
 
 
 @dataclass(frozen=True)
@@ -192,7 +198,7 @@ def _cut_row(pixels: Pixels, first_left: int, stride_px: int, chips: NDArray[Any
     """Fill the chips of cells beside each other from the rows that they have in common.
 
     Args:
-        pixels: values (H, width of the extent, C).
+        pixels: values (H, W, C) from the first chip's first column to the last one's last, as far as the extent goes.
         first_left: column of the first chip's first pixel; negative before the extent.
         stride_px: columns from one chip to the next.
         chips: (B, H, W, C) of zeros.
@@ -254,7 +260,7 @@ class CellList:
             return
         windows = expanded_windows(self.all_windows, context_px)
         box = bounding_window(windows).intersection(raster.extent)
-        rows, sizes = raster.rows(box), windows[:, 2:]
+        rows, sizes = raster.rows(box, by_columns=True), windows[:, 2:]
         changes = np.flatnonzero((sizes[1:] != sizes[:-1]).any(axis=1)) + 1
         for begin, end in pairwise([0, *changes.tolist(), self.num_cells]):
             batch_size = batch_size_of(int(sizes[begin].prod()))
@@ -275,8 +281,8 @@ def _cut_list(
         inside = Window(*window).intersection(box)
         if inside.is_empty:
             continue
-        pixels, place = rows.read(inside.row_off, inside.height), slices_of(inside, Window(*window))
-        part = slice(inside.col_off - box.col_off, inside.col_end - box.col_off)
-        chips[index][place] = pixels.values[:, part]
-        valid[index][place] = True if pixels.valid is None else pixels.valid[:, part]
+        pixels = rows.read(inside.row_off, inside.height, range(inside.col_off, inside.col_end))
+        place = slices_of(inside, Window(*window))
+        chips[index][place] = pixels.values
+        valid[index][place] = True if pixels.valid is None else pixels.valid
     return chips, valid

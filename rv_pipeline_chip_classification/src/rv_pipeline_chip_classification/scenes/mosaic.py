@@ -62,31 +62,52 @@ class Mosaic:
                 parts.append((part, placed.file.read(_local(part, placed.box))))
         return compose(window, parts, self.dtype, self.num_channels)
 
-    def rows(self, box: Window) -> MosaicRows:
-        """The rows of a box, from top to bottom, each block of each file read once."""
-        return MosaicRows(self, box)
+    def rows(self, box: Window, *, held_bytes: int | None = None) -> MosaicRows:
+        """The rows of a box, from top to bottom, each block of each file read once; see `RowReader`."""
+        return MosaicRows(self, box, held_bytes=held_bytes)
 
 
 class MosaicRows:
     """Rows of a box of a mosaic; see `RowReader`."""
 
-    def __init__(self, mosaic: Mosaic, box: Window) -> None:
+    def __init__(self, mosaic: Mosaic, box: Window, *, held_bytes: int | None = None) -> None:
         self._mosaic, self._box = mosaic, box
-        self._readers = []
-        for placed in mosaic.files:
-            part = placed.box.intersection(box)
-            if not part.is_empty:
-                self._readers.append((placed, part, RowReader(placed.file, _local(part, placed.box))))
+        parts = [(placed, placed.box.intersection(box)) for placed in mosaic.files]
+        parts = [(placed, part) for placed, part in parts if not part.is_empty]
+        # Files beside each other share what one file may hold.
+        share = None if held_bytes is None else held_bytes // max(1, _most_beside([part for _, part in parts]))
+        self._readers = [
+            (placed, part, RowReader(placed.file, _local(part, placed.box), held_bytes=share)) for placed, part in parts
+        ]
 
-    def read(self, row_off: int, height: int) -> Pixels:
-        """Rows `row_off .. row_off + height - 1` of the box; `row_off` never goes back."""
-        rows = Window(row_off, self._box.col_off, height, self._box.width)
+    def read(self, row_off: int, height: int, cols: range | None = None) -> Pixels:
+        """Rows `row_off .. row_off + height - 1` of some columns of the box; `row_off` never goes back."""
+        cols = range(self._box.col_off, self._box.col_end) if cols is None else cols
+        wanted = Window(row_off, cols.start, height, len(cols))
+        self._forget_above(row_off)
         parts = []
         for placed, box, reader in self._readers:
-            part = box.intersection(rows)
+            part = box.intersection(wanted)
             if not part.is_empty:
-                parts.append((part, reader.read(part.row_off - placed.box.row_off, part.height)))
-        return compose(rows, parts, self._mosaic.dtype, self._mosaic.num_channels)
+                local = _local(part, placed.box)
+                local_cols = range(local.col_off, local.col_end)
+                parts.append((part, reader.read(local.row_off, local.height, local_cols)))
+        return compose(wanted, parts, self._mosaic.dtype, self._mosaic.num_channels)
+
+    def _forget_above(self, row_off: int) -> None:
+        """Let go of what files hold that end above: of many files one below the other all would keep some rows."""
+        for _, _, reader in (over := [its for its in self._readers if its[1].row_end <= row_off]):
+            reader.close()
+        if over:
+            self._readers = [its for its in self._readers if its[1].row_end > row_off]
+
+
+def _most_beside(boxes: Sequence[Window]) -> int:
+    """How many boxes one row crosses at most."""
+    begins, ends = np.sort([box.row_off for box in boxes]), np.sort([box.row_end for box in boxes])
+    # The most are there where one begins: those that began until then, without those that ended.
+    there = np.searchsorted(begins, begins, side="right") - np.searchsorted(ends, begins, side="right")
+    return int(there.max(initial=0))
 
 
 def compose(window: Window, parts: Iterable[tuple[Window, Pixels]], dtype: np.dtype[Any], num_channels: int) -> Pixels:

@@ -17,7 +17,7 @@ from rv_pipeline_chip_classification.scenes.grid import Grid, Pixels
 from rv_pipeline_chip_classification.scenes.headers import Misplaced, RasterNote
 from rv_pipeline_chip_classification.scenes.mosaic import Mosaic
 from rv_pipeline_chip_classification.scenes.raster_reader import RasterFile, SourceFieldError, raster_env
-from rv_pipeline_chip_classification.scenes.row_reader import RowReader, Rows, slices_of, strips_over
+from rv_pipeline_chip_classification.scenes.row_reader import HELD_BYTES, RowReader, Rows, slices_of, strips_over
 from rv_pipeline_chip_classification.scenes.stack import RasterStack, open_pixels
 from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray, bounding_window
 
@@ -168,9 +168,17 @@ class SceneRaster:
         for note in self.notes:
             _log.warning("image of scene %s: %s", self.scene_id, note.text)
 
-    def rows(self, box: Window) -> Rows:
-        """The rows of a box of the extent, to be asked for from top to bottom; each block is read once."""
-        return self._source.rows(box) if isinstance(self._source, Mosaic) else RowReader(self._source, box)
+    def rows(self, box: Window, *, by_columns: bool = False) -> Rows:
+        """The rows of a box of the extent, to be asked for from top to bottom; each block is read once.
+
+        Args:
+            box: the columns and rows that will be asked for.
+            by_columns: whether some columns are asked for at a time; memory then depends on no size of the raster.
+        """
+        held_bytes = HELD_BYTES if by_columns else None
+        if isinstance(self._source, Mosaic):
+            return self._source.rows(box, held_bytes=held_bytes)
+        return RowReader(self._source, box, held_bytes=held_bytes)
 
     def iter_chips(self, windows: WindowArray, batch_size: int) -> Iterator[ChipBatch]:
         """The chips of windows in batches, in order; each block of the scene is read once.
