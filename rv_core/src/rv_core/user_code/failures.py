@@ -18,7 +18,10 @@ from rv_core.errors import ConfigError, RvError, nearest
 from rv_core.machine import hard_exit
 
 _MAX_FRAMES = 4
-_UNKNOWN_ARGUMENT = re.compile(r"(?P<class>\S+)\.__init__\(\) got an unexpected keyword argument '(?P<name>\w+)'")
+#: From Python 3.13 on a near miss is named behind it.
+_UNKNOWN_ARGUMENT = re.compile(
+    r"(?P<class>\S+)\.__init__\(\) got an unexpected keyword argument '(?P<name>\w+)'(?:\..*)?"
+)
 #: All of the core: an installation from source lies in no folder of the Python installation.
 _OWN_FOLDERS = (os.path.dirname(os.path.dirname(os.path.abspath(__file__))),)
 
