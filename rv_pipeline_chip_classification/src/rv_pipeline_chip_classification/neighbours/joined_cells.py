@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from rv_pipeline_chip_classification.prediction.cell_scores import NO_CLASS, Answers
+from rv_pipeline_chip_classification.prediction.cell_scores import NO_CLASS, SCORE_DECIMALS, Answers
 from rv_pipeline_chip_classification.prediction.geojson_file import PredictedCell
 from rv_pipeline_chip_classification.scenes.windows import WindowArray
 
@@ -57,6 +57,7 @@ def _joined(rows: dict[tuple[int, ...], list[NDArray[np.float64]]], answers: Ans
         if not found:
             yield PredictedCell(window, None, None)
             continue
-        scores = np.mean(found, axis=0)
+        # Rounded as they are written: the order of a sum does not decide between equal classes.
+        scores = np.round(np.mean(found, axis=0), SCORE_DECIMALS)
         class_id = int(answers.classes_of(scores[None])[0])
         yield PredictedCell(window, None if class_id == NO_CLASS else class_id, tuple(scores.tolist()))
