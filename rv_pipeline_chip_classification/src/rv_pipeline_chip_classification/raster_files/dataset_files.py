@@ -287,3 +287,29 @@ def _store_of(uri: str) -> tuple[str, str]:
 def _refused(uri: str, why: str, fix: str = "") -> DataError:
     fix = fix or "a virtual dataset may name plain rasters of its own store; make one with gdalbuildvrt, or a GeoTIFF"
     return DataError("this virtual dataset is not opened", where=uri, why=why, fix=fix)
+
+
+def why_not_opened(reason: str, uri: str, path: str) -> tuple[str, str]:
+    """Why GDAL has not opened a file, and what to do.
+
+    Args:
+        reason: what it says.
+        uri: as in the config.
+        path: what it was given.
+    """
+    reason = uris.conceal(reason, uri)
+    if os.path.isfile(path):
+        try:
+            with open(path, "rb") as file:
+                start = file.read(1024)
+        except OSError as err:
+            return str(err.strerror), ""
+        if not start:
+            return "the file is empty", ""
+        if b"<VRTDataset" in start:
+            return "it is a virtual dataset (VRT) by another name", "give it a name that ends in .vrt"
+        if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"<", b"{")):
+            return "it is text and not pixels; services (WMS, WMTS, …) and other descriptions are not opened", ""
+    if "not recognized as being in a supported" in reason:
+        return "it is not a raster that GDAL can read, or of a format that rv does not open", ""
+    return reason, ""

@@ -22,7 +22,12 @@ from rasterio.io import DatasetReader
 from rv_core.errors import DataError, RvError, StorageError
 from rv_core.files import by_uri, uris
 from rv_core.files.stores import SignatureRefusedError
-from rv_pipeline_chip_classification.raster_files.dataset_files import is_virtual, side_files, sources_of
+from rv_pipeline_chip_classification.raster_files.dataset_files import (
+    is_virtual,
+    side_files,
+    sources_of,
+    why_not_opened,
+)
 from rv_pipeline_chip_classification.raster_files.gdal_paths import DRIVERS, gdal_options, gdal_path, opened_path
 from rv_pipeline_chip_classification.scenes.grid import Pixels
 from rv_pipeline_chip_classification.scenes.headers import (
@@ -123,28 +128,8 @@ def _open(uri: str, drivers: Sequence[str], named: str) -> Any:
             # rasterio.open takes one driver alone.
             return DatasetReader(opened.path, driver=list(drivers))
     except GDAL_ERRORS as err:
-        why, fix = _why_not_opened(opened.without_signature(reason_of(err)), uri, opened.path)
+        why, fix = why_not_opened(opened.without_signature(reason_of(err)), uri, opened.path)
         raise DataError(named, where=uri, why=why, fix=fix) from (None if opened.signer else err)
-
-
-def _why_not_opened(reason: str, uri: str, path: str) -> tuple[str, str]:
-    """Why, and what to do."""
-    reason = uris.conceal(reason, uri)
-    if os.path.isfile(path):
-        try:
-            with open(path, "rb") as file:
-                start = file.read(1024)
-        except OSError as err:
-            return str(err.strerror), ""
-        if not start:
-            return "the file is empty", ""
-        if b"<VRTDataset" in start:
-            return "it is a virtual dataset (VRT) by another name", "give it a name that ends in .vrt"
-        if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"<", b"{")):
-            return "it is text and not pixels; services (WMS, WMTS, …) and other descriptions are not opened", ""
-    if "not recognized as being in a supported" in reason:
-        return "it is not a raster that GDAL can read, or of a format that rv does not open", ""
-    return reason, ""
 
 
 def reason_of(error: BaseException) -> str:
