@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import base64
 import http.client
+import os
 import shutil
 import socket
 import ssl
+import threading
+from collections import defaultdict
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, unquote, urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, Request, build_opener, getproxies, proxy_bypass
 
 from rv_core.errors import PluginError, StorageError
 from rv_core.files.local import FileInfo
 from rv_core.files.stores import SignatureRefusedError, Store, StoreAccessError
-from rv_core.plugins.signing import SignedUri, signed
+from rv_core.plugins.signing import signed
 
 _TIMEOUT_S = 30
 _CHUNK_BYTES = 1 << 20
@@ -36,6 +39,7 @@ class HttpStore(Store):
 
     def __init__(self, scheme: str = "https") -> None:
         """`http` or `https`: the URIs say it themselves."""
+        self._connections = _Connections()
 
     def stat(self, uri: str) -> FileInfo | None:
         """Size, ETag and Last-Modified by HEAD, or by a GET of one byte where HEAD is refused; None for 404."""
@@ -64,11 +68,17 @@ class HttpStore(Store):
             raise _or_missing(err) from err
 
     def read_range(self, uri: str, start: int, end: int) -> bytes | None:
-        """A part of the body of a GET; from a server that knows no ranges what comes before it is read too."""
+        """A part of the body of a GET, on a connection that stays open.
+
+        From a server that knows no ranges the beginning of a file is read, and no other part.
+        """
+        headers = {"Range": f"bytes={start}-{end - 1}"}
+        if (part := self._connections.read(uri, headers)) is not None:
+            return part
         try:
-            with _open(uri, "GET", {"Range": f"bytes={start}-{end - 1}"}) as answer:
+            with _open(uri, "GET", headers) as answer:
                 if answer.status != _PARTIAL:
-                    return bytes(answer.read(end)[start:])
+                    return None if start else bytes(answer.read(end))
                 return bytes(answer.read(end - start))
         except HTTPError as err:
             if err.code == _BEHIND_THE_END:
@@ -184,23 +194,82 @@ def _is_same_host(old_url: str, new_url: str) -> bool:
     return ports == [80, 443] or (ports[0] == ports[1] and old.scheme == new.scheme)
 
 
-def _signed(uri: str) -> SignedUri:
+class _Connections:
+    """Connections to web servers that stay open, used by one thread at a time each."""
+
+    def __init__(self) -> None:
+        self._idle: dict[tuple[int, str, str], list[http.client.HTTPConnection]] = defaultdict(list)
+        self._lock = threading.Lock()
+
+    def read(self, uri: str, headers: dict[str, str]) -> bytes | None:
+        """The part that a server answers to a GET; None for any other answer, and where a proxy has to be asked."""
+        asked = _asked(uri)
+        parts = urlsplit(asked.url)
+        if not _is_plain_host(parts.netloc):
+            return None  # told without its password by who asks next
+        if parts.scheme in getproxies() and not proxy_bypass(parts.netloc):
+            return None
+        target = parts.path + (f"?{parts.query}" if parts.query else "")
+        place = (os.getpid(), parts.scheme, parts.netloc)  # a process that was forked makes its own
+        with self._lock:
+            idle = self._idle[place].pop() if self._idle[place] else None
+        for connection in (idle, _new_connection(parts.scheme, parts.netloc)):
+            if connection is None:
+                continue
+            try:
+                connection.request("GET", target or "/", headers={"User-Agent": "rv", **asked.headers, **headers})
+                answer = connection.getresponse()
+            except (ConnectionError, http.client.BadStatusLine):
+                connection.close()
+                if connection is idle:
+                    continue  # the server has closed it meanwhile
+                raise
+            if answer.status != _PARTIAL:
+                connection.close()
+                return None
+            part = answer.read()
+            with self._lock:
+                self._idle[place].append(connection)
+            return part
+        return None
+
+
+def _is_plain_host(netloc: str) -> bool:
+    host, _, port = netloc.rpartition(":")
+    return not host or port.endswith("]") or port.isdigit()
+
+
+def _new_connection(scheme: str, netloc: str) -> http.client.HTTPConnection:
+    """One that connects when it is asked."""
+    kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
+    return kind(netloc, timeout=_TIMEOUT_S)
+
+
+class _Asked(NamedTuple):
+    url: str
+    headers: dict[str, str]
+    signer: str
+
+
+def _asked(uri: str) -> _Asked:
+    """The address as it is asked for: signed, and without a user and password, which are a header."""
     try:
-        return signed(uri)
+        its = signed(uri)
     except PluginError as err:
         block = err.block
         raise StoreAccessError(block.what, where=block.where, why=block.why, fix=block.fix) from err
+    # Characters that a path in a config may hold and a request line may not; what is encoded already stays so.
+    url, user_info = _without_user_info(quote(its.uri, safe="%/:=&?~#+!$,;'@()*[]"))
+    credentials = base64.b64encode(unquote(user_info).encode()).decode()
+    return _Asked(url, {"Authorization": f"Basic {credentials}"} if user_info else {}, its.signer)
 
 
 def _open(uri: str, method: str, headers: dict[str, str] | None = None) -> Any:
-    asked = _signed(uri)
-    # Characters that a path in a config may hold and a request line may not; what is encoded already stays so.
-    url, user_info = _without_user_info(quote(asked.uri, safe="%/:=&?~#+!$,;'@()*[]"))
-    request = Request(url, headers={"User-Agent": "rv", **(headers or {})}, method=method)
-    if user_info:
-        credentials = base64.b64encode(unquote(user_info).encode()).decode()
+    asked = _asked(uri)
+    request = Request(asked.url, headers={"User-Agent": "rv", **(headers or {})}, method=method)
+    for name, value in asked.headers.items():
         # Unredirected: where a server sends us on to another one, that one must not see them.
-        request.add_unredirected_header("Authorization", f"Basic {credentials}")
+        request.add_unredirected_header(name, value)
     try:
         return build_opener(_SameHostRedirects).open(request, timeout=_TIMEOUT_S)
     except HTTPError as err:

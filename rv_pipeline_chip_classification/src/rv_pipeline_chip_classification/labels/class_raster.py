@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,8 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 
 from rv_core.errors import DataError
-from rv_pipeline_chip_classification.scenes.crs import is_same_grid, project_each
+from rv_pipeline_chip_classification.raster_files.remote_files import announce, failure_of
+from rv_pipeline_chip_classification.scenes.crs import is_same_grid, project_each, warped_from
 from rv_pipeline_chip_classification.scenes.grid import Grid, Pixels
 from rv_pipeline_chip_classification.scenes.headers import without_bands
 from rv_pipeline_chip_classification.scenes.masks import valid_pixels
@@ -80,6 +81,11 @@ class WarpedRaster:
             add_alpha=self._dataset.nodata is None and self._alpha is None,
         )
 
+    def announce(self, windows: Iterable[Window]) -> None:
+        """Say which windows will be read next: see `RasterFile.announce`."""
+        boxes = [warped_from(_grid_of(self._dataset), self.grid, window) for window in windows]
+        announce(self._dataset, [1], [box for box in boxes if not box.is_empty])
+
     def read(self, window: Window) -> Pixels:
         """The pixels of a window of the grid: values (H, W, 1).
 
@@ -95,7 +101,7 @@ class WarpedRaster:
                 wanted = ~valid if is_other is None else ~valid & is_other
                 values[wanted], valid = others[wanted], valid | wanted
         except GDAL_ERRORS as err:
-            raise read_error(self._scene_id, self.uri, window, err) from err
+            raise read_error(self._scene_id, self.uri, window, failure_of(self._dataset, err)) from err
         return Pixels(values, valid)
 
     def _read(self, vrt: Any, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
@@ -148,6 +154,10 @@ class WholeNumbers:
         self._source, self._scene_id = source, scene_id
         self.grid, self.block_shape = source.grid, source.block_shape
         self.file_pixel_bytes, self.declared_nodata = source.file_pixel_bytes, source.declared_nodata
+
+    def announce(self, windows: Iterable[Window]) -> None:
+        """Say which windows will be read next: see `RasterFile.announce`."""
+        self._source.announce(windows)
 
     def read(self, window: Window) -> Pixels:
         """The pixels of a window of the grid: values (H, W, 1) int64.

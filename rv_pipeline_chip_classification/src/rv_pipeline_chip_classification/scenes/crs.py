@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
@@ -11,10 +13,13 @@ from rasterio.warp import transform as warp_transform
 
 from rv_core.errors import DataError
 from rv_pipeline_chip_classification.scenes.grid import Grid
-from rv_pipeline_chip_classification.scenes.raster_reader import GDAL_ERRORS, reason_of
+from rv_pipeline_chip_classification.scenes.raster_reader import GDAL_ERRORS, rasterio_window, reason_of
+from rv_pipeline_chip_classification.scenes.windows import Window
 
 _DEGREE_M = 111_195.0  # on a sphere of the Earth's mean radius
 _SAME_SIZE = 1.1
+#: Pixels that a cubic kernel takes on each side of its middle.
+_KERNEL_PX = 2
 
 
 def is_same_crs(one: str | None, other: str | None) -> bool:
@@ -110,3 +115,20 @@ def pixel_size_m(grid: Grid) -> float | None:
 def is_same_pixel_size(one_m: float, other_m: float) -> bool:
     """Whether two pixels are as good as equal: within a tenth, for projections stretch."""
     return max(one_m, other_m) <= _SAME_SIZE * min(one_m, other_m)
+
+
+def warped_from(source: Grid, grid: Grid, window: Window) -> Window:
+    """Which pixels of a source GDAL reads, about, to warp a window of a grid: with those that a kernel takes around it.
+
+    Empty where that cannot be told; what is not told is read when it is needed.
+    """
+    own, its = rasterio.Affine(*source.transform), rasterio.Affine(*grid.transform)
+    try:
+        bounds = rasterio.windows.bounds(rasterio_window(window), its)
+        box = rasterio.windows.from_bounds(*rasterio.warp.transform_bounds(grid.crs, source.crs, *bounds), own)
+        margin = math.ceil(_KERNEL_PX * max(1.0, box.height / window.height, box.width / window.width)) + 1
+        row, col = math.floor(box.row_off) - margin, math.floor(box.col_off) - margin
+        height, width = math.ceil(box.height) + 2 * margin + 1, math.ceil(box.width) + 2 * margin + 1
+    except (*GDAL_ERRORS, rasterio.errors.WindowError, ArithmeticError, ValueError):
+        return Window(0, 0, 0, 0)
+    return Window(row, col, height, width).intersection(source.extent)

@@ -59,7 +59,7 @@ class Mosaic:
         for placed in self.files:
             part = placed.box.intersection(window)
             if not part.is_empty:
-                parts.append((part, placed.file.read(_local(part, placed.box))))
+                parts.append((part, placed.file.read(local_part(part, placed.box))))
         return compose(window, parts, self.dtype, self.num_channels)
 
     def rows(self, box: Window, *, held_bytes: int | None = None) -> MosaicRows:
@@ -77,7 +77,8 @@ class MosaicRows:
         # Files beside each other share what one file may hold.
         share = None if held_bytes is None else held_bytes // max(1, _most_beside([part for _, part in parts]))
         self._readers = [
-            (placed, part, RowReader(placed.file, _local(part, placed.box), held_bytes=share)) for placed, part in parts
+            (placed, part, RowReader(placed.file, local_part(part, placed.box), held_bytes=share))
+            for placed, part in parts
         ]
 
     def read(self, row_off: int, height: int, cols: range | None = None) -> Pixels:
@@ -89,7 +90,7 @@ class MosaicRows:
         for placed, box, reader in self._readers:
             part = box.intersection(wanted)
             if not part.is_empty:
-                local = _local(part, placed.box)
+                local = local_part(part, placed.box)
                 local_cols = range(local.col_off, local.col_end)
                 parts.append((part, reader.read(local.row_off, local.height, local_cols)))
         return compose(wanted, parts, self._mosaic.dtype, self._mosaic.num_channels)
@@ -191,7 +192,8 @@ def _notes_of_places(placed: Sequence[PlacedFile]) -> list[RasterNote]:
     return [RasterNote("uris", text)]
 
 
-def _local(part: Window, box: Window) -> Window:
+def local_part(part: Window, box: Window) -> Window:
+    """A part of a box, counted from the box's first pixel."""
     return part._replace(row_off=part.row_off - box.row_off, col_off=part.col_off - box.col_off)
 
 

@@ -1,14 +1,15 @@
 """Raster files read with GDAL.
 
-A file is read window by window, in place (`/vsis3`, `/vsicurl`), never downloaded. `scenes/scene_raster.py` makes
-scenes of files.
+A file is read window by window, never downloaded: a remote GeoTIFF by `raster_files/remote_files.py`, any other in place (`/vsis3`,
+`/vsicurl`). `scenes/scene_raster.py` makes scenes of files.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,6 +30,7 @@ from rv_pipeline_chip_classification.raster_files.dataset_files import (
     why_not_opened,
 )
 from rv_pipeline_chip_classification.raster_files.gdal_paths import DRIVERS, gdal_options, gdal_path, opened_path
+from rv_pipeline_chip_classification.raster_files.remote_files import announce, failure_of, held_files, open_held, want
 from rv_pipeline_chip_classification.scenes.grid import Pixels
 from rv_pipeline_chip_classification.scenes.headers import (
     RasterNote,
@@ -68,7 +70,7 @@ class SourceFieldError(DataError):
 def raster_env(file_uris: Sequence[str]) -> Iterator[None]:
     """The one place where GDAL is set up: everything that reads rasters happens inside it."""
     is_remote = any(not uris.is_local(uris.expand(uri)) for uri in file_uris)
-    with rasterio.Env(**gdal_options(os.environ, is_remote=is_remote)):
+    with rasterio.Env(**gdal_options(os.environ, is_remote=is_remote)), held_files(file_uris if is_remote else ()):
         yield
 
 
@@ -78,6 +80,8 @@ def open_dataset(uri: str, scene_id: str, what: str) -> Any:
     Raises:
         DataError: if it is not there or GDAL cannot read it.
     """
+    if (dataset := open_held(uri)) is not None:
+        return dataset
     named = f"the {what} of scene {scene_id!r} cannot be opened"
     _check_plain_file(uri, named)
     if not is_virtual(uri):
@@ -85,14 +89,18 @@ def open_dataset(uri: str, scene_id: str, what: str) -> Any:
     try:
         sources = sources_of(uri)
     except RvError as err:
-        block = err.block
-        raise DataError(named, where=block.where, why=f"{block.what}: {block.why}", fix=block.fix) from err
+        raise _as_data_error(named, err) from err
     for source in sources:
         # With all of its drivers GDAL would open these as services or code too, if their content says so.
         _check_plain_file(source, f"{named}: {uri} names {source}")
         if not is_virtual(source):
             _open(source, DRIVERS, f"{named}: {uri} names {source}").close()
     return _open(uri, ("VRT",), named)
+
+
+def _as_data_error(named: str, error: RvError) -> DataError:
+    what, where, why, fix, _ = error.block
+    return DataError(named, where=where, why=f"{what}: {why}", fix=fix)
 
 
 def _check_plain_file(uri: str, named: str) -> None:
@@ -106,8 +114,7 @@ def _check_plain_file(uri: str, named: str) -> None:
     except SignatureRefusedError:
         raise
     except StorageError as err:
-        block = err.block
-        raise DataError(named, where=block.where, why=f"{block.what}: {block.why}", fix=block.fix) from err
+        raise _as_data_error(named, err) from err
     if not uris.is_local(uris.expand(uri)) or path.startswith("/vsi"):
         return
     if not os.path.isfile(path):
@@ -136,7 +143,7 @@ def reason_of(error: BaseException) -> str:
     """What GDAL says went wrong: the message of the first cause, for the last one is only "Read failed"."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return str(error)
+    return re.sub(r"/vsiriopener_\w+/", "", str(error))
 
 
 class RasterFile:
@@ -243,15 +250,20 @@ class RasterFile:
         bands = self._bands if alpha is None else [*self._bands, alpha]
         values = np.empty((window.height, window.width, len(bands)), self.stored_dtype)
         box = rasterio_window(window)
+        want(self._dataset, bands, window)
         try:
             # GDAL writes straight into the channels-last array through this view.
             self._dataset.read(bands, window=box, out=values.transpose(2, 0, 1))
             mask = self._dataset.read_masks(list(mask_bands), window=box).min(axis=0) if mask_bands else None
         except GDAL_ERRORS as err:
-            raise read_error(self._scene_id, self.uri, window, err) from err
+            raise read_error(self._scene_id, self.uri, window, failure_of(self._dataset, err)) from err
         if alpha is not None:
             values, mask = np.ascontiguousarray(values[..., :-1]), values[..., -1]
         return Pixels(values, valid_pixels(values, self._mask.nodata, mask))
+
+    def announce(self, windows: Iterable[Window]) -> None:
+        """Say which windows will be read next, in order: those of a remote file are fetched ahead."""
+        announce(self._dataset, self._bands, windows)
 
     def alpha_doubt(self) -> RasterNote | None:
         """Whether the alpha band that is the mask holds more than "nothing" and "all": three blocks are read.
@@ -316,8 +328,10 @@ class RasterFile:
         self._dataset.close()
 
 
-def read_error(scene_id: str, uri: str, window: Window, err: Exception) -> DataError:
+def read_error(scene_id: str, uri: str, window: Window, err: Exception) -> RvError:
     """What to raise where GDAL failed to read a window."""
+    if isinstance(err, RvError):  # what its server said
+        return err
     place = f"rows {window.row_off} to {window.row_end - 1}, columns {window.col_off} to {window.col_end - 1}"
     return DataError(
         f"pixels of scene {scene_id!r} cannot be read",

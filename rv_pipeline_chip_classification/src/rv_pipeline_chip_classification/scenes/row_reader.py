@@ -8,8 +8,8 @@ a temporary file.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,15 @@ class PixelSource(Protocol):
 
     def read(self, window: Window) -> Pixels:
         """The pixels of a window inside the grid."""
+        ...
+
+
+@runtime_checkable
+class Announced(Protocol):
+    """A source that wants to know what will be read."""
+
+    def announce(self, windows: Iterable[Window]) -> None:
+        """Which windows will be read next, in order."""
         ...
 
 
@@ -87,6 +96,7 @@ class RowReader:
     def __init__(self, source: PixelSource, box: Window, *, held_bytes: int | None = None) -> None:
         self._source, self._box, self._held_bytes = source, box, held_bytes
         self._begin = self._end = box.row_off
+        self._is_announced = False
         self._held: Pixels | RowSpool = Pixels(np.empty((0, box.width, source.num_channels), source.dtype), None)
 
     def read(self, row_off: int, height: int, cols: range | None = None) -> Pixels:
@@ -97,6 +107,10 @@ class RowReader:
             height: how many rows; all of them in the box.
             cols: which columns, all of them in the box; None for its own.
         """
+        if not self._is_announced and isinstance(self._source, Announced):
+            strips = strips_over(self._box, self._source.block_shape, self._source.file_pixel_bytes)
+            self._source.announce(list(strips))
+        self._is_announced = True
         if row_off + height > self._end:
             self._refill(row_off, row_off + height)
         first = self._box.col_off

@@ -110,10 +110,13 @@ class SceneRaster:
         is_mosaic = isinstance(self._source, Mosaic)
         block_shape = (self._source.block_shape[0], self.grid.width) if is_mosaic else self._source.block_shape
         rows = self.rows(box) if is_mosaic else None
-        for strip in strips_over(box, block_shape, self._source.file_pixel_bytes):
-            part = strip if needed_part is None else needed_part(strip)
-            if part.is_empty:
-                continue
+        strips = strips_over(box, block_shape, self._source.file_pixel_bytes)
+        parts = [
+            part for strip in strips if not (part := strip if needed_part is None else needed_part(strip)).is_empty
+        ]
+        if not isinstance(self._source, Mosaic):
+            self._source.announce(parts)
+        for part in parts:
             if rows is None:
                 yield part, self._source.read(part)
             else:

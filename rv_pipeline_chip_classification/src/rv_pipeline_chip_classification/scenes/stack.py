@@ -8,7 +8,7 @@ whichever window it is read, and the same that `gdalwarp -et 0` gives.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -19,11 +19,12 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
 from rv_pipeline_chip_classification.config import MaskConfig, RasterConfig, RasterSourceConfig, RasterStackConfig
-from rv_pipeline_chip_classification.scenes.crs import is_same_crs
+from rv_pipeline_chip_classification.raster_files.remote_files import failure_of
+from rv_pipeline_chip_classification.scenes.crs import is_same_crs, warped_from
 from rv_pipeline_chip_classification.scenes.grid import Grid, Pixels, with_scales
 from rv_pipeline_chip_classification.scenes.headers import RasterNote
 from rv_pipeline_chip_classification.scenes.masks import usable, valid_pixels
-from rv_pipeline_chip_classification.scenes.mosaic import Mosaic
+from rv_pipeline_chip_classification.scenes.mosaic import Mosaic, local_part
 from rv_pipeline_chip_classification.scenes.raster_reader import (
     GDAL_ERRORS,
     RasterFile,
@@ -140,6 +141,13 @@ class RasterStack:
             for note in source.notes
         ]
 
+    def announce(self, windows: Iterable[Window]) -> None:
+        """Say which windows will be read next: see `RasterFile.announce`."""
+        boxes = list(windows)
+        for layer in [*self._layers, *(mask for _, mask in self._masks)]:
+            if not isinstance(layer, Mosaic):
+                layer.announce(boxes)
+
     def read(self, window: Window) -> Pixels:
         """The pixels of a window of the grid, (H, W, C); valid where every source is.
 
@@ -237,9 +245,13 @@ class _ShiftedSource:
     def __init__(self, source: RasterFile | Mosaic, box: Window) -> None:
         self._source, self._box = source, box
 
+    def announce(self, windows: Iterable[Window]) -> None:
+        if isinstance(self._source, RasterFile):
+            self._source.announce(local_part(box, self._box) for box in _parts(windows, self._box))
+
     def read(self, window: Window) -> Pixels:
         inside = window.intersection(self._box)
-        local = inside._replace(row_off=inside.row_off - self._box.row_off, col_off=inside.col_off - self._box.col_off)
+        local = local_part(inside, self._box)
         if inside == window:
             return self._source.read(local)
         values = np.zeros((window.height, window.width, self._source.num_channels), self._source.dtype)
@@ -252,13 +264,17 @@ class _ShiftedSource:
         return Pixels(values, valid)
 
 
+def _parts(windows: Iterable[Window], box: Window) -> Iterator[Window]:
+    return (part for part in (window.intersection(box) for window in windows) if not part.is_empty)
+
+
 class _WarpedFile:
     """A file warped onto the stack's grid."""
 
     def __init__(
         self, file: RasterFile, grid: Grid, resampling: str, scene_id: str, place: str, stack: ExitStack
     ) -> None:
-        self._file, self._scene_id = file, scene_id
+        self._file, self._scene_id, self._grid = file, scene_id, grid
         try:
             bounds = rasterio.warp.transform_bounds(file.grid.crs, grid.crs, *_bounds_of(file.grid))
             window = rasterio.windows.from_bounds(*bounds, rasterio.Affine(*grid.transform))
@@ -271,6 +287,10 @@ class _WarpedFile:
         except rasterio.errors.WindowError as err:
             raise _refused(file, scene_id, place, str(err), "warp it first (gdalwarp)") from err
 
+    def announce(self, windows: Iterable[Window]) -> None:
+        boxes = (warped_from(self._file.grid, self._grid, window) for window in windows)
+        self._file.announce(box for box in boxes if not box.is_empty)
+
     def read(self, window: Window) -> Pixels:
         box = rasterio_window(window)
         try:
@@ -278,7 +298,7 @@ class _WarpedFile:
             values = np.ascontiguousarray(self._warped.read(bands, window=box).transpose(1, 2, 0))
             alpha = self._warped.read(self._warped.count, window=box) if self._file.warp_nodata is None else None
         except GDAL_ERRORS as err:
-            raise read_error(self._scene_id, self._file.uri, window, err) from err
+            raise read_error(self._scene_id, self._file.uri, window, failure_of(self._file.dataset, err)) from err
         nodata = () if self._file.warp_nodata is None else (self._file.warp_nodata,) * len(bands)
         valid = valid_pixels(values, nodata, alpha)
         return Pixels(self._file.scaled(values), valid)
