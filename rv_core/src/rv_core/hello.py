@@ -59,7 +59,7 @@ class HelloPipeline(Pipeline):
     @command(requires=("cpu_task",), reads=("num_items",), gpus=1)
     def gpu_task(self) -> None:
         """Read all greetings and write how many there are and which GPU was seen."""
-        greetings = [self.storage.read_text(f"cpu_task/item-{i}.txt") for i in range(self.config.num_items)]
+        greetings = self.storage.read_many(f"cpu_task/item-{i}.txt" for i in range(self.config.num_items))
         device = os.environ.get("CUDA_VISIBLE_DEVICES") or "none"
         self.storage.write_text("gpu_task/summary.txt", f"{len(greetings)} greetings, GPU: {device}\n")
         print(f"{len(greetings)} greetings")

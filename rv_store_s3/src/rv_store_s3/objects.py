@@ -77,12 +77,13 @@ class ObjectStore(Store):
                 raise
             return b""
 
-    def write(self, uri: str, data: bytes) -> None:
-        """Puts an object."""
+    def write(self, uri: str, data: bytes) -> str | None:
+        """Puts an object; its ETag, of this version alone."""
         import obstore
 
         bucket, key = self._open(uri)
-        obstore.put(bucket, key, data)
+        tag: str | None = obstore.put(bucket, key, data)["e_tag"]
+        return tag
 
     def write_once(self, uri: str, data: bytes) -> bool:
         """Puts an object on the condition that there is none (`If-None-Match: *`)."""

@@ -89,8 +89,8 @@ def _read_named(store: Store, opened: str) -> bytes:
     return local.read(path_of(opened), may_be_pipe=True) if store is _LOCAL else store.read(opened)
 
 
-def write_bytes(uri: str, data: bytes, *, attempt_tag: str = "", is_synced: bool = True) -> None:
-    """Puts a file in place, whole; folders are created.
+def write_bytes(uri: str, data: bytes, *, attempt_tag: str = "", is_synced: bool = True) -> str | None:
+    """Puts a file in place, whole; folders are created. The ETag of exactly this content, where a store tells it.
 
     Args:
         uri: the target; what is there is replaced.
@@ -106,10 +106,10 @@ def write_bytes(uri: str, data: bytes, *, attempt_tag: str = "", is_synced: bool
         if uris.is_local(opened):
             refuse_links_out(path_of(opened))
             local.write(path_of(opened), data, attempt_tag=attempt_tag, is_synced=is_synced)
-        else:
-            from rv_core.files import asking
+            return None
+        from rv_core.files import asking
 
-            asking.ask("write", opened, lambda store: store.write(opened, data))
+        return asking.ask("write", opened, lambda store: store.write(opened, data))
 
 
 def write_once(uri: str, data: bytes) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from typing import NamedTuple
 from rv_core.errors import StorageError
 from rv_core.files import by_uri, local, uris
 from rv_core.files.local import FileInfo
+from rv_core.files.problems import missing
 from rv_core.files.stores import path_of
 from rv_core.machine.folders import is_temporary
 
@@ -41,6 +42,9 @@ class Storage:
         on_output: called with the name before the first byte of an output is written.
         on_placing: called with the name when `output_file` has all of an output and is about to put it in place.
         on_written: called with the name and its `FileOutput` when the output is in place.
+        on_bytes: called with an output that is held in memory, in place of the others; True where it is put in place by
+            whoever was called, now or later.
+        on_look: called before anything below the root is looked at.
     """
 
     def __init__(
@@ -52,6 +56,8 @@ class Storage:
         on_output: Callable[[str], object] | None = None,
         on_placing: Callable[[str], object] | None = None,
         on_written: Callable[[str, FileOutput], object] | None = None,
+        on_bytes: Callable[[FileOutput, bytes], bool] | None = None,
+        on_look: Callable[[], object] | None = None,
     ) -> None:
         self.root_uri = root_uri
         self.attempt_tag = attempt_tag
@@ -59,13 +65,16 @@ class Storage:
         self.on_output = on_output
         self.on_placing = on_placing
         self.on_written = on_written
+        self.on_bytes = on_bytes
+        self.on_look = on_look
 
     def uri(self, name: str) -> str:
-        """The URI of a name.
+        """The URI of a name; what has been written is in place when this returns, whoever opens it.
 
         Raises:
-            StorageError: if the name is not a plain relative one.
+            StorageError: if the name is not a plain relative one, or what was written cannot be put in place.
         """
+        self._look()
         return uris.join(self.root_uri, name)
 
     def exists(self, name: str) -> bool:
@@ -85,8 +94,21 @@ class Storage:
         """The whole file as UTF-8 text; errors as for `read_bytes`, and if it is not UTF-8."""
         return by_uri.read_text(self._readable(name))
 
+    def read_many(self, names: Iterable[str]) -> dict[str, bytes]:
+        """Whole files by name, read at the same time where the root is in a store.
+
+        Raises:
+            MissingFileError: if one of them is not there.
+            StorageError: if one cannot be read, or is a link that leaves the root.
+        """
+        wanted = {self._readable(name): name for name in names}
+        found = by_uri.read_many(wanted)
+        if absent := [uri for uri in wanted if uri not in found]:
+            raise missing(absent[0])
+        return {name: found[uri] for uri, name in wanted.items()}
+
     def write_bytes(self, name: str, data: bytes, *, may_change: bool = False) -> None:
-        """Puts an output in place, whole.
+        """Puts an output in place, whole; in a store at the latest when the item is done, or when it is looked for here.
 
         Args:
             name: its name.
@@ -98,9 +120,12 @@ class Storage:
             StorageError: if it cannot be written, or would leave the root.
         """
         uri = self._writable(name)
+        output = FileOutput(name, len(data), hashlib.sha256(data).hexdigest(), may_change)
+        if self.on_bytes is not None and self.on_bytes(output, data):
+            return
         self._announce(name)
         by_uri.write_bytes(uri, data, attempt_tag=self.attempt_tag)
-        self._record(FileOutput(name, len(data), hashlib.sha256(data).hexdigest(), may_change))
+        self._record(output)
 
     def write_text(self, name: str, text: str, *, may_change: bool = False) -> None:
         """Puts UTF-8 text in place, whole; arguments and errors as for `write_bytes`."""
@@ -108,10 +133,14 @@ class Storage:
 
     def delete(self, name: str) -> None:
         """Removes a file; one that is not there is fine."""
-        by_uri.delete(self._writable(name))
+        uri = self._writable(name)
+        self._look()
+        by_uri.delete(uri)
 
     def list_files(self, name: str = "") -> dict[str, FileInfo]:
         """Every file below a folder of the root ("" for the root), by its path relative to that folder."""
+        if not name:
+            self._look()
         return by_uri.list_files(self._readable(name) if name else self.root_uri)
 
     def input_file(self, name: str) -> Path:
@@ -135,6 +164,7 @@ class Storage:
         from rv_core.files import outputs
 
         uri = self._writable(name)
+        self._look()
         self._announce(name)
         with by_uri.opened_uri(uri) as opened:
             if uris.is_local(opened):
@@ -166,6 +196,7 @@ class Storage:
         with outputs.checked_copy(source_uri, uri, expected, self.attempt_tag) as place:
 
             def put() -> None:
+                self._look()
                 self._announce(recorded.path)
                 self._record(FileOutput(recorded.path, *place(), recorded.may_change))
 
@@ -179,13 +210,17 @@ class Storage:
         if self.on_written is not None:
             self.on_written(output.path, output)
 
+    def _look(self) -> None:
+        if self.on_look is not None:
+            self.on_look()
+
     def _readable(self, name: str) -> str:
         uri = self.uri(name)
         self._refuse_leaving(name, len(name.split("/")))
         return uri
 
     def _writable(self, name: str) -> str:
-        uri = self.uri(name)
+        uri = uris.join(self.root_uri, name)
         parts = name.split("/")
         if is_temporary(parts[-1]):
             raise StorageError(f"refused name {name!r}", why="this is how half-written files are named")

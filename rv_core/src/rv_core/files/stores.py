@@ -53,8 +53,12 @@ class Store(Protocol):
         """The whole file."""
 
     @abstractmethod
-    def write(self, uri: str, data: bytes) -> None:
-        """Puts a whole file, replacing what is there: whoever reads meanwhile gets the old one or the new one."""
+    def write(self, uri: str, data: bytes) -> str | None:
+        """Puts a whole file, replacing what is there: whoever reads meanwhile gets the old one or the new one.
+
+        Returns:
+            The ETag that `stat` and `list_files` show for as long as it is what was put; None where that is not known.
+        """
 
     @abstractmethod
     def write_once(self, uri: str, data: bytes) -> bool:

@@ -22,7 +22,7 @@ from rv_core.launch.end_of_run import is_first_to_tell
 from rv_core.launch.outcome import RunOutcome, expect_roots, outcome_of_run, outcome_of_status, roots_stay
 from rv_core.launch.prepared import PreparedRun, findings_of, plan_again
 from rv_core.launch.taking import take_from_others
-from rv_core.launch.write_record import tidy, write_record
+from rv_core.launch.write_record import tidy, tidy_indexes, write_record
 from rv_core.plan.graph import Task
 from rv_core.plugins.installed import plugin_manager
 from rv_core.record import marker
@@ -111,6 +111,7 @@ def execute(prepared: PreparedRun, show: Show) -> int:
         if not (prepared.run_plan.plan.jobs or prepared.num_taken):
             return _nothing_to_do(prepared, show)
         write_record(prepared)
+        tidy_indexes(prepared)
         with roots_stay(prepared.paths):
             code, is_left_running = _run(prepared, show)
         return code
@@ -198,6 +199,7 @@ def _run(prepared: PreparedRun, show: Show) -> tuple[int, bool]:
                 return EXIT_DONE, True
             show.wait(prepared)
         expect_roots(prepared.paths)
+        tidy_indexes(prepared)
         outcome, cancelled = _outcome(prepared)
         summary = outcome.summary(time.monotonic() - prepared.started)
         for writer in writers:

@@ -62,6 +62,17 @@ def tidy(prepared: PreparedRun) -> None:
                 _write(place, text)
 
 
+def tidy_indexes(prepared: PreparedRun) -> None:
+    """Make one index of the many that the tasks of a root in a store leave: as far as that can be done."""
+    for name, paths in prepared.paths.items():
+        if uris.is_local(uris.expand(paths.root_uri)):
+            continue
+        from rv_core.plan import manifest_index
+
+        with suppress(StorageError):
+            manifest_index.put_together(paths.root_uri, type(prepared.pipelines[name]).commands())
+
+
 def _write_code(uri: str, data: bytes) -> None:
     """Put the code of the run in place. Its name is its digest: what is there is the same, or was damaged."""
     if not by_uri.write_once(uri, data) and by_uri.read_bytes(uri) != data:

@@ -173,16 +173,23 @@ def read_done(root_uri: str, commands: Iterable[str]) -> DoneState:
     from rv_core.files import by_uri, uris
 
     wanted = set(commands)
-    names = [name for name in by_uri.list_files(uris.join(root_uri, DONE_FOLDER)) if name.split("/")[0] in wanted]
-    by_place = {uris.join(root_uri, DONE_FOLDER, name): name for name in names if name.endswith(".json")}
+    there = by_uri.list_files(uris.join(root_uri, DONE_FOLDER))
+    there = {name: info for name, info in there.items() if name.split("/")[0] in wanted and name.endswith(".json")}
+    texts: dict[str, str | bytes] = {}
+    if not uris.is_local(uris.expand(root_uri)):
+        from rv_core.plan import manifest_index
+
+        texts.update(manifest_index.known_texts(root_uri, there))
+    by_place = {uris.join(root_uri, DONE_FOLDER, name): name for name in there if name not in texts}
+    texts.update({by_place[place]: text for place, text in by_uri.read_many(list(by_place)).items()})
     manifests: dict[str, dict[str, dict[str, Manifest]]] = {}
     damaged: dict[str, str] = {}
-    for place, text in by_uri.read_many(list(by_place)).items():
+    for name, text in texts.items():
         try:
-            manifest = read_manifest(text, by_place[place])
+            manifest = read_manifest(text, name)
         except ValueError as error:
             # A damaged manifest is no manifest: its item runs again and overwrites it.
-            damaged[f"{DONE_FOLDER}/{by_place[place]}"] = str(error)
+            damaged[f"{DONE_FOLDER}/{name}"] = str(error)
             continue
         keys = manifests.setdefault(manifest.command, {}).setdefault(item_file_name(manifest.item), {})
         keys[manifest.key] = manifest
@@ -203,6 +210,16 @@ def read_manifest(text: str | bytes, name: str) -> Manifest:
     if manifest.name != f"{DONE_FOLDER}/{name}":
         raise ValueError("it is that of another item, command or key")
     return manifest
+
+
+def manifest_at(uri: str) -> Manifest | None:
+    """The manifest in a file; None where there is none, or what is there is no manifest."""
+    from rv_core.files import by_uri
+
+    try:
+        return Manifest.from_text(by_uri.read_bytes(uri)) if by_uri.exists(uri) else None
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _is_below_the_root(path: str) -> bool:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rv_core.errors import TaskError
+from rv_core.files import uris
 from rv_core.pipeline.guard import ConfigWatch, as_command
 from rv_core.pipeline.items import Items, WorkItem, items_by_id
 from rv_core.pipeline.pipeline import Pipeline, TaskStopped, siblings_of
@@ -47,7 +48,7 @@ class TaskExecution:
         self._items_done = 0
         self._num_items = 1
         self._gifts = self._gifts_of(request)
-        self._evidence = ItemEvidence(
+        self._evidence = _evidence_class(self._root)(
             self._root,
             request,
             has_items=self._info.items is not None,
@@ -64,10 +65,14 @@ class TaskExecution:
         """
         with as_command(self._pipeline, self._info, self._storage(), self):
             method = getattr(self._pipeline, self._info.name)
-            if self._info.items is None:
-                self._run_whole(method)
-            else:
-                self._run_items(method)
+            try:
+                if self._info.items is None:
+                    self._run_whole(method)
+                else:
+                    self._run_items(method)
+            except BaseException:
+                self._evidence.abandon()
+                raise
 
     def stop(self) -> None:
         """Called when TERM arrives (in the main thread): stop here, or tell the command if it saves its state itself."""
@@ -148,6 +153,8 @@ class TaskExecution:
             on_output=self._evidence.before_output,
             on_placing=self._evidence.before_placing,
             on_written=self._evidence.after_output,
+            on_bytes=self._evidence.hold,
+            on_look=self._evidence.put_held,
         )
 
     def _run_whole(self, method: Callable[[], None]) -> None:
@@ -191,3 +198,12 @@ class TaskExecution:
             WorkItem(entry["id"], entry["key"], entry["group"], values[entry["id"]][1])
             for entry in entries[request.split_index]
         ]
+
+
+def _evidence_class(root_uri: str) -> type[ItemEvidence]:
+    """What keeps the evidence of a share: another class where the root is in a store, and each request is a wait."""
+    if uris.scheme_of(uris.expand(root_uri)) in ("", "file", "memory"):
+        return ItemEvidence
+    from rv_core.task.remote.store_evidence import StoreEvidence
+
+    return StoreEvidence

@@ -10,12 +10,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from rv_core.errors import UsageError
-from rv_core.files import uris
+from rv_core.files import by_uri, uris
 from rv_core.plan.manifests import (
     DONE_FOLDER,
     Manifest,
     done_names,
     is_named,
+    manifest_at,
     manifest_file_name,
     names_of_item,
     output_json,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class _Work:
+class Work:
     """One item from the moment when it is in hand: what is known of it when its manifest is written."""
 
     item: WorkItem[Any]
@@ -77,10 +78,10 @@ class ItemEvidence:
         self._has_items, self._on_done, self._siblings = has_items, on_done, siblings
         self._there: set[str] | None = None
         self._entries = {entry["id"]: entry for entry in request.record["items"]}
-        self._in_hand: _Work | None = None
-        self._complete: list[_Work] = []
+        self._in_hand: Work | None = None
+        self._complete: list[Work] = []
         self._has_begun = False
-        self._being_written: dict[str, _Work] = {}
+        self._being_written: dict[str, Work] = {}
         self._written_by: dict[str, str] = {}
         self._problem: TaskError | None = None
         self._pid = os.getpid()
@@ -99,10 +100,10 @@ class ItemEvidence:
         if self._in_hand is not None and self._in_hand.outputs:
             raise self._wrong("asked_again", item.id)
         if all(work.outputs for work in self._complete):
-            self._write_manifests()
+            self._settle()
         self._has_begun = True
-        self._check_root()
-        self._in_hand = _Work(item, (utc_now(), time.monotonic(), time.process_time()), inputs=self._inputs_of(item))
+        self._look_at_root()
+        self._in_hand = Work(item, (utc_now(), time.monotonic(), time.process_time()), inputs=self._inputs_of(item))
         if self._in_hand.inputs is not None:
             self._in_hand.inputs.begin()
 
@@ -117,6 +118,13 @@ class ItemEvidence:
         Raises:
             TaskError: if it cannot be an output of the item in hand.
         """
+        work = self._claim(name)
+        self._check_root()
+        self._retire_manifests(work)
+        self._being_written[name] = work
+
+    def _claim(self, name: str) -> Work:
+        """The item in hand, if an output can be its own."""
         if os.getpid() != self._pid:
             raise self._wrong("written_elsewhere", name)
         work = self._in_hand
@@ -126,16 +134,10 @@ class ItemEvidence:
         if writer != work.item.id:
             self._forget(writer)
             raise self._wrong("shared_output", name, writer, work.item.id)
-        self._check_root()
-        self._retire_manifests(work)
-        self._being_written[name] = work
+        return work
 
     def before_placing(self, name: str) -> None:
-        """An output that took its time is written and about to be put in place.
-
-        Raises:
-            UsageError: if another run has taken the root meanwhile.
-        """
+        """An output that took its time is written and about to be put in place, unless another run has taken the root."""
         self._check_root()
 
     def after_output(self, name: str, output: FileOutput) -> None:
@@ -177,6 +179,24 @@ class ItemEvidence:
             raise self._problem
         self._write_manifests()
 
+    def hold(self, output: FileOutput, data: bytes) -> bool:
+        """Take an output to put it later; here they are put at once, by whoever asks."""
+        return False
+
+    def put_held(self) -> None:
+        """Put what is held back: somebody looks at the root."""
+
+    def abandon(self) -> None:
+        """The command ends by an exception; what counted as done before stays so."""
+
+    def _settle(self) -> None:
+        """What is complete may be done from here on."""
+        self._write_manifests()
+
+    def _look_at_root(self) -> None:
+        """Refuse to begin an item under a root that another run has taken."""
+        self._check_root()
+
     def _wrong(self, what: str, *arguments: Any, **named: Any) -> TaskError:
         """An error of `misuse`, kept for `close`: in a pool of threads it may never be seen."""
         from rv_core.task import misuse
@@ -206,14 +226,7 @@ class ItemEvidence:
         return InRoot(self._root, (f"{self._root}/",))
 
     def _write_manifests(self) -> None:
-        """Write the manifests of what is complete, in order: from here on it is done.
-
-        Raises:
-            UsageError: if another run has taken the root. What was written since the last look is taken back then: the
-                other run may have replaced the outputs in between.
-        """
-        from rv_core.files import by_uri
-
+        """Write the manifests of what is complete, in order: from here on it is done, if the root is still this run's."""
         if not self._complete:
             return
         written: dict[str, bytes] = {}
@@ -227,6 +240,12 @@ class ItemEvidence:
             by_uri.write_bytes(uris.join(self._root, manifest.name), written[manifest.name])
             self._manifest_names().add(manifest.name.rsplit("/", 1)[1])
         complete, self._complete = self._complete, []
+        self._look_again(written)
+        for work in complete:
+            self._on_done(work.item)
+
+    def _look_again(self, written: Mapping[str, bytes]) -> None:
+        """Take back what was written since the last look if another run has the root: it may have replaced the outputs."""
         try:
             self._check_root()
         except UsageError:
@@ -234,10 +253,8 @@ class ItemEvidence:
                 if by_uri.read_bytes(uris.join(self._root, name)) == text:
                     self._delete(name)
             raise
-        for work in complete:
-            self._on_done(work.item)
 
-    def _retire_manifests(self, work: _Work) -> None:
+    def _retire_manifests(self, work: Work) -> None:
         """Delete the manifests of an item under every key, before the first of its outputs changes.
 
         Else a run that is interrupted, and then goes back to an earlier config, finds its manifest beside outputs of the
@@ -260,9 +277,7 @@ class ItemEvidence:
         self._delete(f"{DONE_FOLDER}/{self._request.command}/{name}")
         self._manifest_names().discard(name)
 
-    def _remember_outputs(self, work: _Work, name: str) -> None:
-        from rv_core.files import by_uri
-
+    def _remember_outputs(self, work: Work, name: str) -> None:
         manifest = self._read_manifest(name)
         if manifest is None or not manifest.outputs:
             return
@@ -270,17 +285,17 @@ class ItemEvidence:
         written_ns = info.mtime_ns if info else None
         work.earlier.update({output["path"]: (output["bytes"], written_ns) for output in manifest.outputs})
 
-    def _delete_stale(self, work: _Work) -> None:
+    def _delete_stale(self, work: Work) -> None:
         """Delete outputs of earlier manifests of an item that it no longer writes, unless they are somebody else's now."""
-        from rv_core.files import by_uri
-
         for path in work.earlier.keys() - self._written_by.keys():
             size, written_ns = work.earlier[path]
             info = by_uri.stat(uris.join(self._root, path))
-            # What was written after the manifest that names it was not written by the item.
-            if info is not None and info.size == size and not _is_later(info.mtime_ns, written_ns):
-                if _has_whole_seconds(info.mtime_ns) and is_named(self._root, path):
-                    continue
+            if info is None or info.size != size:
+                continue
+            changed_ns = info.mtime_ns or 0
+            # What was written after the manifest that names it was not written by the item; a store may know seconds only.
+            is_later = bool(changed_ns and written_ns) and changed_ns > (written_ns or 0)
+            if not is_later and not (changed_ns % 1_000_000_000 == 0 and is_named(self._root, path)):
                 self._delete(path)
 
     def _manifest_names(self) -> set[str]:
@@ -289,29 +304,21 @@ class ItemEvidence:
         return self._there
 
     def _read_manifest(self, name: str) -> Manifest | None:
-        from rv_core.files import by_uri
-
-        uri = uris.join(self._root, DONE_FOLDER, self._request.command, name)
-        try:
-            return Manifest.from_text(by_uri.read_bytes(uri)) if by_uri.exists(uri) else None
-        except (ValueError, KeyError, TypeError):
-            return None
+        return manifest_at(uris.join(self._root, DONE_FOLDER, self._request.command, name))
 
     def _sizes_of(self, manifest: Manifest) -> dict[str, int]:
-        from rv_core.files import by_uri
-
-        infos = {o["path"]: by_uri.stat(uris.join(self._root, o["path"])) for o in manifest.outputs}
-        return {path: info.size for path, info in infos.items() if info is not None}
+        places = {uris.join(self._root, output["path"]): output["path"] for output in manifest.outputs}
+        return {places[uri]: info.size for uri, info in by_uri.stat_many(places).items()}
 
     def _delete(self, name: str) -> None:
-        from rv_core.files import by_uri, local
+        from rv_core.files import local
 
         # What lies behind a link out of the root is not ours, whoever wrote its name into a manifest.
         root = uris.expand(self._root)
         if not (uris.is_local(root) and local.leaves_folder(uris.local_path(root), name.split("/")[:-1])):
             by_uri.delete(uris.join(self._root, name))
 
-    def _manifest(self, work: _Work, outputs: tuple[Mapping[str, Any], ...]) -> Manifest:
+    def _manifest(self, work: Work, outputs: tuple[Mapping[str, Any], ...]) -> Manifest:
         from rv_core.config.values import to_short
 
         item = work.item
@@ -339,11 +346,3 @@ class ItemEvidence:
             task=self._request.task,
             attempt=self._request.attempt,
         )
-
-
-def _is_later(time_ns: int | None, than_ns: int | None) -> bool:
-    return time_ns is not None and than_ns is not None and time_ns > than_ns
-
-
-def _has_whole_seconds(time_ns: int | None) -> bool:
-    return time_ns is None or time_ns % 1_000_000_000 == 0

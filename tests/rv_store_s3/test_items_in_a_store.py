@@ -1,0 +1,244 @@
+"""What items leave in a store is put together, each manifest after its outputs, and read without a request for each."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from tests.conftest import RvCli
+
+from rv_core import Items, Pipeline, PipelineConfig, command, run
+from rv_core.files import asking, by_uri
+from rv_core.plan import manifest_index
+from rv_core.plan.manifests import DONE_FOLDER, DoneState, read_done
+from rv_core.task.remote import store_evidence
+
+pytest.importorskip("rv_store_s3.store")
+
+pytest_plugins = ("tests.file_servers",)
+pytestmark = pytest.mark.s3
+INDEX = manifest_index.INDEX_FOLDER
+
+
+@dataclass(kw_only=True)
+class ManyConfig(PipelineConfig):
+    pipeline: ClassVar[str] = f"{__name__}:Many"
+    count: int = 20
+    fail_on: int = -1
+    looks_at: int = -1
+    shares_at: int = -1
+
+
+class Many(Pipeline):
+    @command(items=lambda config: list(range(config.count)), reads=("fail_on", "looks_at", "shares_at"))
+    def work(self, numbers: Items[int]) -> None:
+        """Two small files for each item."""
+        for number in numbers:
+            self.storage.write_text(f"work/{number}.txt", f"{number}\n")
+            if number == self.config.looks_at:
+                assert by_uri.read_text(self.storage.uri(f"work/{number}.txt")) == f"{number}\n"
+            if number == self.config.shares_at:
+                self.storage.write_text("work/0.txt", "mine\n")
+            if number == self.config.fail_on:
+                raise RuntimeError("asked to")
+            self.storage.write_text(f"work/{number}.json", "{}\n")
+
+
+class Store:
+    """What is asked of the store of a root, and what it is to refuse."""
+
+    def __init__(self, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root, self.reads, self.writes, self.refused = root, [], [], ""
+        store: Any = asking.store_for(root)
+        for name, seen in (("read", self.reads), ("write", self.writes)):
+            monkeypatch.setattr(store, name, self._watched(getattr(store, name), seen))
+
+    def _watched(self, method: Callable[..., Any], seen: list[str]) -> Callable[..., Any]:
+        def watched(uri: str, *arguments: Any) -> Any:
+            name = uri.removeprefix(f"{self.root}/")
+            if self.refused and name == self.refused and arguments:
+                raise PermissionError("refused")
+            answer = method(uri, *arguments)
+            seen.append(name)
+            return answer
+
+        return watched
+
+    def done(self) -> DoneState:
+        return read_done(self.root, ["work"])
+
+    def is_done(self) -> set[int]:
+        """The items whose manifest is there."""
+        return {int(name.split(".")[0]) for name in by_uri.list_files(f"{self.root}/{DONE_FOLDER}/work")}
+
+    def index(self) -> str:
+        (name,) = by_uri.list_files(f"{self.root}/{INDEX}")
+        return f"{self.root}/{INDEX}/{name}"
+
+
+@pytest.fixture
+def store(s3_root: str, monkeypatch: pytest.MonkeyPatch) -> Store:
+    return Store(s3_root, monkeypatch)
+
+
+def run_of(store: Store, **fields: Any) -> Any:
+    return run(ManyConfig(root_uri=store.root, **fields), runner="inprocess", quiet=True)
+
+
+def test_each_manifest_is_put_after_the_outputs_of_its_item(store: Store) -> None:
+    run_of(store, looks_at=7)
+    for number in range(20):
+        places = [store.writes.index(f"work/{number}.{kind}") for kind in ("txt", "json")]
+        manifest = next(i for i, name in enumerate(store.writes) if name.startswith(f"{DONE_FOLDER}/work/{number}."))
+        assert max(places) < manifest
+    # Together: the first manifest comes after outputs of later items.
+    first = next(i for i, name in enumerate(store.writes) if name.startswith(DONE_FOLDER))
+    assert {"work/2.txt", "work/3.txt"} <= set(store.writes[:first])
+    store.reads.clear()
+    done = store.done()
+    assert len(done.manifests["work"]) == 20
+    assert [name for name in store.reads if name.startswith(DONE_FOLDER)] == []
+
+
+def test_what_was_done_before_an_error_stays_done(store: Store) -> None:
+    assert run_of(store, fail_on=12).state == "failed"
+    assert store.is_done() == set(range(12))
+    assert len(store.done().manifests["work"]) == 12
+
+
+def test_an_output_that_cannot_be_put_fails_its_item_and_the_task(store: Store) -> None:
+    store.refused = "work/5.json"
+    (failed,) = run_of(store).failed
+    assert "5.json" in failed.reason
+    assert 5 not in store.is_done()
+    assert all(by_uri.exists(f"{store.root}/work/{number}.json") for number in store.is_done())
+    store.refused = ""
+    assert run_of(store).state == "done"
+    assert store.is_done() == set(range(20))
+
+
+def test_of_two_items_that_write_one_file_neither_is_done(store: Store) -> None:
+    (failed,) = run_of(store, shares_at=4).failed
+    assert "work/0.txt" in failed.reason
+    assert not store.is_done() & {0, 4}
+
+
+def test_items_that_take_longer_are_done_one_by_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_evidence, "_MAX_AGE_S", 0.0)
+    run_of(store, count=3)
+    names = [name.rpartition("/")[2].split(".")[0] for name in store.writes if not name.startswith(".rv/runs")]
+    assert [name for name in names if name.isdecimal()] == ["0"] * 3 + ["1"] * 3 + ["2"] * 3
+
+
+def _edited(text: bytes) -> bytes:
+    header, *lines = text.decode().splitlines(keepends=True)
+    return "".join([header, *(line.replace("work/3.txt", "work/4.txt") for line in lines)]).encode()
+
+
+def _signed(change: Callable[[dict[str, Any]], Any]) -> Callable[[bytes], bytes]:
+    """Entries that were changed by whoever wrote the digest too."""
+
+    def edit(text: bytes) -> bytes:
+        entries = [json.loads(line) for line in text.splitlines()[1:]]
+        for entry in entries:
+            change(entry)
+        return manifest_index._to_text("work", entries)
+
+    return edit
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "cut": lambda text: text[:-100],
+    "empty": lambda text: b"",
+    "deep": lambda text: b"[" * 100_000,
+    "another format": lambda text: text.replace(b'"format": 1', b'"format": 2'),
+    "edited": _edited,
+    "another command": lambda text: text.replace(b'"command": "work"', b'"command": "other"', 1),
+    "another ETag": _signed(lambda entry: entry.update(etag='"0"')),
+    "another size": _signed(lambda entry: entry.update(text=entry["text"] + " ")),
+    "another type": _signed(lambda entry: entry.update(text=1, name=[])),
+    "no entries": lambda text: manifest_index._to_text("work", [1, None, "a"]),
+}
+
+
+def test_a_damaged_index_is_none(store: Store) -> None:
+    run_of(store)
+    before, index = store.done(), store.index()
+    whole = by_uri.read_bytes(index)
+    for name, damage in DAMAGES.items():
+        by_uri.write_bytes(index, damage(whole))
+        store.reads.clear()
+        assert store.done() == before, name
+        assert len([read for read in store.reads if read.startswith(DONE_FOLDER)]) == 20, name
+
+
+def test_manifests_that_others_have_written_or_removed_count_as_they_are(store: Store) -> None:
+    run_of(store)
+    folder = f"{store.root}/{DONE_FOLDER}/work"
+    written, removed = (next(n for n in by_uri.list_files(folder) if n.startswith(f"{i}.")) for i in (3, 4))
+    text = by_uri.read_text(f"{folder}/{written}").replace('"attempt": 1', '"attempt": 2')
+    by_uri.write_bytes(f"{folder}/{written}", text.encode())
+    by_uri.delete(f"{folder}/{removed}")
+    store.reads.clear()
+    manifests = store.done().manifests["work"]
+    assert "4" not in manifests
+    assert [manifest.attempt for manifest in manifests["3"].values()] == [2]
+    assert [name for name in store.reads if name.startswith(DONE_FOLDER)] == [f"{DONE_FOLDER}/work/{written}"]
+
+
+def test_many_indexes_become_one(store: Store) -> None:
+    run_of(store)
+    text = by_uri.read_bytes(store.index())
+    for number in range(6):
+        by_uri.write_bytes(f"{store.root}/{INDEX}/work/old-{number}.jsonl", text if number else b"damaged")
+    before = store.done()
+    manifest_index.put_together(store.root, ["work"])
+    assert store.index().rpartition("/")[2].startswith("all-")
+    store.reads.clear()
+    assert store.done() == before
+    assert [name for name in store.reads if name.startswith(DONE_FOLDER)] == []
+
+
+MODULE = """
+import os, signal
+from dataclasses import dataclass
+from rv_core import Items, Pipeline, PipelineConfig, command
+
+@dataclass
+class DyingConfig(PipelineConfig):
+    def build(self): return Dying(self)
+
+class Dying(Pipeline):
+    @command(items=lambda config: list(range(100)))
+    def work(self, numbers: Items[int]) -> None:
+        for number in numbers:
+            self.storage.write_text(f"work/{number}.txt", f"{number}")
+            if number == 80 and "DIES" in os.environ:
+                os.kill(os.getpid(), getattr(signal, os.environ["DIES"]))
+
+def get_config(root_uri: str) -> DyingConfig:
+    return DyingConfig(root_uri=root_uri)
+"""
+
+
+@pytest.fixture
+def dying(rv: RvCli, tmp_path: Path, s3_root: str) -> Iterator[Callable[..., Any]]:
+    (tmp_path / "dying.py").write_text(MODULE)
+    yield lambda **environ: rv("run", "local", "dying.py", "-a", f"root_uri={s3_root}", env={**os.environ, **environ})
+
+
+@pytest.mark.parametrize(("signal", "least"), [("SIGKILL", 64), ("SIGTERM", 80)])
+def test_a_task_that_is_ended_leaves_manifests_with_their_outputs_alone(
+    dying: Callable[..., Any], s3_root: str, signal: str, least: int
+) -> None:
+    assert dying(DIES=signal).returncode == 1
+    done = {name.split(".")[0] for name in by_uri.list_files(f"{s3_root}/{DONE_FOLDER}/work")}
+    there = {name.split(".")[0] for name in by_uri.list_files(f"{s3_root}/work")}
+    assert least <= len(done) <= 80 and done <= there
+    again = dying()
+    assert again.returncode == 0 and f"{100 - len(done)} of 100 items" in again.stdout
