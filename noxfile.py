@@ -268,7 +268,7 @@ def pythons(session: nox.Session, version: str) -> None:
     wanted = [wheel("rv_core", "testing"), wheel("rv_runner_local"), *TEST_TOOLS]
     session.run(mine, "-m", "pip", "install", "-q", "-c", str(ROOT / "constraints.txt"), *wanted, external=True)
     options = ["-q", *WORKERS, "-m", f"{QUICK} and not s3", f"--junitxml={RESULTS / f'{session.name}.xml'}"]
-    tests = ["tests/rv_core", "tests/rv_runner_local", "tests/startup"]
+    tests = ["tests/rv_core", "tests/rv_runner_local"]
     session.run(mine, "-m", "pytest", *options, *tests, *session.posargs, external=True)
 
 
@@ -370,7 +370,7 @@ def site(session: nox.Session) -> None:
 def real_scenes(session: nox.Session) -> None:
     """The main job on real scenes (RV_TEST_DATA), and every other test that takes long."""
     install_everything(session)
-    install(session, *BROWSER_TOOLS)
+    install(session, *BROWSER_TOOLS, *NOTEBOOK_TOOLS)
     # For the tests that make frames, and for an independent reader of vector files.
     install(session, wheel("rv_pipeline_chip_classification", "vector"), "pandas", "geopandas")
     own = ["tests/contracts", "tests/docs/test_guides.py", *ROOT.glob("tests/rv_*/test_*_conformance.py")]

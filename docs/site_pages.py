@@ -6,6 +6,7 @@ known to the pages, and a link that leads nowhere is worse than none.
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from pathlib import Path
@@ -20,6 +21,7 @@ PAGES = {
     "changelog.md": "CHANGELOG.md",
     "contributing.md": "CONTRIBUTING.md",
     "security.md": "SECURITY.md",
+    **{f"{path.stem}.md": f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.ipynb"))},
     **{
         f"packages/{path.parent.name}.md": f"{path.parent.name}/README.md"
         for path in sorted(ROOT.glob("rv_*/README.md"))
@@ -33,8 +35,15 @@ _DOCS = "docs/"
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages."""
     for page, path in PAGES.items():
-        files.append(File.generated(config, page, content=(ROOT / path).read_text(encoding="utf-8")))
+        text = (ROOT / path).read_text(encoding="utf-8")
+        files.append(File.generated(config, page, content=_of_notebook(text) if path.endswith(".ipynb") else text))
     return files
+
+
+def _of_notebook(text: str) -> str:
+    """The cells of a notebook as a page: what is told, and the code; a test runs it."""
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(text)["cells"]]
+    return "\n\n".join(source if kind == "markdown" else f"```python\n{source}\n```" for kind, source in cells)
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
