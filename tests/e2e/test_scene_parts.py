@@ -105,8 +105,8 @@ def test_a_map_of_16384_px_is_eight_equal_tasks_and_its_files_are_those_of_one(
     (small_mib,) = ended(tmp_path / "small", "predict")
     peaks_mib = [*ended(tmp_path / "eight", "predict"), *ended(tmp_path / "eight", "merge")]
     assert len(peaks_mib) == 9
-    # Measured 374 against 306 MiB: a row of blocks and GDAL's cache, which a small image does not fill.
-    assert max(peaks_mib) <= 1.3 * small_mib
+    # GDAL's cache of blocks, and the rows that are in memory at once, which a small image does not fill.
+    assert max(peaks_mib) <= 1.2 * small_mib
 
 
 def kill_three_tasks(root: Path, running: Any) -> None:
@@ -154,8 +154,8 @@ def test_chips_of_16384_px_are_eight_equal_tasks_of_flat_memory(
     (small_mib,) = ended(tmp_path / "small", "chip")
     peaks_mib = ended(tmp_path / "eight", "chip")
     assert len(peaks_mib) == 8
-    # GDAL's cache of blocks, 64 MiB, which a small image does not fill.
-    assert max(peaks_mib) <= 1.2 * small_mib + 64
+    # Measured 121 against 102 MiB, half of it GDAL's cache of blocks, which a small image does not fill.
+    assert max(peaks_mib) <= 1.2 * small_mib
 
 
 def test_a_whole_run_in_parts_gives_the_model_maps_and_figures_of_one_in_items(

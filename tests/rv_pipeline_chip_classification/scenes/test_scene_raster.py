@@ -280,6 +280,13 @@ def test_rows_overlap_and_each_block_is_read_once(
     reads.assert_each_once(7 * 5)
 
 
+def test_a_strip_of_small_pixels_is_of_no_more_of_them(write_image: WriteImage) -> None:
+    path = write_image("a.tif", np.ones((1024, 2048), np.uint8), blockxsize=512, blockysize=512)
+    with open_scene(path) as raster:
+        parts = [part for part, _ in raster.iter_strips(raster.extent)]
+    assert [(part.height, part.width) for part in parts] == [(512, 512)] * 8
+
+
 def test_rows_that_are_not_asked_for_are_not_read(
     write_image: WriteImage, pixels: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,8 @@ from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray, 
 
 _log = logging.getLogger(__name__)
 _MAX_ALPHA_LOOKS = 4
+#: What a pixel counts for in a strip at least: so much its mask takes while it is looked at, however small the values.
+_MIN_PIXEL_BYTES = 32
 
 
 class ChipBatch(NamedTuple):
@@ -110,7 +112,7 @@ class SceneRaster:
         is_mosaic = isinstance(self._source, Mosaic)
         block_shape = (self._source.block_shape[0], self.grid.width) if is_mosaic else self._source.block_shape
         rows = self.rows(box) if is_mosaic else None
-        strips = strips_over(box, block_shape, self._source.file_pixel_bytes)
+        strips = strips_over(box, block_shape, max(_MIN_PIXEL_BYTES, self._source.file_pixel_bytes))
         parts = [
             part for strip in strips if not (part := strip if needed_part is None else needed_part(strip)).is_empty
         ]
