@@ -17,7 +17,9 @@ from rv_core.cli.app import main
 from rv_core.errors import DataError, UsageError
 from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.applying.channel_choice import choose_channels
+from rv_pipeline_chip_classification.applying.config import ApplyConfig, ImageConfig
 from rv_pipeline_chip_classification.applying.image_list import expand_lists, stems_of
+from rv_pipeline_chip_classification.checks.images import check_images
 from rv_pipeline_chip_classification.commands.bundle import run_bundle
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassConfig, DatasetConfig
 from rv_pipeline_chip_classification.model.bundle_file import open_bundle
@@ -79,6 +81,7 @@ def test_without_geotiff_there_is_only_geojson(bundle: str, write_image: Any, pi
 def test_another_vector_file_takes_the_place_of_geojson(
     bundle: str, write_image: Any, pixels: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    pytest.importorskip("pyogrio")
     image = write_image("a.tif", pixels(20, 20, 3), names=RGB)
     assert main(["predict", bundle, image, "-o", str(tmp_path / "out"), "--vector", "gpkg", "--no-geotiff"]) == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.gpkg", "a.qml"]
@@ -381,6 +384,24 @@ def bundle_with_values(storage: Storage, write_trained: Any) -> str:
     sample.add(np.random.default_rng(0).normal(400, 50, (64, 64, 3)).astype(np.uint16), None)
     normalization = Normalization("stats", (400.0,) * 3, (1 / 50,) * 3)
     return make_bundle(storage, write_trained, values=sample.histogram(), normalization=normalization)
+
+
+def test_of_many_images_of_other_values_a_run_tells_three_and_how_many_more(
+    bundle_with_values: str, write_image: Any, tmp_path: Path
+) -> None:
+    array = np.random.default_rng(1).normal(3900, 55, (64, 64, 3)).astype(np.uint16)
+    images = [
+        ImageConfig(id=str(number), uri=write_image(f"{number}.tif", array + number, names=RGB)) for number in range(6)
+    ]
+    config = ApplyConfig(root_uri=str(tmp_path / "out"), bundle=bundle_with_values, images=images)
+    found = list(check_images(config, {"predict": [image.id for image in images]}))
+    assert [finding.where for finding in found] == [
+        "images[0].uri",
+        "images[1].uri",
+        "images[2].uri",
+        "images[3].uri and 2 more",
+    ]
+    assert all(finding.severity == "warning" for finding in found)
 
 
 @pytest.mark.parametrize(("words", "code"), [([], 0), (["--on-drift", "refuse"], 1), (["--on-drift", "ignore"], 0)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rv_core.errors import Finding, RvError
 from rv_pipeline_chip_classification.applying.bundle_use import bundle_of, in_config_words, look_at_image, misfits
@@ -21,6 +21,7 @@ from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 _PLACES = 2
 #: Images whose values are compared in a check, evenly spread over all; a task compares all values of each of its own.
 _MAX_SAMPLED = 200
+_MAX_DRIFTS = 3
 
 
 def images_to_do(config: ApplyConfig, todo: Todo) -> list[tuple[int, ImageConfig]]:
@@ -65,6 +66,7 @@ def check_images(config: ApplyConfig, todo: Todo) -> Iterator[Finding]:
         yield Finding("bundle", UNKNOWN_VALUES, "", "warning")
     step = -(-len(config.images) // _MAX_SAMPLED)
     notes: dict[str, list[str]] = {}
+    drifts: dict[str, str] = {}
     for index, image in images:
         path = f"images[{index}]"
         if is_missing(image.uri):
@@ -72,22 +74,33 @@ def check_images(config: ApplyConfig, todo: Todo) -> Iterator[Finding]:
         try:
             with file_boundary("the image cannot be used", where=image.uri):
                 job = look_at_image(config, image, contract)
-                own = [*job.notes, *(_drift(job, contract) if tells_drift and index % step == 0 else ())]
+                drift = _drift(job, contract) if tells_drift and index % step == 0 else ""
         except RvError as err:
             yield _finding(f"{path}.uri", err)
             continue
-        for note in own:
+        if drift:
+            drifts[path] = in_config_words(drift)
+        for note in job.notes:
             notes.setdefault(in_config_words(note), []).append(path)
     for note, paths in notes.items():
         more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
         yield Finding(f"{paths[0]}.uri{more}", note, "", "warning")
+    yield from _drift_warnings(drifts)
 
 
-def _drift(job: ImageJob, contract: ModelContract) -> list[str]:
-    """Which channels have other values than in training, as far as a few places tell."""
+def _drift_warnings(drifts: Mapping[str, str]) -> Iterator[Finding]:
+    """A warning for each image whose values are other ones; of many, which differ in digits alone, for the first ones."""
+    for path, text in list(drifts.items())[:_MAX_DRIFTS]:
+        yield Finding(f"{path}.uri", text, "", "warning")
+    if more := list(drifts)[_MAX_DRIFTS:]:
+        what = "the values of these are not those of the training pixels either: each task tells more of its own"
+        yield Finding(f"{more[0]}.uri" + (f" and {len(more) - 1} more" if more[1:] else ""), what, "", "warning")
+
+
+def _drift(job: ImageJob, contract: ModelContract) -> str:
+    """Which channels have other values than in training, as far as a few places tell; "" for none."""
     with SceneRaster(job.source, job.stem) as raster:
-        text = drift_in_words(drift_notes(contract.values, sample_of(raster, _PLACES), contract.channels))
-    return [text] if text else []
+        return drift_in_words(drift_notes(contract.values, sample_of(raster, _PLACES), contract.channels))
 
 
 def _finding(where: str, err: RvError) -> Finding:

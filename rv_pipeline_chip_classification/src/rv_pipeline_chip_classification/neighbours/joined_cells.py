@@ -58,6 +58,6 @@ def _joined(rows: dict[tuple[int, ...], list[NDArray[np.float64]]], answers: Ans
             yield PredictedCell(window, None, None)
             continue
         # Rounded as they are written: the order of a sum does not decide between equal classes.
-        scores = np.round(np.mean(found, axis=0), SCORE_DECIMALS)
+        scores = np.round(np.stack(found).mean(axis=0), SCORE_DECIMALS)
         class_id = int(answers.classes_of(scores[None])[0])
         yield PredictedCell(window, None if class_id == NO_CLASS else class_id, tuple(scores.tolist()))
