@@ -40,6 +40,12 @@ def rv_commands() -> list[CommandSpec]:
             panel="Look",
         ),
         CommandSpec(
+            name="export",
+            target=f"{_PACKAGE}.verbs.exporting.cli:export",
+            summary="Merge the maps of a run into one layer or one mosaic.",
+            panel="Look",
+        ),
+        CommandSpec(
             name="labels",
             target=f"{_PACKAGE}.verbs.labels.cli:app",
             summary="Show what cells are labelled with, and why.",

@@ -127,11 +127,11 @@ class GridRasterWriter:
                 self._classes.close()
                 self._scores.close()
                 # Differences of class ids take more room than these.
-                _optimize(self._folder / "classes", self._paths[0], overviews="mode", predictor="no")
-                _optimize(self._folder / "scores", self._paths[1], overviews="average", predictor="yes")
+                write_optimized(self._folder / "classes", self._paths[0], overviews="mode", predictor="no")
+                write_optimized(self._folder / "scores", self._paths[1], overviews="average", predictor="yes")
 
 
-def _optimize(draft: Path, path: Path, *, overviews: str, predictor: str) -> None:
+def write_optimized(draft: Path, path: Path, *, overviews: str, predictor: str) -> None:
     """Write a raster again as a cloud-optimised GeoTIFF: GDAL's driver cannot do so in pieces.
 
     Args:
