@@ -247,9 +247,12 @@ class EvalConfig(Config):
 
     Args:
         subsets: the scenes to evaluate; they must be predicted. Scenes without labels are left out.
+        vector: labelled cells, right and wrong, are written as GeoJSON, and with another format in that too (needs the extra
+            `vector`), in the CRS of the image.
     """
 
     subsets: list[Subset] = field(default_factory=lambda: ["validation", "test"])
+    vector: Annotated[Literal["geojson", "gpkg", "fgb", "parquet"], AsBefore("geojson")] = "geojson"
 
     def validate(self) -> Iterable[Finding]:
         return checks.check_subsets(self.subsets)

@@ -190,6 +190,22 @@ def test_finer_cells_of_averaged_overlaps_are_evaluated_together(
     assert storage.exists("eval/test/a.png")
 
 
+def test_right_and_wrong_cells_are_written_in_another_format_too(
+    make_scene: Any, storage: Storage, control: RecordingControl
+) -> None:
+    pytest.importorskip("pyogrio")
+    write_prediction(storage, "a", [0, 1, -1, 2])
+    evaluation = EvalConfig(subsets=["test"], vector="parquet")
+    run_evaluate(config_of([make_scene("a", [0, 0, 1, 2])], eval=evaluation), storage, control)
+    columns = pytest.importorskip("pyarrow.parquet").read_table(storage.input_file("eval/test/a.parquet")).to_pydict()
+    cells = [feature["properties"] for feature in json.loads(storage.read_text("eval/test/a.geojson"))["features"]]
+    for name in ("outcome", "truth", "prediction", "scene"):
+        assert columns[name] == [cell[name] for cell in cells]
+    for name in ("score", "margin"):
+        assert columns[name] == [None if cell[name] is None else pytest.approx(cell[name], abs=1e-6) for cell in cells]
+    assert columns["outcome"] == ["right", "wrong", "not predicted", "right"]
+
+
 def test_cells_without_data_are_never_a_class(make_scene: Any, storage: Storage, control: RecordingControl) -> None:
     write_prediction(storage, "a", [0, -1, 2, -1])
     run_evaluate(config_of([make_scene("a", [0, 1, 1, None])]), storage, control)

@@ -41,6 +41,8 @@ def cheap_check(config: ChipClassificationConfig, todo: Todo) -> Iterator[Findin
         yield Finding("bundle_formats", "onnx is not installed here", fix, "warning")
     if todo.get("predict"):
         yield from check_vector("predict.vector", config.predict.vector)
+    if todo.get("eval"):
+        yield from check_vector("eval.vector", config.eval.vector)
     if todo.get("train"):
         yield from check_own_parts(config)
     yield from _check_evaluation(config, todo)

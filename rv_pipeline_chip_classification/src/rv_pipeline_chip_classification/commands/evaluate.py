@@ -38,6 +38,8 @@ from rv_pipeline_chip_classification.commands.results import evaluation_name, ou
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig
 from rv_pipeline_chip_classification.control import Control
 from rv_pipeline_chip_classification.labels.cells import LabelledCells, label_cells
+from rv_pipeline_chip_classification.maps.formats import ENDINGS
+from rv_pipeline_chip_classification.maps.outcome_layer import write_outcome_layer
 from rv_pipeline_chip_classification.prediction.cell_file import cells_name
 from rv_pipeline_chip_classification.prediction.cell_scores import answers_of, prediction_names
 from rv_pipeline_chip_classification.prediction.cell_windows import CellList
@@ -199,6 +201,11 @@ class Evaluation:
             grid = raster.grid
         with self.storage.output_file(outcomes_name(subset, scene.id)) as path:
             write_outcomes(path, outcomes, grid, scene_id=scene.id, class_names=self.config.classes.names)
+        if (kind := self.config.eval.vector) != "geojson":
+            name = outcomes_name(subset, scene.id, ENDINGS[kind])
+            with self.storage.output_file(name) as path:
+                names = self.config.classes.names
+                write_outcome_layer(path, kind, outcomes, grid, scene_id=scene.id, class_names=names)
         self.storage.write_text(style_name(subset, scene.id), outcome_style())
 
     def _draw(self, subset: str, scene: SceneConfig, labelled: LabelledCells) -> None:

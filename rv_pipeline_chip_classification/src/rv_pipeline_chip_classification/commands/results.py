@@ -25,9 +25,9 @@ def picture_name(subset: str, scene_id: str) -> str:
     return f"eval/{subset}/{scene_id}.png"
 
 
-def outcomes_name(subset: str, scene_id: str) -> str:
+def outcomes_name(subset: str, scene_id: str, ending: str = "geojson") -> str:
     """Name of the labelled cells of an evaluated scene, right and wrong, under the root."""
-    return f"eval/{subset}/{scene_id}.geojson"
+    return f"eval/{subset}/{scene_id}.{ending}"
 
 
 def style_name(subset: str, scene_id: str) -> str:
