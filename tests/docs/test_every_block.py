@@ -108,7 +108,12 @@ def write_what_is_named(folder: Path) -> None:
     (folder / "scenes.csv").write_text("image,labels,subset\na.tif,b.tif,train\n")
     assets = {name: {"href": f"{name}.tif"} for name in ("B04", "B08", "B11")}
     item = {"type": "Feature", "stac_version": "1.0.0", "id": "i", "properties": {}, "assets": assets, "links": []}
-    (folder / "items.json").write_text(json.dumps({"type": "FeatureCollection", "features": [item]}))
+    found = {"type": "FeatureCollection", "features": [item]}
+    (folder / "items.json").write_text(json.dumps(found))
+    box, june = [8.1, 46.2, 8.4, 46.4], "2024-06-01/2024-06-30"
+    search = {"collections": ["sentinel-2-l2a"], "bbox": box, "datetime": june}
+    asked = {"api": "https://stac.example.com/v1", "search": search}
+    (folder / "june.json").write_text(json.dumps({**found, "rv:search": asked}))
 
 
 def test_the_tests_that_run_python_elsewhere_read_it_from_the_page() -> None:

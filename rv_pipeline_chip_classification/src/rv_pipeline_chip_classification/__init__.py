@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rv_pipeline_chip_classification.applying.config import ImageConfig as ImageConfig
     from rv_pipeline_chip_classification.catalogs.scene_table import scenes_from_table as scenes_from_table
     from rv_pipeline_chip_classification.catalogs.stac_items import scenes_from_stac as scenes_from_stac
+    from rv_pipeline_chip_classification.catalogs.stac_search import search_stac as search_stac
     from rv_pipeline_chip_classification.config import AnalyzeConfig as AnalyzeConfig
     from rv_pipeline_chip_classification.config import ChipClassificationConfig as ChipClassificationConfig
     from rv_pipeline_chip_classification.config import ChipConfig as ChipConfig
@@ -66,6 +67,7 @@ _HOMES = {
     "results": "from_python.results",
     "scenes_from_stac": "catalogs.stac_items",
     "scenes_from_table": "catalogs.scene_table",
+    "search_stac": "catalogs.stac_search",
 }
 
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604

@@ -6,15 +6,18 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Literal
 
 from rv_core.errors import ConfigError, Finding
 from rv_core.files import by_uri, uris
 from rv_pipeline_chip_classification.catalogs.rows import beside
 from rv_pipeline_chip_classification.config import RasterConfig, RasterSourceConfig, RasterStackConfig, SceneConfig
+from rv_pipeline_chip_classification.vectors.files import library
 
 _MAX_BYTES = 256 * 1024**2
 _MAX_FINDINGS = 20
+_MAX_ITEMS = 100_000
 _NO_ID = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -32,7 +35,7 @@ def scenes_from_stac(
     scene anew, and a run asks no catalogue. What pystac-client or `stac-client search` saves is such a file.
 
     Args:
-        items: an ItemCollection (a FeatureCollection of items) or one item, as JSON.
+        items: an ItemCollection (a FeatureCollection of items) or one item, as JSON; or STAC-GeoParquet (`.parquet`).
         assets: name of a channel -> key of the asset, in the order that the model sees; one asset may have several bands.
         grid: the channel on whose pixels the scene lies; None is the first.
         resampling: as of `RasterStackConfig`.
@@ -63,6 +66,10 @@ def scenes_from_stac(
 
 
 def _items_of(file: str) -> list[Any]:
+    if uris.name_of(file).lower().endswith((".parquet", ".geoparquet")):
+        if of_rows := _items_of_parquet(file):
+            return of_rows
+        raise _no_item(file)
     info = by_uri.stat(file)
     if info is not None and info.size > _MAX_BYTES:
         raise _refused(file, f"it has {info.size:,} bytes; at most {_MAX_BYTES:,} are read")
@@ -75,8 +82,40 @@ def _items_of(file: str) -> list[Any]:
     if not isinstance(items, list):
         raise _refused(file, f"its type is {str(kind)[:50]!r}")
     if not items:
-        raise ConfigError("there is no item", where=file, fix="search for another time or place")
+        raise _no_item(file)
     return items
+
+
+def _items_of_parquet(file: str) -> list[Any]:
+    """The items of STAC-GeoParquet 1.0, where properties are columns, as JSON has them."""
+    kind = "STAC-GeoParquet"
+    parquet, arrow = (library(name, where=file, kind=kind) for name in ("pyarrow.parquet", "pyarrow"))
+    try:
+        with parquet.ParquetFile(str(by_uri.local_copy(file))) as opened:
+            if opened.metadata.num_rows > _MAX_ITEMS:
+                raise _refused(file, f"it has more than {_MAX_ITEMS:,} rows")
+            there = set(opened.schema_arrow.names)
+            if not {"id", "assets"} <= there:
+                raise _refused(file, "it has no columns id and assets")
+            rows = opened.read(columns=sorted({"id", "assets", "version", "updated"} & there)).to_pylist()
+    except (arrow.ArrowException, OSError) as err:
+        raise _refused(file, str(err)[:300]) from err
+    return [_item_of_row(row) for row in rows]
+
+
+def _item_of_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    updated = row.get("updated")
+    if isinstance(updated, datetime):
+        updated = updated.isoformat().replace("+00:00", "Z")
+    assets = row["assets"] if isinstance(row["assets"], dict) else {}
+    # A column holds the assets of all items: those that an item lacks are null.
+    there = {key: asset for key, asset in assets.items() if asset is not None}
+    properties = {"version": row.get("version"), "updated": updated}
+    return {"type": "Feature", "id": row["id"], "properties": properties, "assets": there}
+
+
+def _no_item(file: str) -> ConfigError:
+    return ConfigError("there is no item", where=file, fix="search for another time or place")
 
 
 def _scene_id(item: Any, taken: set[str]) -> str:
