@@ -46,3 +46,11 @@ def test_scenes_without_labels_are_left_out_and_two_with_labels_are_needed() -> 
     assert [ids(fold.dataset.test_scenes) for fold in leave_one_scene_out(config(dataset=dataset))] == [["a"], ["b"]]
     with pytest.raises(ConfigError, match="2 labelled scenes are too few"):
         leave_one_scene_out(config(dataset=dataset), num_validation=1)
+
+
+def test_folds_of_a_named_config_have_names_of_their_own() -> None:
+    plain = config(name="zion")
+    assert [fold.name for fold in leave_one_scene_out(plain)] == ["zion-1", "zion-2", "zion-3", "zion-4"]
+    names = [fold.name for fold in leave_one_scene_out({"plain": plain, "slow": plain})]
+    assert names == [f"zion-{number}" for number in range(1, 9)]
+    assert {fold.name for fold in leave_one_scene_out(config(name=""))} == {""}

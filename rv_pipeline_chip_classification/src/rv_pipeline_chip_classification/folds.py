@@ -20,7 +20,7 @@ def leave_one_scene_out(
     """One config per labelled scene, whichever subset it is in: that scene is the test, the others are trained on.
 
     Return them from `get_configs`; `rv run` runs them all. Their roots lie below that of the config:
-    `<root_uri>/<scene id>`, with several settings `<root_uri>/<setting>/<scene id>`.
+    `<root_uri>/<scene id>`, with several settings `<root_uri>/<setting>/<scene id>`. A name gets the number of the fold.
 
     Args:
         config: what to run; or several, by a name for each, to be compared.
@@ -31,8 +31,11 @@ def leave_one_scene_out(
         ConfigError: if there are too few labelled scenes.
     """
     if isinstance(config, ChipClassificationConfig):
-        return list(_folds_of(config, "", num_validation))
-    return [fold for name, setting in config.items() for fold in _folds_of(setting, f"{name}/", num_validation)]
+        folds = list(_folds_of(config, "", num_validation))
+    else:
+        folds = [fold for name, setting in config.items() for fold in _folds_of(setting, f"{name}/", num_validation)]
+    # Pipelines of one run have names of their own; those without one are numbered by the run.
+    return [replace(fold, name=f"{fold.name}-{number}") if fold.name else fold for number, fold in enumerate(folds, 1)]
 
 
 def _folds_of(config: ChipClassificationConfig, prefix: str, num_validation: int) -> Iterator[ChipClassificationConfig]:
