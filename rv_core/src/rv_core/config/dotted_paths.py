@@ -12,13 +12,11 @@ from rv_core.config.fields import ConfigField, fields_of
 from rv_core.errors import ConfigError, nearest
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
-_STEP = re.compile(
-    r"""(?P<dot>\.)?(?P<word>[A-Za-z0-9_][A-Za-z0-9_-]*)     # a field, or the key of a dict
+#: Compiled when it is needed: few processes read such a path.
+_STEP = r"""(?x)(?P<dot>\.)?(?P<word>[A-Za-z0-9_][A-Za-z0-9_-]*)     # a field, or the key of a dict
     |\[(?P<index>-?\d+)\]                                    # an index, or an int key of a dict
     |\[(?P<quote>["'])(?P<key>.*?)(?P=quote)\]               # any other key of a dict
-    """,
-    re.VERBOSE,
-)
+    """
 
 
 def join(path: str, step: Step) -> str:
@@ -45,10 +43,11 @@ def parse(text: str) -> list[Step]:
     """
     if "[" not in text and "-" not in text and all(word.isidentifier() for word in text.split(".")):
         return list(text.split("."))
+    step = re.compile(_STEP)
     steps: list[Step] = []
     position = 0
     while position < len(text):
-        match = _STEP.match(text, position)
+        match = step.match(text, position)
         if match is None or (match["word"] is not None and bool(match["dot"]) != bool(steps)):
             raise ValueError(f"{text!r} is not a path: cannot read {text[position:]!r}")
         steps.append(_step_of(match))

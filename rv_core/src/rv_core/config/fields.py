@@ -169,7 +169,7 @@ def _unusable(cls: type, name: str, why: str) -> ConfigError:
     return ConfigError(f"the field {cls.__name__}.{name} cannot be used", where=class_label(cls), why=why)
 
 
-_ARGUMENT = re.compile(r"(?P<indent> +)\*{0,2}(?P<names>\w+(?:, \w+)*)(?: \([^)]*\))?:\s+(?P<text>.*)\Z")
+_ARGUMENT = r"(?P<indent> +)\*{0,2}(?P<names>\w+(?:, \w+)*)(?: \([^)]*\))?:\s+(?P<text>.*)\Z"
 
 
 def descriptions_of(cls: type) -> dict[str, str]:
@@ -190,7 +190,7 @@ def _arguments_of(doc: str) -> dict[str, str]:
     names: list[str] = []
     indent = -1
     for line in lines:
-        match = _ARGUMENT.match(line)
+        match = re.match(_ARGUMENT, line)
         depth = len(line) - len(line.lstrip())
         if match and (indent < 0 or depth == indent):
             indent, names = depth, match["names"].split(", ")

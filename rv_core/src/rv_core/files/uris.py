@@ -20,18 +20,18 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 # `PG:host=… password=…`, `NETCDF:file:variable`, and what GDAL parses as an inline document.
 _GDAL_PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_]*:(?!//)")
 _GDAL_INLINE = ("<", "{", "[")
-_GDAL_VSI = re.compile(r"/?vsi[a-z0-9_]*(?:[/:?]|\Z)", re.IGNORECASE)
+# Patterns that few processes need are compiled when they do: every task pays for the others.
+_GDAL_VSI = r"(?i:/?vsi[a-z0-9_]*(?:[/:?]|\Z))"
 _GDAL_SCHEMES = frozenset({"vrt", "gdalg"})
 #: Schemes of one store that have several names.
 _SAME_STORE = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
 _BUCKET_SCHEMES = frozenset({"s3", "s3a", "s3n", "gs", "gcs"})
 _CONTAINER_AT_ACCOUNT = frozenset({"abfs", "abfss", "wasb", "wasbs"})  # abfs://container@account.…/path
-_IPV6 = re.compile(r"\[[^\]]*\]")
+_IPV6 = r"\[[^\]]*\]"
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
-_SECRET_PARAMETER = re.compile(
-    r"(?:access|api|secret|subscription|private|auth|session|id|job|deploy|refresh)[-_]?(?:key|token)|awsaccesskeyid|key|token|auth(?:orization)?|credential"
-    r"|(?:client_)?secret|passw(?:or)?d|pwd|sas|sig(?:nature)?|x-(?:amz|goog)-.*",
-    re.IGNORECASE,
+_SECRET_PARAMETER = (
+    r"(?i:(?:access|api|secret|subscription|private|auth|session|id|job|deploy|refresh)[-_]?(?:key|token)|awsaccesskeyid|key|token|auth(?:orization)?|credential"
+    r"|(?:client_)?secret|passw(?:or)?d|pwd|sas|sig(?:nature)?|x-(?:amz|goog)-.*)"
 )
 
 
@@ -223,7 +223,7 @@ def _problem_with_gdal(uri: str) -> str | None:
     if uri.startswith(_GDAL_INLINE):
         return "is an inline GDAL document, not a URI"
     path = local_path(uri) if scheme_of(uri) == "file" else uri
-    if _GDAL_VSI.match(uri) or (path is not uri and _GDAL_VSI.match(path)):
+    if re.match(_GDAL_VSI, uri) or (path is not uri and re.match(_GDAL_VSI, path)):
         return "is a GDAL path (vsi…); write it as a path, https:// or s3:// URI"
     if scheme_of(uri) in _GDAL_SCHEMES or _GDAL_PREFIX.match(uri):
         return "looks like a GDAL connection string; write a file as ./name, and name a part of one in a VRT"
@@ -259,7 +259,7 @@ def _has_user_info(scheme: str, authority: str) -> bool:
     if user.strip(":") and (":" in user or scheme not in _CONTAINER_AT_ACCOUNT):
         return True
     # A secret may hold a slash, which ends the authority before its "@": what is left looks like a port.
-    port = _IPV6.sub("", host).partition(":")[2]
+    port = re.sub(_IPV6, "", host).partition(":")[2]
     return bool(port) and (scheme in _BUCKET_SCHEMES or not port.isdigit())
 
 
@@ -295,7 +295,7 @@ def _secret_parameter(rest: str) -> str | None:
             from urllib.parse import unquote
 
             name = unquote(name)
-        if value and _SECRET_PARAMETER.fullmatch(name):
+        if value and re.fullmatch(_SECRET_PARAMETER, name):
             return name
     return None
 

@@ -14,7 +14,7 @@ from rv_core.errors import StorageError
 
 _MAX_NAME_BYTES = 255
 #: `.<name>[.<tag>].<host>-<process>-<number>.tmp`, and claims on a file of a store: names that nobody else gives.
-_TEMPORARY = re.compile(r"\..+\.(?:(?P<host>[A-Za-z0-9_]+)-(?P<pid>\d+)-\d+|[0-9a-f]{20}\.claim)\.tmp", re.DOTALL)
+_TEMPORARY = r"(?s)\..+\.(?:(?P<host>[A-Za-z0-9_]+)-(?P<pid>\d+)-\d+|[0-9a-f]{20}\.claim)\.tmp"
 #: What Linux calls the processes of a machine that is not within a container.
 _FIRST_PID_NAMESPACE = "4026531836"
 _counter = itertools.count()
@@ -152,7 +152,7 @@ def _remove_dead_scratch(parent: Path) -> None:
 
 def is_temporary(name: str) -> bool:
     """Whether a file name (without folder) is that of a file that rv is writing, or was when it was killed."""
-    return name.endswith(".tmp") and _TEMPORARY.fullmatch(name) is not None
+    return name.endswith(".tmp") and re.fullmatch(_TEMPORARY, name) is not None
 
 
 def temporary_name(name: str, attempt_tag: str = "") -> str:
@@ -186,7 +186,7 @@ def sweep_temporary(folder: str, *, elsewhere_too: bool) -> int:
 
 
 def _may_be_in_use(name: str, elsewhere_too: bool) -> bool:
-    match = _TEMPORARY.fullmatch(name)
+    match = re.fullmatch(_TEMPORARY, name)
     if match is None or match["host"] is None:
         return True
     return pid_exists(int(match["pid"])) if match["host"] == host_label() else not elsewhere_too
