@@ -78,6 +78,7 @@ LONG_TESTS = [
     "guides",
     "site",
     "dist",
+    "start",
     "real_scenes",
     "random_kills",
     "minimums",
@@ -357,6 +358,14 @@ def guides(session: nox.Session) -> None:
     install(session, wheel("rv_core", "testing"), wheel("rv_runner_local"), *TEST_TOOLS, *NOTEBOOK_TOOLS)
     session.env["RV_WHEELS"] = str(DIST)
     pytest(session, "tests/docs/test_guides.py", "tests/docs/test_python_page.py", marks="slow or not slow")
+
+
+@check(requires=["dist"])
+def start(session: nox.Session) -> None:
+    """The section Start as a new user takes it, in an empty environment and with a clock."""
+    install(session, *TEST_TOOLS)
+    session.env["RV_DIST"] = str(ROOT / "dist")
+    pytest(session, "-s", "tests/docs/test_start_from_nothing.py", marks="slow or not slow")
 
 
 @check()

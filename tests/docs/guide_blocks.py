@@ -112,7 +112,9 @@ class Tried:
         return {text: lines for text, lines in missing.items() if lines}
 
 
-def tried(steps: Sequence[Command | File], folder: Path, environ: Mapping[str, str]) -> Tried:
+def tried(
+    steps: Sequence[Command | File], folder: Path, environ: Mapping[str, str], *, timeout_s: float = 850
+) -> Tried:
     """Do what a reader would do, in a folder."""
     done = subprocess.run(
         ["bash", "-c", script(steps)],
@@ -122,7 +124,7 @@ def tried(steps: Sequence[Command | File], folder: Path, environ: Mapping[str, s
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        timeout=850,
+        timeout=timeout_s,
     )
     printed = re.split(rf"^{MARK} \d+\n", done.stdout, flags=re.MULTILINE)[1:]
     return Tried(done.returncode, done.stdout, [step for step in steps if isinstance(step, Command)], printed)
