@@ -112,7 +112,7 @@ def test_a_browser_shows_it_whole_on_a_screen_and_on_a_telephone(
         assert rv("-q", "run", "inprocess", "hello", *words).returncode == 0
     root = tmp_path / "root" if what == "hello" else tiny_run.root
     words = (
-        ["compare", root, shutil.copytree(root, tmp_path / "copy"), "--html"]
+        ["compare", root, *(shutil.copytree(root, tmp_path / f"copy-{number}") for number in range(2, 7)), "--html"]
         if what == "comparison"
         else ["report", root, "-o"]
     )
