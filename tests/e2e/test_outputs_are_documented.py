@@ -101,7 +101,7 @@ def test_every_name_of_an_output_in_the_sources_is_on_the_page() -> None:
     """Also what no small run writes: masks, the state of a training, the model for other programs."""
     pattern = r'"((?:analyze|chip|train|predict|eval|bundle)/[^"\s]*\.[^"\s]*)"'
     named = {name for path in _SOURCES.rglob("*.py") for name in re.findall(pattern, path.read_text())}
-    plain = {re.sub(r"\{[^}]*\}", "x", name) for name in named}
+    plain = {re.sub(r"\{[^}]*\}", "x", name.replace(".{ending}", ".gpkg")) for name in named}
     assert {"chip/x.mask.npy", "train/checkpoint.safetensors", "bundle/model.onnx"} <= plain
     assert sorted(name for name in plain if not documented(name)) == []
 
