@@ -81,11 +81,11 @@ def write_parquet(path: Path, geometries: Any, columns: Mapping[str, Sequence[An
     """GeoParquet 1.1 as its specification has it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
+    from rasterio.crs import CRS
 
     column: dict[str, Any] = {"encoding": "WKB", "geometry_types": []}
     if crs != "EPSG:4326":
-        code = None if crs is None else {"id": {"authority": "EPSG", "code": int(crs.partition(":")[2])}}
-        column["crs"] = code
+        column["crs"] = None if crs is None else CRS.from_user_input(crs).to_dict(projjson=True)
     geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
     table = pa.table(
         {**{name: list(values) for name, values in columns.items()}, "geometry": shapely.to_wkb(geometries).tolist()}
