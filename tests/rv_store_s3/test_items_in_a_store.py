@@ -229,14 +229,16 @@ def get_config(root_uri: str) -> DyingConfig:
 @pytest.fixture
 def dying(rv: RvCli, tmp_path: Path, s3_root: str) -> Iterator[Callable[..., Any]]:
     (tmp_path / "dying.py").write_text(MODULE)
-    yield lambda **environ: rv("run", "local", "dying.py", "-a", f"root_uri={s3_root}", env={**os.environ, **environ})
+    yield lambda **environ: rv(
+        "run", "inprocess", "dying.py", "-a", f"root_uri={s3_root}", env={**os.environ, **environ}
+    )
 
 
-@pytest.mark.parametrize(("signal", "least"), [("SIGKILL", 64), ("SIGTERM", 80)])
+@pytest.mark.parametrize(("signal", "code", "least"), [("SIGKILL", -9, 64), ("SIGTERM", 130, 80)])
 def test_a_task_that_is_ended_leaves_manifests_with_their_outputs_alone(
-    dying: Callable[..., Any], s3_root: str, signal: str, least: int
+    dying: Callable[..., Any], s3_root: str, signal: str, code: int, least: int
 ) -> None:
-    assert dying(DIES=signal).returncode == 1
+    assert dying(DIES=signal).returncode == code
     done = {name.split(".")[0] for name in by_uri.list_files(f"{s3_root}/{DONE_FOLDER}/work")}
     there = {name.split(".")[0] for name in by_uri.list_files(f"{s3_root}/work")}
     assert least <= len(done) <= 80 and done <= there
