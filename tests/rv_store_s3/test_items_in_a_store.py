@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ import pytest
 from tests.conftest import RvCli
 
 from rv_core import Items, Pipeline, PipelineConfig, command, run
+from rv_core.errors import StorageError
 from rv_core.files import asking, by_uri
 from rv_core.plan import manifest_index
 from rv_core.plan.manifests import DONE_FOLDER, DoneState, read_done
@@ -32,10 +34,15 @@ class ManyConfig(PipelineConfig):
     fail_on: int = -1
     looks_at: int = -1
     shares_at: int = -1
+    goes_on_at: int = -1
+    content: str = "{}\n"
 
 
 class Many(Pipeline):
-    @command(items=lambda config: list(range(config.count)), reads=("fail_on", "looks_at", "shares_at"))
+    @command(
+        items=lambda config: list(range(config.count)),
+        reads=("fail_on", "looks_at", "shares_at", "goes_on_at", "content"),
+    )
     def work(self, numbers: Items[int]) -> None:
         """Two small files for each item."""
         for number in numbers:
@@ -46,23 +53,33 @@ class Many(Pipeline):
                 self.storage.write_text("work/0.txt", "mine\n")
             if number == self.config.fail_on:
                 raise RuntimeError("asked to")
-            self.storage.write_text(f"work/{number}.json", "{}\n")
+            buffer = bytearray(self.config.content.encode())
+            self.storage.write_bytes(f"work/{number}.json", buffer)
+            buffer[:] = b"another use of it"
+            if number == self.config.goes_on_at:
+                with suppress(StorageError):
+                    self.storage.exists("anything")
 
 
 class Store:
     """What is asked of the store of a root, and what it is to refuse."""
 
     def __init__(self, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.root, self.reads, self.writes, self.refused = root, [], [], ""
+        self.root, self.reads, self.writes, self.refused, self.deletes = root, [], [], "", True
         store: Any = asking.store_for(root)
         for name, seen in (("read", self.reads), ("write", self.writes)):
             monkeypatch.setattr(store, name, self._watched(getattr(store, name), seen))
+        delete = store.delete
+        monkeypatch.setattr(store, "delete", lambda uri: delete(uri) if self.deletes else self._refuse())
+
+    def _refuse(self) -> None:
+        raise PermissionError("refused")
 
     def _watched(self, method: Callable[..., Any], seen: list[str]) -> Callable[..., Any]:
         def watched(uri: str, *arguments: Any) -> Any:
             name = uri.removeprefix(f"{self.root}/")
             if self.refused and name == self.refused and arguments:
-                raise PermissionError("refused")
+                self._refuse()
             answer = method(uri, *arguments)
             seen.append(name)
             return answer
@@ -120,6 +137,20 @@ def test_an_output_that_cannot_be_put_fails_its_item_and_the_task(store: Store) 
     store.refused = ""
     assert run_of(store).state == "done"
     assert store.is_done() == set(range(20))
+
+
+def test_an_item_that_goes_on_after_an_output_could_not_be_put_is_not_done(store: Store) -> None:
+    store.refused = "work/2.json"
+    assert run_of(store, count=5, goes_on_at=2).state == "failed"
+    assert store.is_done() == {0, 1}
+
+
+def test_outputs_stay_where_their_manifest_cannot_be_removed(store: Store) -> None:
+    run_of(store, count=3)
+    store.deletes = False
+    assert run_of(store, count=3, content="[]\n").state == "failed"
+    assert {by_uri.read_text(f"{store.root}/work/{number}.json") for number in range(3)} == {"{}\n"}
+    assert all(len(keys) == 1 for keys in store.done().manifests["work"].values())
 
 
 def test_of_two_items_that_write_one_file_neither_is_done(store: Store) -> None:

@@ -262,14 +262,14 @@ class ItemEvidence:
         """
         if work.is_retired:
             return
-        work.is_retired = True
-        for name in names_of_item(self._manifest_names(), work.item.id):
+        for name in names_of_item(list(self._manifest_names()), work.item.id):
             self._remember_outputs(work, name)
             self._delete(f"{DONE_FOLDER}/{self._request.command}/{name}")
             self._manifest_names().discard(name)
         for command in self._siblings:
             for name in names_of_item(done_names(self._root, command), work.item.id):
                 self._delete(f"{DONE_FOLDER}/{command}/{name}")
+        work.is_retired = True  # not before: where one cannot be deleted, the next try begins with it
 
     def _forget(self, item: str) -> None:
         """Take back that an item of the share is done."""

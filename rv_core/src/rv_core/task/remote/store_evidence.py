@@ -39,6 +39,8 @@ class StoreEvidence(ItemEvidence):
         self._looked_at = 0.0
         self._lock = RLock()
         self._failed: StorageError | None = None
+        #: Items with an output that could not be put, by their identity.
+        self._lost: dict[int, Work] = {}
         self._put: dict[str, tuple[bytes, str]] = {}
 
     def hold(self, output: FileOutput, data: bytes) -> bool:
@@ -56,7 +58,8 @@ class StoreEvidence(ItemEvidence):
             return False
         with self._lock:
             self._refuse_after_failure()
-            self._held[output.path] = (work, data)
+            # A copy where the command has a buffer, which it may fill anew before this is put.
+            self._held[output.path] = (work, bytes(data))
             work.outputs[output.path] = output
             self._held_since = self._held_since or time.monotonic()
             is_much = sum(len(held) for _, held in self._held.values()) >= _MAX_BYTES
@@ -84,8 +87,8 @@ class StoreEvidence(ItemEvidence):
             failed = self._put_all({name: data for name, (_, data) in held.items()})[1]
             self._held, self._held_since = {}, None
             if failed:
-                lost = {id(held[name][0]) for name in failed}
-                self._leave_out(lambda work: id(work) in lost)
+                self._lost.update({id(held[name][0]): held[name][0] for name in failed})
+                self._leave_out(lambda work: id(work) in self._lost)
                 self._failed = asking.all_of(failed)
                 raise self._failed
 
@@ -94,7 +97,8 @@ class StoreEvidence(ItemEvidence):
         if os.getpid() != self._pid or self._problem is not None:
             return
         self._failed = None
-        self._complete = self._complete[: self._num_ripe]
+        # An item that goes on after an output of it could not be put, and is complete since, is not done.
+        self._complete = [work for work in self._complete[: self._num_ripe] if id(work) not in self._lost]
         mine = {id(work) for work in self._complete}
         self._held = {name: held for name, held in self._held.items() if id(held[0]) in mine}
         with suppress(RvError):
