@@ -32,6 +32,7 @@ class WebServer:
         self.authorizations: list[str] = []
         self.signature = ""
         self.knows_ranges = True
+        self.range_offset, self.sends_too_much = 0, False
         self.has_etag = True
         self.has_last_modified = True
         self.refused_methods: set[str] = set()
@@ -102,9 +103,11 @@ class _Handler(BaseHTTPRequestHandler):
             first, last = int(start), min(int(end or last), last)
             if first >= len(data):
                 return self._answer(416)
-        body = data[first : last + 1]
+        last = len(data) - 1 if self.web.sends_too_much else last
+        body = data[first + (self.web.range_offset if span else 0) : last + 1]
         self.send_response(206 if span else 200)
         if span:
+            first = first + self.web.range_offset
             self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
         if self.web.has_etag:
             self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()[:12]}"')

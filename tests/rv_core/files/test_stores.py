@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +15,11 @@ from rv_core.files.local import FileInfo
 from rv_core.files.problems import MissingFileError
 from rv_core.files.stores import LocalStore, Store
 from rv_core.machine.folders import text_digest
+
+if TYPE_CHECKING:
+    from tests.file_servers import WebServer
+
+pytest_plugins = ("tests.file_servers",)
 
 
 def test_a_store_that_lacks_a_method_cannot_be_made() -> None:
@@ -96,3 +102,14 @@ def test_a_file_system_without_locks_still_compares(tmp_path: Path, monkeypatch:
     (tmp_path / "marker").write_bytes(b"old")
     assert not by_uri.swap(f"{tmp_path}/marker", b"other", b"new")
     assert by_uri.swap(f"{tmp_path}/marker", b"old", b"new")
+
+
+def test_a_part_is_what_was_asked_for_and_no_more(web_server: WebServer) -> None:
+    web_server.files = {"/a": b"0123456789" * 10}
+    uri = f"{web_server.url}/a"
+    assert by_uri.read_range(uri, 10, 15) == b"01234"
+    web_server.sends_too_much = True
+    assert by_uri.read_range(uri, 10, 15) == b"01234"
+    assert by_uri.read_range(uri, 12, 14) == b"23"
+    web_server.range_offset = 3
+    assert by_uri.read_range(uri, 10, 15) is None

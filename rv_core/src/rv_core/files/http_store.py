@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import http.client
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -31,6 +32,7 @@ _PARTIAL = 206
 _BEHIND_THE_END = 416
 _HEAD_IS_REFUSED = (403, 405, 501)  # links that are signed for GET alone answer 403
 _REFUSED = (401, 403)
+_CONTENT_RANGE = re.compile(r"\s*bytes\s+(\d{1,18})-(\d{1,18})/", re.ASCII)
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -73,13 +75,13 @@ class HttpStore(Store):
         From a server that knows no ranges the beginning of a file is read, and no other part.
         """
         headers = {"Range": f"bytes={start}-{end - 1}"}
-        if (part := self._connections.read(uri, headers)) is not None:
+        if (part := self._connections.read(uri, headers, start, end)) is not None:
             return part
         try:
             with _open(uri, "GET", headers) as answer:
                 if answer.status != _PARTIAL:
                     return None if start else bytes(answer.read(end))
-                return bytes(answer.read(end - start))
+                return _part_of(answer, start, end)
         except HTTPError as err:
             if err.code == _BEHIND_THE_END:
                 return b""
@@ -201,7 +203,7 @@ class _Connections:
         self._idle: dict[tuple[int, str, str], list[http.client.HTTPConnection]] = defaultdict(list)
         self._lock = threading.Lock()
 
-    def read(self, uri: str, headers: dict[str, str]) -> bytes | None:
+    def read(self, uri: str, headers: dict[str, str], start: int, end: int) -> bytes | None:
         """The part that a server answers to a GET; None for any other answer, and where a proxy has to be asked."""
         asked = _asked(uri)
         parts = urlsplit(asked.url)
@@ -227,9 +229,12 @@ class _Connections:
             if answer.status != _PARTIAL:
                 connection.close()
                 return None
-            part = answer.read()
-            with self._lock:
-                self._idle[place].append(connection)
+            part = _part_of(answer, start, end)
+            if answer.isclosed():  # else it sends more than it was asked for
+                with self._lock:
+                    self._idle[place].append(connection)
+            else:
+                connection.close()
             return part
         return None
 
@@ -288,6 +293,18 @@ def _without_user_info(url: str) -> tuple[str, str]:
     """The URL as the standard library takes it, and the `user:password` that it held, which is "" mostly."""
     user_info, at, _ = urlsplit(url).netloc.rpartition("@")
     return (url.replace(f"{user_info}@", "", 1), user_info) if at else (url, "")
+
+
+def _part_of(answer: Any, start: int, end: int) -> bytes | None:
+    """The bytes that a server answers to a range, no more than were asked for; None where it answers another part."""
+    told = _CONTENT_RANGE.match(answer.headers.get("Content-Range") or "")
+    if told is None or int(told[1]) != start:
+        return None
+    count = min(end, int(told[2]) + 1) - start
+    part = bytes(answer.read(count))
+    if len(part) < count:
+        raise ConnectionError(f"the connection ended after {len(part)} of {count} bytes")
+    return part
 
 
 def _info_of(answer: Any) -> FileInfo:
