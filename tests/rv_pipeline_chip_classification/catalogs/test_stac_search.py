@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +69,29 @@ def test_an_answer_that_cannot_be_used_is_one_error(
     with pytest.raises(ConfigError, match="cannot be reached"):
         search_stac("http://127.0.0.1:9/", {}, saved=saved)
     assert not Path(saved).exists()
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [(b"junk\r\n\r\n", "cannot be reached: junk"), (b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 200_000, "no JSON")],
+)
+def test_what_is_no_http_or_nests_without_end_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes, why: str
+) -> None:
+    monkeypatch.setenv("RV_RETRY_S", "0")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(ConfigError, match=why):
+            search_stac(f"http://127.0.0.1:{server.getsockname()[1]}/", {}, saved=str(tmp_path / "items.json"))
+        thread.join()
 
 
 def test_items_come_as_parquet_too(api: StacApi, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import os
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
+from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -147,10 +148,10 @@ def _asked(url: str, api: str, body: Mapping[str, Any] | None = None) -> dict[st
             said = err.read(300).decode("utf-8", "replace").strip()
             if err.code not in _TRANSIENT or (delay := next(delays, None)) is None:
                 raise _refused(api, f"it answers {err.code} {err.reason}: {said}") from None
-        except (URLError, OSError) as err:
+        except (URLError, OSError, HTTPException) as err:
             if (delay := next(delays, None)) is None:
                 raise _refused(api, f"it cannot be reached: {getattr(err, 'reason', err)}") from None
-        except ValueError as err:
+        except (ValueError, RecursionError) as err:
             raise _refused(api, f"its answer is no JSON: {str(err)[:200]}") from None
         time.sleep(delay)
     if not isinstance(document, dict):
