@@ -136,3 +136,10 @@ def test_what_cannot_be_merged_is_told(root: Path, tmp_path: Path, capsys: pytes
     write_map(root / "predict", "d", [[0]], crs=None)
     assert "d has no CRS" in told(str(root), "-o", str(tmp_path / "m.tif"), code=1)
     assert not list(tmp_path.glob("m.*"))
+    (root / "predict" / "d.tif").write_bytes(b"II*" + bytes(50))
+    found = told(str(root), "-o", str(tmp_path / "m.tif"), code=1)
+    assert "d.tif" in found and "cannot be read" in found and "File" not in found
+    (root / "predict" / "d.tif").unlink()
+    before = (root / "predict" / "a.tif").read_bytes()
+    assert "cannot lie among the maps" in told(str(root), "-o", str(root / "predict" / "a.tif"))
+    assert (root / "predict" / "a.tif").read_bytes() == before

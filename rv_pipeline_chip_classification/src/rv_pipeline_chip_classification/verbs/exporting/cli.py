@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -54,6 +55,9 @@ def export(
     from rv_pipeline_chip_classification.verbs.exporting.mosaic import write_mosaic
 
     maps = find_maps(root, scene)
+    if kind in _RASTERS and os.path.realpath(os.path.dirname(output)) == os.path.realpath(maps[0].path.parent):
+        why = "it would be taken for the map of a scene, or replace one"
+        raise UsageError("-o: a mosaic cannot lie among the maps", where=output, why=why, fix="name another folder")
     target = Storage(output[: len(output) - len(name)].rstrip("/") or ("/" if output.startswith("/") else "."))
     classes = maps[0].class_names, maps[0].class_colors
     with file_boundary("the maps cannot be merged", where=root), target.output_file(name) as path:

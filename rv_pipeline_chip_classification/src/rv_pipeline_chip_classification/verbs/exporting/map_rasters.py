@@ -17,6 +17,7 @@ from rasterio.windows import Window as RasterWindow
 
 from rv_core import Storage
 from rv_core.errors import DataError, RvError, UsageError
+from rv_pipeline_chip_classification.file_boundary import file_boundary
 from rv_pipeline_chip_classification.prediction.cell_scores import FOLDER
 from rv_pipeline_chip_classification.prediction.geojson_file import to_map
 from rv_pipeline_chip_classification.scenes.crs import is_same_crs, project_each
@@ -86,7 +87,7 @@ def find_maps(root: str, patterns: Sequence[str] | None) -> list[MapRaster]:
 
     Raises:
         UsageError: if there is none.
-        DataError: if they are not of the same classes, or have no common ground.
+        DataError: if one cannot be read, they are not of the same classes, or have no common ground.
     """
     storage = Storage(root)
     try:
@@ -103,7 +104,9 @@ def find_maps(root: str, patterns: Sequence[str] | None) -> list[MapRaster]:
             continue
         scores = f"{scene}{_SCORES}"
         path = storage.input_file(prefix + scores) if scores in found else None
-        if (one := _opened(storage.input_file(prefix + name), scene, path)) is not None:
+        with file_boundary("a raster among the maps cannot be read", where=storage.uri(prefix + name)):
+            one = _opened(storage.input_file(prefix + name), scene, path)
+        if one is not None:
             maps.append(one)
     if not maps:
         fix = "maps are written with predict.write_geotiff; look at --scene" if patterns else ""
