@@ -73,7 +73,14 @@ def test_an_answer_that_cannot_be_used_is_one_error(
 
 @pytest.mark.parametrize(
     ("answer", "why"),
-    [(b"junk\r\n\r\n", "cannot be reached: junk"), (b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 200_000, "no JSON")],
+    [
+        (b"junk\r\n\r\n", "cannot be reached: junk"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 200_000, "no JSON"),
+        *(
+            (b'HTTP/1.1 200 OK\r\n\r\n{"links":[{"rel":"search","href":"%s"}]}' % href, "no address of a server")
+            for href in (b"http://[bad", b"file:///items.json")
+        ),
+    ],
 )
 def test_what_is_no_http_or_nests_without_end_is_one_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes, why: str

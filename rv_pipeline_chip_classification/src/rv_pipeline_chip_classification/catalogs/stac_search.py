@@ -78,7 +78,7 @@ def _found(api: str, search: Mapping[str, Any]) -> Iterator[Any]:
     """The items of all pages."""
     landing = uris.expand(api)
     link = _search_link(_asked(landing, api), api)
-    url = urljoin(landing, link["href"])
+    url = _address(landing, link["href"], api)
     body: dict[str, Any] | None = {"limit": _PAGE_ITEMS, **search}
     if str(link.get("method", "GET")).upper() != "POST":
         url, body = f"{url}{'&' if '?' in url else '?'}{urlencode(_as_query(body or {}))}", None
@@ -91,7 +91,7 @@ def _found(api: str, search: Mapping[str, Any]) -> Iterator[Any]:
         following = _link(page, "next")
         if following is None:
             return
-        url = urljoin(url, following["href"])
+        url = _address(url, following["href"], api)
         if urlsplit(url)[:2] != urlsplit(landing)[:2]:
             raise _refused(api, "its next page is on another server")
         if str(following.get("method", "GET")).upper() == "POST":
@@ -100,6 +100,18 @@ def _found(api: str, search: Mapping[str, Any]) -> Iterator[Any]:
         else:
             body = None
     raise _refused(api, f"its answer has more than {_MAX_PAGES} pages")
+
+
+def _address(base: str, href: str, api: str) -> str:
+    """Where a link leads: a server, and no file of this machine."""
+    try:
+        url = urljoin(base, href)
+        is_web = urlsplit(url).scheme in ("http", "https")
+    except ValueError:
+        is_web = False
+    if not is_web:
+        raise _refused(api, f"it links to {href[:100]!r}, which is no address of a server")
+    return url
 
 
 def _search_link(page: Mapping[str, Any], api: str) -> Mapping[str, Any]:
