@@ -113,3 +113,11 @@ def test_a_part_is_what_was_asked_for_and_no_more(web_server: WebServer) -> None
     assert by_uri.read_range(uri, 12, 14) == b"23"
     web_server.range_offset = 3
     assert by_uri.read_range(uri, 10, 15) is None
+
+
+def test_a_part_is_asked_for_again_where_the_network_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    store = asking.store_for("http://255.255.255.255/a")
+    with pytest.raises(OSError) as caught:
+        store.read_range("http://255.255.255.255/a", 0, 5)
+    assert store.is_transient(caught.value)

@@ -226,6 +226,11 @@ class _Connections:
                 if connection is idle:
                     continue  # the server has closed it meanwhile
                 raise
+            except OSError as err:
+                connection.close()
+                if isinstance(err, TimeoutError):
+                    raise
+                raise URLError(err) from err  # as the other requests tell it: a network that is gone may come back
             if answer.status != _PARTIAL:
                 connection.close()
                 return None
