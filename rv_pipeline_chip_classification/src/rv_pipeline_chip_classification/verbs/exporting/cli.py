@@ -30,6 +30,7 @@ def export(
     dissolve: Annotated[
         bool, typer.Option("--dissolve", help="Make one polygon of adjacent cells of the same class.")
     ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE where it is there already.")] = False,
 ) -> None:
     """Merge the maps of all scenes into one layer, or one mosaic.
 
@@ -59,6 +60,8 @@ def export(
         why = "it would be taken for the map of a scene, or replace one"
         raise UsageError("-o: a mosaic cannot lie among the maps", where=output, why=why, fix="name another folder")
     target = Storage(output[: len(output) - len(name)].rstrip("/") or ("/" if output.startswith("/") else "."))
+    if not overwrite and target.exists(name):
+        raise UsageError("-o: the file is there already", where=output, fix="name another one, or give --overwrite")
     classes = maps[0].class_names, maps[0].class_colors
     with file_boundary("the maps cannot be merged", where=root), target.output_file(name) as path:
         if kind in _RASTERS:
