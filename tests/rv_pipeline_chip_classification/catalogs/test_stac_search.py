@@ -47,6 +47,17 @@ def test_a_search_is_asked_once_and_read_from_its_file_then(
     assert [scene.id for scene in scenes_from_stac(other, {"red": "B04"})] == ["S2_1", "S2_3", "S2_5", "S2_7"]
 
 
+def test_assets_that_lie_beside_their_item_keep_their_place(api: StacApi, tmp_path: Path) -> None:
+    api.items[1]["assets"]["B04"]["href"] = "../b/4.tif"
+    api.items[1]["links"] = [{"rel": "self", "href": "https://example.org/items/one/item.json"}]
+    api.items[3]["assets"]["B04"]["href"] = "4.tif"
+    api.items[3].pop("links", None)
+    saved = search_stac(api.url, {"collections": ["c1"]}, saved=str(tmp_path / "items.json"))
+    first, second, *_ = scenes_from_stac(saved, {"red": "B04"})
+    assert first.raster.uris == ["https://example.org/items/b/4.tif"]
+    assert second.raster.uris == [f"{api.url}4.tif"]
+
+
 def test_an_answer_that_cannot_be_used_is_one_error(
     api: StacApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,7 +87,7 @@ def _found(api: str, search: Mapping[str, Any]) -> Iterator[Any]:
         features = page.get("features")
         if not isinstance(features, list):
             raise _refused(api, "its answer to the search holds no features")
-        yield from features
+        yield from (_with_whole_addresses(item, url) for item in features)
         following = _link(page, "next")
         if following is None:
             return
@@ -100,6 +100,21 @@ def _found(api: str, search: Mapping[str, Any]) -> Iterator[Any]:
         else:
             body = None
     raise _refused(api, f"its answer has more than {_MAX_PAGES} pages")
+
+
+def _with_whole_addresses(item: Any, page_url: str) -> Any:
+    """An item whose assets are no longer relative to where it came from, since it is saved elsewhere."""
+    if not isinstance(item, dict) or not isinstance(item.get("assets"), dict):
+        return item  # who reads it says what is wrong
+    own = _link(item, "self")
+    base = urljoin(page_url, own["href"]) if own is not None else page_url
+
+    def whole(asset: Any) -> Any:
+        href = asset.get("href") if isinstance(asset, dict) else None
+        is_relative = isinstance(href, str) and href != "" and "://" not in href and not href.startswith("/")
+        return {**asset, "href": urljoin(base, href)} if is_relative else asset
+
+    return {**item, "assets": {name: whole(asset) for name, asset in item["assets"].items()}}
 
 
 def _address(base: str, href: str, api: str) -> str:
