@@ -210,7 +210,7 @@ def test_per_command_settings_reach_the_job(
 ) -> None:
     (tmp_path / "rv.toml").write_text(
         '[batch]\nattempts = 2\n[batch.commands.cpu_task]\ncpus = 2\nmemory_mib = 700\nenvironment = { GREETING = "x" }\n'
-        '[batch.commands."hello.gpu_task"]\ntimeout_s = 90\n'
+        '[batch.commands."hello.gpu_task"]\ntimeout_s = 7200\n'
     )
     monkeypatch.chdir(tmp_path)
     root, before = cloud.new_root(), len(cloud.batch.jobs())
@@ -222,7 +222,7 @@ def test_per_command_settings_reach_the_job(
     assert asked == {"VCPU": "2", "MEMORY": "700"}
     assert {"name": "GREETING", "value": "x"} in cpu["container"]["environment"]
     assert cpu["retryStrategy"]["attempts"] == 2
-    assert gpu["timeout"] == {"attemptDurationSeconds": 90}
+    assert gpu["timeout"] == {"attemptDurationSeconds": 7200}
     # The run's record holds them, and status from another machine reads them back.
     monkeypatch.chdir("/")
     assert status_of(rv_here, root)["state"] == "done"
