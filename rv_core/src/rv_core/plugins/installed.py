@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, TypeVar
 
 from rv_core.errors import Finding, PluginError, RvError, UsageError, unknown_name
@@ -183,6 +183,7 @@ class Plugins:
         """
         return self._hooks.call(hook, arguments)
 
+    @cached_property
     def signers(self) -> list[tuple[PluginRecord, Callable[..., Any]]]:
         """The plugins that sign addresses, each with its function."""
         modules = [(plugin.record, plugin.module) for plugin in self._loaded if plugin.module is not None]

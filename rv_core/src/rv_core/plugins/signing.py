@@ -34,7 +34,7 @@ def signed(uri: str) -> SignedUri:
     Raises:
         PluginError: if the hook of a plugin raises, or what it returns is not the same address with another query.
     """
-    for record, sign in plugin_manager().signers():
+    for record, sign in plugin_manager().signers:
         try:
             answer = sign(uri=uri)
         except Exception as error:
