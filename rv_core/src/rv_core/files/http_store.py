@@ -22,7 +22,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener, getproxie
 
 from rv_core.errors import PluginError, StorageError
 from rv_core.files.local import FileInfo
-from rv_core.files.stores import SignatureRefusedError, Store, StoreAccessError
+from rv_core.files.stores import TRANSIENT_STATUSES, SignatureRefusedError, Store, StoreAccessError
 from rv_core.plugins.signing import signed
 
 _TIMEOUT_S = 30
@@ -33,7 +33,6 @@ _BEHIND_THE_END = 416
 _HEAD_IS_REFUSED = (403, 405, 501)  # links that are signed for GET alone answer 403
 _REFUSED = (401, 403)
 _CONTENT_RANGE = re.compile(r"\s*bytes\s+(\d{1,18})-(\d{1,18})/", re.ASCII)
-_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class HttpStore(Store):
@@ -127,7 +126,7 @@ class HttpStore(Store):
     def is_transient(self, error: Exception) -> bool:
         """Whether asking again may help."""
         if isinstance(error, HTTPError):
-            return error.code in _TRANSIENT
+            return error.code in TRANSIENT_STATUSES
         if isinstance(error, URLError):
             return _is_transient_reason(error.reason)
         if isinstance(error, http.client.InvalidURL):

@@ -19,6 +19,8 @@ from rv_core.machine.folders import text_digest
 _ABANDONED_S = 10.0
 _CLAIM_PAUSE_S = 0.1
 _MAX_DELAY_S = 8.0
+#: Answers of web servers after which asking again may help.
+TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _DEFAULT_RETRY_S = 30.0
 
 

@@ -17,12 +17,11 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from rv_core.errors import ConfigError
 from rv_core.files import by_uri, uris
-from rv_core.files.stores import retry_delays
+from rv_core.files.stores import TRANSIENT_STATUSES, retry_delays
 
 _TIMEOUT_S = 60
 _MAX_PAGES, _PAGE_ITEMS = 1000, 100
 _MAX_ANSWER_BYTES = 64 * 1024**2
-_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MARK = "rv:search"
 
 
@@ -173,7 +172,7 @@ def _asked(url: str, api: str, body: Mapping[str, Any] | None = None) -> dict[st
             break
         except HTTPError as err:
             said = err.read(300).decode("utf-8", "replace").strip()
-            if err.code not in _TRANSIENT or (delay := next(delays, None)) is None:
+            if err.code not in TRANSIENT_STATUSES or (delay := next(delays, None)) is None:
                 raise _refused(api, f"it answers {err.code} {err.reason}: {said}") from None
         except (URLError, OSError, HTTPException) as err:
             if (delay := next(delays, None)) is None:
