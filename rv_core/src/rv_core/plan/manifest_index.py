@@ -41,7 +41,7 @@ def write(root_uri: str, command: str, who: str, manifests: Mapping[str, tuple[b
     from rv_core.files import by_uri, uris
 
     entries = [
-        {"name": name.rpartition("/")[2], "etag": etag, "bytes": len(text), "text": text.decode()}
+        {"name": name.rpartition("/")[2], "etag": etag, "text": text.decode()}
         for name, (text, etag) in manifests.items()
     ]
     by_uri.write_bytes(uris.join(root_uri, INDEX_FOLDER, command, f"{who}.jsonl"), _to_text(command, entries))
