@@ -185,14 +185,14 @@ def _deep_findings(request: CheckRequest) -> list[Finding]:
     """What the deep check finds, or has found when it was asked the same before."""
     from rv_core.launch import known_checks
 
-    asked = (request.config_text, request.todo, request.code_archive, request.path)
-    subject = known_checks.subject_of(request.pipeline, request.commands, asked[0], *asked[2:])
+    config_text, code = request.config_text, (request.code_archive, request.path)
+    subject = known_checks.subject_of(request.pipeline, request.commands, config_text, *code)
     known = known_checks.findings_before(subject, request.todo) if subject and not request.is_fresh else None
     if known is not None:
         # Whether tasks can import the code depends on more than is known: its own files, the network.
-        wrong = run_deep_check("", asked[0], {}, *asked[2:]) if request.code_archive and not request.path else []
+        wrong = run_deep_check("", config_text, {}, *code) if request.code_archive and not request.path else []
         return [*wrong, *known]
-    findings, is_answer = _ask_child(request.pipeline.deep_check, *asked)
+    findings, is_answer = _ask_child(request.pipeline.deep_check, config_text, request.todo, *code)
     if subject and is_answer:
         known_checks.remember(subject, request.todo, findings)
     return findings

@@ -31,7 +31,7 @@ class ImagePredictor:
         write_geotiff: whether GeoTIFFs are written beside the GeoJSON.
         tells_drift: whether values are compared with those of the training images while they are read.
         updates_stats: whether each image is normalised by the statistics of its own pixels.
-        answers: which scores are given, and when no class; None gives probabilities, and always a class.
+        answers: which scores are given, and when no class.
         vector: the format of the vector file, or `none`.
 
     Raises:
@@ -47,7 +47,7 @@ class ImagePredictor:
         write_geotiff: bool,
         tells_drift: bool,
         updates_stats: bool,
-        answers: Answers | None = None,
+        answers: Answers,
         vector: str = "geojson",
     ) -> None:
         self._contract = bundle.contract
@@ -87,7 +87,7 @@ class ImagePredictor:
     def cells_of(self, raster: SceneRaster, stride_px: int | None = None) -> CellGrid:
         """All cells of an open image."""
         cells = CellGrid(raster.extent, self._contract.cell_size_px, stride_px or self._stride_px)
-        overlap = "average" if self._answers is not None and self._answers.averages_overlaps else "separate"
+        overlap = "average" if self._answers.averages_overlaps else "separate"
         for found in check_overlap("overlap", overlap, cells.size_px, cells.stride_px):
             raise UsageError(found.what, where="overlap", fix=found.fix)
         return cells
