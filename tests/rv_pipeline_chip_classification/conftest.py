@@ -184,6 +184,20 @@ def write_trained(make_contract: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @pytest.fixture
+def bundle(storage: Storage, write_trained: Callable[..., Any]) -> str:
+    """The path of a bundle of a model with random weights."""
+    from rv_pipeline_chip_classification.commands.bundle import run_bundle
+    from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassConfig, DatasetConfig
+
+    write_trained(storage)
+    config = ChipClassificationConfig(
+        root_uri=storage.root_uri, classes=ClassConfig(names=["a"]), dataset=DatasetConfig(train_scenes=[])
+    )
+    run_bundle(config, storage)
+    return str(storage.input_file("bundle/model-bundle.zip"))
+
+
+@pytest.fixture
 def brightest_channel() -> Callable[..., Any]:
     """`brightest_channel()`: a model whose answer is the channel with the largest mean; as many classes as channels."""
     from torch import Tensor, nn

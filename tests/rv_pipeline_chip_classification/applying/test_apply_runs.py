@@ -10,23 +10,10 @@ import numpy as np
 import pytest
 
 from rv_core.cli.app import main
-from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification.applying.config import ApplyConfig, ImageConfig
 from rv_pipeline_chip_classification.checks.images import check_files, check_images
-from rv_pipeline_chip_classification.commands.bundle import run_bundle
-from rv_pipeline_chip_classification.config import ChipClassificationConfig, ClassConfig, DatasetConfig
 
 RGB = ["red", "green", "blue"]
-
-
-@pytest.fixture
-def bundle(storage: Storage, write_trained: Any) -> str:
-    write_trained(storage)
-    config = ChipClassificationConfig(
-        root_uri=storage.root_uri, classes=ClassConfig(names=["a"]), dataset=DatasetConfig(train_scenes=[])
-    )
-    run_bundle(config, storage)
-    return str(storage.input_file("bundle/model-bundle.zip"))
 
 
 def files(folder: Path) -> dict[str, bytes]:

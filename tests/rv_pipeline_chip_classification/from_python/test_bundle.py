@@ -11,21 +11,9 @@ import pytest
 
 from rv_core.cli.app import main
 from rv_core.errors import DataError, UsageError
-from rv_core.files.storage import Storage
-from rv_pipeline_chip_classification import ChipClassificationConfig, ClassConfig, DatasetConfig, load_bundle
-from rv_pipeline_chip_classification.commands.bundle import run_bundle
+from rv_pipeline_chip_classification import load_bundle
 
 RGB = ["red", "green", "blue"]
-
-
-@pytest.fixture
-def bundle(storage: Storage, write_trained: Any) -> str:
-    write_trained(storage)
-    config = ChipClassificationConfig(
-        root_uri=storage.root_uri, classes=ClassConfig(names=["a"]), dataset=DatasetConfig(train_scenes=[])
-    )
-    run_bundle(config, storage)
-    return str(storage.input_file("bundle/model-bundle.zip"))
 
 
 def test_a_file_gives_the_cells_that_the_verb_writes(

@@ -17,7 +17,6 @@ from rv_core.files.storage import Storage
 from rv_pipeline_chip_classification import load_bundle
 from rv_pipeline_chip_classification.applying.config import ApplyConfig, ImageConfig
 from rv_pipeline_chip_classification.checks.images import check_images
-from rv_pipeline_chip_classification.commands.bundle import run_bundle
 from rv_pipeline_chip_classification.commands.predict import SceneWriter
 from rv_pipeline_chip_classification.config import (
     ChipClassificationConfig,
@@ -130,16 +129,6 @@ def test_scores_of_the_eight_symmetries_are_averaged(predict: Any, make_contract
     logits = scored(chips, Answers(averages_symmetries=True, gives_logits=True))
     np.testing.assert_allclose(np.exp(logits), expected, atol=1e-6)
     assert np.isfinite(predict(augment="d4")[0]).any()
-
-
-@pytest.fixture
-def bundle(storage: Storage, write_trained: Any) -> str:
-    write_trained(storage)
-    config = ChipClassificationConfig(
-        root_uri=storage.root_uri, classes=ClassConfig(names=["a"]), dataset=DatasetConfig(train_scenes=[])
-    )
-    run_bundle(config, storage)
-    return str(storage.input_file("bundle/model-bundle.zip"))
 
 
 def test_all_ways_in_give_the_same(bundle: str, predict: Any, tmp_path: Path) -> None:
