@@ -43,18 +43,18 @@ class Many(Pipeline):
         items=lambda config: list(range(config.count)),
         reads=("fail_on", "looks_at", "shares_at", "goes_on_at", "content"),
     )
-    def work(self, numbers: Items[int]) -> None:
+    def count(self, numbers: Items[int]) -> None:
         """Two small files for each item."""
         for number in numbers:
-            self.storage.write_text(f"work/{number}.txt", f"{number}\n")
+            self.storage.write_text(f"count/{number}.txt", f"{number}\n")
             if number == self.config.looks_at:
-                assert by_uri.read_text(self.storage.uri(f"work/{number}.txt")) == f"{number}\n"
+                assert by_uri.read_text(self.storage.uri(f"count/{number}.txt")) == f"{number}\n"
             if number == self.config.shares_at:
-                self.storage.write_text("work/0.txt", "mine\n")
+                self.storage.write_text("count/0.txt", "mine\n")
             if number == self.config.fail_on:
                 raise RuntimeError("asked to")
             buffer = bytearray(self.config.content.encode())
-            self.storage.write_bytes(f"work/{number}.json", buffer)
+            self.storage.write_bytes(f"count/{number}.json", buffer)
             buffer[:] = b"another use of it"
             if number == self.config.goes_on_at:
                 with suppress(StorageError):
@@ -87,11 +87,11 @@ class Store:
         return watched
 
     def done(self) -> DoneState:
-        return read_done(self.root, ["work"])
+        return read_done(self.root, ["count"])
 
     def is_done(self) -> set[int]:
         """The items whose manifest is there."""
-        return {int(name.split(".")[0]) for name in by_uri.list_files(f"{self.root}/{DONE_FOLDER}/work")}
+        return {int(name.split(".")[0]) for name in by_uri.list_files(f"{self.root}/{DONE_FOLDER}/count")}
 
     def index(self) -> str:
         (name,) = by_uri.list_files(f"{self.root}/{INDEX}")
@@ -110,37 +110,37 @@ def run_of(store: Store, **fields: Any) -> Any:
 def test_each_manifest_is_put_after_the_outputs_of_its_item(store: Store) -> None:
     run_of(store, looks_at=7)
     for number in range(20):
-        places = [store.writes.index(f"work/{number}.{kind}") for kind in ("txt", "json")]
-        manifest = next(i for i, name in enumerate(store.writes) if name.startswith(f"{DONE_FOLDER}/work/{number}."))
+        places = [store.writes.index(f"count/{number}.{kind}") for kind in ("txt", "json")]
+        manifest = next(i for i, name in enumerate(store.writes) if name.startswith(f"{DONE_FOLDER}/count/{number}."))
         assert max(places) < manifest
     # Together: the first manifest comes after outputs of later items.
     first = next(i for i, name in enumerate(store.writes) if name.startswith(DONE_FOLDER))
-    assert {"work/2.txt", "work/3.txt"} <= set(store.writes[:first])
+    assert {"count/2.txt", "count/3.txt"} <= set(store.writes[:first])
     store.reads.clear()
     done = store.done()
-    assert len(done.manifests["work"]) == 20
+    assert len(done.manifests["count"]) == 20
     assert [name for name in store.reads if name.startswith(DONE_FOLDER)] == []
 
 
 def test_what_was_done_before_an_error_stays_done(store: Store) -> None:
     assert run_of(store, fail_on=12).state == "failed"
     assert store.is_done() == set(range(12))
-    assert len(store.done().manifests["work"]) == 12
+    assert len(store.done().manifests["count"]) == 12
 
 
 def test_an_output_that_cannot_be_put_fails_its_item_and_the_task(store: Store) -> None:
-    store.refused = "work/5.json"
+    store.refused = "count/5.json"
     (failed,) = run_of(store).failed
     assert "5.json" in failed.reason
     assert 5 not in store.is_done()
-    assert all(by_uri.exists(f"{store.root}/work/{number}.json") for number in store.is_done())
+    assert all(by_uri.exists(f"{store.root}/count/{number}.json") for number in store.is_done())
     store.refused = ""
     assert run_of(store).state == "done"
     assert store.is_done() == set(range(20))
 
 
 def test_an_item_that_goes_on_after_an_output_could_not_be_put_is_not_done(store: Store) -> None:
-    store.refused = "work/2.json"
+    store.refused = "count/2.json"
     assert run_of(store, count=5, goes_on_at=2).state == "failed"
     assert store.is_done() == {0, 1}
 
@@ -149,13 +149,13 @@ def test_outputs_stay_where_their_manifest_cannot_be_removed(store: Store) -> No
     run_of(store, count=3)
     store.deletes = False
     assert run_of(store, count=3, content="[]\n").state == "failed"
-    assert {by_uri.read_text(f"{store.root}/work/{number}.json") for number in range(3)} == {"{}\n"}
-    assert all(len(keys) == 1 for keys in store.done().manifests["work"].values())
+    assert {by_uri.read_text(f"{store.root}/count/{number}.json") for number in range(3)} == {"{}\n"}
+    assert all(len(keys) == 1 for keys in store.done().manifests["count"].values())
 
 
 def test_of_two_items_that_write_one_file_neither_is_done(store: Store) -> None:
     (failed,) = run_of(store, shares_at=4).failed
-    assert "work/0.txt" in failed.reason
+    assert "count/0.txt" in failed.reason
     assert not store.is_done() & {0, 4}
 
 
@@ -168,7 +168,7 @@ def test_items_that_take_longer_are_done_one_by_one(store: Store, monkeypatch: p
 
 def _edited(text: bytes) -> bytes:
     header, *lines = text.decode().splitlines(keepends=True)
-    return "".join([header, *(line.replace("work/3.txt", "work/4.txt") for line in lines)]).encode()
+    return "".join([header, *(line.replace("count/3.txt", "count/4.txt") for line in lines)]).encode()
 
 
 def _signed(change: Callable[[dict[str, Any]], Any]) -> Callable[[bytes], bytes]:
@@ -178,7 +178,7 @@ def _signed(change: Callable[[dict[str, Any]], Any]) -> Callable[[bytes], bytes]
         entries = [json.loads(line) for line in text.splitlines()[1:]]
         for entry in entries:
             change(entry)
-        return manifest_index._to_text("work", entries)
+        return manifest_index._to_text("count", entries)
 
     return edit
 
@@ -189,11 +189,11 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "deep": lambda text: b"[" * 100_000,
     "another format": lambda text: text.replace(b'"format": 1', b'"format": 2'),
     "edited": _edited,
-    "another command": lambda text: text.replace(b'"command": "work"', b'"command": "other"', 1),
+    "another command": lambda text: text.replace(b'"command": "count"', b'"command": "other"', 1),
     "another ETag": _signed(lambda entry: entry.update(etag='"0"')),
     "another size": _signed(lambda entry: entry.update(text=entry["text"] + " ")),
     "another type": _signed(lambda entry: entry.update(text=1, name=[])),
-    "no entries": lambda text: manifest_index._to_text("work", [1, None, "a"]),
+    "no entries": lambda text: manifest_index._to_text("count", [1, None, "a"]),
 }
 
 
@@ -210,25 +210,25 @@ def test_a_damaged_index_is_none(store: Store) -> None:
 
 def test_manifests_that_others_have_written_or_removed_count_as_they_are(store: Store) -> None:
     run_of(store)
-    folder = f"{store.root}/{DONE_FOLDER}/work"
+    folder = f"{store.root}/{DONE_FOLDER}/count"
     written, removed = (next(n for n in by_uri.list_files(folder) if n.startswith(f"{i}.")) for i in (3, 4))
     text = by_uri.read_text(f"{folder}/{written}").replace('"attempt": 1', '"attempt": 2')
     by_uri.write_bytes(f"{folder}/{written}", text.encode())
     by_uri.delete(f"{folder}/{removed}")
     store.reads.clear()
-    manifests = store.done().manifests["work"]
+    manifests = store.done().manifests["count"]
     assert "4" not in manifests
     assert [manifest.attempt for manifest in manifests["3"].values()] == [2]
-    assert [name for name in store.reads if name.startswith(DONE_FOLDER)] == [f"{DONE_FOLDER}/work/{written}"]
+    assert [name for name in store.reads if name.startswith(DONE_FOLDER)] == [f"{DONE_FOLDER}/count/{written}"]
 
 
 def test_many_indexes_become_one(store: Store) -> None:
     run_of(store)
     text = by_uri.read_bytes(store.index())
     for number in range(6):
-        by_uri.write_bytes(f"{store.root}/{INDEX}/work/old-{number}.jsonl", text if number else b"damaged")
+        by_uri.write_bytes(f"{store.root}/{INDEX}/count/old-{number}.jsonl", text if number else b"damaged")
     before = store.done()
-    manifest_index.put_together(store.root, ["work"])
+    manifest_index.put_together(store.root, ["count"])
     assert store.index().rpartition("/")[2].startswith("all-")
     store.reads.clear()
     assert store.done() == before
@@ -246,9 +246,9 @@ class DyingConfig(PipelineConfig):
 
 class Dying(Pipeline):
     @command(items=lambda config: list(range(100)))
-    def work(self, numbers: Items[int]) -> None:
+    def count(self, numbers: Items[int]) -> None:
         for number in numbers:
-            self.storage.write_text(f"work/{number}.txt", f"{number}")
+            self.storage.write_text(f"count/{number}.txt", f"{number}")
             if number == 80 and "DIES" in os.environ:
                 os.kill(os.getpid(), getattr(signal, os.environ["DIES"]))
 
@@ -270,8 +270,8 @@ def test_a_task_that_is_ended_leaves_manifests_with_their_outputs_alone(
     dying: Callable[..., Any], s3_root: str, signal: str, code: int, least: int
 ) -> None:
     assert dying(DIES=signal).returncode == code
-    done = {name.split(".")[0] for name in by_uri.list_files(f"{s3_root}/{DONE_FOLDER}/work")}
-    there = {name.split(".")[0] for name in by_uri.list_files(f"{s3_root}/work")}
+    done = {name.split(".")[0] for name in by_uri.list_files(f"{s3_root}/{DONE_FOLDER}/count")}
+    there = {name.split(".")[0] for name in by_uri.list_files(f"{s3_root}/count")}
     assert least <= len(done) <= 80 and done <= there
     again = dying()
     assert again.returncode == 0 and f"{100 - len(done)} of 100 items" in again.stdout
