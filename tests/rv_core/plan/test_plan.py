@@ -13,11 +13,12 @@ from rv_core.config.classes import Config, Range
 from rv_core.config.values import to_short
 from rv_core.errors import RvError
 from rv_core.plan.decisions import RunPlan, plan_run
-from rv_core.plan.graph import make_tasks, split_shares
+from rv_core.plan.graph import make_tasks
 from rv_core.plan.items import PipelineState, command_parts
 from rv_core.plan.manifests import DoneState, Manifest, item_file_name
 from rv_core.plan.reasons import explain_change
 from rv_core.plan.selection import Selection
+from rv_core.plan.shares import split_shares
 
 
 @dataclass(kw_only=True)

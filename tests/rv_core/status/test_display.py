@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from rv_core import wording
-from rv_core.plan.graph import job_of, split_text
+from rv_core.plan.shares import job_of, split_text
 from rv_core.record.event_tail import News
 from rv_core.record.event_writer import timestamp
 from rv_core.record.progress import JobPlan, RunProgress, state_of_counts

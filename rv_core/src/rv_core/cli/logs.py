@@ -96,7 +96,7 @@ def _show_job(files: RunFiles, names: list[str], attempt: int | None, *, is_foll
 def _follow_job(files: RunFiles, names: list[str]) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    from rv_core.plan.graph import split_text
+    from rv_core.plan.shares import split_text
     from rv_core.record.logs import find_logs, follow
     from rv_core.status.look import run_is_over
 

@@ -13,7 +13,7 @@ from rv_core.files.outputs import UnusableSourceError
 from rv_core.launch import preflight
 from rv_core.launch.prepared import PreparedRun, findings_of, plan_again
 from rv_core.pipeline.items import WorkItem
-from rv_core.plan.graph import split_shares
+from rv_core.plan.shares import split_shares
 from rv_core.plan.sharing import Taken
 from rv_core.task.taking import Taker
 from rv_core.wording import count_text

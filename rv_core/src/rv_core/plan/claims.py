@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from rv_core.plan.graph import WHOLE
 from rv_core.plan.manifests import Manifest
+from rv_core.plan.shares import WHOLE
 
 
 class Owner(NamedTuple):

@@ -13,11 +13,12 @@ from typing import Any, Literal
 from rv_core.errors import Finding, PlanError
 from rv_core.pipeline.pipeline import CommandInfo
 from rv_core.plan.claims import Owner
-from rv_core.plan.graph import Job, Plan, Resources, make_tasks, split_shares
+from rv_core.plan.graph import Job, Plan, Resources, make_tasks
 from rv_core.plan.items import PipelineState, PlannedItem
 from rv_core.plan.keys import CommandParts
 from rv_core.plan.reasons import done_text, named_first, reasons_for
 from rv_core.plan.selection import EVERYTHING, Selection
+from rv_core.plan.shares import split_shares
 from rv_core.plan.sharing import OtherRoot, Refused, Taken
 from rv_core.plan.verdicts import Verdict, share_work, verdicts_on
 

@@ -12,8 +12,8 @@ from rv_core.errors import PlanError
 from rv_core.pipeline.items import items_by_id
 from rv_core.pipeline.overrides import method_of
 from rv_core.pipeline.pipeline import CommandInfo
-from rv_core.plan.graph import WHOLE
 from rv_core.plan.keys import IN_FULL, CommandParts, InRoot, item_key, shared_digest
+from rv_core.plan.shares import WHOLE
 
 if TYPE_CHECKING:
     from rv_core.pipeline.pipeline import Pipeline

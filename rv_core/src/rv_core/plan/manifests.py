@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from rv_core.errors import TaskError
-from rv_core.plan.graph import WHOLE
+from rv_core.plan.shares import WHOLE
 
 if TYPE_CHECKING:
     from rv_core.files.storage import FileOutput

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rv_core.errors import StorageError, UsageError, nearest
 from rv_core.files import local, uris
 from rv_core.files.problems import open_no_stream
-from rv_core.plan.graph import natural_order
+from rv_core.plan.shares import natural_order
 from rv_core.record.event_tail import TaskBoard
 from rv_core.record.events import ENDED_STATES, TaskStatus, task_and_attempt
 from rv_core.record.reading import RunFiles, local_dirs, tails

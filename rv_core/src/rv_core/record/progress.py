@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rv_core.plan.graph import job_of, natural_order
+from rv_core.plan.shares import job_of, natural_order
 from rv_core.record.event_tail import News, TaskBoard
 from rv_core.record.events import ENDED_STATES, TaskState, TaskStatus
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rv_core.plan.graph import split_text
+from rv_core.plan.shares import split_text
 from rv_core.record.events import TaskState, TaskStatus
 from rv_core.record.run_record import RunRecord
 from rv_core.redaction import redact

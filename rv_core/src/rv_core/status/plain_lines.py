@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TextIO
 
-from rv_core.plan.graph import split_text
+from rv_core.plan.shares import split_text
 from rv_core.record.events import TaskState
 from rv_core.record.progress import BAD_STATES, Change, JobProgress, RunProgress
 from rv_core.wording import count_text, duration_text, exit_text, numbers_text, printable, rate_text

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from rv_core.plan.graph import make_tasks, split_shares
+from rv_core.plan.graph import make_tasks
 from rv_core.plan.manifests import DONE_FOLDER, manifest_name
+from rv_core.plan.shares import split_shares
 from rv_core.record.events import ENDED_STATES, TaskState, TaskStatus
 from rv_core.record.progress import state_of_counts
 from rv_core.record.reading import RunFiles

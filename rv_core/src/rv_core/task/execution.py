@@ -15,7 +15,7 @@ from rv_core.files import uris
 from rv_core.pipeline.guard import ConfigWatch, as_command
 from rv_core.pipeline.items import Items, WorkItem, items_by_id
 from rv_core.pipeline.pipeline import Pipeline, TaskStopped, siblings_of
-from rv_core.plan.graph import WHOLE, split_shares
+from rv_core.plan.shares import WHOLE, split_shares
 from rv_core.record.layout import RESERVED
 from rv_core.task.inputs import TaskRequest
 from rv_core.task.item_evidence import ItemEvidence

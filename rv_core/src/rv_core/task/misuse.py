@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rv_core.errors import TaskError
-from rv_core.plan.graph import WHOLE
+from rv_core.plan.shares import WHOLE
 
 _ORDER = (
     "asking for the next item says that the one before is complete; list(items), sorted(items), pools and whatever "

@@ -23,7 +23,7 @@ from rv_core.errors import (
 )
 from rv_core.files import uris
 from rv_core.pipeline.pipeline import TaskStopped
-from rv_core.plan.graph import task_id
+from rv_core.plan.shares import task_id
 from rv_core.record.event_writer import EventWriter
 from rv_core.record.layout import RunPaths
 from rv_core.task.inputs import (
