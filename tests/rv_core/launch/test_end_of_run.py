@@ -121,7 +121,7 @@ def test_a_run_over_several_roots_is_told_of_once_whichever_is_looked_at(
 ) -> None:
     run = left_alone(run_folder, monkeypatch, "failed")
     seen = run_status(str(run.root))
-    other = replace(seen, files=replace(seen.files, paths=replace(seen.files.paths, root_uri=f"{run.root}-b")))
+    other = replace(seen, files=replace(seen.files, paths=seen.files.paths._replace(root_uri=f"{run.root}-b")))
     for status in (other, seen):
         tell_of_end(status, print)
     assert len(told()) == 1

@@ -101,7 +101,7 @@ def test_an_output_that_others_write_into_counts_while_it_is_there(tmp_path: Pat
     storage.write_text("copy/a.aux.xml", "<a/>", may_change=True)
     outputs = tuple(map(output_json, written))
     assert outputs[0].keys() == {"path", "bytes", "sha256"}, "as ever"
-    put(tmp_path, Manifest(**{**manifest().__dict__, "outputs": outputs}))
+    put(tmp_path, manifest()._replace(outputs=outputs))
     (tmp_path / "copy" / "a.aux.xml").write_text("<a><statistics/></a>")
     key = "0123456789abcdef"
     assert read_done(str(tmp_path), ["copy"]).problem("copy", "a", key) is None
@@ -113,7 +113,7 @@ def test_an_output_that_others_write_into_counts_while_it_is_there(tmp_path: Pat
 def test_the_newest_manifest_explains_a_change(tmp_path: Path) -> None:
     put(tmp_path, manifest(key="1" * 16, ended="2026-01-01T00:00:00Z"))
     newer = manifest(key="2" * 16, ended="2026-01-02T00:00:00Z")
-    put(tmp_path, Manifest(**{**newer.__dict__, "parts": {"version": 2}}))
+    put(tmp_path, newer._replace(parts={"version": 2}))
     assert read_done(str(tmp_path), ["copy"]).last_parts("copy", "a") == {"version": 2}
 
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from rv_core.config.classes import Config
 from rv_core.config.field_types import ObjectType
@@ -26,8 +25,7 @@ FORMAT = 1
 _RV_KEYS = {"format", "versions", "types", "packages", "code"}
 
 
-@dataclass(frozen=True)
-class SavedConfig(Generic[C]):
+class SavedConfig(NamedTuple, Generic[C]):
     """A saved config, loaded.
 
     Args:
@@ -38,13 +36,12 @@ class SavedConfig(Generic[C]):
     """
 
     config: C
-    code: dict[str, Any] = field(default_factory=dict)
-    versions: dict[str, int] = field(default_factory=dict)
+    code: dict[str, Any]
+    versions: dict[str, int]
     is_upgraded: bool = False
 
 
-@dataclass(frozen=True)
-class PlainConfig:
+class PlainConfig(NamedTuple):
     """A saved config as plain JSON values; reading it imports no code of the run and calls none.
 
     Args:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 PROC = "/proc"
 
@@ -16,8 +16,7 @@ PROC = "/proc"
 _ENDED = frozenset("ZXx")
 
 
-@dataclass(frozen=True)
-class ProcessEntry:
+class ProcessEntry(NamedTuple):
     """One living process.
 
     Args:

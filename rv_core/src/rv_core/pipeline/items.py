@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from rv_core.config.field_types import text_problem
 from rv_core.errors import PlanError, TaskError
@@ -13,8 +12,7 @@ from rv_core.pipeline.pipeline import Pipeline
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class WorkItem(Generic[T]):
+class WorkItem(NamedTuple, Generic[T]):
     """One item of a share: its id, key and group, and the value that the command gets."""
 
     id: str

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn, Protocol, TypeVar
 
 from rv_core.config.classes import Config, Uri
 from rv_core.errors import ConfigError, Finding
@@ -29,8 +29,7 @@ class TaskStopped(BaseException):
     """The task was asked to stop (TERM) and what it has done so far is saved. Not an error: it is run again."""
 
 
-@dataclass(frozen=True)
-class CommandInfo:
+class CommandInfo(NamedTuple):
     """What `@command` declared.
 
     Args:
@@ -113,13 +112,13 @@ class TaskControl(Protocol):
         """A context in which TERM only sets `stop_requested`."""
 
 
-@dataclass
 class _NoTask:
     """Stands in for a task while a command is called directly, for instance in a test."""
 
-    key: str = ""
-    stop_requested: bool = False
-    counts: dict[str, float] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.key = ""
+        self.stop_requested = False
+        self.counts: dict[str, float] = {}
 
     def progress(self, done: int, total: int, numbers: Mapping[str, float]) -> None:
         pass

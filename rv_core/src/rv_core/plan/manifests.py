@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rv_core.errors import TaskError
 from rv_core.plan.shares import WHOLE
@@ -55,8 +54,7 @@ def manifest_name(command: str, item: str, key: str) -> str:
     return f"{DONE_FOLDER}/{command}/{manifest_file_name(item, key)}"
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(NamedTuple):
     """What one item produced.
 
     Args:
@@ -76,10 +74,10 @@ class Manifest:
     item: str
     key: str
     outputs: tuple[Mapping[str, Any], ...] = ()
-    parts: Mapping[str, Any] = field(default_factory=dict)
-    counts: Mapping[str, float] = field(default_factory=dict)
-    timings: Mapping[str, Any] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
+    parts: Mapping[str, Any] = {}
+    counts: Mapping[str, float] = {}
+    timings: Mapping[str, Any] = {}
+    versions: Mapping[str, str] = {}
     run_id: str = ""
     task: str = ""
     attempt: int = 1
@@ -93,7 +91,7 @@ class Manifest:
     def to_text(self) -> str:
         """The manifest as JSON, a line for each field."""
         # Neither `asdict`, which copies all that is in it, nor `indent`, for which Python walks through it all.
-        plain = {"format": 1, **{name: getattr(self, name) for name in self.__dataclass_fields__}}
+        plain = {"format": 1, **{name: getattr(self, name) for name in self._fields}}
         if not self.taken_from:
             del plain["taken_from"]
         lines = (f' "{name}": {json.dumps(value, ensure_ascii=False)}' for name, value in plain.items())
@@ -112,7 +110,7 @@ class Manifest:
         for index, output in enumerate(plain["outputs"]):
             if not _is_below_the_root(output["path"]):
                 raise ValueError(f"outputs[{index}].path is not a path below the root")
-        known = {name: plain[name] for name in cls.__dataclass_fields__ if name in plain}
+        known = {name: plain[name] for name in cls._fields if name in plain}
         return cls(**{**known, "outputs": tuple(plain["outputs"])})
 
 
@@ -122,8 +120,7 @@ def output_json(output: FileOutput) -> dict[str, Any]:
     return {**plain, "may_change": True} if output.may_change else plain
 
 
-@dataclass(frozen=True)
-class DoneState:
+class DoneState(NamedTuple):
     """The manifests under a root and the sizes of the outputs that they name; a value, so that planning is pure.
 
     Args:
@@ -132,9 +129,9 @@ class DoneState:
         damaged: what is wrong with the files that should be manifests, by name relative to the root.
     """
 
-    manifests: Mapping[str, Mapping[str, Mapping[str, Manifest]]] = field(default_factory=dict)
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    damaged: Mapping[str, str] = field(default_factory=dict)
+    manifests: Mapping[str, Mapping[str, Mapping[str, Manifest]]] = {}
+    sizes: Mapping[str, int] = {}
+    damaged: Mapping[str, str] = {}
 
     def problem(self, command: str, item: str, key: str) -> str | None:
         """Why an item is not done under a key, or None if it is."""

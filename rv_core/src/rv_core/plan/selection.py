@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from rv_core.errors import Finding, PlanError, unknown_name
 from rv_core.pipeline.pipeline import CommandInfo, Pipeline
@@ -51,10 +51,10 @@ def present_commands(pipeline: Pipeline) -> dict[str, CommandInfo]:
     for name, info in declared.items():
         if info.completes:
             if name in there:
-                found[name] = replace(info, requires=tuple(dict.fromkeys((info.completes, *info.requires))))
+                found[name] = info._replace(requires=tuple(dict.fromkeys((info.completes, *info.requires))))
             continue
         further = [other for other in there if there[other].completes in info.requires]
-        found[name] = replace(info, requires=(*info.requires, *further)) if further else info
+        found[name] = info._replace(requires=(*info.requires, *further)) if further else info
     return found
 
 

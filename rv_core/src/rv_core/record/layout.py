@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rv_core.files import uris
 
@@ -29,6 +28,8 @@ def new_run_id(newest: str = "") -> str:
         newest: the newest run so far. Where the clock was ahead when that was started, or is behind now, the new id is
             the next one behind it: ids tell the order of the runs of a root, `run.json` the time.
     """
+    import secrets  # tasks make no ids
+
     now = time.time()
     fraction = int(now % 1 * 4096)
     made = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{fraction:03x}{secrets.token_hex(2)[:3]}"
@@ -40,6 +41,8 @@ def _next_id(run_id: str) -> str:
     found = _RUN_ID.fullmatch(run_id)
     if found is None:
         return ""
+    import secrets
+
     number = int(found[2], 16) + secrets.randbelow(4095) + 1
     return f"{found[1]}-{number:06x}" if number < 1 << 24 else ""
 
@@ -60,8 +63,7 @@ def utc_now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-@dataclass(frozen=True)
-class RunPaths:
+class RunPaths(NamedTuple):
     """Where the record of one run is, under one root."""
 
     root_uri: str

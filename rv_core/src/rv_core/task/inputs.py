@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from rv_core.errors import StorageError, UsageError, unknown_name
 from rv_core.files import uris
@@ -289,8 +288,7 @@ def _lost(root_uri: str, run_id: str) -> UsageError:
     )
 
 
-@dataclass(frozen=True)
-class TaskRequest:
+class TaskRequest(NamedTuple):
     """Which share of which command is to be done, and what was planned for it.
 
     Args:

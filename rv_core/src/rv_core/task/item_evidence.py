@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from rv_core.task.inputs import TaskRequest
 
 
-@dataclass
+@dataclass(repr=False, eq=False)
 class Work:
     """One item from the moment when it is in hand: what is known of it when its manifest is written."""
 
@@ -165,7 +165,7 @@ class ItemEvidence:
         if work.inputs is not None:
             work.inputs.end()
         outputs = tuple(output_json(output) for output in work.outputs.values())
-        work.manifest = self._manifest(work, outputs) if taken is None else replace(taken, outputs=outputs)
+        work.manifest = self._manifest(work, outputs) if taken is None else taken._replace(outputs=outputs)
         self._in_hand = None
         self._complete.append(work)
 

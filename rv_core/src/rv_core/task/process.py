@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from rv_core.errors import (
     EXIT_DONE,
@@ -48,8 +47,7 @@ _VALUE_OPTIONS = {
 }
 
 
-@dataclass(frozen=True)
-class Invocation:
+class Invocation(NamedTuple):
     """The command line of a task."""
 
     config_uri: str

@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -18,6 +17,8 @@ from rv_core.task.execution import TaskExecution
 from rv_core.task.inputs import TaskRequest
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from rv_core.machine.gpu_slots import GpuLease
     from rv_core.plugins.records import HookFailure
 
@@ -98,7 +99,7 @@ def outcome_of(error: BaseException, *, show_traceback: bool = False) -> tuple[i
         return EXIT_INTERRUPTED, "stopped", "interrupted"
     if isinstance(error, RvError):
         if show_traceback:
-            _say("".join(traceback.format_exception(error)))
+            _print_traceback(error, error.__traceback__)
         _say(str(error))
         return error.exit_code, "failed", redacted(error.one_line())
     if isinstance(error, TaskTimedOut):
@@ -182,7 +183,13 @@ def _print_own_frames(error: BaseException) -> None:
     first = error.__traceback__
     while first is not None and first.tb_frame.f_globals.get("__name__", "").startswith(_WAY_TO_THE_COMMAND):
         first = first.tb_next
-    _say("".join(traceback.format_exception(type(error), error, first or error.__traceback__)).rstrip())
+    _print_traceback(error, first or error.__traceback__)
+
+
+def _print_traceback(error: BaseException, frames: TracebackType | None) -> None:
+    import traceback  # most tasks need none
+
+    _say("".join(traceback.format_exception(type(error), error, frames)).rstrip())
 
 
 def _call_hooks(request: TaskRequest, hook: str, events: EventWriter, **arguments: Any) -> None:

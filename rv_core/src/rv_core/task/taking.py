@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any
 
 from rv_core.files import by_uri, uris
@@ -65,7 +64,7 @@ class Taker:
             self._evidence.begin(item)
             for put in copies:
                 put()
-            self._evidence.finish(replace(manifest, taken_from=source_root))
+            self._evidence.finish(manifest._replace(taken_from=source_root))
 
     def is_done(self, item: WorkItem[Any]) -> bool:
         """Whether the item is done in the root that gets it."""
