@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -19,9 +18,8 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from bench_chip import read_and_write
-from measurement import Report, main, usage_of
+from measurement import Report, main, sources_of, usage_of
 
-REPOSITORY = Path(__file__).parents[2]
 LIMITS_S = {"chip": 1.25, "eval": 0.95, "bundle": 0.95}
 SUBSETS = {"train": 8, "validation": 4, "test": 4}
 SIDE_PX, CELL_PX = 1024, 64
@@ -120,11 +118,7 @@ def run(report: Report) -> None:
         here = Commands(folder / "here", [])
         other = None
         if report.beside:
-            worktree = folder / "commit"
-            git = ["git", "-C", str(REPOSITORY), "worktree"]
-            subprocess.run([*git, "add", "--quiet", "--detach", str(worktree), report.beside], check=True)
-            stack.callback(subprocess.run, [*git, "remove", "--force", str(worktree)], check=True)
-            other = Commands(folder / "other", sorted(worktree.glob("rv_*/src")))
+            other = Commands(folder / "other", stack.enter_context(sources_of(report.beside, folder)))
         for command, limit_s in LIMITS_S.items():
             _measure(report, command, limit_s, here, other, folder)
 

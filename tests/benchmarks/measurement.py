@@ -16,8 +16,12 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,18 @@ def beside_of(arguments: Sequence[str]) -> tuple[str, list[str]]:
     place = rest.index("--beside")
     commit = rest[place + 1]
     return commit, rest[:place] + rest[place + 2 :]
+
+
+@contextmanager
+def sources_of(commit: str, folder: Path) -> Iterator[list[Path]]:
+    """The source folders of a commit of this repository, checked out below a folder for the time of the block."""
+    worktree = folder / "commit"
+    git = ["git", "-C", str(REPOSITORY), "worktree"]
+    subprocess.run([*git, "add", "--quiet", "--detach", str(worktree), commit], check=True)
+    try:
+        yield sorted(worktree.glob("rv_*/src"))
+    finally:
+        subprocess.run([*git, "remove", "--force", str(worktree)], check=True)
 
 
 def main(run: Callable[[Report], None]) -> int:
