@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rv_core.__main__ import main
-from rv_core.plugins.installed import plugin_manager
+from rv_core.plugins.installed import forget_plugins
 
 if TYPE_CHECKING:
     from tests.plugin_fixtures import Site
@@ -99,9 +99,9 @@ def fail(how: str, text: str = "oh [bold]no[/bold]") -> None:
 @pytest.fixture(autouse=True)
 def fresh_plugins() -> Iterator[None]:
     """Plugins of this process are found anew."""
-    plugin_manager.cache_clear()
+    forget_plugins()
     yield
-    plugin_manager.cache_clear()
+    forget_plugins()
 
 
 @pytest.fixture
@@ -228,7 +228,7 @@ def test_a_broken_plugin_is_one_line_on_stderr_where_it_matters(call: Call, extr
     extra.install("rv-bad", "import nothing_of_nobody\n", version="0.3")
     line = "warning: plugin 'rv_bad' (rv-bad 0.3): cannot be loaded: No module named 'nothing_of_nobody'; "
     for words in (["say", "a"], ["--help"], ["config", "schema"]):
-        plugin_manager.cache_clear()
+        forget_plugins()
         code, _, err = call(*words)
         assert code == 0
         assert err == f"{line}rv plugins show rv_bad\n"

@@ -11,7 +11,7 @@ import pytest
 from rv_core.cli import output
 from rv_core.cli.errors import exit_code_of
 from rv_core.errors import ConfigError
-from rv_core.plugins.installed import plugin_manager
+from rv_core.plugins.installed import forget_plugins
 
 if TYPE_CHECKING:
     from tests.plugin_fixtures import Site
@@ -22,9 +22,9 @@ pytest_plugins = ("tests.plugin_fixtures",)
 @pytest.fixture(autouse=True)
 def plugins(own_site: Site) -> Iterator[None]:
     own_site.install("rv-mine", "@hookimpl\ndef rv_runners(): return []\n", package="mine", version="3.1")
-    plugin_manager.cache_clear()
+    forget_plugins()
     yield
-    plugin_manager.cache_clear()
+    forget_plugins()
 
 
 def function_of(module: str, path: str, body: str, **names: Any) -> Callable[[], None]:

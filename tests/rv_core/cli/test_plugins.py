@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rv_core.__main__ import main
-from rv_core.plugins.installed import plugin_manager
+from rv_core.plugins.installed import forget_plugins
 
 if TYPE_CHECKING:
     from tests.plugin_fixtures import Site
@@ -69,9 +69,9 @@ GOOD = {
 
 @pytest.fixture(autouse=True)
 def fresh_plugins() -> Iterator[None]:
-    plugin_manager.cache_clear()
+    forget_plugins()
     yield
-    plugin_manager.cache_clear()
+    forget_plugins()
 
 
 @pytest.fixture

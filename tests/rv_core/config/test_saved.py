@@ -14,7 +14,7 @@ import pytest
 from rv_core import ConfigError, PipelineConfig
 from rv_core.config.saved import dump, parse, parse_plain, parse_trusted
 from rv_core.hello import HelloConfig
-from rv_core.plugins.installed import plugin_manager
+from rv_core.plugins.installed import forget_plugins, plugin_manager
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 
@@ -95,7 +95,7 @@ class Drawing:
     def forget() -> None:
         import importlib
 
-        plugin_manager.cache_clear()
+        forget_plugins()
         importlib.invalidate_caches()
         for name in [name for name in sys.modules if name.partition(".")[0] == "rv_drawing"]:
             del sys.modules[name]

@@ -19,7 +19,7 @@ from rv_core.files.problems import MissingFileError
 from rv_core.files.storage import Storage
 from rv_core.files.stores import SignatureRefusedError, StoreAccessError
 from rv_core.plugins import installed
-from rv_core.plugins.installed import plugin_manager
+from rv_core.plugins.installed import forget_plugins
 from rv_core.redaction import redact
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ class Mine(LocalStore):
 def fresh_site(own_site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """A site whose plugins are the first that this process sees."""
     monkeypatch.setattr(asking, "_stores", {"file": asking.store_for("a")})
-    plugin_manager.cache_clear()
+    forget_plugins()
     yield own_site
-    plugin_manager.cache_clear()
+    forget_plugins()
 
 
 def test_http_files_are_read_and_identified(web_server: WebServer) -> None:

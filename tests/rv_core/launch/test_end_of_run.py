@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rv_core.launch.end_of_run import is_first_to_tell, tell_of_end
-from rv_core.plugins.installed import plugin_manager
+from rv_core.plugins.installed import forget_plugins
 from rv_core.plugins.records import HookFailure
 from rv_core.runner.observation import Observation
 from rv_core.status.look import run_status, status_of
@@ -49,9 +49,9 @@ def told(own_site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iter
     path = tmp_path / "told"
     monkeypatch.setenv("TOLD", str(path))
     own_site.install("rv-tell", HOOK, package="tell")
-    plugin_manager.cache_clear()
+    forget_plugins()
     yield lambda: [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    plugin_manager.cache_clear()
+    forget_plugins()
 
 
 def left_alone(run_folder: Make, monkeypatch: pytest.MonkeyPatch, state: str) -> RunFolder:

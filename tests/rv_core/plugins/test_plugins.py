@@ -8,13 +8,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
+from threading import Barrier
 from typing import TYPE_CHECKING
 
 import pytest
 
 from rv_core.errors import PluginError, RunnerError, UsageError
-from rv_core.plugins.installed import Plugins, load_plugins, plugin_manager, resolve
+from rv_core.plugins.installed import Plugins, forget_plugins, load_plugins, plugin_manager, resolve
 from rv_core.plugins.records import PluginRecord
 
 if TYPE_CHECKING:
@@ -141,6 +143,20 @@ def test_of_a_distribution_that_is_there_twice_the_first_on_the_path_counts(
 
 def test_the_manager_is_loaded_once_per_process() -> None:
     assert plugin_manager() is plugin_manager()
+
+
+def test_threads_that_ask_at_once_get_the_same_plugins_and_leave_stdout_alone() -> None:
+    forget_plugins()
+    stdout, together = sys.stdout, Barrier(8)
+
+    def ask(_: int) -> Plugins:
+        together.wait()
+        return plugin_manager()
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(ask, range(8)))
+    assert sys.stdout is stdout
+    assert len(set(map(id, found))) == 1
 
 
 # --- what is broken ---------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from typing import Any, TypeVar
@@ -252,14 +253,29 @@ def load_plugins(environ: Mapping[str, str], *, is_looked_at: bool = False) -> P
     return plugins
 
 
-@cache
 def plugin_manager() -> Plugins:
-    """The plugins of this process, loaded when they are first asked for.
+    """The plugins of this process, loaded when they are first asked for: once, however many threads ask.
 
     Raises:
         PluginError: as `load_plugins`.
     """
+    # Loading keeps stdout clean for its time; two at once would put back each other's streams.
+    with _LOADING:
+        return _plugins_of_process()
+
+
+@cache
+def _plugins_of_process() -> Plugins:
     return load_plugins(os.environ, is_looked_at=_IS_LOOKED_AT[0])
+
+
+def forget_plugins() -> None:
+    """Have the plugins loaded anew when they are next asked for."""
+    _plugins_of_process.cache_clear()
+
+
+#: A plugin may ask for others while it is imported.
+_LOADING = threading.RLock()
 
 
 #: Whether this process shows what is wrong with plugins, and so must not end for it.
@@ -270,7 +286,7 @@ def look_at_plugins(is_looked_at: bool) -> None:
     """Say whether plugins are loaded also where `RV_STRICT_PLUGINS` would forbid it: for the verb that shows them."""
     if _IS_LOOKED_AT[0] != is_looked_at:
         _IS_LOOKED_AT[0] = is_looked_at
-        plugin_manager.cache_clear()
+        forget_plugins()
 
 
 def resolve(target: str, *, declared_by: str) -> Any:
