@@ -64,6 +64,13 @@ def test_nothing_heavy_is_imported(words: tuple[str, ...]) -> None:
     assert {name.partition(".")[0] for name in imported(*words)} & set(_HEAVY) == set()
 
 
+def test_options_that_take_words_and_whole_numbers_need_no_pydantic(tmp_path: Path) -> None:
+    words = ("--set", "num_items=3", "--splits", "2", "-j", "2", "--pipeline-run-name", "one", "--dry-run")
+    names = imported("-q", "run", "inprocess", "rv_core.hello", "-a", f"root_uri={tmp_path / 'root'}", *words)
+    assert {"typer", "marshmallow"} <= names
+    assert "pydantic" not in names
+
+
 @pytest.mark.parametrize("words", [("--help",), ("status", "--help"), ("plugins", "list")])
 def test_rich_is_not_imported_where_the_output_is_plain(words: tuple[str, ...]) -> None:
     assert "rich" not in imported(*words)

@@ -128,11 +128,13 @@ def find_make(name: str = "") -> str:
     if not found:
         where = "setting local.make" if name else f"PATH={os.environ.get('PATH', '')}"
         raise RunnerError(f"no {' or '.join(candidates)} to be found", where=where, fix=_HOW_TO_INSTALL)
-    answers = [(path, _first_line(path)) for path in found]
-    for path, answer in answers:
+    answers = []
+    for path in found:
+        answer = _first_line(path)
         version = re.match(r"GNU Make (\d+)\.(\d+)", answer)
         if version and (int(version[1]), int(version[2])) >= (3, 81):
             return path
+        answers.append((path, answer))
     said = "; ".join(f"{path} says {answer!r}" for path, answer in answers)
     raise RunnerError("the local runner needs GNU make 3.81 or newer", why=said, fix=_HOW_TO_INSTALL)
 

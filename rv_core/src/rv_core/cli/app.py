@@ -14,7 +14,7 @@ from rv_core.cli.argv import normalise, split_at_verb
 from rv_core.cli.errors import exit_code_of
 from rv_core.cli.output import own_output, warn
 from rv_core.cli.state import GlobalOptions
-from rv_core.cli.verbs import BUILTIN_VERBS, VerbGroup
+from rv_core.cli.verbs import BUILTIN_VERBS, VerbGroup, spare_pydantic
 from rv_core.errors import EXIT_DONE, EXIT_USAGE, StorageError
 from rv_core.machine.hard_exit import hard_exits_raise
 from rv_core.redaction import register_environment
@@ -111,6 +111,7 @@ def _run(words: list[str]) -> int:
     look_at_plugins(split_at_verb(words)[1] == "plugins")
     words = _with_arguments(words)
     command: Any = get_command(app)
+    spare_pydantic(command)
     if "_RV_COMPLETE" in os.environ:
         command.main(args=[], prog_name="rv")  # ends the process
     _warn_of_plugins(words)

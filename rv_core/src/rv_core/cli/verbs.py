@@ -121,6 +121,7 @@ def _make_plain(command: Any) -> None:
     command.rich_markup_mode = None
     command.params = [parameter for parameter in command.params if parameter.name not in _COMPLETION_OPTIONS]
     command.help = with_lines_kept(command.help or "")
+    spare_pydantic(command)
     for child in getattr(command, "commands", {}).values():
         _make_plain(child)
 
@@ -130,3 +131,55 @@ def with_lines_kept(text: str) -> str:
     paragraphs = inspect.cleandoc(text).split("\n\n")
     is_kept = [any(line.startswith(" ") for line in paragraph.splitlines()) for paragraph in paragraphs]
     return "\n\n".join(f"\b\n{text}" if kept else text for text, kept in zip(paragraphs, is_kept, strict=True))
+
+
+def spare_pydantic(command: Any) -> None:
+    """Have the parameters of a command take strings, whole numbers and lists of strings as they are.
+
+    Typer has pydantic convert every value, a word that stays a string as much as one that becomes a path, and importing
+    it costs more CPU time than all else that Typer does for a verb. Everything else goes the way of Typer, and so does
+    all where a release of Typer converts in another way.
+
+    Args:
+        command: made by Typer.
+    """
+    all_params = command.get_params  # with the one of --help, which is made late
+
+    def get_params(ctx: Any) -> Any:
+        parameters = all_params(ctx)
+        for parameter in parameters:
+            if getattr(parameter, "_runtime_param", parameter) is None:
+                parameter._runtime_param = _AsItIs(parameter)
+        return parameters
+
+    command.get_params = get_params
+
+
+class _AsItIs:
+    """In the place of what converts the values of a parameter."""
+
+    def __init__(self, parameter: Any) -> None:
+        self._parameter = parameter
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        """The value to hand to the function of the verb."""
+        descriptor = self._parameter.type_descriptor
+        if value is None:
+            return () if param.multiple or param.nargs == -1 else None
+        if descriptor.parameter_info.parser is None:
+            if descriptor.annotation is str and type(value) is str:
+                return value
+            if descriptor.annotation == list[str] and _are_words(value):
+                return list(value)
+            if descriptor.annotation is int and not descriptor.is_ranged and _is_whole(value):
+                return int(value)
+        self._parameter._runtime_param = None
+        return self._parameter.get_runtime_param().coerce(value, param=param, ctx=ctx)
+
+
+def _are_words(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(type(word) is str for word in value)
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int or (type(value) is str and value.isascii() and value.isdecimal())

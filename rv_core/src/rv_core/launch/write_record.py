@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
-from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING, Any
 
 from rv_core.config import saved
@@ -18,6 +17,7 @@ from rv_core.errors import StorageError
 from rv_core.files import by_uri, uris
 from rv_core.plan.decisions import RunPlan
 from rv_core.plugins.installed import plugin_manager
+from rv_core.plugins.installed_versions import needs_of, version_of
 from rv_core.record import layout
 from rv_core.record.run_record import TASK_HOOKS, RunRecord
 from rv_core.task import environment
@@ -160,15 +160,11 @@ def versions_here() -> dict[str, str]:
 
 
 def _versions_of_needs(distribution: str) -> Iterator[tuple[str, str]]:
-    try:
-        needs = requires(distribution) or []
-    except PackageNotFoundError:
-        return
-    for need in needs:
+    for need in needs_of(distribution):
         name = _NAME_OF_NEED.match(need)
-        if name:
-            with suppress(PackageNotFoundError):  # an extra, or one for another system
-                yield name[0], version(name[0])
+        version = version_of(name[0]) if name else ""
+        if name and version:  # else an extra, or one for another system
+            yield name[0], version
 
 
 def _saved_settings(prepared: PreparedRun, section: str) -> dict[str, Any]:

@@ -1,0 +1,46 @@
+"""Names and versions of installed distributions, without reading the description that follows them.
+
+`importlib.metadata` parses the whole file with the package `email`, pages of README included, and anew for each question.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+
+
+def header(found: Distribution, name: str) -> str:
+    """The first value of a header of the metadata of a distribution, "" where there is none."""
+    return next(iter(headers(found, name)), "")
+
+
+def headers(found: Distribution, name: str) -> list[str]:
+    """All values of a header of the metadata of a distribution.
+
+    Args:
+        found: the distribution.
+        name: of a header that takes one line, as `Name`, `Version` and `Requires-Dist` do.
+    """
+    text = found.read_text("METADATA") or found.read_text("PKG-INFO") or ""
+    begin, values = f"{name}:".lower(), []
+    for line in text.splitlines():
+        if not line.strip():
+            break
+        if line[: len(begin)].lower() == begin:
+            values.append(line[len(begin) :].strip())
+    return values
+
+
+def version_of(name: str) -> str:
+    """The version of a distribution, "" if it is not installed."""
+    try:
+        return header(distribution(name), "Version")
+    except PackageNotFoundError:
+        return ""
+
+
+def needs_of(name: str) -> list[str]:
+    """What a distribution requires, extras included, as its metadata have it; nothing if it is not installed."""
+    try:
+        return headers(distribution(name), "Requires-Dist")
+    except PackageNotFoundError:
+        return []
