@@ -19,6 +19,8 @@ _Request = tuple[str, str, int, int]
 class SlowServer:
     """Files of a folder, whole or by one range, over HTTP/1.1 with connections that stay open.
 
+    Who takes it for S3 can read the files of its folders, which then are buckets.
+
     Args:
         folder: what is served.
         latency_s: of a request.
@@ -95,7 +97,8 @@ def _head_of(data: bytes, first: int, last: int, *, is_part: bool) -> bytes:
     lines = ["HTTP/1.1 206 Partial Content" if is_part else "HTTP/1.1 200 OK", "Accept-Ranges: bytes"]
     if is_part:
         lines.append(f"Content-Range: bytes {first}-{last}/{len(data)}")
-    lines += [f'ETag: "{hashlib.sha256(data[:4096]).hexdigest()[:12]}"', f"Content-Length: {last + 1 - first}"]
+    lines += ["Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT", f"Content-Length: {last + 1 - first}"]
+    lines += [f'ETag: "{hashlib.sha256(data[:4096]).hexdigest()[:12]}"']
     return "\r\n".join([*lines, "", ""]).encode()
 
 
