@@ -142,7 +142,17 @@ def other_code(archive: Path) -> None:
         file.writestr("plain.py", "raise SystemExit('other code ran')")
 
 
-@pytest.mark.parametrize("damage", [cut, emptied, removed, climbing, absolute, other_code])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        cut,
+        pytest.param(emptied, marks=pytest.mark.slow),
+        removed,
+        climbing,
+        pytest.param(absolute, marks=pytest.mark.slow),
+        other_code,
+    ],
+)
 def test_code_of_a_root_that_is_damaged_is_one_block_and_nothing_of_it_runs(
     rv: RvCli, root: Path, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:

@@ -224,7 +224,10 @@ def test_gpu_tasks_hold_one_device_each_and_all_devices_are_used(rv: Any, root: 
         assert most_at_once([(note["start"], note["end"]) for note in held if note["gpu"] == device]) == 1
 
 
-@pytest.mark.parametrize("where", ["project", "profile", "environment"])
+@pytest.mark.parametrize(
+    "where",
+    ["project", pytest.param("profile", marks=pytest.mark.slow), pytest.param("environment", marks=pytest.mark.slow)],
+)
 def test_the_settings_of_runs_hold_wherever_they_are_set(rv: Any, root: Path, tmp_path: Path, where: str) -> None:
     environ, words = {}, ()
     if where == "environment":

@@ -107,14 +107,14 @@ def saved(rv: RvCli, tmp_path: Path) -> dict[str, Any]:
     "code",
     [
         {"names": 5},
-        {"names": [5]},
+        pytest.param({"names": [5]}, marks=pytest.mark.slow),
         {"names": ["a\0b"]},
         {"folder": [1]},
-        {"folder": 5},
-        {"folder": "a\0b"},
-        {"module": 5},
+        pytest.param({"folder": 5}, marks=pytest.mark.slow),
+        pytest.param({"folder": "a\0b"}, marks=pytest.mark.slow),
+        pytest.param({"module": 5}, marks=pytest.mark.slow),
         {"sha256": None},
-        {"archive": ["x"]},
+        pytest.param({"archive": ["x"]}, marks=pytest.mark.slow),
     ],
 )
 def test_code_of_a_saved_config_that_is_none_is_refused(rv: RvCli, tmp_path: Path, code: dict[str, Any]) -> None:

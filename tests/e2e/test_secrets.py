@@ -11,7 +11,7 @@ from tests.secret_hunt import ARGUMENTS, ENVIRON, PIPELINE, files_under, found_i
 
 
 @pytest.mark.parametrize("runner", ["local", pytest.param("inprocess", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("fails", ["", "explained", "raised"])
+@pytest.mark.parametrize("fails", ["", pytest.param("explained", marks=pytest.mark.slow), "raised"])
 @pytest.mark.parametrize(
     "options",
     [pytest.param((), id="plain"), pytest.param(("--traceback", "-vv"), id="talkative", marks=pytest.mark.slow)],
