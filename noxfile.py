@@ -250,8 +250,9 @@ def tests_report(session: nox.Session) -> None:
 
 @check(requires=["wheels"])
 def e2e(session: nox.Session) -> None:
-    """All packages together: whole runs, start-up, the documentation, broken and new plugins."""
+    """All packages together: whole runs, start-up, the documentation and its notebook, broken and new plugins."""
     install_everything(session)
+    install(session, *NOTEBOOK_TOOLS)
     pytest(session, "tests/e2e", "tests/startup", "tests/docs", "tests/contracts")
 
 

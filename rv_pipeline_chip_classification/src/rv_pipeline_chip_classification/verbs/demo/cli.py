@@ -27,6 +27,7 @@ def demo(
     num_epochs: Annotated[
         int, typer.Option(help="Passes over the training chips, written into experiment.py.")
     ] = NUM_EPOCHS,
+    no_run: Annotated[bool, typer.Option("--no-run", help="Write scenes and experiment.py, and run nothing.")] = False,
 ) -> None:
     """Write an example experiment, run it, and show what came out.
 
@@ -52,6 +53,9 @@ def demo(
     command = ["rv", "run", runner, str(module), "--splits", str(splits)]
     if runner not in ("inprocess", "local"):
         command.append("--wait")  # others may only submit, and the results are to be shown
+    if no_run:
+        typer.echo(f"to run it: {shlex.join(command)}", color=None)
+        return
     typer.echo(f"$ {shlex.join(command)}", color=None)
     sys.stdout.flush()
     code = subprocess.run([sys.executable, "-P", "-m", "rv_core", *command[1:]], check=False).returncode
