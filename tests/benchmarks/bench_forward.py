@@ -1,7 +1,8 @@
 """What folding batch norms and channels last in memory save of a forward pass on a CPU, beside the model as it is built.
 
 The reference is the eager forward pass of the model by hand: as it is built, chips (N, C, H, W) contiguous. The limit is
-1 / 1.15 of its CPU seconds. A second figure has the reference channels last too, which shows the folding alone.
+1 / 1.15 of its CPU seconds. A second figure has the reference channels last too, which shows the folding alone. Others, for
+information: what channels last alone saves, and what bfloat16 takes beside float32, which depends on the CPU.
 """
 
 from __future__ import annotations
@@ -13,16 +14,19 @@ import torch
 from measurement import Report, interleaved, main
 
 from rv_pipeline_chip_classification.model.backbones import build_model
+from rv_pipeline_chip_classification.model.device import autocast, has_bfloat16
 from rv_pipeline_chip_classification.prediction.fusion import fused
 
 NUM_CHIPS, CELL_PX, NUM_CHANNELS, NUM_CLASSES = 256, 64, 4, 6
 GAIN = 1.15
+NUM_CHIPS_BFLOAT16 = 64
+INSTRUCTIONS = {True: "yes", False: "none", None: "not known"}
 
 
-def seconds(model: torch.nn.Module, chips: torch.Tensor) -> float:
+def seconds(model: torch.nn.Module, chips: torch.Tensor, dtype: torch.dtype = torch.float32) -> float:
     """CPU seconds of one forward pass on one thread."""
     before = time.process_time()
-    with torch.inference_mode():
+    with torch.inference_mode(), autocast(dtype, chips.device):
         model(chips)
     return time.process_time() - before
 
@@ -56,6 +60,20 @@ def run(report: Report) -> None:
             )
             note = f"{NUM_CHIPS} chips of {CELL_PX} px; {1 / ratio.median:.2f} times as fast"
             report(f"forward, {backbone}, folded, CPU seconds beside {what}", ratio, most, note=note)
+        ratio = interleaved(
+            lambda: seconds(last, chips_last),  # noqa: B023 - called within the turn
+            lambda: seconds(bare, chips),  # noqa: B023
+            rounds=7,
+        )
+        report(f"forward, {backbone}, channels last alone, CPU seconds", ratio, None)
+        few = chips_last[:NUM_CHIPS_BFLOAT16]
+        ratio = interleaved(
+            lambda: seconds(ready, few, torch.bfloat16),  # noqa: B023
+            lambda: seconds(ready, few),  # noqa: B023
+            rounds=3,
+        )
+        note = f"{NUM_CHIPS_BFLOAT16} chips; instructions of this CPU: {INSTRUCTIONS[has_bfloat16(chips.device)]}"
+        report(f"forward, {backbone}, bfloat16, CPU seconds beside float32", ratio, None, note=note)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ _READS = (
     "augment",
     "overlap",
     "smooth",
+    "precision",
     "vector",
     "update_stats",
     "backbone",
@@ -63,6 +64,7 @@ def get_config(
     augment: Literal["none", "d4"] = "none",
     overlap: Literal["separate", "average"] = "separate",
     smooth: int = 1,
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "float32",
     vector: Literal["none", "geojson", "geojsonseq", "gpkg", "fgb", "parquet"] = "geojson",
     update_stats: bool = False,
     backbone: str | None = None,
@@ -86,6 +88,7 @@ def get_config(
         augment: likewise.
         overlap: likewise.
         smooth: likewise.
+        precision: likewise.
         vector: likewise.
         update_stats: likewise.
         backbone: likewise.
@@ -108,6 +111,7 @@ def get_config(
         augment=augment,
         overlap=overlap,
         smooth=smooth,
+        precision=precision,
         vector=vector,
         update_stats=update_stats,
         backbone=backbone,

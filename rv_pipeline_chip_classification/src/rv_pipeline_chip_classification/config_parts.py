@@ -26,6 +26,9 @@ Augment = Annotated[Literal["none", "d4"], AsBefore("none")]
 Overlap = Annotated[Literal["separate", "average"], AsBefore("separate")]
 #: The file of cells that people open.
 Vector = Annotated[Literal["none", "geojson", "geojsonseq", "gpkg", "fgb", "parquet"], AsBefore("geojson")]
+#: The numbers of a forward pass, and those of a prediction, which were float32 before there was a choice.
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+PredictPrecision = Annotated[Precision, AsBefore("float32")]
 Smooth = Annotated[int, Range(min=1, max=99), AsBefore(1)]
 Fraction = Annotated[float, Range(min=0, max=1)]
 

@@ -24,6 +24,8 @@ from rv_pipeline_chip_classification.config_parts import (
     NotNegative,
     Overlap,
     Positive,
+    Precision,
+    PredictPrecision,
     SidePx,
     Smooth,
     Subset,
@@ -152,7 +154,8 @@ class TrainConfig(Config):
         calibrate: how scores are made to say how often they are right: `temperature` divides logits by the one that
             fits the validation chips, `none` leaves them, `auto` does so where it helps on held-out scenes of them (of
             one scene on held-out parts).
-        precision: of the forward pass; `auto` is float32 on a CPU and bfloat16 or float16 on a GPU.
+        precision: of the forward pass; `auto` is float32 on a CPU and bfloat16 or float16 on a GPU. `bfloat16` gains on a
+            CPU only where it has instructions for it; `float16` is for GPUs alone.
         early_stopping_patience: stop after so many epochs without a better validation score; None never stops early.
         checkpoint_every_s: seconds between checkpoints; one is also written on TERM.
         num_workers: threads that prepare batches; 0 is one.
@@ -183,7 +186,7 @@ class TrainConfig(Config):
     augment_zoom: Annotated[float, Range(min=0, max_exclusive=1), AsBefore(0.0)] = 0.0
     select_by: Annotated[Literal["loss", "accuracy", "macro_f1"], AsBefore("loss")] = "loss"
     calibrate: Annotated[Literal["auto", "temperature", "none"], AsBefore("auto")] = "auto"
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    precision: Precision = "auto"
     early_stopping_patience: Positive | None = None
     checkpoint_every_s: Annotated[float, Range(min_exclusive=0)] = 300.0
     num_workers: NotNegative = 0
@@ -214,6 +217,7 @@ class PredictConfig(Config):
             evaluated by the mean of those in it.
         smooth: side of the neighbourhood, in cells of the map and odd, over which the scores of each cell are averaged;
             cells without scores do not count and get none. 1 leaves them.
+        precision: of the forward pass, as of `train.precision`. Other than `float32`, scores change in the third digit.
         vector: the file of cells: `geojson` with nested scores; `geojsonseq`, `gpkg`, `fgb` or `parquet` with flat columns
             (the last three need the extra `vector`, and have the CRS of the image); or `none`. Without GeoJSON other
             commands read `<scene>.cells.npy`.
@@ -232,6 +236,7 @@ class PredictConfig(Config):
     augment: Augment = "none"
     overlap: Overlap = "separate"
     smooth: Smooth = 1
+    precision: PredictPrecision = "float32"
     vector: Vector = "geojson"
     on_drift: Annotated[Literal["warn", "refuse", "ignore"], AsBefore("warn")] = "warn"
     max_windows_per_item: MaxWindows = DEFAULT_MAX_WINDOWS

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 #: What decides the training is what the card says, whatever its name is and wherever it lies: `facts` tells it.
 _BY_FACTS = ("model.weights",)
 #: What `eval` has to know of a prediction to put finer cells together.
-_HOW_IT_ANSWERS = tuple(f"predict.{name}" for name in ("abstain_below", "scores", "augment", "overlap", "smooth"))
+_HOW_IT_ANSWERS = tuple(
+    f"predict.{name}" for name in ("abstain_below", "scores", "augment", "overlap", "smooth", "precision")
+)
 
 
 def scenes_to_analyze(config: ChipClassificationConfig) -> list[SceneConfig]:

@@ -34,6 +34,8 @@ def test_it_writes_what_rv_predict_writes_and_maps_again_what_changed(
     assert "Nothing to do" in capsys.readouterr().out, "rv predict on a runner is the same run"
     Path(images[7]).write_bytes(Path(images[8]).read_bytes())
     assert items_to_do(line, capsys) == ["image 07"]
+    assert items_to_do([*line, "-a", "precision=float32"], capsys) == ["image 07"], "as without it"
+    assert len(items_to_do([*line, "-a", "precision=bfloat16"], capsys)) == 20
     data = Path(bundle).read_bytes()
     Path(bundle).unlink()
     Path(bundle).write_bytes(data + b"other")

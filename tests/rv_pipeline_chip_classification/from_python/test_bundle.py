@@ -44,6 +44,12 @@ def test_an_array_gives_the_scores_of_its_file(bundle: str, write_image: Any, pi
     assert cells[1]["geometry"]["coordinates"][0][0] == [16, 0]
 
 
+def test_in_bfloat16_scores_are_near_those_in_float32(bundle: str, pixels: Any) -> None:
+    model, array = load_bundle(bundle), pixels(160, 160)
+    exact, rough = (model.predict(array, precision=precision).scores for precision in ("float32", "bfloat16"))
+    assert 0 < np.abs(rough - exact).max() < 0.01
+
+
 def test_masked_pixels_of_an_array_are_no_data(bundle: str, pixels: Any) -> None:
     array = np.ma.array(pixels(32, 32), mask=False)
     array[:16, :16] = np.ma.masked

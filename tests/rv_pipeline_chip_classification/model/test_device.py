@@ -8,9 +8,11 @@ import torch
 
 from rv_core.errors import TaskError
 from rv_core.machine.cores import available_cores
+from rv_pipeline_chip_classification.model import device
 from rv_pipeline_chip_classification.model.device import (
     MemoryLimit,
     compute_dtype,
+    has_bfloat16,
     num_threads,
     reproducible,
     to_device,
@@ -43,6 +45,30 @@ def test_float16_on_a_cpu_is_refused_with_what_to_do() -> None:
     with pytest.raises(TaskError, match="no GPU") as caught:
         compute_dtype("float16", CPU)
     assert "auto" in caught.value.block.fix
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({"avx2": True, "avx512_bf16": False, "amx_bf16": False}, False),
+        ({"avx2": True, "avx512_bf16": False, "amx_bf16": True}, True),
+        ({"neon": True, "bf16": True}, True),
+        ({}, None),
+    ],
+)
+def test_a_cpu_has_bfloat16_where_it_has_instructions(capabilities: dict[str, object], expected: bool | None) -> None:
+    assert has_bfloat16(CPU, capabilities) is expected
+
+
+def test_bfloat16_that_is_emulated_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": False}, raising=False)
+    device._tell_emulated.cache_clear()
+    for _ in range(3):
+        compute_dtype("bfloat16", CPU, where="train.precision")
+    (record,) = caplog.records
+    assert "train.precision" in record.getMessage() and "'float32'" in record.getMessage()
 
 
 def test_a_batch_is_channels_last_and_not_copied_on_a_cpu() -> None:

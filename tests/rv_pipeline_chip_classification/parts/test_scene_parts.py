@@ -129,8 +129,9 @@ def test_back_to_one_item_and_a_damaged_list_of_parts(make_config: Any) -> None:
         {"abstain_below": 0.35, "scores": "logits"},
         {"overlap": "average", "smooth": 3, "vector": "parquet"},
         {"overlap": "average", "abstain_below": 0.35, "scores": "logits"},
+        {"precision": "bfloat16"},
     ],
-    ids=["plain", "abstaining", "averaged", "averaged-logits"],
+    ids=["plain", "abstaining", "averaged", "averaged-logits", "bfloat16"],
 )
 def test_merged_predictions_are_those_of_one_item_to_the_byte(
     make_config: Any, write_trained: Any, options: dict[str, Any]

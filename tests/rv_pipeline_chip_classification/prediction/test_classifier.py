@@ -13,10 +13,11 @@ import pytest
 import torch
 from torch import nn
 
-from rv_core.errors import DataError
+from rv_core.errors import DataError, TaskError
 from rv_pipeline_chip_classification.config import RasterSourceConfig
 from rv_pipeline_chip_classification.model.backbones import build_model
 from rv_pipeline_chip_classification.model.normalize import Normalization
+from rv_pipeline_chip_classification.prediction.cell_scores import Answers
 from rv_pipeline_chip_classification.prediction.cell_windows import BatchSizeOf, CellChips, CellGrid
 from rv_pipeline_chip_classification.prediction.classifier import (
     NO_CLASS,
@@ -86,6 +87,29 @@ def test_scores_are_the_same_bytes_for_any_number_of_threads(
     ]
     assert len({result.scores.tobytes() for result in results}) == 1
     assert len(results[0].windows) == 30
+
+
+@pytest.mark.parametrize("backbone", ["small_cnn", "resnet18"])
+def test_in_bfloat16_scores_are_near_and_the_same_bytes_for_any_number_of_threads(
+    make_contract: Any, write_image: Callable[..., str], pixels: Any, backbone: str
+) -> None:
+    torch.manual_seed(0)
+    model, path = build_model(backbone, 3, 3), write_image("a.tif", pixels(96, 80, 3))
+    answers = Answers(precision="bfloat16")
+    exact = classify(Classifier(model, make_contract(), device=CPU, batch_size=7), path)
+    rough = [
+        classify(Classifier(model, make_contract(), device=CPU, num_threads=n, batch_size=7, answers=answers), path)
+        for n in (1, 3)
+    ]
+    assert rough[0].scores.tobytes() == rough[1].scores.tobytes()
+    assert 0 < np.abs(rough[0].scores - exact.scores).max() < 0.01
+    assert rough[0].scores.dtype == np.float32 and np.abs(rough[0].scores.sum(axis=1) - 1).max() < 1e-5
+
+
+def test_float16_without_a_gpu_is_refused_when_the_model_is_loaded(make_contract: Any, brightest_channel: Any) -> None:
+    with pytest.raises(TaskError, match="float16") as caught:
+        Classifier(brightest_channel(), make_contract(), device=CPU, answers=Answers(precision="float16"))
+    assert "'auto'" in caught.value.block.fix
 
 
 def test_threads_of_the_process_stay_as_they_were(
@@ -251,10 +275,13 @@ def test_the_device_is_the_gpu_where_there_is_one() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_gpu_gives_nearly_the_scores_of_the_cpu(make_contract: Any, write_image: Any, pixels: Any) -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_a_gpu_gives_nearly_the_scores_of_the_cpu(
+    make_contract: Any, write_image: Any, pixels: Any, precision: Any
+) -> None:
     torch.manual_seed(0)
     model = build_model("small_cnn", 3, 3)
     path = write_image("a.tif", pixels(96, 80, 3))
     on_cpu = classify(Classifier(model, make_contract(), device=CPU), path)
-    on_gpu = classify(Classifier(model, make_contract()), path)
-    assert np.allclose(on_cpu.scores, on_gpu.scores, atol=5e-3)
+    on_gpu = classify(Classifier(model, make_contract(), answers=Answers(precision=precision)), path)
+    assert np.allclose(on_cpu.scores, on_gpu.scores, atol=5e-3 if precision == "float32" else 1e-2)

@@ -38,6 +38,9 @@ EVERYTHING = Recipe(
 )
 NORMALIZATION = Normalization("stats", (113.0, 113.0), (1 / 24, 1 / 24))
 FEW_EPOCHS = Recipe(num_epochs=3, learning_rate=0.003)
+IN_BFLOAT16 = Recipe(num_epochs=2, learning_rate=0.003, precision="bfloat16")
+IN_FLOAT16 = Recipe(num_epochs=2, learning_rate=0.003, precision="float16", clip_grad_norm=1.0)
+WITH_GPU = (pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"))
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +64,7 @@ def make_trainer(
 
 def outcome_of(trainer: Trainer) -> tuple[list[dict[str, Any]], list[bytes]]:
     """The history and the bytes of the resulting weights."""
-    return trainer.position.history, [tensor.numpy().tobytes() for tensor in trainer.use_best().values()]
+    return trainer.position.history, [tensor.cpu().numpy().tobytes() for tensor in trainer.use_best().values()]
 
 
 def test_it_learns_what_can_be_learnt() -> None:
@@ -152,6 +155,10 @@ def uninterrupted(recipe: Recipe) -> tuple[list[dict[str, Any]], list[bytes]]:
         *((EVERYTHING, "stop", num_looks) for num_looks in (2, 8, 17)),
         (EVERYTHING, "kill", 11),
         *((Recipe(num_epochs=3, adapted_counts=(20, 8, 8)), "stop", num_looks) for num_looks in (7, 10, 18)),
+        (IN_BFLOAT16, "stop", 2),
+        (IN_BFLOAT16, "kill", 10),
+        pytest.param(IN_FLOAT16, "stop", 2, marks=WITH_GPU),
+        pytest.param(IN_FLOAT16, "kill", 10, marks=WITH_GPU),
     ],
 )
 def test_a_run_that_ends_anywhere_goes_on_bit_for_bit(recipe: Recipe, end: str, num_looks: int) -> None:
@@ -369,6 +376,28 @@ def test_bfloat16_trains_on_a_cpu() -> None:
     trainer.run(Task(), nothing)
     assert math.isfinite(trainer.position.history[0]["train_loss"])
     assert all(p.dtype == torch.float32 for p in trainer.model.parameters())
+
+
+def test_the_scale_of_the_loss_goes_into_the_checkpoint() -> None:
+    recipe = Recipe(num_epochs=2, clip_grad_norm=0.5)
+
+    def scaled() -> Trainer:
+        trainer = make_trainer(recipe)  # of float16 on a GPU it is made so; here the same class scales float32
+        trainer._scaler = torch.amp.GradScaler("cpu", init_scale=2.0**120, growth_interval=3)
+        return trainer
+
+    whole = scaled()
+    whole.run(Task(), nothing)
+    first, saved = scaled(), list[Any]()
+    first.recipe = Recipe(**{**vars(recipe), "checkpoint_every_s": 1e-9})
+    with pytest.raises(Killed):
+        first.run(Task(kill_after=6), lambda: saved.append(_frozen(first)))
+    assert saved[-1][0]["scaler"]["scale"] != 2.0**120
+    second = scaled()
+    second.restore(*saved[-1])
+    second.run(Task(), nothing)
+    assert second.state()[0]["scaler"] == whole.state()[0]["scaler"]
+    assert outcome_of(second) == outcome_of(whole)
 
 
 def test_progress_counts_steps_and_tells_loss_and_validation() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
+import torch
 
 from rv_core.cli.app import main
 from rv_core.errors import DataError, UsageError
@@ -69,6 +70,23 @@ def test_a_limit_and_logits_are_options(bundle: str, write_image: Any, pixels: A
     found = json.loads((tmp_path / "out" / "a.geojson").read_text())
     assert found["rv:scores"] == "logits"
     assert {feature["properties"]["class_id"] for feature in found["features"]} == {None}
+
+
+def test_the_precision_is_an_option(
+    bundle: str, write_image: Any, pixels: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, scores = write_image("a.tif", pixels(40, 56), names=RGB), []
+    for precision in ("float32", "bfloat16"):
+        folder = tmp_path / precision
+        assert main(["predict", bundle, image, "-o", str(folder), "--precision", precision]) == 0
+        cells = json.loads((folder / "a.geojson").read_text())["features"]
+        scores.append([cell["properties"]["scores"] for cell in cells])
+    assert scores[0] != scores[1]
+    if not torch.cuda.is_available():
+        capsys.readouterr()
+        assert main(["predict", bundle, image, "-o", str(tmp_path / "out"), "--precision", "float16"]) == 1
+        told = capsys.readouterr().err
+        assert "there is no GPU here" in told and "Traceback" not in told
 
 
 def test_without_geotiff_there_is_only_geojson(bundle: str, write_image: Any, pixels: Any, tmp_path: Path) -> None:

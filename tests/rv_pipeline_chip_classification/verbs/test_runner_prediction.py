@@ -11,7 +11,9 @@ from rv_pipeline_chip_classification.verbs.runner_prediction import apply_config
 
 
 def test_every_option_reaches_the_config() -> None:
-    answers = Answers(0.6, gives_logits=True, averages_symmetries=True, averages_overlaps=True, smooth=3)
+    answers = Answers(
+        0.6, gives_logits=True, averages_symmetries=True, averages_overlaps=True, smooth=3, precision="auto"
+    )
     request = PredictionRequest(
         bundle="b.zip",
         images=("in/a.tif", "in/b[1].tif"),

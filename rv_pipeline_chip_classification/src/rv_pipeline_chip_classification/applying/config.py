@@ -17,6 +17,7 @@ from rv_pipeline_chip_classification.config_parts import (
     NotNegative,
     Overlap,
     Positive,
+    PredictPrecision,
     SidePx,
     Smooth,
     Vector,
@@ -60,6 +61,7 @@ class ApplyConfig(PipelineConfig):
         augment: `d4` scores each cell in the eight symmetries of the square and takes the mean.
         overlap: cells that overlap are each a cell of the map (`separate`), or averaged onto cells as wide as the step.
         smooth: side of the neighbourhood, in cells and odd, over which the scores of each cell are averaged.
+        precision: of the forward pass; `auto` is float32 on a CPU and bfloat16 or float16 on a GPU.
         vector: the file of cells: `geojson` with nested scores; `geojsonseq`, `gpkg`, `fgb` or `parquet` with flat columns
             (the last three need the extra `vector`, and have the CRS of the image); or `none`.
         update_stats: normalise each image by the statistics of its own pixels.
@@ -84,6 +86,7 @@ class ApplyConfig(PipelineConfig):
     augment: Augment = "none"
     overlap: Overlap = "separate"
     smooth: Smooth = 1
+    precision: PredictPrecision = "float32"
     vector: Vector = "geojson"
     update_stats: bool = False
     backbone: str | None = None

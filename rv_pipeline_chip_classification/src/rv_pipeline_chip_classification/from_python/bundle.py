@@ -16,7 +16,7 @@ from rv_core import Storage
 from rv_core.errors import UsageError
 from rv_core.files.by_uri import local_copy
 from rv_pipeline_chip_classification.applying.image_look import ImageJob, look_at
-from rv_pipeline_chip_classification.config_parts import check_smooth
+from rv_pipeline_chip_classification.config_parts import Precision, check_smooth
 from rv_pipeline_chip_classification.control import Unheard
 from rv_pipeline_chip_classification.file_boundary import file_boundary
 from rv_pipeline_chip_classification.from_python.records import Records, cells_of
@@ -100,6 +100,7 @@ class LoadedBundle:
         augment: Literal["none", "d4"] = "none",
         overlap: Literal["separate", "average"] = "separate",
         smooth: int = 1,
+        precision: Precision = "float32",
     ) -> Prediction:
         """Classify the cells of an image; the scores are those that `rv predict` writes.
 
@@ -112,6 +113,7 @@ class LoadedBundle:
             augment: this and what follows: as of `PredictConfig`.
             overlap: likewise.
             smooth: likewise.
+            precision: likewise.
 
         Raises:
             DataError: if the image cannot be read, or does not fit the model.
@@ -119,7 +121,7 @@ class LoadedBundle:
         """
         for found in check_smooth(smooth):
             raise UsageError(f"smooth: {found.what}", fix=found.fix)
-        answers = Answers(None, False, augment == "d4", overlap == "average", smooth)
+        answers = Answers(None, False, augment == "d4", overlap == "average", smooth, precision)
         with tempfile.TemporaryDirectory(prefix="rv-predict-") as folder:
             if isinstance(image, np.ndarray):
                 shown, source = _ARRAY, _written(image, Path(folder) / f"{_ARRAY}.tif")

@@ -6,7 +6,8 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Literal, TypeVar
+from functools import cache
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,11 +16,11 @@ from torch import Tensor
 
 from rv_core.errors import TaskError
 from rv_core.machine.cores import available_cores
+from rv_pipeline_chip_classification.config_parts import Precision
 
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 def best_device() -> torch.device:
@@ -49,8 +50,13 @@ def reproducible(threads: int) -> Iterator[None]:
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before[1:]
 
 
-def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+def compute_dtype(precision: Precision, device: torch.device, *, where: str = "precision") -> torch.dtype:
     """The dtype of the forward pass: `auto` is float32 on a CPU, bfloat16 (where it is fast, else float16) on a GPU.
+
+    Args:
+        precision: what is asked for.
+        device: where it runs.
+        where: the field of the config, for messages.
 
     Raises:
         TaskError: if float16 is asked for on a CPU, where it is slow and underflows.
@@ -61,10 +67,41 @@ def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     if precision == "float16" and device.type == "cpu":
         raise TaskError(
-            "train.precision is 'float16', and there is no GPU here",
+            f"{where} is 'float16', and there is no GPU here",
             fix="set precision to 'auto', 'bfloat16' or 'float32', or run the task where there is a GPU",
         )
-    return torch.bfloat16 if precision == "bfloat16" else torch.float16
+    if precision == "float16":
+        return torch.float16
+    if has_bfloat16(device) is False:
+        _tell_emulated(where, "CPU" if device.type == "cpu" else "GPU")
+    return torch.bfloat16
+
+
+@cache
+def _tell_emulated(where: str, kind: str) -> None:
+    """Once per process: of many images each may come with a model of its own."""
+    _log.warning(
+        "%s is 'bfloat16', and this %s has no instructions for it: they are emulated, which takes several times as long "
+        "as 'float32' or 'auto'",
+        where,
+        kind,
+    )
+
+
+def has_bfloat16(device: torch.device, capabilities: Mapping[str, object] | None = None) -> bool | None:
+    """Whether a device calculates with bfloat16 itself; None where that cannot be told.
+
+    Args:
+        device: a CPU or a GPU.
+        capabilities: of the CPU, as later versions of torch than 2.6 tell them; None asks torch.
+    """
+    if device.type != "cpu":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if capabilities is None:
+        ask = getattr(torch.cpu, "get_capabilities", dict)
+        capabilities = dict(ask())
+    # amx_bf16 and avx512_bf16, arm_bf16 and the like; nothing is known of a CPU of which nothing is told
+    return any(name.endswith("bf16") and bool(has) for name, has in capabilities.items()) if capabilities else None
 
 
 def autocast(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[Any]:

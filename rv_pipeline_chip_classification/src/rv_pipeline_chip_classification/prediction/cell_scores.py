@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rv_core.errors import DataError
+from rv_pipeline_chip_classification.config_parts import Precision
 from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray
 
 #: The class id of a cell without any valid pixel, for which the model gives no numbers, or of which it is too unsure.
@@ -29,6 +30,7 @@ class Answers:
         averages_symmetries: whether scores are the mean of those of the eight symmetries of a chip.
         averages_overlaps: whether cells that overlap are averaged onto cells as wide as the step between them.
         smooth: side of the neighbourhood, in cells and odd, over which scores of a grid are averaged; 1 is the cell.
+        precision: of the forward pass.
     """
 
     abstain_below: float | None = None
@@ -36,6 +38,7 @@ class Answers:
     averages_symmetries: bool = False
     averages_overlaps: bool = False
     smooth: int = 1
+    precision: Precision = "float32"
 
     @property
     def are_refined(self) -> bool:
@@ -59,6 +62,7 @@ class AnswerChoices(Protocol):
     augment: Any
     overlap: Any
     smooth: int
+    precision: Any
 
 
 def answers_of(choices: AnswerChoices) -> Answers:
@@ -69,6 +73,7 @@ def answers_of(choices: AnswerChoices) -> Answers:
         averages_symmetries=choices.augment == "d4",
         averages_overlaps=choices.overlap == "average",
         smooth=choices.smooth,
+        precision=choices.precision,
     )
 
 

@@ -4,7 +4,7 @@
 other last bits for another number of cores (found for ResNet-50), wait for the slowest of them at every layer, and
 were half as fast on a busy machine. So predictions are the same for any number of splits, runners and cores of one
 kind of machine. Batch norms are folded into the convolutions before them (`prediction.fusion`). **On a GPU** two threads
-keep it busy; where its memory is too small, batches are halved.
+keep it busy, batches are staged in pinned memory, and halved where its own is too small.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from rv_core.errors import DataError
 from rv_core.machine.cores import available_cores
 from rv_pipeline_chip_classification.model.contract import ModelContract
+from rv_pipeline_chip_classification.model.device import autocast, compute_dtype, to_device
 from rv_pipeline_chip_classification.model.prefetch import in_advance, iterate_ahead
 from rv_pipeline_chip_classification.prediction.cell_scores import (
     NO_CLASS,
@@ -96,6 +97,7 @@ class Classifier:
         # Not on a GPU: nothing was measured there.
         ready = fused(model.eval()) if self._is_cpu else model.eval()
         self._model: Any = ready.to(self.device, memory_format=torch.channels_last)
+        self._dtype = compute_dtype(self.answers.precision, self.device)
         self._batch_size = batch_size
         self._num_threads = (num_threads or num_inference_threads()) if self._is_cpu else 2
         self._lock = threading.Lock()
@@ -195,10 +197,10 @@ class Classifier:
                 _log.warning("the GPU has too little memory: going on with batches of %d windows", half)
 
     def _forward(self, chips: NDArray[np.float32]) -> NDArray[np.float32]:
-        batch = torch.from_numpy(chips).permute(0, 3, 1, 2)
         try:
-            with torch.inference_mode():
-                scores: NDArray[np.float32] = self._scores_of(batch.to(self.device)).cpu().numpy()
+            # Of this thread alone, as both contexts are.
+            with torch.inference_mode(), autocast(self._dtype, self.device):
+                scores: NDArray[np.float32] = self._scores_of(to_device(chips, self.device)).cpu().numpy()
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, AssertionError, ValueError) as err:

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from rv_pipeline_chip_classification.config_parts import Precision
 from rv_pipeline_chip_classification.control import Control
 from rv_pipeline_chip_classification.model.backbones import set_backbone_frozen
 from rv_pipeline_chip_classification.model.device import (
     MemoryLimit,
-    Precision,
     autocast,
     best_device,
     compute_dtype,
@@ -114,7 +114,7 @@ class Trainer:
         self.averaged = AveragedModel(model, multi_avg_fn=_average, use_buffers=True).eval()
         self.best: dict[str, Tensor] = {}
         self.position = Position()
-        self._dtype = compute_dtype(recipe.precision, self.device)
+        self._dtype = compute_dtype(recipe.precision, self.device, where="train.precision")
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self._dtype == torch.float16)
         self._loss = self._validation_loss = self._make_loss(recipe.class_weights)
         self._num_drops = 0

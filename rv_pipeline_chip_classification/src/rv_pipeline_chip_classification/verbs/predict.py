@@ -25,6 +25,15 @@ class Overlap(StrEnum):
     average = "average"
 
 
+class Precision(StrEnum):
+    """The numbers of a forward pass."""
+
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
 class Vector(StrEnum):
     """The format of the file of cells."""
 
@@ -101,6 +110,13 @@ def predict(
         int,
         typer.Option(min=1, max=99, metavar="N", help="Average the scores of each cell over N x N cells (N is odd)."),
     ] = 1,
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            help="Of the forward pass: auto is float32 on a CPU and bfloat16 or float16 on a GPU. bfloat16 gains on a CPU "
+            "only where it has instructions for it."
+        ),
+    ] = Precision.float32,
     runner: Annotated[
         str | None,
         typer.Option(
@@ -162,7 +178,7 @@ def predict(
         on_drift=on_drift.value,
         updates_stats=update_stats,
         backbone=backbone,
-        answers=Answers(abstain_below, logits, augment == "d4", overlap == "average", smooth),
+        answers=Answers(abstain_below, logits, augment == "d4", overlap == "average", smooth, precision.value),
     )
     if runner is not None or jobs is not None:
         from rv_pipeline_chip_classification.verbs.runner_prediction import predict_on_runner

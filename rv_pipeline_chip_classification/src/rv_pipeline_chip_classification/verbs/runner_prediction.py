@@ -63,6 +63,7 @@ def apply_config(request: PredictionRequest) -> ApplyConfig:
         augment="d4" if answers.averages_symmetries else "none",
         overlap="average" if answers.averages_overlaps else "separate",
         smooth=answers.smooth,
+        precision=answers.precision,
         vector=request.vector,
         update_stats=request.updates_stats,
         backbone=request.backbone,
