@@ -14,7 +14,17 @@ import numpy as np
 import pytest
 
 from rv_core.errors import RvError
-from rv_pipeline_chip_classification.config import MaskConfig, RasterSourceConfig, RasterStackConfig
+from rv_core.files.storage import Storage
+from rv_pipeline_chip_classification.commands.chip import chip_scene
+from rv_pipeline_chip_classification.config import (
+    ChipConfig,
+    ClassConfig,
+    GeoJsonLabelsConfig,
+    MaskConfig,
+    RasterSourceConfig,
+    RasterStackConfig,
+    SceneConfig,
+)
 from rv_pipeline_chip_classification.labels.class_raster import open_class_raster
 from rv_pipeline_chip_classification.raster_files import remote_files
 from rv_pipeline_chip_classification.raster_files.remote_bytes import PIECE_BYTES, RemoteBytes, pieces_of
@@ -90,20 +100,33 @@ def rows(config: RasterStackConfig) -> list[np.ndarray]:
         return [reader.read(row, 40).values for row in range(80, 600, 30)]
 
 
-@pytest.mark.parametrize("read", [strips, rows])
+@pytest.mark.parametrize(
+    ("scheme", "read"), [("http", strips), ("http", rows), pytest.param("s3", rows, marks=pytest.mark.s3)]
+)
 def test_pixels_are_those_of_local_files_and_each_byte_comes_once(
-    served: Served, bands: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[..., Any]
+    served: Served,
+    bands: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scheme: str,
+    read: Callable[..., Any],
 ) -> None:
     monkeypatch.setattr(row_reader, "STRIP_BYTES", 1 << 19)
     expected = read(stack(str(tmp_path), bands))
-    found = read(stack(served.url, bands))
+    (tmp_path / "bucket").symlink_to(tmp_path)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", served.url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    found = read(stack("s3://bucket" if scheme == "s3" else f"{served.url}/bucket", bands))
     assert len(found) == len(expected) > 1
     assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
     asked = served.requests()
     for name in [*bands, "mask.tif"]:
         times = np.zeros((tmp_path / name).stat().st_size, np.int64)
         spans = [
-            (first, last) for method, path, first, last in asked if (method, path) == ("GET", f"/{name}") and last > 1
+            (first, last)
+            for method, path, first, last in asked
+            if (method, path) == ("GET", f"/bucket/{name}") and last > 1
         ]
         for first, last in spans:
             times[first : last + 1] += 1
@@ -111,7 +134,7 @@ def test_pixels_are_those_of_local_files_and_each_byte_comes_once(
         # 100 blocks of 8 KiB; the header is one request.
         assert len(spans) < 12 and sum(first == 0 for first, _ in spans) == 1
         assert {path for method, path, *_ in asked if method == "HEAD" and name in path} == {
-            f"/{name}", f"/{name}.aux.xml", f"/{name}.msk",
+            f"/bucket/{name}", f"/bucket/{name}.aux.xml", f"/bucket/{name}.msk",
         }  # fmt: skip
 
 
@@ -137,6 +160,21 @@ def test_labels_on_another_grid_are_read_once(served: Served, bands: list[str], 
     assert np.array_equal(label_rows(served.url), label_rows(str(tmp_path)))
     asked = [(first, last) for method, _, first, last in served.requests() if method == "GET" and last > 1]
     assert sum(last - first + 1 for first, last in asked) <= (tmp_path / "mask.tif").stat().st_size
+
+
+def test_labels_and_an_area_of_interest_are_fetched_once(served: Served, bands: list[str], tmp_path: Path) -> None:
+    (tmp_path / "labels.geojson").write_text('{"type": "FeatureCollection", "features": []}')
+    square = [[500_000, 4_500_000], [500_640, 4_500_000], [500_640, 4_499_360], [500_000, 4_500_000]]
+    area = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [square]}}
+    crs = {"type": "name", "properties": {"name": "EPSG:32618"}}
+    (tmp_path / "aoi.geojson").write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": [area]}))
+    labels = GeoJsonLabelsConfig(uri=f"{served.url}/labels.geojson", background_class="a")
+    scene = SceneConfig(id="a", raster=stack(served.url, bands), labels=labels, aoi_uris=[f"{served.url}/aoi.geojson"])
+    for number in range(2):  # as another task of this machine reads the same scene
+        storage = Storage(str(tmp_path / f"root{number}"))
+        assert chip_scene(scene, "train", ClassConfig(names=["a", "b"]), ChipConfig(chip_size_px=64), 0, storage)
+    fetched = [path for method, path, *_ in served.requests() if method == "GET" and path.endswith(".geojson")]
+    assert sorted(fetched) == ["/aoi.geojson", "/labels.geojson"]
 
 
 def test_a_file_with_others_beside_it_is_left_to_gdal(served: Served, bands: list[str], tmp_path: Path) -> None:

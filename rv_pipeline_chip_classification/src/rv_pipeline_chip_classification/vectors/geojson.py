@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from rv_core.errors import DataError, RvError
-from rv_core.files import by_uri
+from rv_core.files import by_uri, uris
 from rv_pipeline_chip_classification.vectors.crs_names import crs_of_name
 from rv_pipeline_chip_classification.vectors.files import is_vector_name
 
@@ -57,8 +57,10 @@ def read_geojson(uri: str) -> FeatureCollection:
         DataError: if it is too large, nested too deep or no GeoJSON.
         StorageError: if it cannot be read.
     """
-    info = by_uri.stat(uri)
-    data = b"" if info is not None and info.size > MAX_BYTES else by_uri.read_bytes(uri)
+    # The tasks of a scene all read its labels: those of a server are fetched once for all of them.
+    source = uri if uris.is_local(uris.expand(uri)) else str(by_uri.local_copy(uri))
+    info = by_uri.stat(source)
+    data = b"" if info is not None and info.size > MAX_BYTES else by_uri.read_bytes(source)
     if (not data and info is not None and info.size) or len(data) > MAX_BYTES:
         size = info.size if info is not None else len(data)
         raise refused(uri, f"it has {size:,} bytes; at most {MAX_BYTES:,} are read")
