@@ -47,6 +47,8 @@ TEST_TOOLS = ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "jsonsch
 #: Most tests wait for processes of their own: two at a time, more where there are cores; a file's tests stay together.
 WORKERS = ["-n", str(max(2, min(os.cpu_count() or 1, 6))), "--dist", "loadfile"]
 S3_TOOLS = ["moto[server]"]
+#: Extras whose lowest versions are tested.
+EXTRAS = {"rv_pipeline_chip_classification": ("vector", "onnx")}
 #: What runs the models that are written for it.
 ONNX_TOOLS = ["onnxruntime"]
 #: A page is opened where Chromium is installed (apt-get install chromium).
@@ -396,10 +398,11 @@ def random_kills(session: nox.Session) -> None:
 
 @check(requires=["wheels"])
 def minimums(session: nox.Session) -> None:
-    """The lowest version of every direct requirement but torch."""
+    """The lowest version of every direct requirement but torch, those of extras that need no more than wheels too."""
     path = ROOT / "build" / "minimums.txt"
     path.write_text("\n".join(lowest_versions()) + "\n")
     install_everything(session, constraints=path)
+    install(session, *(wheel(package, ",".join(extras)) for package, extras in EXTRAS.items()), constraints=path)
     pytest(session, *(f"tests/{package}" for package in PACKAGES), "tests/e2e")
 
 
@@ -456,6 +459,9 @@ def extra_requirements(package: str, extra: str) -> list[str]:
 def lowest_versions() -> list[str]:
     """`name==lowest` for every direct requirement but torch; the tools of the tests as they are elsewhere."""
     required = [r for package in PACKAGES for r in direct_requirements(package)]
+    required += [
+        r for package, extras in EXTRAS.items() for extra in extras for r in extra_requirements(package, extra)
+    ]
     bounds = [match.groups() for match in (re.match(r"([\w.-]+)>=([\w.]+)", r) for r in required) if match]
     own = [package.replace("_", "-") for package in PACKAGES]
     lowest = [f"{name}=={version}" for name, version in bounds if name not in ("torch", *own)]

@@ -95,7 +95,7 @@ def test_ticks_are_round_and_inside(low: float, high: float, ticks: list[float] 
 
 def test_a_line_is_interrupted_where_there_is_no_number() -> None:
     series = ReportSeries("loss", [(1, 0.5), (2, math.nan), (3, 0.25), (4, 0.125)])
-    svg = charts.line_chart(ReportChart("loss", [series]))
+    svg = str(charts.line_chart(ReportChart("loss", [series])))
     path = svg.partition('class="line" d="')[2].partition('"')[0]
     assert (path.count("M"), path.count("L")) == (2, 1)
 
@@ -112,7 +112,7 @@ def test_a_chart_of_next_to_nothing_is_drawn(points: list[tuple[float, float]]) 
 
 def test_tasks_that_overlap_lie_below_each_other() -> None:
     tasks = [TaskFacts("a", "done", 0, 10), TaskFacts("b", "done", 5, 15), TaskFacts("c", "odd", 10, 20)]
-    svg = charts.timeline([JobFacts("job", "done", 3, 3, 0, tuple(tasks))], "time")
+    svg = str(charts.timeline([JobFacts("job", "done", 3, 3, 0, tuple(tasks))], "time"))
     rows = [bar.partition('y="')[2].partition('"')[0] for bar in svg.split("<rect")[1:]]
     assert rows[0] == rows[2] != rows[1]
     assert 'class="bar other"' in svg

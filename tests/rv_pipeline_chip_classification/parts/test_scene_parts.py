@@ -136,6 +136,8 @@ def test_back_to_one_item_and_a_damaged_list_of_parts(make_config: Any) -> None:
 def test_merged_predictions_are_those_of_one_item_to_the_byte(
     make_config: Any, write_trained: Any, options: dict[str, Any]
 ) -> None:
+    if "vector" in options:
+        pytest.importorskip("pyarrow", reason="the extra `vector` is not installed")
     written, counts = [], []
     for max_windows in (8192, 300, 30):
         config = make_config(max_windows)
