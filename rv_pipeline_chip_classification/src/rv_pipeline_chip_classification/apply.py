@@ -21,6 +21,7 @@ from rv_pipeline_chip_classification.config_checks import own_backbone
 from rv_pipeline_chip_classification.config_parts import DEFAULT_MAX_WINDOWS
 from rv_pipeline_chip_classification.model.openmp import wait_passively
 from rv_pipeline_chip_classification.parts.scene_parts import of_whole
+from rv_pipeline_chip_classification.raster_files.rasterio_import import import_rasterio
 
 if TYPE_CHECKING:
     from rv_pipeline_chip_classification.raster_inputs import RasterInputs
@@ -152,6 +153,7 @@ class ApplyPipeline(Pipeline):
     @command(items=items_to_map, reads=_READS, ignores=("on_drift", "max_windows_per_item"), gpus=1)
     def predict(self, images: Items[ImageItem]) -> None:
         """A class and scores for every cell of the images."""
+        import_rasterio()
         wait_passively()
         from rv_pipeline_chip_classification.applying.image_command import open_mapper
 
@@ -163,6 +165,7 @@ class ApplyPipeline(Pipeline):
     @command(items=images_to_merge, completes="predict", reads=_READS, ignores=("on_drift", "batch_size"))
     def merge(self, images: Items[ImageConfig]) -> None:
         """The files of images that were mapped in parts."""
+        import_rasterio()
         from rv_pipeline_chip_classification.applying.image_command import merge_image
 
         for image in images:

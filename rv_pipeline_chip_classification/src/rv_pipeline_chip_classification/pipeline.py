@@ -26,6 +26,7 @@ from rv_pipeline_chip_classification.parts.scene_parts import (
     of_whole,
     scene_of,
 )
+from rv_pipeline_chip_classification.raster_files.rasterio_import import import_rasterio
 
 if TYPE_CHECKING:
     from rv_pipeline_chip_classification.raster_inputs import RasterInputs
@@ -114,6 +115,7 @@ class ChipClassificationPipeline(Pipeline):
     @command(items=scenes_to_analyze, reads=("analyze",))
     def analyze(self, scenes: Items[SceneConfig]) -> None:
         """Statistics of the training scenes, per channel."""
+        import_rasterio()
         from rv_pipeline_chip_classification.commands.analyze import analyze_scene
 
         for scene in scenes:
@@ -127,6 +129,7 @@ class ChipClassificationPipeline(Pipeline):
     )
     def chip(self, scenes: Items[SceneItem]) -> None:
         """Pixels and labelled windows of the training and validation scenes."""
+        import_rasterio()
         from rv_pipeline_chip_classification.commands.chip import chip_scene
 
         config = self.config
@@ -172,6 +175,7 @@ class ChipClassificationPipeline(Pipeline):
     )
     def predict(self, scenes: Items[SceneItem]) -> None:
         """A class and scores for every cell of the scenes to predict."""
+        import_rasterio()
         wait_passively()
         from rv_pipeline_chip_classification.commands.predict import open_predictor
 
@@ -189,6 +193,7 @@ class ChipClassificationPipeline(Pipeline):
     )
     def merge(self, scenes: Items[SceneConfig]) -> None:
         """The files of scenes that were predicted in parts."""
+        import_rasterio()
         from rv_pipeline_chip_classification.commands.merge import merge_scene
 
         for scene in scenes:
@@ -213,6 +218,7 @@ class ChipClassificationPipeline(Pipeline):
     )
     def eval(self) -> None:
         """Metrics of the predictions, per class, scene and subset."""
+        import_rasterio()
         from rv_pipeline_chip_classification.commands.evaluate import run_evaluate
 
         run_evaluate(self.config, self.storage, self)
