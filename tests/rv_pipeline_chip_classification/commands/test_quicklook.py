@@ -12,6 +12,7 @@ from PIL import Image
 
 from rv_pipeline_chip_classification.commands.quicklook import (
     PANEL_PX,
+    Stretch,
     render_cells,
     render_image,
     rgb_channels,
@@ -25,6 +26,7 @@ from rv_pipeline_chip_classification.config import (
     SceneConfig,
 )
 from rv_pipeline_chip_classification.labels.cells import label_cells
+from rv_pipeline_chip_classification.prediction.cell_file import read_cells
 from rv_pipeline_chip_classification.prediction.cell_scores import ScoredCells
 from rv_pipeline_chip_classification.prediction.geojson_file import GeoJsonWriter
 from rv_pipeline_chip_classification.scenes.grid import Grid
@@ -57,7 +59,9 @@ def predictions(tmp_path: Path) -> Callable[..., Path]:
 def draw(scene: SceneConfig, predictions: Path, target: Path, **options: Any) -> np.ndarray:
     target.parent.mkdir(exist_ok=True)
     truth = label_cells(scene, CLASSES, CHIP) if scene.labels is not None else None
-    write_quicklook(scene, CLASSES, truth, predictions=predictions, target=target, title="a scene", **options)
+    with SceneRaster(scene.raster, scene.id) as raster:
+        cells = read_cells(predictions, where=str(predictions))
+        write_quicklook(raster, CLASSES, truth, predictions=cells, target=target, title="a scene", **options)
     with Image.open(target) as picture:
         return np.asarray(picture.convert("RGB"))
 
@@ -149,7 +153,22 @@ def test_many_classes_make_a_longer_legend(write_image: Any, pixels: Any, predic
     path, heights = predictions([0, 0, 0, 0]), []
     for count in (2, 40):
         classes = ClassConfig(names=[f"a class with the number {index}" for index in range(count)])
-        write_quicklook(scene, classes, None, predictions=path, target=tmp_path / "q.png", title="many")
+        with SceneRaster(scene.raster, scene.id) as raster:
+            cells = read_cells(path, where=str(path))
+            write_quicklook(raster, classes, None, predictions=cells, target=tmp_path / "q.png", title="many")
         with Image.open(tmp_path / "q.png") as picture:
             heights.append(picture.height)
     assert heights[1] > heights[0] + 100
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("share", [1.0, 0.3, 0.0])
+def test_counted_numbers_are_stretched_like_all_others(dtype: Any, share: float) -> None:
+    rng = np.random.default_rng(3)
+    values = rng.integers(0, 200, (37, 41, 3)).astype(dtype)
+    valid = np.asarray(rng.random((37, 41)) < share)
+    pictures = []
+    for cast in (dtype, np.float32):
+        stretch = Stretch.of(values.astype(cast), valid, [None] * 3)
+        pictures.append(stretch.rendered(values.astype(cast), valid))
+    assert (pictures[0] == pictures[1]).all()

@@ -11,16 +11,18 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rv_core import Storage
 from rv_core.errors import RvError
-from rv_pipeline_chip_classification.chips.store import ChipStore
 from rv_pipeline_chip_classification.training.linear_probe import LinearProbe, band_statistics, fit_linear_probe
 from rv_pipeline_chip_classification.training.metrics import confusion_matrix, metrics_of
+
+if TYPE_CHECKING:
+    from rv_pipeline_chip_classification.chips.store import ChipStore
 
 PROBE, METRICS = "train/linear-probe.json", "train/metrics.json"
 #: Of a class with fewer cells than this no score can be told from chance.

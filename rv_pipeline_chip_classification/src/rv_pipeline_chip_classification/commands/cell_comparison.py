@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from rv_pipeline_chip_classification.labels.cells import LabelledCells
 from rv_pipeline_chip_classification.neighbours.joined_cells import joined_cells
 from rv_pipeline_chip_classification.prediction.cell_file import cells_name, read_cells
 from rv_pipeline_chip_classification.prediction.cell_scores import NO_CLASS, Answers, prediction_names
+from rv_pipeline_chip_classification.prediction.geojson_file import PredictedCell
 from rv_pipeline_chip_classification.scenes.windows import WindowArray
 
 
@@ -88,7 +90,13 @@ class ComparedCells:
 
 
 def compare_cells(
-    labelled: LabelledCells, scene_id: str, num_classes: int, storage: Storage, answers: Answers | None = None
+    labelled: LabelledCells,
+    scene_id: str,
+    num_classes: int,
+    storage: Storage,
+    answers: Answers | None = None,
+    *,
+    cells: Iterable[PredictedCell] | None = None,
 ) -> ComparedCells:
     """Look up what is predicted for labelled cells.
 
@@ -99,6 +107,7 @@ def compare_cells(
         storage: the root.
         answers: of the prediction, where overlapping cells were averaged: the cells of the map in a labelled one are
             taken together.
+        cells: what `predicted_cells` gives, where it was read before.
 
     Raises:
         DataError: if the predictions cannot be used.
@@ -110,7 +119,7 @@ def compare_cells(
     scores, margins = np.full(len(places), np.nan), np.full(len(places), np.nan)
     num_predicted = num_without_data = num_abstained = 0
     sides: set[tuple[int, int]] = set()
-    cells = read_cells(storage.input_file(name), where=storage.uri(name))
+    cells = predicted_cells(scene_id, storage) if cells is None else cells
     for cell in cells if answers is None else joined_cells(cells, labelled.windows, answers):
         sides.add(cell.window[2:])
         place = places.get(cell.window)
@@ -128,6 +137,12 @@ def compare_cells(
     coverage = Coverage(len(places), num_predicted, num_matched, num_without_data, num_abstained)
     words = f"labelled cells of {_in_words({window[2:] for window in places})}, predicted cells of {_in_words(sides)}"
     return ComparedCells(labelled.windows, labelled.class_ids, predicted, scores, margins, coverage, words)
+
+
+def predicted_cells(scene_id: str, storage: Storage) -> Iterator[PredictedCell]:
+    """The predicted cells of a scene; see `compare_cells` for what is raised."""
+    name = cells_name(storage, prediction_names(scene_id))
+    return read_cells(storage.input_file(name), where=storage.uri(name))
 
 
 def _check_class(class_id: int, num_classes: int, where: str) -> None:

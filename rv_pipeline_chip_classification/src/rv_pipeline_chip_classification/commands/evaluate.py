@@ -33,18 +33,23 @@ from numpy.typing import NDArray
 from rv_core import Storage
 from rv_core.errors import DataError, Finding
 from rv_pipeline_chip_classification.commands.baselines import Baselines, notes_of, read_baselines, warnings_of
-from rv_pipeline_chip_classification.commands.cell_comparison import ComparedCells, Coverage, compare_cells
+from rv_pipeline_chip_classification.commands.cell_comparison import (
+    ComparedCells,
+    Coverage,
+    compare_cells,
+    predicted_cells,
+)
 from rv_pipeline_chip_classification.commands.results import evaluation_name, outcomes_name, picture_name, style_name
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig
 from rv_pipeline_chip_classification.control import Control
-from rv_pipeline_chip_classification.labels.cells import LabelledCells, label_cells
+from rv_pipeline_chip_classification.labels.cells import LabelledCells, labelled_cells
 from rv_pipeline_chip_classification.maps.formats import ENDINGS
-from rv_pipeline_chip_classification.maps.outcome_layer import write_outcome_layer
-from rv_pipeline_chip_classification.prediction.cell_file import cells_name
-from rv_pipeline_chip_classification.prediction.cell_scores import answers_of, prediction_names
+from rv_pipeline_chip_classification.prediction.cell_scores import answers_of
 from rv_pipeline_chip_classification.prediction.cell_windows import CellList
+from rv_pipeline_chip_classification.prediction.geojson_file import PredictedCell
 from rv_pipeline_chip_classification.prediction.outcome_file import Outcomes, write_outcomes
 from rv_pipeline_chip_classification.prediction.qgis_style import outcome_style
+from rv_pipeline_chip_classification.scenes.grid import Grid
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.training.calibration import (
     BLOCKS_PER_SCENE,
@@ -175,71 +180,71 @@ class Evaluation:
             DataError: if labels or predictions cannot be used.
             StorageError: if there is no prediction.
         """
-        labelled = label_cells(scene, self.config.classes, self.config.chip)
-        predict = self.config.predict
-        is_joined = predict.overlap == "average" and scene.labels is not None and scene.labels.has_cell_grid()
-        answers = answers_of(predict) if is_joined else None
-        cells = compare_cells(labelled, scene.id, len(self.config.classes.names), self.storage, answers)
-        coverage = cells.coverage
-        if missing := coverage.missing:
-            _log.warning(
-                "scene %s: %d of %d labelled cells are not predicted and not evaluated (%s)",
-                scene.id,
-                missing,
-                coverage.labelled,
-                cells.sizes,
-            )
-        self._write_outcomes(subset, scene, cells)
-        if subset == "test":
-            self._draw(subset, scene, labelled)
-        return SceneResult.of(cells, self._probed(scene, cells), len(self.config.classes.names))
+        with SceneRaster(scene.raster, scene.id) as raster:
+            labelled = labelled_cells(raster, scene, self.config.classes, self.config.chip)
+            predict = self.config.predict
+            is_joined = predict.overlap == "average" and scene.labels is not None and scene.labels.has_cell_grid()
+            answers = answers_of(predict) if is_joined else None
+            # A picture shows them all.
+            predictions = list(predicted_cells(scene.id, self.storage)) if subset == "test" else None
+            num_classes = len(self.config.classes.names)
+            cells = compare_cells(labelled, scene.id, num_classes, self.storage, answers, cells=predictions)
+            coverage = cells.coverage
+            if missing := coverage.missing:
+                _log.warning(
+                    "scene %s: %d of %d labelled cells are not predicted and not evaluated (%s)",
+                    scene.id,
+                    missing,
+                    coverage.labelled,
+                    cells.sizes,
+                )
+            self._write_outcomes(subset, scene, cells, raster.grid)
+            if predictions is not None:
+                self._draw(subset, raster, labelled, predictions)
+            return SceneResult.of(cells, self._probed(raster, cells), num_classes)
 
-    def _write_outcomes(self, subset: str, scene: SceneConfig, cells: ComparedCells) -> None:
+    def _write_outcomes(self, subset: str, scene: SceneConfig, cells: ComparedCells, grid: Grid) -> None:
         """The labelled cells on the map, right and wrong."""
         outcomes = Outcomes(cells.windows, cells.truth, cells.predicted, cells.scores, cells.margins)
-        with SceneRaster(scene.raster, scene.id) as raster:
-            grid = raster.grid
         with self.storage.output_file(outcomes_name(subset, scene.id)) as path:
             write_outcomes(path, outcomes, grid, scene_id=scene.id, class_names=self.config.classes.names)
         if (kind := self.config.eval.vector) != "geojson":
+            from rv_pipeline_chip_classification.maps.outcome_layer import write_outcome_layer
+
             name = outcomes_name(subset, scene.id, ENDINGS[kind])
             with self.storage.output_file(name) as path:
                 names = self.config.classes.names
                 write_outcome_layer(path, kind, outcomes, grid, scene_id=scene.id, class_names=names)
         self.storage.write_text(style_name(subset, scene.id), outcome_style())
 
-    def _draw(self, subset: str, scene: SceneConfig, labelled: LabelledCells) -> None:
+    def _draw(
+        self, subset: str, raster: SceneRaster, labelled: LabelledCells, predictions: Sequence[PredictedCell]
+    ) -> None:
         """A picture of the scene; without one the figures are as good."""
         from rv_pipeline_chip_classification.commands.quicklook import write_quicklook
 
-        name = self.config.name
-        predictions = self.storage.input_file(cells_name(self.storage, prediction_names(scene.id)))
-        title = f"{name}: {scene.id}" if name else scene.id
+        name, classes = self.config.name, self.config.classes
+        title = f"{name}: {raster.scene_id}" if name else raster.scene_id
         try:
-            with self.storage.output_file(picture_name(subset, scene.id)) as target:
-                write_quicklook(
-                    scene, self.config.classes, labelled, predictions=predictions, target=target, title=title
-                )
+            with self.storage.output_file(picture_name(subset, raster.scene_id)) as target:
+                write_quicklook(raster, classes, labelled, predictions=predictions, target=target, title=title)
         except DataError as err:
-            _log.warning("there is no picture of scene %s: %s", scene.id, err.block.what)
+            _log.warning("there is no picture of scene %s: %s", raster.scene_id, err.block.what)
 
-    def _probed(self, scene: SceneConfig, cells: ComparedCells) -> NDArray[np.int64] | None:
+    def _probed(self, raster: SceneRaster, cells: ComparedCells) -> NDArray[np.int64] | None:
         """What the linear probe says of the matched cells, from their pixels; None where there is none."""
         probe = self.baselines.probe
-        if probe is None:
+        if probe is None or 2 * raster.num_channels != len(probe.offset):
             return None
         windows = cells.windows[cells.is_matched]
         order = np.argsort(windows[:, 0], kind="stable")
         answers = np.empty(len(windows), np.int64)
         try:
-            with SceneRaster(scene.raster, scene.id) as raster:
-                if 2 * raster.num_channels != len(probe.offset):
-                    return None
-                for batch in CellList(windows[order]).iter_chips(raster, lambda _: _CELLS_AT_ONCE):
-                    place = order[batch.first : batch.first + len(batch.chips)]
-                    answers[place] = probe.classes_of(band_statistics(batch.chips, batch.valid))
+            for batch in CellList(windows[order]).iter_chips(raster, lambda _: _CELLS_AT_ONCE):
+                place = order[batch.first : batch.first + len(batch.chips)]
+                answers[place] = probe.classes_of(band_statistics(batch.chips, batch.valid))
         except DataError as err:
-            _log.warning("scene %s is not compared with the linear probe: %s", scene.id, err.block.what)
+            _log.warning("scene %s is not compared with the linear probe: %s", raster.scene_id, err.block.what)
             return None
         return answers
 

@@ -5,8 +5,10 @@ Pillow draws it: it brings a font, and rasters of a few hundred pixels need no m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from rv_pipeline_chip_classification.config import ClassConfig, SceneConfig
+from rv_pipeline_chip_classification.config import ClassConfig
 from rv_pipeline_chip_classification.labels.cells import LabelledCells
 from rv_pipeline_chip_classification.neighbours.joined_cells import coarse_windows
-from rv_pipeline_chip_classification.prediction.cell_file import read_cells
+from rv_pipeline_chip_classification.prediction.geojson_file import PredictedCell
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
 from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray
 
@@ -27,6 +29,8 @@ _MARGIN_PX, _GAP_PX, _TITLE_PX, _CAPTION_PX, _LEGEND_PX = 24, 16, 40, 24, 26
 _PAPER, _INK, _SOFT_INK, _NO_CELL, _NO_DATA = "#ffffff", "#1f2328", "#59636e", "#eceef0", "#c9ced4"
 _FRAME = "#000000"
 _STRETCH_PERCENT, _GAMMA = (2.0, 98.0), 1.4
+#: Whole numbers of so many bytes are counted and looked up, in a tenth of the time.
+_COUNTED_BYTES = 2
 _RGB_NAMES = (("red", "green", "blue"), ("r", "g", "b"))
 
 Rgb = NDArray[np.uint8]
@@ -46,11 +50,11 @@ class Panel:
 
 
 def write_quicklook(
-    scene: SceneConfig,
+    raster: SceneRaster,
     classes: ClassConfig,
     truth: LabelledCells | None,
     *,
-    predictions: Path,
+    predictions: Iterable[PredictedCell],
     target: Path,
     title: str,
     note: str = "",
@@ -58,10 +62,10 @@ def write_quicklook(
     """Write a PNG of a predicted scene, wrong cells framed; without labels there is no panel for the truth.
 
     Args:
-        scene: the scene.
+        raster: of the scene.
         classes: names and colours.
         truth: its labelled cells, or None for a scene without labels.
-        predictions: the scene's cells that `predict` wrote.
+        predictions: the cells that `predict` wrote.
         target: where the PNG goes.
         title: written at the top left.
         note: written at the top right, for instance "synthetic".
@@ -69,10 +73,10 @@ def write_quicklook(
     Raises:
         DataError: if image or predictions cannot be read.
     """
-    with SceneRaster(scene.raster, scene.id) as raster:
-        extent = raster.extent
-        image = render_image(raster)
-    windows, class_ids = _predicted_cells(predictions)
+    extent, image = raster.extent, render_image(raster)
+    cells = list(predictions)
+    windows = np.array([cell.window for cell in cells], np.int64).reshape(-1, 4)
+    class_ids = np.array([-1 if cell.class_id is None else cell.class_id for cell in cells], np.int64)
     panels, caption, extra = [Panel("image", image)], "prediction", dict[str, str]()
     is_wrong = np.zeros(len(windows), np.bool_)
     if truth is not None:
@@ -87,13 +91,9 @@ def write_quicklook(
     if (class_ids < 0).any():
         extra["no data"] = _NO_DATA
     colors = {name: classes.color_of(class_id) for class_id, name in enumerate(classes.names)}
-    compose(panels, {**colors, **extra}, title=title, note=note).save(target, format="PNG", optimize=True)
-
-
-def _predicted_cells(path: Path) -> tuple[WindowArray, NDArray[np.int64]]:
-    cells = list(read_cells(path, where=str(path)))
-    windows = np.array([cell.window for cell in cells], np.int64).reshape(-1, 4)
-    return windows, np.array([-1 if cell.class_id is None else cell.class_id for cell in cells], np.int64)
+    picture = compose(panels, {**colors, **extra}, title=title, note=note)
+    # A third of the time of a search for what repeats, for files that are 4 % larger.
+    picture.save(target, format="PNG", compress_type=zlib.Z_RLE)
 
 
 def _true_ids(truth: LabelledCells, windows: WindowArray) -> NDArray[np.int64]:
@@ -149,15 +149,13 @@ class Stretch:
             valid: (H, W) bool.
             names: of the channels.
         """
-        channels = tuple(rgb_channels(names))
-        return cls(channels, tuple(_ends(values[..., channel][valid]) for channel in channels))
+        channels, is_whole = tuple(rgb_channels(names)), bool(valid.all())
+        shown = (values[..., channel] for channel in channels)
+        return cls(channels, tuple(_ends(channel if is_whole else channel[valid]) for channel in shown))
 
     def rendered(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> Rgb:
         """The colours of pixels (H, W, C): (H, W, 3) uint8; what is not valid is grey."""
-        shown = [
-            _stretched(values[..., channel], valid, ends)
-            for channel, ends in zip(self.channels, self.ends, strict=True)
-        ]
+        shown = [_stretched(values[..., channel], ends) for channel, ends in zip(self.channels, self.ends, strict=True)]
         pixels = np.stack(shown * 3 if len(shown) == 1 else shown, axis=2)
         pixels[~valid] = rgb_of(_NO_DATA)
         return pixels
@@ -205,16 +203,34 @@ def rgb_channels(names: Sequence[str | None]) -> list[int]:
 def _ends(inside: NDArray[Any]) -> tuple[float, float] | None:
     if not inside.size:
         return None
-    low, high = np.percentile(inside.astype(np.float64), _STRETCH_PERCENT)
+    if inside.dtype.kind == "u" and inside.dtype.itemsize <= _COUNTED_BYTES:
+        low, high = _percentiles_of_counts(np.bincount(inside.ravel()))
+    else:
+        low, high = np.percentile(inside.astype(np.float64), _STRETCH_PERCENT)
     return float(low), float(high)
 
 
-def _stretched(channel: NDArray[Any], valid: NDArray[np.bool_], ends: tuple[float, float] | None) -> Rgb:
+def _percentiles_of_counts(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """As `np.percentile`, of whole numbers that are counted: how often there is 0, how often 1 and so on."""
+    up_to = np.cumsum(counts)
+    places = np.array(_STRETCH_PERCENT) / 100 * (up_to[-1] - 1)
+    below, above = (np.searchsorted(up_to, around(places), side="right") for around in (np.floor, np.ceil))
+    return np.asarray(below + (above - below) * (places - np.floor(places)))
+
+
+def _stretched(channel: NDArray[Any], ends: tuple[float, float] | None) -> Rgb:
     if ends is None:
         return np.zeros(channel.shape, np.uint8)
+    if channel.dtype.kind == "u" and channel.dtype.itemsize <= _COUNTED_BYTES:
+        return _shades(np.arange(np.iinfo(channel.dtype).max + 1), ends)[channel]
+    return _shades(channel, ends)
+
+
+def _shades(values: NDArray[Any], ends: tuple[float, float]) -> Rgb:
     low, high = ends
-    scaled = (np.where(valid, channel, low).astype(np.float64) - low) / max(high - low, 1e-12)
-    return np.asarray(np.round(255 * np.clip(scaled, 0, 1) ** (1 / _GAMMA)), np.uint8)
+    with np.errstate(invalid="ignore"):
+        scaled = (values.astype(np.float64) - low) / max(high - low, 1e-12)
+        return np.asarray(np.round(255 * np.clip(scaled, 0, 1) ** (1 / _GAMMA)), np.uint8)
 
 
 def render_cells(
@@ -252,11 +268,8 @@ def frame(cell: Rgb) -> None:
     side = min(cell.shape[:2])
     width = max(1, min(2, side // 8))
     for color, line in ((_FRAME, 0), (_PAPER, width))[: 2 if side >= 6 * width else 1]:
-        edge = np.zeros(cell.shape[:2], np.bool_)
-        inner = cell.shape[0] - line, cell.shape[1] - line
-        edge[line : inner[0], line : inner[1]] = True
-        edge[line + width : inner[0] - width, line + width : inner[1] - width] = False
-        cell[edge] = rgb_of(color)
+        inside = cell[line : cell.shape[0] - line, line : cell.shape[1] - line]
+        inside[:width] = inside[-width:] = inside[:, :width] = inside[:, -width:] = rgb_of(color)
 
 
 def rgb_of(color: str) -> tuple[int, int, int]:
@@ -296,10 +309,13 @@ def _fitted(pixels: Rgb) -> Image.Image:
     height, width = pixels.shape[:2]
     factor = PANEL_PX / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    resampling = Image.Resampling.NEAREST if factor >= 2 else Image.Resampling.LANCZOS
+    # Of those that average, Lanczos takes four times as long, and what it sharpens is not seen at this size.
+    smooth = Image.Resampling.LANCZOS if factor > 1 else Image.Resampling.HAMMING
+    resampling = Image.Resampling.NEAREST if factor >= 2 else smooth
     return Image.fromarray(pixels).resize(size, resampling)
 
 
+@cache
 def _font(size_px: int) -> Any:
     return ImageFont.load_default(size_px)
 

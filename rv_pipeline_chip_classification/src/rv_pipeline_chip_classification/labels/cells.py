@@ -37,8 +37,13 @@ def label_cells(scene: SceneConfig, classes: ClassConfig, chip: ChipConfig) -> L
         DataError: if the scene has no labels, or a file cannot be used.
     """
     with SceneRaster(scene.raster, scene.id) as raster:
-        aoi = read_aoi(scene, raster.grid, raster.extent)
-        with open_labels(scene, classes, raster.grid, raster.extent) as source:
-            windows, class_ids = source.label_cells(cell_size_px(scene.labels, chip.chip_size_px))
+        return labelled_cells(raster, scene, classes, chip)
+
+
+def labelled_cells(raster: SceneRaster, scene: SceneConfig, classes: ClassConfig, chip: ChipConfig) -> LabelledCells:
+    """As `label_cells`, of a scene whose raster is open."""
+    aoi = read_aoi(scene, raster.grid, raster.extent)
+    with open_labels(scene, classes, raster.grid, raster.extent) as source:
+        windows, class_ids = source.label_cells(cell_size_px(scene.labels, chip.chip_size_px))
     selected = aoi.selects(windows, within=chip.within_aoi)
     return LabelledCells(windows[selected], class_ids[selected])

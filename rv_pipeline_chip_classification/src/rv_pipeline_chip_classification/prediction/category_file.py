@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from xml.sax.saxutils import escape
 
 #: Columns of the table: name, type (0 a whole number, 2 text) and usage, as of `GDALRATFieldType` and `GDALRATFieldUsage`.
 _COLUMNS = (("Value", 0, 5), ("Class", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8))
@@ -19,6 +18,17 @@ _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def xml_text(text: str) -> str:
     """Text of others as XML can hold it, before it is escaped: control characters become U+FFFD."""
     return _NO_XML.sub("\ufffd", text)
+
+
+def escape(text: str) -> str:
+    """Text as the content of an element; `xml.sax.saxutils`, which has this, imports what speaks HTTP and TLS."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def quoted(text: str) -> str:
+    """Text as the value of an attribute, with its quotes."""
+    value = escape(text).replace("\n", "&#10;").replace("\r", "&#13;").replace("\t", "&#9;").replace('"', "&quot;")
+    return f'"{value}"'
 
 
 def categories_text(names: Sequence[str], colors: Sequence[str]) -> str:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
-from xml.sax.saxutils import quoteattr
 
-from rv_pipeline_chip_classification.prediction.category_file import xml_text
+from rv_pipeline_chip_classification.prediction.category_file import quoted, xml_text
 
 _NO_CLASS_COLOR = "#c9ced4"
 
@@ -62,7 +61,7 @@ def _document(content: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    return quoteattr(xml_text(text))
+    return quoted(xml_text(text))
 
 
 def _raster_pipe(names: Sequence[str], colors: Sequence[str]) -> str:

@@ -27,18 +27,20 @@ def band_statistics(chips: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDA
         chips: (N, H, W, C) of any real dtype.
         valid: (N, H, W) bool, or None where every pixel is valid.
     """
-    values = chips.reshape(len(chips), -1, chips.shape[-1]).astype(np.float64)
-    count: Any = values.shape[1]
-    if valid is not None:
-        is_valid = valid.reshape(len(chips), -1, 1)
+    by_pixel = chips.reshape(len(chips), -1, chips.shape[-1])
+    # Channel by channel, where sums take a tenth of the time.
+    values = np.ascontiguousarray(by_pixel.transpose(0, 2, 1), np.float64)
+    count: Any = values.shape[2]
+    is_valid = None if valid is None else valid.reshape(len(chips), 1, -1)
+    if is_valid is not None:
         values = np.where(is_valid, values, 0.0)
-        count = is_valid.sum(axis=1)
+        count = is_valid.sum(axis=2)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = values.sum(axis=1) / count
-        values -= mean[:, None]
-        if valid is not None:
-            values[~valid.reshape(len(chips), -1)] = 0.0
-        spread = np.sqrt(np.square(values, out=values).sum(axis=1) / count)
+        mean = values.sum(axis=2) / count
+        values -= mean[..., None]
+        if is_valid is not None:
+            values *= is_valid
+        spread = np.sqrt(np.square(values, out=values).sum(axis=2) / count)
     return np.concatenate([mean, spread], axis=1)
 
 
