@@ -84,11 +84,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def write_scores(image: Path, truth: dict[tuple[int, ...], int], target: Path) -> None:
+def write_scores(image: Path, truth: dict[tuple[int, ...], int], target: Path, side_px: int = CELL_PX) -> None:
     target.parent.mkdir(exist_ok=True)
     with SceneRaster(RasterSourceConfig(uris=[str(image)]), "x") as raster, target.open("w") as file:
-        windows = windows_over(raster.extent, size_px=CELL_PX, stride_px=CELL_PX)
-        ids = np.array([truth[tuple(window)] for window in windows.tolist()])
+        windows = windows_over(raster.extent, size_px=side_px, stride_px=side_px)
+        places = (windows[:, :2] // CELL_PX * CELL_PX).tolist()
+        ids = np.array([truth[row, col, CELL_PX, CELL_PX] for row, col in places])
         noise = np.random.default_rng(0).dirichlet([0.6] * 3, len(ids))
         scores = (0.6 * np.eye(3)[ids] + 0.4 * noise).astype(np.float32)
         writer = GeoJsonWriter(file, raster.grid, scene_id="x", class_names=CLASS_NAMES, where="x")
@@ -125,6 +126,23 @@ def test_flipped_labels_are_listed_and_edits_are_read_back(folder: Path, capsys:
     layer.write_text(json.dumps(content))
     after = truth_of(image, layer)
     assert {window for window in before if before[window] != after[window]} == {tuple(f["window"]) for f in edited}
+
+
+def test_averaged_scores_of_smaller_cells_count_for_the_cell_they_lie_in(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `predict.overlap="average"` writes them: cells of the map are as wide as the step."""
+    truth = truth_of(folder / "data" / "b.tif", folder / "data" / "b.geojson")
+    write_scores(folder / "data" / "b.tif", truth, folder / "scores" / "b.geojson", side_px=CELL_PX // 2)
+    flipped = flip(folder / "data" / "b.geojson", 4, seed=1)
+    assert review("-o", "review", "--predictions", "scores", "--doubtful", "4", "--scene", "b") == 0
+    assert "64 of 64 cells have scores; 4 doubtful labels" in capsys.readouterr().out
+    assert set(ranked(folder / "review" / "b.geojson", "doubt_rank")) == flipped
+    layer = json.loads((folder / "review" / "b.geojson").read_text())["features"]
+    scores = json.loads((folder / "scores" / "b.geojson").read_text())["features"]
+    within = [its["properties"]["scores"] for its in scores if max(its["properties"]["window"][:2]) < CELL_PX]
+    assert len(within) == 4
+    assert layer[0]["properties"]["suggested_score"] == pytest.approx(np.mean(within, axis=0).max(), abs=1e-6)
 
 
 def test_cells_of_scenes_without_labels_are_chosen_to_label_next(folder: Path) -> None:

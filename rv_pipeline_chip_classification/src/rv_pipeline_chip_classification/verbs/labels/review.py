@@ -15,8 +15,10 @@ from rv_core.errors import UsageError
 from rv_core.files import by_uri, uris
 from rv_pipeline_chip_classification.config import ChipClassificationConfig
 from rv_pipeline_chip_classification.labels.sources import UNLABELLED
+from rv_pipeline_chip_classification.neighbours.joined_cells import joined_cells
 from rv_pipeline_chip_classification.prediction.cell_file import read_cells
-from rv_pipeline_chip_classification.prediction.cell_scores import SCORE_DECIMALS, prediction_names
+from rv_pipeline_chip_classification.prediction.cell_scores import SCORE_DECIMALS, Answers, prediction_names
+from rv_pipeline_chip_classification.prediction.geojson_file import PredictedCell
 from rv_pipeline_chip_classification.sampling.review import (
     doubts,
     most_doubtful,
@@ -34,17 +36,18 @@ class Scores:
 
     Args:
         uri: the file.
-        by_window: window -> scores by class id.
+        cells: in its order.
     """
 
     uri: str
-    by_window: dict[tuple[int, ...], tuple[float, ...]]
+    cells: Sequence[PredictedCell]
 
     def of(self, windows: NDArray[np.int64], num_classes: int) -> NDArray[np.float64]:
-        """Scores of cells, (N, K) float64; NaN where there are none."""
+        """Scores of cells, (N, K) float64: of a map with smaller cells the mean of those in each; NaN where there are none."""
+        by_window = {cell.window: cell.scores for cell in joined_cells(self.cells, windows, Answers(None))}
         found = np.full((len(windows), num_classes), np.nan)
         for number, window in enumerate(map(tuple, windows.tolist())):
-            its = self.by_window.get(window)
+            its = by_window.get(window)
             if its is not None and len(its) == num_classes:
                 found[number] = its
         return found
@@ -105,8 +108,7 @@ def _trained_on(folder: str) -> set[str] | None:
 
 
 def _read(uri: str) -> Scores:
-    cells = read_cells(by_uri.local_copy(uri), where=uri)
-    return Scores(uri, {cell.window: cell.scores for cell in cells if cell.scores is not None})
+    return Scores(uri, list(read_cells(by_uri.local_copy(uri), where=uri)))
 
 
 def count_of(text: str, total: int) -> int:
