@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import shapely
 
-from rv_core.errors import DataError
+from rv_core.errors import DataError, UsageError
 from rv_core.files.storage import Storage
+from rv_pipeline_chip_classification import results
 from rv_pipeline_chip_classification.maps.cell_layer import CellLayerWriter, LayerOf, score_columns
 from rv_pipeline_chip_classification.maps.formats import ENDINGS, missing_modules
 from rv_pipeline_chip_classification.maps.layer_file import boxes_as_wkb
@@ -181,3 +182,39 @@ def test_what_is_not_installed_is_told(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "pyogrio", None)
     with pytest.raises(DataError, match="'fgb' cannot be written: pyogrio cannot be imported"):
         CellLayerWriter(tmp_path / "a.fgb", "fgb", LayerOf(make_grid(), "s1", NAMES))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ENDINGS if kind != "geojson"])
+def test_results_are_those_of_geojson(
+    kind: str, cells: list[ScoredCells], geojson: Path, storage: Storage, tmp_path: Path
+) -> None:
+    names = PredictionNames("predict/s1")
+    with storage.output_file(names.vector(ENDINGS[kind])) as path:
+        write(path, kind, cells, make_grid())
+    with storage.output_file(names.cells) as path, path.open("wb") as file:
+        writer = CellWriter(file, sum(len(some.windows) for some in cells), len(NAMES))
+        for some in cells:
+            writer.write(some)
+    found = results(storage.root_uri)
+    assert found.scene_ids == ["s1"]
+    records = found.predictions("s1")
+    assert records.crs == "EPSG:4326"
+    features = json.loads(geojson.read_text())["features"]
+    expected = [{**feature["properties"], "geometry": feature["geometry"]} for feature in features]
+    if kind == "fgb":  # in an order of its own
+        assert {record.pop("window") for record in records} == {None}
+        records.sort(key=json.dumps)
+        expected = sorted(({k: v for k, v in its.items() if k != "window"} for its in expected), key=json.dumps)
+        # Of a dictionary, the order of keys is that of the file.
+        assert [set(record) for record in records] == [set(its) for its in expected]
+    for record, its in zip(records, expected, strict=True):
+        ring, other = (np.array(one.pop("geometry")["coordinates"]) for one in (record, its))
+        assert record == its
+        assert np.abs(ring - other).max() <= (1e-7 if kind == "geojsonseq" else 1e-11)
+
+
+def test_results_without_a_vector_file_say_what_to_set(storage: Storage) -> None:
+    storage.write_bytes("predict/s1.cells.npy", b"")
+    with pytest.raises(UsageError, match="in no vector file") as failure:
+        results(storage.root_uri).predictions("s1")
+    assert 'set predict.vector to "geojson"' in failure.value.block.fix

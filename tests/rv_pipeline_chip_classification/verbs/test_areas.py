@@ -14,7 +14,20 @@ import numpy as np
 import pytest
 
 from rv_core.cli.app import main
+from rv_core.config import saved
 from rv_core.errors import DataError
+from rv_pipeline_chip_classification.config import (
+    ChipClassificationConfig,
+    ClassConfig,
+    DatasetConfig,
+    EvalConfig,
+    GeoJsonLabelsConfig,
+    PredictConfig,
+    RasterSourceConfig,
+    SceneConfig,
+)
+from rv_pipeline_chip_classification.maps.cell_layer import CellLayerWriter, LayerOf
+from rv_pipeline_chip_classification.maps.formats import ENDINGS
 from rv_pipeline_chip_classification.prediction.cell_scores import ScoredCells
 from rv_pipeline_chip_classification.prediction.geojson_file import GeoJsonWriter
 from rv_pipeline_chip_classification.scenes.grid import Grid
@@ -57,7 +70,12 @@ def write_map(tmp_path: Path) -> Callable[..., str]:
         windows = windows_over(Window(0, 0, 1000, grid.width), size_px=size_px, stride_px=stride_px)[: len(class_ids)]
         ids = np.array(class_ids)
         scores = np.full((len(ids), 2), 0.5, np.float32)
-        path = tmp_path / f"{name}.geojson"
+        kind = options.pop("kind", "geojson")
+        path = tmp_path / f"{name}.{ENDINGS[kind]}"
+        if kind != "geojson":
+            with CellLayerWriter(path, kind, LayerOf(grid, name, ["field", "water"])) as layer:
+                layer.write(ScoredCells(0, windows, ids, scores, fractions))
+            return str(path)
         with path.open("w") as file:
             writer = GeoJsonWriter(file, grid, scene_id=name, class_names=["field", "water"], where=name)
             writer.write(ScoredCells(0, windows, ids, scores, fractions))
@@ -114,6 +132,45 @@ def test_maps_that_overlap_and_cells_that_do_are_told(write_map: Callable[..., s
     overlapping = read_predicted([write_map("d", [0] * 12, stride_px=5)])
     assert overlapping.areas_m2[0] == pytest.approx(12 * 2500 / 0.9996**2, rel=1e-5)
     assert "cells overlap, and each counts as the step between them is large (25%)" in overlapping.notes[0]
+
+
+@pytest.mark.parametrize("kind", ["geojsonseq", "gpkg", "fgb", "parquet"])
+def test_areas_of_other_formats_are_those_of_geojson(write_map: Callable[..., str], kind: str) -> None:
+    pytest.importorskip("pyogrio")
+    pytest.importorskip("pyarrow")
+    options: list[dict[str, Any]] = [{"fractions": [1.0] * 5 + [0.0] + [0.25] * 6}, {"stride_px": 5}, {"stride_px": 2}]
+    for number, its in enumerate(options):
+        ids = [0, 1, 1, 0, 0, -1, *[1] * 6]
+        found = read_predicted([write_map(f"a{number}", ids, kind=kind, **its)])
+        expected = read_predicted([write_map(f"a{number}", ids, **its)])
+        assert found.class_names == expected.class_names
+        assert found.areas_m2 == pytest.approx(expected.areas_m2, rel=1e-3 if kind == "geojsonseq" else 1e-4)
+        assert [note.partition(": ")[2] for note in found.notes] == [note.partition(": ")[2] for note in expected.notes]
+    with pytest.raises(DataError, match="place on Earth"):
+        read_predicted([write_map("b", [0] * 300, crs=None, kind=kind)])
+
+
+def test_areas_of_a_run_are_read_from_what_it_wrote(write_map: Callable[..., str], tmp_path: Path, capsys: Out) -> None:
+    pytest.importorskip("pyarrow")
+    (tmp_path / "predict").mkdir()
+    Path(write_map("s", [0, 1, 1], kind="parquet")).rename(tmp_path / "predict" / "s.parquet")
+    scenes = [SceneConfig(id=name, raster=RasterSourceConfig(uris=["s.tif"])) for name in ("t", "s")]
+    scenes[0].labels = GeoJsonLabelsConfig(uri="t.geojson")
+    config = ChipClassificationConfig(
+        root_uri=str(tmp_path),
+        classes=ClassConfig(names=["field", "water"]),
+        dataset=DatasetConfig(train_scenes=scenes[:1], test_scenes=scenes[1:]),
+        predict=PredictConfig(vector="parquet", subsets=["test"]),
+        eval=EvalConfig(subsets=[]),
+    )
+    (tmp_path / "pipeline-config.json").write_text(saved.dump(config))
+    assert main(["areas", str(tmp_path)]) == 0
+    assert re.search(r"water +2\.0 +66\.7%", capsys.readouterr().out)
+    config.predict.vector = "none"
+    (tmp_path / "pipeline-config.json").write_text(saved.dump(config))
+    assert main(["areas", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert "predict.vector is 'none'" in told and 'set predict.vector to "geojson"' in told
 
 
 def test_a_sample_is_drawn_filled_in_and_read_again(write_map: Callable[..., str], tmp_path: Path, capsys: Out) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from rv_core import Storage
 from rv_core.errors import DataError, UsageError
+from rv_pipeline_chip_classification.prediction.cell_scores import PredictionNames
 
 _WGS84 = "EPSG:4326"
 _PIXELS = "rv:coordinates"
@@ -81,3 +83,44 @@ def cells_of(path: Path, *, where: str) -> Records:
         raise DataError(
             "a file of cells cannot be read", where=where, why=f"{type(err).__name__}: {err}", fix=fix
         ) from err
+
+
+def layer_cells_of(storage: Storage, names: PredictionNames, ending: str) -> Records:
+    """As `cells_of`, of a vector file with flat columns; windows are those of the file of cells beside it.
+
+    Args:
+        storage: of the root.
+        names: of the prediction.
+        ending: of the vector file.
+
+    Raises:
+        DataError: if it is damaged, or what reads it is not installed.
+        StorageError: if it cannot be read.
+    """
+    from rv_pipeline_chip_classification.maps.flat_cells import read_flat_cells
+
+    cells = read_flat_cells(storage.uri(names.vector(ending)))
+    class_ids = [feature["properties"]["class_id"] for feature in cells.features]
+    # A FlatGeobuf file is sorted by its index.
+    windows = [None] * len(class_ids) if ending == "fgb" else _windows_of(storage, names, class_ids)
+    records = [
+        {**feature["properties"], "window": window, "geometry": feature["geometry"]}
+        for feature, window in zip(cells.features, windows, strict=True)
+    ]
+    return Records(records, crs=None if any(map(_is_in_pixels, records)) else cells.crs)
+
+
+def _windows_of(storage: Storage, names: PredictionNames, class_ids: list[int | None]) -> list[list[int] | None]:
+    """The windows of cells in order; None for all where no file of the same cells is there."""
+    from rv_pipeline_chip_classification.prediction.cell_file import read_cells
+
+    known = list(read_cells(storage.input_file(names.cells), where=names.cells)) if storage.exists(names.cells) else []
+    if [cell.class_id for cell in known] != class_ids:
+        return [None] * len(class_ids)
+    return [list(cell.window) for cell in known]
+
+
+def _is_in_pixels(record: dict[str, Any]) -> bool:
+    """Whether the first corner of a cell is that of its window: GeoJSONSeq does not say of what its numbers are."""
+    window, geometry = record["window"], record["geometry"]
+    return bool(window and geometry and geometry["coordinates"][0][0] == [window[1], window[0]])

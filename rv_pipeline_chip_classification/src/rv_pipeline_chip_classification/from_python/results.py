@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +13,11 @@ from rv_core.files import uris
 from rv_core.files.problems import MissingFileError
 from rv_pipeline_chip_classification.commands.results import evaluation_name, outcomes_name
 from rv_pipeline_chip_classification.config_parts import SUBSETS
-from rv_pipeline_chip_classification.from_python.records import Records, cells_of
-from rv_pipeline_chip_classification.prediction.cell_file import cells_name
-from rv_pipeline_chip_classification.prediction.cell_scores import prediction_names
+from rv_pipeline_chip_classification.from_python.records import Records, cells_of, layer_cells_of
+from rv_pipeline_chip_classification.maps.formats import ENDINGS
+from rv_pipeline_chip_classification.prediction.cell_scores import CELLS_ENDING, prediction_names
 
 _HISTORY, _TRAINING = "train/history.jsonl", "train/metrics.json"
-_SUFFIX = ".geojson"
 
 
 @dataclass(frozen=True)
@@ -57,28 +57,33 @@ class Results:
     @property
     def scene_ids(self) -> list[str]:
         """The scenes that are predicted, sorted."""
-        return self._scenes_below("predict")
+        return self._scenes_below("predict", [*ENDINGS.values(), CELLS_ENDING])
 
     def predictions(self, scene_id: str) -> Records:
         """The predicted cells of a scene; geometries in longitude and latitude, pixels where the image has no CRS.
 
         Returns:
             A record per cell: `class_id`, `class_name`, `score`, `scores`, `scene`, `window` in pixels (row, column,
-            height, width), `valid_fraction`, `geometry`.
+            height, width), `valid_fraction`, `geometry`. The same whatever `predict.vector` was, but that cells of a
+            FlatGeobuf file come in its own order, without their `window` (None).
 
         Raises:
-            UsageError: if there is none of that scene.
-            DataError: if the file is damaged.
+            UsageError: if there is none of that scene, or `predict.vector` was "none".
+            DataError: if the file is damaged, or what reads it is not installed.
             StorageError: if it cannot be read.
         """
         names, storage = prediction_names(scene_id), Storage(self.root_uri)
-        if cells_name(storage, names) != names.geojson:
+        there = [kind for kind in ENDINGS if storage.exists(names.vector(ENDINGS[kind]))]
+        if there and there[0] != "geojson":
+            return layer_cells_of(storage, names, ENDINGS[there[0]])
+        if not there and storage.exists(names.cells):
             raise UsageError(
-                f"the cells of scene {scene_id!r} are not in a GeoJSON file",
+                f"the cells of scene {scene_id!r} are in no vector file",
                 where=storage.uri(names.stem),
-                fix='set predict.vector to "geojson", or read the file beside it: geopandas.read_file(…)',
+                why='predict.vector was "none"',
+                fix='set predict.vector to "geojson", or to another format, and run predict again',
             )
-        return self._cells(names.geojson, scene_id, "predict")
+        return self._cells(names.geojson, scene_id, self.scene_ids)
 
     def outcomes(self, subset: str, scene_id: str | None = None) -> Records:
         """The labelled cells of a subset with what is predicted for them. Errors: as of `predictions`.
@@ -91,10 +96,10 @@ class Results:
             A record per cell: `outcome` ("right", "wrong" or "not predicted"), `truth`, `prediction`, `truth_id`,
             `prediction_id`, `score`, `margin`, `scene`, `window`, `geometry`.
         """
-        scene_ids = [scene_id] if scene_id is not None else self._scenes_below(f"eval/{subset}")
+        scene_ids = [scene_id] if scene_id is not None else self._evaluated(subset)
         if not scene_ids:
             raise UsageError(f"there is no evaluation of the subset {subset!r}", where=self.root_uri)
-        parts = [self._cells(outcomes_name(subset, name), name, f"eval/{subset}") for name in scene_ids]
+        parts = [self._cells(outcomes_name(subset, name), name, self._evaluated(subset)) for name in scene_ids]
         return Records((record for part in parts for record in part), crs=parts[0].crs)
 
     def errors(self, subset: str, scene_id: str | None = None) -> Records:
@@ -103,18 +108,22 @@ class Results:
         wrong = [record for record in outcomes if record["outcome"] == "wrong"]
         return Records(sorted(wrong, key=lambda record: -float(record["margin"])), crs=outcomes.crs)
 
-    def _cells(self, name: str, scene_id: str, folder: str) -> Records:
+    def _evaluated(self, subset: str) -> list[str]:
+        return self._scenes_below(f"eval/{subset}", ["geojson"])
+
+    def _cells(self, name: str, scene_id: str, scene_ids: list[str]) -> Records:
         storage = Storage(self.root_uri)
         try:
             path = storage.input_file(name)
         except MissingFileError as err:
-            what, fix = unknown_name("scene", scene_id, self._scenes_below(folder))
+            what, fix = unknown_name("scene", scene_id, scene_ids)
             raise UsageError(what, where=storage.uri(name), fix=fix) from err
         return cells_of(path, where=storage.uri(name))
 
-    def _scenes_below(self, folder: str) -> list[str]:
+    def _scenes_below(self, folder: str, endings: Iterable[str]) -> list[str]:
         files = Storage(self.root_uri).list_files(folder)
-        return sorted(name.removesuffix(_SUFFIX) for name in files if name.endswith(_SUFFIX))
+        found = {name.removesuffix(f".{end}") for end in endings for name in files if name.endswith(f".{end}")}
+        return sorted(found)
 
     def _text(self, name: str) -> str | None:
         try:

@@ -16,6 +16,8 @@ from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray
 NO_CLASS = -1
 #: Where predictions lie under a root.
 FOLDER = "predict"
+#: What the name of the file of cells for `eval` and others ends with.
+CELLS_ENDING = "cells.npy"
 #: Decimals of a score wherever it is written.
 SCORE_DECIMALS = 6
 
@@ -156,7 +158,7 @@ class PredictionNames:
     @property
     def cells(self) -> str:
         """The cells for `eval` and others, where there is no GeoJSON."""
-        return f"{self.stem}.cells.npy"
+        return f"{self.stem}.{CELLS_ENDING}"
 
     def vector(self, ending: str) -> str:
         """The cells in another format, by what names of its files end with."""

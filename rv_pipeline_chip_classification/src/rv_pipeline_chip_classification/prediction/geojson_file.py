@@ -151,10 +151,15 @@ def geometry_texts(windows: WindowArray, grid: Grid, *, where: str) -> list[str]
 
 def outlines_of_windows(windows: WindowArray, grid: Grid, *, where: str) -> list[Ring | None]:
     """The outlines of cells, closed; None for one with a corner that is not on Earth. Arguments: as of `cell_rings`."""
-    rings = cell_rings(windows, grid, where=where)
+    return outlines_of_corners(_corners_of(windows, grid), grid.crs, where=where)
+
+
+def outlines_of_corners(corners: NDArray[np.float64], crs: str | None, *, where: str) -> list[Ring | None]:
+    """As `outlines_of_windows`, of (N, 4, 2) corners in a CRS."""
+    rings = _rings_of_corners(corners, crs, where=where)
     is_placed: list[bool] = np.asarray(np.isfinite(rings).all(axis=(1, 2))).tolist()
     # In degrees a cell as wide as the world is a plain box.
-    is_projected = grid.crs is not None and degrees_per_unit(grid.crs) is None
+    is_projected = crs is not None and degrees_per_unit(crs) is None
     outlines: list[Ring] = outlines_of(rings) if is_projected else rings.tolist()
     return [ring if placed else None for ring, placed in zip(outlines, is_placed, strict=True)]
 
@@ -174,15 +179,24 @@ def cell_rings(windows: WindowArray, grid: Grid, *, where: str) -> NDArray[np.fl
     Raises:
         DataError: if the CRS of the image is not known.
     """
+    return _rings_of_corners(_corners_of(windows, grid), grid.crs, where=where)
+
+
+def _corners_of(windows: WindowArray, grid: Grid) -> NDArray[np.float64]:
+    """The corners of windows on the map, (N, 4, 2), from the upper left one; pixels if the grid has no CRS."""
     top, left = windows[:, 0], windows[:, 1]
     bottom, right = top + windows[:, 2], left + windows[:, 3]
     cols = np.stack([left, left, right, right], axis=1).astype(np.float64)
     rows = np.stack([top, bottom, bottom, top], axis=1).astype(np.float64)
     corners = np.stack([cols, rows], axis=2)
-    if grid.crs is not None:
-        points = to_map(corners.reshape(-1, 2), grid.transform)
-        lonlat = project_each(points, grid.crs, _WGS84, where=where)
-        degrees = degrees_per_unit(grid.crs)
+    return corners if grid.crs is None else to_map(corners.reshape(-1, 2), grid.transform).reshape(-1, 4, 2)
+
+
+def _rings_of_corners(corners: NDArray[np.float64], crs: str | None, *, where: str) -> NDArray[np.float64]:
+    if crs is not None:
+        points = corners.reshape(-1, 2)
+        lonlat = project_each(points, crs, _WGS84, where=where)
+        degrees = degrees_per_unit(crs)
         if degrees is not None:
             # Longitudes of an image in degrees run on: projecting them may have turned some around the world.
             turns = (points[:, 0] * degrees - lonlat[:, 0]) / 360.0

@@ -26,7 +26,7 @@ def areas(
         list[str],
         typer.Argument(
             metavar="MAP…",
-            help="The root of a run, .geojson files of predicted cells, or a .csv with class,area_ha.",
+            help="The root of a run, vector files of predicted cells, or a .csv with class,area_ha.",
         ),
     ],
     sample: Annotated[
@@ -96,6 +96,7 @@ def _predictions_of(root: str, subsets: list[str] | None) -> list[str]:
     """The predictions of a run, of the scenes that its config has predicted."""
     from rv_core.errors import unknown_name
     from rv_core.files import uris
+    from rv_pipeline_chip_classification.maps.formats import ENDINGS
     from rv_pipeline_chip_classification.prediction.cell_scores import prediction_names
     from rv_pipeline_chip_classification.verbs.experiment import load_experiment
 
@@ -104,12 +105,13 @@ def _predictions_of(root: str, subsets: list[str] | None) -> list[str]:
             what, fix = unknown_name("subset", subset, SUBSETS)
             raise UsageError(what, fix=fix)
     config = load_experiment(root, None, None)
-    if config.predict.vector != "geojson":
-        what = f"areas are worked out from GeoJSON, and this run wrote {config.predict.vector}"
-        raise UsageError(what, where=root, fix='set predict.vector to "geojson"')
+    if config.predict.vector == "none":
+        what = "this run wrote no vector file of its cells, from which areas are worked out"
+        fix = 'set predict.vector to "geojson", or to another format, and run predict again'
+        raise UsageError(what, where=root, why="predict.vector is 'none'", fix=fix)
     wanted = [subset for subset in (subsets or config.predict.subsets) if subset in config.predict.subsets]
     found = [
-        uris.join(root, prediction_names(scene.id).geojson)
+        uris.join(root, prediction_names(scene.id).vector(ENDINGS[config.predict.vector]))
         for subset in wanted
         for scene in config.dataset.scenes_of(subset)
     ]

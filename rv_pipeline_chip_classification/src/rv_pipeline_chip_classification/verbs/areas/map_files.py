@@ -1,4 +1,4 @@
-"""What a map covers, class by class: predicted cells from their GeoJSON files, or a table of areas."""
+"""What a map covers, class by class: predicted cells from their vector files, or a table of areas."""
 
 from __future__ import annotations
 
@@ -28,11 +28,14 @@ from rv_pipeline_chip_classification.ground.equal_area import (
 )
 from rv_pipeline_chip_classification.ground.footprints import Footprint, near_pairs
 from rv_pipeline_chip_classification.scenes.crs import project_each
+from rv_pipeline_chip_classification.vectors.files import is_vector_name
 
 #: Cells whose areas are worked out together.
 _CELLS_AT_ONCE = 50_000
 #: Ground that two maps share is told from here on, in square metres.
 _TOLD_M2 = 1.0
+#: Of a side of a cell: steps this short are none, and by so much off they are whole.
+_NO_STEP = 0.01
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,7 @@ def _cells_of(file: str, number: int, names: dict[tuple[int, str], int]) -> tupl
     windows: list[Any] = []
     num_without = 0
     try:
-        for feature in _features(local_copy(file), file):
+        for feature in _features_of(file):
             properties = feature["properties"]
             if properties["class_name"] is None:
                 num_without += 1
@@ -158,7 +161,8 @@ def _cells_of(file: str, number: int, names: dict[tuple[int, str], int]) -> tupl
             classes.append(names.setdefault(key, len(names)))
             rings.append(corners)
             fractions.append(float(properties["valid_fraction"]))
-            windows.append(properties["window"])
+            if not is_vector_name(file):
+                windows.append(properties["window"])
         places = np.array(rings, np.float64).reshape(len(rings), 5, 2)
         boxes = np.array(windows, np.int64).reshape(len(windows), 4)
     except (ValueError, KeyError, TypeError, IndexError, OverflowError) as err:
@@ -169,10 +173,23 @@ def _cells_of(file: str, number: int, names: dict[tuple[int, str], int]) -> tupl
         raise DataError("this is no file of predicted cells", where=file, why=why)
     if len(places) and np.abs(places[..., 1]).max() > 90:
         raise DataError("cells without a place on Earth have no areas", where=file, why="coordinates are pixels")
-    factor = _step_share(boxes)
+    factor = _step_share_of_rings(places) if is_vector_name(file) else _step_share(boxes)
     areas = np.array(fractions) * factor * _areas_m2(places)
     sources = np.full(len(classes), number, np.int64)
     return MappedCells(np.array(classes, np.int64), areas, places, sources), num_without, factor
+
+
+def _features_of(file: str) -> Iterator[Any]:
+    """The features of a file of cells, whichever of the formats it is."""
+    if not is_vector_name(file):
+        yield from _features(local_copy(file), file)
+        return
+    from rv_pipeline_chip_classification.maps.flat_cells import read_flat_cells
+
+    cells = read_flat_cells(file)
+    if cells.crs is None:
+        raise DataError("cells without a place on Earth have no areas", where=file, why="coordinates are pixels")
+    yield from cells.features
 
 
 def _features(path: Path, shown: str) -> Iterator[Any]:
@@ -201,6 +218,21 @@ def _features(path: Path, shown: str) -> Iterator[Any]:
 def _areas_m2(rings: NDArray[np.float64]) -> NDArray[np.float64]:
     parts = [ring_areas_m2(rings[first : first + _CELLS_AT_ONCE]) for first in range(0, len(rings), _CELLS_AT_ONCE)]
     return np.concatenate(parts) if parts else np.empty(0)
+
+
+def _step_share_of_rings(rings: NDArray[np.float64]) -> float:
+    """As `_step_share`, from the outlines (N, 5, 2) of cells whose windows are not known: steps are as long both ways."""
+    if len(rings) < 2:
+        return 1.0
+    points = rings.reshape(-1, 2)
+    flat = project_each(points, WGS84, equal_area_crs(*middle_of(points)), where="").reshape(-1, 5, 2)
+    sides = np.stack([flat[:, 1] - flat[:, 0], flat[:, 3] - flat[:, 0]], axis=1)
+    # In sides of a cell: to the next one, which in every format is mostly a neighbour, and from the first one to all.
+    to_next = np.einsum("ni,nij->nj", np.diff(flat[:, 0], axis=0), np.linalg.inv(sides[:-1]))
+    steps = np.abs(to_next).max(axis=1)
+    step = float(steps[steps > _NO_STEP].min(initial=1.0))
+    extent = np.ptp((flat[:, 0] - flat[0, 0]) @ np.linalg.inv(sides[0]), axis=0)
+    return step ** int((extent > step / 2).sum()) if step < 1 - _NO_STEP else 1.0
 
 
 def _step_share(windows: NDArray[np.int64]) -> float:
