@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -119,6 +121,26 @@ def test_a_timm_backbone_without_timm_says_what_to_install() -> None:
     with pytest.raises(TaskError, match="timm") as caught:
         build_model("timm:resnet18", 3, 2)
     assert "[timm]" in caught.value.block.fix
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("import torchvision_of_no_build", "No module named 'torchvision_of_no_build'"),
+        ("raise RuntimeError('operator torchvision::nms does not exist')", "torchvision::nms"),
+        ("raise OSError('libcudart.so: cannot open shared object file')", "libcudart"),
+    ],
+)
+def test_timm_that_cannot_be_imported_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, problem: str
+) -> None:
+    for module in [name for name in sys.modules if name.partition(".")[0] == "timm"]:
+        monkeypatch.delitem(sys.modules, module)
+    (tmp_path / "timm.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(TaskError, match="cannot be imported") as caught:
+        build_model("timm:resnet18", 3, 2)
+    assert problem in caught.value.block.why and "from the same package index" in caught.value.block.fix
 
 
 @pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="timm is not installed")

@@ -260,18 +260,31 @@ def _initialise(model: nn.Module) -> None:
 def _build_timm(name: str, num_channels: int, num_classes: int) -> nn.Module:
     try:
         import timm
-    except ModuleNotFoundError as err:
-        raise TaskError(
-            f"the backbone 'timm:{name}' needs timm, which is not installed here",
-            where="model.backbone",
-            fix="pip install 'rv-pipeline-chip-classification[timm]', or choose one of: " + ", ".join(_BUILDERS),
-        ) from err
+    except (
+        Exception
+    ) as err:  # it imports torchvision, which may be of another build than torch and then fails as it likes
+        raise _timm_problem(name, err) from err
     if not timm.is_model(name):
         what, fix = unknown_name("timm model", name, timm.list_models())
         raise ConfigError(what, where="model.backbone", fix=fix)
     # pretrained=False: no command goes to the network for weights; init_weights names them.
     model: nn.Module = timm.create_model(name, pretrained=False, in_chans=num_channels, num_classes=num_classes)
     return model
+
+
+def _timm_problem(name: str, err: Exception) -> TaskError:
+    others = ", or choose one of: " + ", ".join(_BUILDERS)
+    if isinstance(err, ModuleNotFoundError) and err.name == "timm":
+        what = f"the backbone 'timm:{name}' needs timm, which is not installed here"
+        return TaskError(
+            what, where="model.backbone", fix="pip install 'rv-pipeline-chip-classification[timm]'" + others
+        )
+    return TaskError(
+        f"the backbone 'timm:{name}' needs timm, which is installed and cannot be imported",
+        where="model.backbone",
+        why=f"{type(err).__name__}: {str(err)[:300]}",
+        fix="install torch and torchvision from the same package index, both with CUDA or both without" + others,
+    )
 
 
 def _build_own(module: str, name: str, num_channels: int, num_classes: int) -> nn.Module:
