@@ -19,7 +19,7 @@ from rv_core.errors import EXIT_ENVIRONMENT, RunnerError
 from rv_core.machine.process_table import processes_of_run
 from rv_core.plan.graph import Job, Plan, Resources, Task
 from rv_core.plugins.declarations import RunnerSpec
-from rv_core.plugins.installed import resolve
+from rv_core.plugins.targets import resolve
 from rv_core.runner.capabilities import Capabilities
 from rv_core.runner.context import RunContext
 from rv_core.runner.contract import Runner

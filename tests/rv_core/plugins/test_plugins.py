@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rv_core.errors import PluginError, RunnerError, UsageError
-from rv_core.plugins.installed import Plugins, forget_plugins, load_plugins, plugin_manager, resolve
+from rv_core.plugins.installed import Plugins, forget_plugins, load_plugins, plugin_manager
 from rv_core.plugins.records import PluginRecord
+from rv_core.plugins.targets import resolve
 
 if TYPE_CHECKING:
     from tests.plugin_fixtures import Site

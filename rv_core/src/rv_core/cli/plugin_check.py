@@ -15,7 +15,8 @@ from rv_core.plugins.declarations import (
     RunnerSpec,
     StoreSpec,
 )
-from rv_core.plugins.installed import Plugins, resolve
+from rv_core.plugins.installed import Plugins
+from rv_core.plugins.targets import resolve
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from rv_core.cli.argv import is_global_option
 from rv_core.errors import PluginError
 from rv_core.plugins import builtins
 from rv_core.plugins.declarations import CommandSpec
-from rv_core.plugins.installed import plugin_manager, resolve
+from rv_core.plugins.installed import plugin_manager
+from rv_core.plugins.targets import resolve
 
 BUILTIN_VERBS = {spec.name: spec for spec in builtins.rv_commands()}
 #: The order of the headings on the help page; those that only plugins use follow.

@@ -138,7 +138,7 @@ def store_for(uri: str) -> Store:
 
 
 def _new_store(scheme: str, uri: str) -> Store:
-    from rv_core.plugins.installed import resolve
+    from rv_core.plugins.targets import resolve
 
     try:
         spec = _declared(scheme)

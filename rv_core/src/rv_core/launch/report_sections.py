@@ -13,7 +13,8 @@ from rv_core.config.type_hints import hint_of
 from rv_core.errors import RvError
 from rv_core.launch.summaries import ReadStorage, done_commands, is_latest, known_pipeline
 from rv_core.pipeline.report import ReportOutcomes, ReportSection, ReportSource
-from rv_core.plugins.installed import plugin_manager, resolve
+from rv_core.plugins.installed import plugin_manager
+from rv_core.plugins.targets import resolve
 from rv_core.record.layout import RunPaths
 from rv_core.wording import shortened
 

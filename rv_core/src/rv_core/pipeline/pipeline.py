@@ -337,7 +337,7 @@ class PipelineConfig(Config):
                 fix='give it the line `pipeline: ClassVar[str] = "package.pipeline:MyPipeline"`, '
                 "or a method `def build(self): return MyPipeline(self)`",
             )
-        from rv_core.plugins.installed import resolve
+        from rv_core.plugins.targets import resolve
 
         pipeline: Pipeline = resolve(target, declared_by=declared_by)(self)
         return pipeline

@@ -6,7 +6,6 @@ plugins by entry point or distribution; `RV_STRICT_PLUGINS=1` makes whatever is 
 
 from __future__ import annotations
 
-import importlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +27,6 @@ from rv_core.plugins.loading import (
     BUILTIN_DISTRIBUTION,
     Key,
     LoadedPlugin,
-    cause_of,
     load,
     load_builtins,
     new_manager,
@@ -287,29 +285,3 @@ def look_at_plugins(is_looked_at: bool) -> None:
     if _IS_LOOKED_AT[0] != is_looked_at:
         _IS_LOOKED_AT[0] = is_looked_at
         forget_plugins()
-
-
-def resolve(target: str, *, declared_by: str) -> Any:
-    """Import what a declaration names.
-
-    Args:
-        target: `"module:attribute"`; the attribute may be dotted.
-        declared_by: who declared it, for the message where no installed plugin owns the module.
-
-    Raises:
-        PluginError: if it cannot be imported; names the plugin.
-    """
-    module_name, _, attribute = target.partition(":")
-    try:
-        value: Any = importlib.import_module(module_name)
-        for part in attribute.split("."):
-            value = getattr(value, part)
-    except (RvError, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        owner = plugin_manager().owner_of_module(module_name)
-        label = owner.label if owner else declared_by
-        fix = "reinstall it with what it needs" + (f"; rv plugins show {owner.name}" if owner else "")
-        what = f"{target}, declared by {label}, cannot be imported"
-        raise PluginError(what, why=cause_of(error, module_name), fix=fix) from error
-    return value

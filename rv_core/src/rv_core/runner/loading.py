@@ -6,7 +6,8 @@ import os
 from typing import Any
 
 from rv_core.errors import PluginError, UsageError, unknown_name
-from rv_core.plugins.installed import plugin_manager, resolve
+from rv_core.plugins.installed import plugin_manager
+from rv_core.plugins.targets import resolve
 from rv_core.record.run_record import RunRecord
 from rv_core.runner.contract import Runner
 
@@ -38,7 +39,8 @@ def runner_of(record: RunRecord) -> Any:
     Raises:
         UsageError: if the runner's plugin is not installed here.
     """
-    from rv_core.plugins.installed import plugin_manager, resolve
+    from rv_core.plugins.installed import plugin_manager
+    from rv_core.plugins.targets import resolve
 
     specs = plugin_manager().runner_specs()
     spec = specs.get(record.runner)

@@ -222,7 +222,8 @@ def saved_settings(settings: Any) -> dict[str, Any]:
 def known_sections() -> dict[str, type]:
     """Section -> dataclass, of the core and of every installed runner whose settings can be imported."""
     from rv_core.errors import RvError
-    from rv_core.plugins.installed import plugin_manager, resolve
+    from rv_core.plugins.installed import plugin_manager
+    from rv_core.plugins.targets import resolve
 
     found: dict[str, type] = {RUN_SECTION: RunSettings}
     for name, spec in plugin_manager().runner_specs().items():

@@ -182,7 +182,8 @@ def _runner_of(invocation: Invocation) -> Any:
     is_told = invocation.num_splits == 1 or invocation.split_index is not None
     if not invocation.runner or (is_told and os.environ.get("RV_RUN_DIR")):
         return None
-    from rv_core.plugins.installed import plugin_manager, resolve
+    from rv_core.plugins.installed import plugin_manager
+    from rv_core.plugins.targets import resolve
 
     spec = plugin_manager().runner_specs().get(invocation.runner)
     if spec is None and not is_told:

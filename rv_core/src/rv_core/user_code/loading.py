@@ -83,7 +83,8 @@ def _load_registered(name: str) -> UserModule | None:
         PluginError: if it cannot be imported.
     """
     from rv_core.pipeline.pipeline import PipelineConfig
-    from rv_core.plugins.installed import plugin_manager, resolve
+    from rv_core.plugins.installed import plugin_manager
+    from rv_core.plugins.targets import resolve
 
     spec = plugin_manager().pipeline_specs().get(name)
     if spec is None:

@@ -16,7 +16,8 @@ def main(argv: list[str]) -> int:
         The exit code of the run.
     """
     from rv_core.cli.app import main as run_app
-    from rv_core.plugins.installed import plugin_manager, resolve
+    from rv_core.plugins.installed import plugin_manager
+    from rv_core.plugins.targets import resolve
 
     runner, module, profile, probe, root = argv
     cls: Any = resolve(plugin_manager().runner_spec(runner).target, declared_by=runner)
