@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rv_core.errors import PluginError
-from rv_core.plugins.installed import plugin_manager
-from rv_core.plugins.loading import cause_of
 from rv_core.redaction import register_passing_secret
 
 #: Shorter parts of a query are dates and versions.
@@ -34,6 +32,9 @@ def signed(uri: str) -> SignedUri:
     Raises:
         PluginError: if the hook of a plugin raises, or what it returns is not the same address with another query.
     """
+    from rv_core.plugins.installed import plugin_manager  # what opens local files alone needs none of it
+    from rv_core.plugins.loading import cause_of
+
     for record, sign in plugin_manager().signers:
         try:
             answer = sign(uri=uri)
