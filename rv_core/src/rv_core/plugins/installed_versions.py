@@ -23,7 +23,7 @@ def headers(found: Distribution, name: str) -> list[str]:
     text = found.read_text("METADATA") or found.read_text("PKG-INFO") or ""
     begin, values = f"{name}:".lower(), []
     for line in text.splitlines():
-        if not line.strip():
+        if not line:  # one of blanks alone goes on with a long licence
             break
         if line[: len(begin)].lower() == begin:
             values.append(line[len(begin) :].strip())
