@@ -7,16 +7,20 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rv_core.errors import EXIT_DONE, UsageError
 
+if TYPE_CHECKING:
+    from rv_core.cli.state import GlobalOptions
+
 NUM_EPOCHS = 20
 
 
 def demo(
+    ctx: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where experiment.py and its results go.")],
     data: Annotated[
         Path | None,
@@ -42,6 +46,8 @@ def demo(
     from rv_pipeline_chip_classification.verbs.demo import synthetic
     from rv_pipeline_chip_classification.verbs.demo.experiment import read_data_set
 
+    state: GlobalOptions = ctx.obj
+    is_quiet = state.verbosity < 0
     folder = folder.absolute()
     _make_folder(folder)
     if data is None:
@@ -49,20 +55,29 @@ def demo(
     data_set = read_data_set((data or folder / "data").absolute(), is_synthetic=data is None)
     module = folder / "experiment.py"
     root = folder / "results"
-    _write_module(module, data_set, root, num_epochs)
-    command = ["rv", "run", runner, str(module), "--splits", str(splits)]
+    _write_module(module, data_set, root, num_epochs, is_quiet=is_quiet)
+    command = ["rv", *_global_words(state), "run", runner, str(module), "--splits", str(splits)]
     if runner not in ("inprocess", "local"):
         command.append("--wait")  # others may only submit, and the results are to be shown
+    if not is_quiet:
+        typer.echo(f"{'to run it:' if no_run else '$'} {shlex.join(command)}", color=None)
     if no_run:
-        typer.echo(f"to run it: {shlex.join(command)}", color=None)
         return
-    typer.echo(f"$ {shlex.join(command)}", color=None)
     sys.stdout.flush()
     code = subprocess.run([sys.executable, "-P", "-m", "rv_core", *command[1:]], check=False).returncode
     if code != EXIT_DONE:
         raise typer.Exit(code)
+    if is_quiet:
+        return
     label = " (synthetic scenes: these figures say nothing about real ones)" if data_set.is_synthetic else ""
     typer.echo(f"\nResults are in {root}{label}")
+
+
+def _global_words(state: GlobalOptions) -> list[str]:
+    """The options that every verb has, as they were given here."""
+    words = ["--profile", state.profile] if state.profile else []
+    words += ["-q"] if state.verbosity < 0 else ["-v"] * state.verbosity
+    return [*words, "--traceback"] if state.traceback else words
 
 
 def _make_folder(folder: Path) -> None:
@@ -76,12 +91,13 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
-def _write_module(module: Path, data_set: Any, root: Path, num_epochs: int) -> None:
+def _write_module(module: Path, data_set: Any, root: Path, num_epochs: int, *, is_quiet: bool) -> None:
     """Write experiment.py, unless there is one already: what the user made of it is kept."""
     from rv_pipeline_chip_classification.verbs.demo.experiment import render
 
-    if module.exists():
-        typer.echo(f"using {module} as it is (delete it to get a new one)")
-        return
-    module.write_text(render(data_set, root, num_epochs=num_epochs), encoding="utf-8")
-    typer.echo(f"wrote {module}")
+    said = f"using {module} as it is (delete it to get a new one)"
+    if not module.exists():
+        module.write_text(render(data_set, root, num_epochs=num_epochs), encoding="utf-8")
+        said = f"wrote {module}"
+    if not is_quiet:
+        typer.echo(said)
