@@ -53,6 +53,7 @@ EXTRAS = {"rv_pipeline_chip_classification": ("vector", "onnx")}
 ONNX_TOOLS = ["onnxruntime"]
 #: A page is opened where Chromium is installed (apt-get install chromium).
 BROWSER_TOOLS = ["playwright", "axe-playwright-python"]
+DIST_TOOLS = ["twine", "check-wheel-contents", "check-jsonschema", "py-rattler-build"]
 NOTEBOOK_TOOLS = ["ipykernel", "nbclient", "nbformat"]
 #: What is left to the sessions of `full`.
 QUICK = "not slow and not real_data and not random_kills"
@@ -278,20 +279,36 @@ def pythons(session: nox.Session, version: str) -> None:
 
 @check()
 def dist(session: nox.Session) -> None:
-    """Build all that is released into dist/, look at its metadata, and install it into an empty environment."""
-    install(session, "build", "hatchling", "twine")
+    """Build all that is released into dist/, look at it and at the recipes, and install it into an empty environment."""
+    install(session, "build", "hatchling", *DIST_TOOLS)
+    look_at_recipes(session)
     folder = ROOT / "dist"
     for old in [*folder.glob("*.whl"), *folder.glob("*.tar.gz")]:
         old.unlink()
     for package in (*PACKAGES, SUITE):
         session.run("python", "-m", "build", "--no-isolation", "--outdir", str(folder), package, silent=True)
     session.run("twine", "check", "--strict", *map(str, sorted(folder.iterdir())))
+    full = [path for package in PACKAGES for path in folder.glob(f"{package}-*.whl")]  # that of the suite is empty
+    session.run("check-wheel-contents", *map(str, full))
     empty = Path(session.create_tmp()) / "empty"
     session.run("python", "-m", "venv", "--clear", str(empty))
     python = str(empty / "bin" / "python")
     wanted = ["-c", str(ROOT / "constraints.txt"), TORCH, "rv-suite[all]"]
     session.run(python, "-m", "pip", "install", "-q", "--find-links", str(folder), *wanted, external=True)
     session.run(str(empty / "bin" / "rv"), "plugins", "check", external=True)
+
+
+def look_at_recipes(session: nox.Session) -> None:
+    """What cannot be run here is held to its schema: workflows, forms and citation; the recipe for conda to the packages."""
+    schemas = {
+        "github-workflows": [".github/workflows/*.yml", "docs/examples/*/.github/workflows/*.yml"],
+        "github-issue-forms": [".github/ISSUE_TEMPLATE/*.yml"],
+        "citation-file-format": ["CITATION.cff"],
+    }
+    for schema, patterns in schemas.items():
+        paths = [str(path) for pattern in patterns for path in ROOT.glob(pattern)]
+        session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *paths)
+    session.run("python", "packaging/check_recipe.py")
 
 
 @nox.session(python=False)

@@ -85,6 +85,22 @@ def test_a_release_is_refused_where_a_version_differs() -> None:
     assert len(refused.stderr.splitlines()) == len(_PACKAGES) + 1
 
 
+def test_the_recipe_for_apptainer_makes_the_image_of_docker_of_what_is_there() -> None:
+    recipe = (_ROOT / "packaging" / "apptainer" / "rv.def").read_text()
+    image = (_ROOT / "docker" / "Dockerfile").read_text()
+    sections = dict(re.findall(r"^%(\w+)\n((?:(?!%).*\n?)*)", recipe, re.MULTILINE))
+    assert set(sections) == {"arguments", "files", "post", "runscript"}
+    assert f"Bootstrap: docker\nFrom: {re.search('^FROM (.*)$', image, re.MULTILINE)[1]}\n" in recipe
+    copied = dict(line.split() for line in sections["files"].strip().splitlines())
+    assert copied.pop("dist") == "/opt/dist"  # what `make dist` leaves
+    assert all((_ROOT / path).is_file() for path in copied)
+    assert set(re.findall(r"/opt/[\w.]+", sections["post"])) == {"/opt/dist", *copied.values()}
+    pinned = re.findall(r"torch==[\d.]+", image)
+    assert re.findall(r"torch==[\d.]+", sections["post"]) == pinned
+    assert re.findall(r"{{ (\w+) }}", sections["post"]) == re.findall(r"(\w+)=", sections["arguments"])
+    assert subprocess.run(["sh", "-n"], input=sections["post"], text=True, check=False).returncode == 0
+
+
 def test_nothing_names_a_package_index() -> None:
     files = [
         *_ROOT.glob("*.md"),
