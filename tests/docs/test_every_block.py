@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.docs.page_fences import PAGES, REASONS, Fence, fences
+from tests.docs.page_fences import PAGES, REASONS, ROOT, Fence, fences
 from tests.docs.verb_tree import commands
 
 pytest.importorskip("rv_pipeline_chip_classification.hooks")
@@ -117,7 +117,6 @@ def write_what_is_named(folder: Path) -> None:
 
 
 def test_the_tests_that_run_python_elsewhere_read_it_from_the_page() -> None:
-    root = PAGES[0].parent.parent if PAGES[0].parent.name == "docs" else PAGES[0].parent
     for page, test in _PYTHON_RUN_ELSEWHERE.items():
-        text = (root / test).read_text()
+        text = (ROOT / test).read_text()
         assert all(f'"{part}"' in text for part in page.split("/")[-2:]), test
