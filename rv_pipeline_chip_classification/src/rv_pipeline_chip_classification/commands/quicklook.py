@@ -253,7 +253,8 @@ def render_cells(
     scale = min(1.0, 2 * PANEL_PX / max(extent.height, extent.width))
     shape = (max(1, round(extent.height * scale)), max(1, round(extent.width * scale)), 3)
     pixels = np.full(shape, rgb_of(_NO_CELL), np.uint8)
-    colors = np.array([rgb_of(classes.color_of(index)) for index in range(len(classes.names))] + [rgb_of(_NO_DATA)])
+    names = [*(classes.color_of(index) for index in range(len(classes.names))), _NO_DATA]
+    colors = np.array([rgb_of(name) for name in names], np.uint8)
     begins = windows[:, :2] - (extent.row_off, extent.col_off)
     corners = np.round(np.concatenate([begins, begins + windows[:, 2:]], axis=1) * scale).astype(np.int64)
     for (top, left, bottom, right), class_id in zip(np.maximum(corners, 0).tolist(), class_ids.tolist(), strict=True):
@@ -312,7 +313,8 @@ def _fitted(pixels: Rgb) -> Image.Image:
     # Of those that average, Lanczos takes four times as long, and what it sharpens is not seen at this size.
     smooth = Image.Resampling.LANCZOS if factor > 1 else Image.Resampling.HAMMING
     resampling = Image.Resampling.NEAREST if factor >= 2 else smooth
-    return Image.fromarray(pixels).resize(size, resampling)
+    # Whole factors are plain means, and what is left of the way is resampled.
+    return Image.fromarray(pixels).resize(size, resampling, reducing_gap=1.0)
 
 
 @cache
