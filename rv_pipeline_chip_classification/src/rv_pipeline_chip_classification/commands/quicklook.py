@@ -241,7 +241,7 @@ def render_cells(
     *,
     is_framed: NDArray[np.bool_] | None = None,
 ) -> Rgb:
-    """Cells in the colours of their classes on light grey: (H, W, 3) uint8, at most twice the size of a panel.
+    """Cells in the colours of their classes on light grey: (H, W, 3) uint8, at most as large as a panel.
 
     Args:
         windows: (N, 4) int64; later ones lie on top.
@@ -250,7 +250,7 @@ def render_cells(
         extent: what is shown.
         is_framed: (N,) bool, the cells to frame, black around white, which is seen on every colour.
     """
-    scale = min(1.0, 2 * PANEL_PX / max(extent.height, extent.width))
+    scale = min(1.0, PANEL_PX / max(extent.height, extent.width))
     shape = (max(1, round(extent.height * scale)), max(1, round(extent.width * scale)), 3)
     pixels = np.full(shape, rgb_of(_NO_CELL), np.uint8)
     names = [*(classes.color_of(index) for index in range(len(classes.names))), _NO_DATA]
@@ -260,14 +260,14 @@ def render_cells(
     for (top, left, bottom, right), class_id in zip(np.maximum(corners, 0).tolist(), class_ids.tolist(), strict=True):
         pixels[top:bottom, left:right] = colors[max(class_id, -1)]
     for top, left, bottom, right in corners[is_framed].tolist() if is_framed is not None else ():
-        frame(pixels[max(top, 0) : bottom, max(left, 0) : right])
+        frame(pixels[max(top, 0) : bottom, max(left, 0) : right], widest_px=1 if scale < 1 else 2)
     return pixels
 
 
-def frame(cell: Rgb) -> None:
+def frame(cell: Rgb, *, widest_px: int = 2) -> None:
     """Frame a cell inside its edge: a black line, and a white one where there is room for both."""
     side = min(cell.shape[:2])
-    width = max(1, min(2, side // 8))
+    width = max(1, min(widest_px, side // 8))
     for color, line in ((_FRAME, 0), (_PAPER, width))[: 2 if side >= 6 * width else 1]:
         inside = cell[line : cell.shape[0] - line, line : cell.shape[1] - line]
         inside[:width] = inside[-width:] = inside[:, :width] = inside[:, -width:] = rgb_of(color)
@@ -309,6 +309,8 @@ def _fitted(pixels: Rgb) -> Image.Image:
     """A picture whose longer side is a panel's; enlarged without blurring, made smaller with averaging."""
     height, width = pixels.shape[:2]
     factor = PANEL_PX / max(height, width)
+    if factor == 1:
+        return Image.fromarray(pixels)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     # Of those that average, Lanczos takes four times as long, and what it sharpens is not seen at this size.
     smooth = Image.Resampling.LANCZOS if factor > 1 else Image.Resampling.HAMMING
