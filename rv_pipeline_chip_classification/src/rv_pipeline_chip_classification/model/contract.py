@@ -1,4 +1,7 @@
-"""What a model expects and what it answers, saved beside its weights: `train/model.json`, `bundle.json`. No torch."""
+"""What a model expects and what it answers, saved beside its weights: `train/model.json`, `bundle.json`. No torch.
+
+Nor numpy, until an image is looked at: what only passes a contract on does not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from rv_core.errors import DataError
 from rv_pipeline_chip_classification.config_parts import MAX_SIDE_PX
@@ -24,6 +25,9 @@ from rv_pipeline_chip_classification.model.plain_fields import (
     texts_by_name,
 )
 from rv_pipeline_chip_classification.model.value_histogram import ValueHistogram
+
+if TYPE_CHECKING:
+    import numpy as np
 
 FORMAT = 1
 #: Of a model that sees more than the cell, or scaled values: what does not know of it must not use it.
@@ -278,6 +282,8 @@ def check_image(contract: ModelContract, num_channels: int, dtype: np.dtype[Any]
     Raises:
         DataError: if the number of channels or the dtype differs (float widths may).
     """
+    import numpy as np
+
     if num_channels != contract.num_channels:
         known = ", ".join(name or f"channel {index}" for index, name in enumerate(contract.channels))
         raise DataError(

@@ -5,29 +5,30 @@
 `stats` takes mean and 1 / standard deviation of the training scenes, `minmax` their minimum and 1 / (maximum -
 minimum), `none` maps the range of an integer dtype to [0, 1] ([-1, 1) for signed ones) and leaves floats as they are.
 `weights` takes mean and standard deviation of the card that the training started from (`pretrained.units`).
-A channel that is constant in training has scale 1. Pure numpy: no torch.
+A channel that is constant in training has scale 1. Numpy, imported where it is used, and no torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from rv_core.errors import DataError
 from rv_pipeline_chip_classification.model.plain_fields import numbers_of, text_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Batch = NDArray[np.float32]
 
 #: More bands than any sensor has.
 MAX_CHANNELS = 4096
 #: As many as a GeoTIFF can have.
 MAX_BANDS = 65_535
 KINDS = ("stats", "minmax", "none", "weights", "range")
-_MAX_FLOAT32 = float(np.finfo(np.float32).max)
-
-Batch = NDArray[np.float32]
+_MAX_FLOAT32 = (2 - 2.0**-23) * 2.0**127
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ class Normalization:
         Returns:
             (B, H, W, C) float32, newly allocated, C-contiguous; invalid pixels 0.
         """
+        import numpy as np
+
         batch = np.empty(chips.shape, np.float32)
         offset, scale = self._constants(chips.dtype)
         # Large integers and float64 lose digits as float32, so these are centred before they are narrowed.
@@ -80,6 +83,8 @@ class Normalization:
         return batch
 
     def _constants(self, dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        import numpy as np
+
         work = np.result_type(dtype, np.float32)
         return np.asarray(self.offset, work), np.asarray(self.scale, np.float32)
 
@@ -139,6 +144,8 @@ def normalization_for(
     if kind == "none":
         span = _dtype_span(dtype)
         return Normalization(kind, (0.0,) * num_channels, (1.0 / span,) * num_channels)
+    import numpy as np
+
     columns = _columns_of(statistics or {}, ("mean", "std") if kind == "stats" else ("min", "max"), num_channels)
     offset, other = columns
     spread = other if kind == "stats" else other - offset
@@ -147,12 +154,16 @@ def normalization_for(
 
 
 def _dtype_span(dtype: np.dtype[Any]) -> float:
+    import numpy as np
+
     return float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
 
 
 def _columns_of(
     statistics: Mapping[str, Sequence[float]], names: tuple[str, str], num_channels: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    import numpy as np
+
     fix = 'run "analyze" on the training scenes again, or set normalize="none"'
     columns = [np.asarray(statistics.get(name, ()), np.float64) for name in names]
     for name, column in zip(names, columns, strict=True):

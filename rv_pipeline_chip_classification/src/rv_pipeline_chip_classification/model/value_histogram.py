@@ -1,7 +1,8 @@
 """How the values of pixels are distributed, per channel: a histogram whose bins hold known shares of the pixels.
 
 Bins of equal width say nothing where one wild pixel is a thousand times as large as all others, so the edges lie where
-the values do: at the same quantiles in every channel. Made from a bounded sample, the same on every run. Pure numpy.
+the values do: at the same quantiles in every channel. Made from a bounded sample, the same on every run. Numpy, imported
+where it is used.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from rv_pipeline_chip_classification.model.normalize import MAX_CHANNELS
 from rv_pipeline_chip_classification.model.plain_fields import list_of, numbers_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: Where the edges lie: fine at the tails, which tell first that values are others.
 LEVELS = (0, 0.001, 0.005, 0.01, 0.02, *(step / 20 for step in range(1, 20)), 0.98, 0.99, 0.995, 0.999, 1)
@@ -48,6 +50,8 @@ class ValueHistogram:
 
     def quantiles(self, levels: NDArray[np.float64]) -> NDArray[np.float64]:
         """(L,) levels from 0 to 1 -> (C, L) values, between edges by interpolation."""
+        import numpy as np
+
         own = np.concatenate([[0.0], np.cumsum(self.shares)])
         own[-1] = 1.0
         return np.stack([np.interp(levels, own, channel) for channel in self.edges])
@@ -70,6 +74,8 @@ class ValueHistogram:
     @classmethod
     def of(cls, edges: NDArray[np.float64]) -> ValueHistogram:
         """With edges at `LEVELS`: (C, B + 1)."""
+        import numpy as np
+
         shares = tuple(round(share, 6) for share in np.diff(LEVELS).tolist())
         return cls(shares, tuple(tuple(channel) for channel in edges.tolist()))
 
@@ -90,6 +96,8 @@ class PixelSample:
 
     def add(self, values: NDArray[Any], valid: NDArray[np.bool_] | None) -> None:
         """Take some of these pixels: (…, C) values and (…) bool, or None where all are valid."""
+        import numpy as np
+
         pixels = values.reshape(-1, values.shape[-1])
         if self._share < 1:
             before = int(self._seen)
@@ -116,6 +124,8 @@ class PixelSample:
             minimum: (C,) of all pixels, where it is known.
             maximum: (C,) likewise.
         """
+        import numpy as np
+
         if not self.num_pixels:
             return None
         values = np.concatenate(self._parts)
@@ -131,6 +141,8 @@ def merge_histograms(parts: Sequence[tuple[int, ValueHistogram]]) -> ValueHistog
     Args:
         parts: (number of pixels, their histogram), all of as many channels.
     """
+    import numpy as np
+
     parts = [(count, part) for count, part in parts if count]
     if not parts:
         return None
@@ -146,6 +158,8 @@ def merge_histograms(parts: Sequence[tuple[int, ValueHistogram]]) -> ValueHistog
 
 def _weighted_quantiles(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """The smallest values below which the levels' shares of the weight lie: (L,)."""
+    import numpy as np
+
     order = np.argsort(values, kind="stable")
     heaped = np.cumsum(weights[order])
     places = np.searchsorted(heaped, np.asarray(LEVELS) * heaped[-1] * (1 - 1e-12))
