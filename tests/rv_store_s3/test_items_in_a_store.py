@@ -222,6 +222,28 @@ def test_manifests_that_others_have_written_or_removed_count_as_they_are(store: 
     assert [name for name in store.reads if name.startswith(DONE_FOLDER)] == [f"{DONE_FOLDER}/count/{written}"]
 
 
+def test_a_task_of_many_items_leaves_its_index_in_parts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_evidence, "_MAX_ITEMS", 16)
+    monkeypatch.setattr(store_evidence, "_MAX_INDEX_BYTES", 40_000)
+    kept: list[int] = []
+    keep = store_evidence.StoreEvidence._keep_for_index
+
+    def watched(self: Any, put: Any) -> None:
+        keep(self, put)
+        kept.append(sum(len(text) for text, _ in self._put.values()))
+
+    monkeypatch.setattr(store_evidence.StoreEvidence, "_keep_for_index", watched)
+    run_of(store, count=96)
+    assert max(kept) < 40_000
+    # Each is there before the manifests of later items.
+    places = [place for place, name in enumerate(store.writes) if name.startswith(INDEX)]
+    assert len({store.writes[place] for place in places}) == len(places) > 1
+    assert any(name.startswith(DONE_FOLDER) for name in store.writes[places[0] :])
+    store.reads.clear()
+    assert len(store.done().manifests["count"]) == 96
+    assert len([name for name in store.reads if name.startswith(DONE_FOLDER)]) < 16
+
+
 def test_many_indexes_become_one(store: Store) -> None:
     run_of(store)
     text = by_uri.read_bytes(store.index())

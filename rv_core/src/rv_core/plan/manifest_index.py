@@ -30,7 +30,7 @@ def write(root_uri: str, command: str, who: str, manifests: Mapping[str, tuple[b
     Args:
         root_uri: a root in a store.
         command: their command.
-        who: names the task, and no other one.
+        who: names the task and which part of its manifests this is, and no other one.
         manifests: name relative to the root -> (content, ETag).
 
     Raises:
@@ -40,10 +40,10 @@ def write(root_uri: str, command: str, who: str, manifests: Mapping[str, tuple[b
         return
     from rv_core.files import by_uri, uris
 
-    entries = [
+    entries = (
         {"name": name.rpartition("/")[2], "etag": etag, "text": text.decode()}
         for name, (text, etag) in manifests.items()
-    ]
+    )
     by_uri.write_bytes(uris.join(root_uri, INDEX_FOLDER, command, f"{who}.jsonl"), _to_text(command, entries))
 
 
@@ -101,9 +101,12 @@ def put_together(root_uri: str, commands: Iterable[str]) -> None:
 
 
 def _to_text(command: str, entries: Iterable[Mapping[str, Any]]) -> bytes:
-    body = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries).encode()
-    header = {"format": _FORMAT, "command": command, "sha256": hashlib.sha256(body).hexdigest()}
-    return json.dumps(header).encode() + b"\n" + body
+    lines = [json.dumps(entry, ensure_ascii=False).encode() + b"\n" for entry in entries]
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line)
+    header = {"format": _FORMAT, "command": command, "sha256": digest.hexdigest()}
+    return b"".join([json.dumps(header).encode() + b"\n", *lines])
 
 
 def _entries(text: bytes, command: str) -> list[Any]:

@@ -22,6 +22,8 @@ from rv_core.task.item_evidence import ItemEvidence, Work
 
 #: A batch is put when it is so old, has so many items, or holds so much.
 _MAX_AGE_S, _MAX_ITEMS, _MAX_BYTES = 0.5, 64, 16 << 20
+#: Manifests that are kept for the index, until so much of them is a part of it: still one request.
+_MAX_INDEX_BYTES = 3 << 20
 #: Larger outputs are put at once.
 _MAX_HELD_BYTES = 1 << 20
 #: How long a look at the marker holds for the beginning of an item. What is put is preceded by one of its own.
@@ -42,6 +44,7 @@ class StoreEvidence(ItemEvidence):
         #: Items with an output that could not be put, by their identity.
         self._lost: dict[int, Work] = {}
         self._put: dict[str, tuple[bytes, str]] = {}
+        self._put_bytes = self._num_parts = 0
 
     def hold(self, output: FileOutput, data: bytes) -> bool:
         """Take an output of the item in hand, to be put with others.
@@ -145,7 +148,7 @@ class StoreEvidence(ItemEvidence):
         done = [work for work in complete if work.manifest is not None and work.manifest.name not in failed]
         self._manifest_names().update(name.rsplit("/", 1)[1] for name in written if name not in failed)
         self._look_again({name: text for name, text in written.items() if name not in failed})
-        self._put.update({name: (written[name], tag) for name, tag in tags.items() if tag})
+        self._keep_for_index({name: (written[name], tag) for name, tag in tags.items() if tag})
         for work in done:
             self._on_done(work.item)
         if failed:
@@ -176,12 +179,21 @@ class StoreEvidence(ItemEvidence):
         tags = {name: answer for name, answer in answers.items() if isinstance(answer, str)}
         return tags, {name: answer for name, answer in answers.items() if isinstance(answer, StorageError)}
 
+    def _keep_for_index(self, put: Mapping[str, tuple[bytes, str]]) -> None:
+        """Keep manifests until they are a part of the index, so that a task of very many items holds few of them."""
+        self._put.update(put)
+        self._put_bytes += sum(len(text) for text, _ in put.values())
+        if self._put_bytes >= _MAX_INDEX_BYTES:
+            self._write_index()
+
     def _write_index(self) -> None:
         """Leave what spares the next plan a request for each manifest; without it nothing but time is lost."""
-        put, self._put = self._put, {}
-        task = self._request.task
+        put, self._put, self._put_bytes = self._put, {}, 0
+        self._num_parts += 1
+        who = f"{self._request.run_id}.{self._request.task}"
+        who = who if self._num_parts == 1 else f"{who}.{self._num_parts}"
         with suppress(StorageError):
-            manifest_index.write(self._root, self._request.command, f"{self._request.run_id}.{task}", put)
+            manifest_index.write(self._root, self._request.command, who, put)
 
     def _refuse_after_failure(self) -> None:
         if self._failed is not None:
