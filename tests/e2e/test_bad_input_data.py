@@ -7,8 +7,9 @@ import os
 import pickle
 import resource
 import stat
+import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +123,82 @@ def test_labels_that_cannot_be_used_are_all_named(rv: Any, tiny_data: Path, root
     for place, texts in expected.items():
         for text in texts:
             assert text in found[place]
+
+
+@pytest.mark.parametrize("words", [("run", "inprocess"), pytest.param(("check",), marks=pytest.mark.slow)])
+def test_layers_masks_and_stacks_that_cannot_be_used_are_all_named(
+    rv: Any, tiny_data: Path, root: Path, words: tuple[str, ...]
+) -> None:
+    pytest.importorskip("pyogrio")
+    with_scenes(tiny_data, 5, 6, 7, 8, 9)
+    *_, plain = names = [str(tiny_data / f"train-{number}") for number in (1, 2, 5, 6, 7, 8, 9)]
+    write_layer(tiny_data / "layers.gpkg", "parcels", scenes.square(0, 0, 64, origin=scenes.origin_of(1)))
+    nowhere = {"type": "Feature", "properties": {"class_id": 0}, "geometry": None}
+    Path(f"{names[3]}.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [nowhere]}))
+    pixels = scenes.pixels_of(scenes.cell_classes(64, 0), 0)
+    scenes.write_image(tiny_data / "far.tif", pixels, origin=(900_000.0, 4_900_000.0))
+    scenes.write_image(tiny_data / "mask.tif", pixels[..., :1], origin=(900_000.0, 4_900_000.0))
+    write_without_transform(Path(f"{plain}.tif"), pixels)
+
+    def vector(uri: str, **fields: Any) -> dict[str, Any]:
+        return {"type_hint": "vector_labels", "uri": uri, **fields}
+
+    def source(name: str, **fields: Any) -> dict[str, Any]:
+        return {"type_hint": "raster_source", "uris": [f"{name}.tif"], **fields}
+
+    sources = [source(names[5]), source(str(tiny_data / "far"))]
+    mask = {"type_hint": "mask", "uri": str(tiny_data / "mask.tif"), "valid_values": [1]}
+    sets = {
+        f"{TRAIN}[0].labels": vector(str(tiny_data / "layers.gpkg"), layer="fields"),
+        f"{TRAIN}[1].labels": vector(f"{names[1]}.geojson", class_property="crop"),
+        f"{TRAIN}[2].labels": vector(f"{names[2]}.geojson", where="year = 2024"),
+        f"{TRAIN}[3].labels": vector(f"{names[3]}.geojson"),
+        f"{TRAIN}[4].raster": source(names[4], mask=mask),
+        f"{TRAIN}[5].raster": {"type_hint": "raster_stack", "sources": sources},
+    }
+
+    block = block_of(rv(*words, settings(tiny_data, root, **sets)), 2)
+    found = findings_of("\n".join(line for line in block.splitlines() if not line.startswith("  - (warning) ")))
+
+    expected = {
+        f"{TRAIN}[0].labels.layer": ["layers.gpkg", "has no layer 'fields'", "its layers are 'parcels'"],
+        f"{TRAIN}[1].labels.class_property": ["train-2.geojson", "no column crop", "it has class_name"],
+        f"{TRAIN}[2].labels.where": ["train-5.geojson", "no such column: year"],
+        f"{TRAIN}[3].labels.uri": ["train-6.geojson", "1 x no geometry"],
+        f"{TRAIN}[4].raster.mask": ["mask.tif", "lies wholly outside of the scene"],
+        f"{TRAIN}[5].raster.sources[1]": ["far.tif", "lies wholly outside of the scene"],
+        f"{TRAIN}[6].raster.uris": ["train-9.tif", "a CRS and no transform", "gdal_edit.py"],
+    }
+    assert sorted(found) == sorted(expected), found
+    for place, texts in expected.items():
+        for text in texts:
+            assert text in found[place], found[place]
+    assert not root.exists()
+
+
+def write_layer(path: Path, layer: str, ring: Sequence[tuple[float, float]]) -> None:
+    """A GeoPackage with one polygon of class 0."""
+    import numpy as np
+    import pyogrio
+    import shapely
+
+    wkb = np.array([shapely.to_wkb(shapely.Polygon(ring))], object)
+    pyogrio.raw.write(
+        path, wkb, [np.zeros(1, np.int32)], ["class_id"], layer=layer, crs="EPSG:4326", geometry_type="Polygon"
+    )
+
+
+def write_without_transform(path: Path, pixels: Any) -> None:
+    """An image that has a CRS and does not say where in it its pixels lie."""
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    height, width, count = pixels.shape
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        shape = {"height": height, "width": width, "count": count, "dtype": pixels.dtype}
+        with rasterio.open(path, "w", driver="GTiff", crs=scenes.UTM, **shape) as file:
+            file.write(pixels.transpose(2, 0, 1))
 
 
 def test_labels_in_a_crs_of_their_own_that_nobody_knows_are_named(rv: Any, tiny_data: Path, root: Path) -> None:
