@@ -146,6 +146,12 @@ def test_areas_of_other_formats_are_those_of_geojson(write_map: Callable[..., st
         assert found.class_names == expected.class_names
         assert found.areas_m2 == pytest.approx(expected.areas_m2, rel=1e-3 if kind == "geojsonseq" else 1e-4)
         assert [note.partition(": ")[2] for note in found.notes] == [note.partition(": ")[2] for note in expected.notes]
+    if kind == "geojsonseq":  # somebody has made one cell of no size
+        path = Path(write_map("c", [0, 1, 1], kind=kind))
+        first, *others = map(json.loads, path.read_text().splitlines())
+        first["geometry"]["coordinates"][0] = first["geometry"]["coordinates"][0][:1] * 5
+        path.write_text("".join(json.dumps(feature) + "\n" for feature in (first, *others)))
+        assert read_predicted([str(path)]).areas_m2 == pytest.approx([0, 2e4], rel=1e-2)
     with pytest.raises(DataError, match="place on Earth"):
         read_predicted([write_map("b", [0] * 300, crs=None, kind=kind)])
 

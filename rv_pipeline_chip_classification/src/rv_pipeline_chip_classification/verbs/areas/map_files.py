@@ -226,13 +226,21 @@ def _step_share_of_rings(rings: NDArray[np.float64]) -> float:
         return 1.0
     points = rings.reshape(-1, 2)
     flat = project_each(points, WGS84, equal_area_crs(*middle_of(points)), where="").reshape(-1, 5, 2)
-    sides = np.stack([flat[:, 1] - flat[:, 0], flat[:, 3] - flat[:, 0]], axis=1)
-    # In sides of a cell: to the next one, which in every format is mostly a neighbour, and from the first one to all.
-    to_next = np.einsum("ni,nij->nj", np.diff(flat[:, 0], axis=0), np.linalg.inv(sides[:-1]))
-    steps = np.abs(to_next).max(axis=1)
+    one, other = flat[:, 1] - flat[:, 0], flat[:, 3] - flat[:, 0]
+    # To the next cell, which in every format is mostly a neighbour, and from the first one to all.
+    steps = _in_sides(np.diff(flat[:, 0], axis=0), one[:-1], other[:-1]).max(axis=1)
     step = float(steps[steps > _NO_STEP].min(initial=1.0))
-    extent = np.ptp((flat[:, 0] - flat[0, 0]) @ np.linalg.inv(sides[0]), axis=0)
+    extent = _in_sides(flat[:, 0] - flat[0, 0], one[:1], other[:1]).max(axis=0)
     return step ** int((extent > step / 2).sum()) if step < 1 - _NO_STEP else 1.0
+
+
+def _in_sides(ways: NDArray[np.float64], one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How long ways (N, 2) are along either side of a cell, in such sides; 0 for a cell without an area."""
+    areas = one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0]
+    areas = np.where(areas == 0, np.inf, areas)
+    along_one = ways[:, 0] * other[:, 1] - ways[:, 1] * other[:, 0]
+    along_other = one[:, 0] * ways[:, 1] - one[:, 1] * ways[:, 0]
+    return np.asarray(np.abs(np.stack([along_one / areas, along_other / areas], axis=1)))
 
 
 def _step_share(windows: NDArray[np.int64]) -> float:
