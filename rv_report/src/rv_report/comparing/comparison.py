@@ -97,6 +97,7 @@ def _metrics(roots: Sequence[ComparedRoot], subset: str, block_m: float | None) 
     found = [root.outcomes.get(subset) for root in roots]
     first, notes = found[0], list[str]()
     intervals: list[Mapping[str, Interval]] = []
+    alike: dict[str, list[str]] = {}
     for root, other in zip(roots[1:], found[1:], strict=True):
         if first is None or other is None:
             lacking = roots[0] if first is None else root
@@ -105,7 +106,8 @@ def _metrics(roots: Sequence[ComparedRoot], subset: str, block_m: float | None) 
             continue
         own, said = _paired(first, other, block_m)
         intervals.append(own)
-        notes.append(f"{subset}: {root.label} and {roots[0].label} {said}")
+        alike.setdefault(said, []).append(root.label)
+    notes += [f"{subset}: {_with_first(labels, roots[0].label)} {said}" for said, labels in alike.items()]
     for root, outcomes in zip(roots, found, strict=True):
         if outcomes is not None and not _is_as_told(outcomes):
             notes.append(
@@ -122,6 +124,12 @@ def _metrics(roots: Sequence[ComparedRoot], subset: str, block_m: float | None) 
         for name in names
     ]
     return rows, notes
+
+
+def _with_first(labels: Sequence[str], first: str) -> str:
+    """Who has something in common with the first root, each for itself."""
+    *most, last = labels
+    return f"{', '.join(most)} and {last}, each with {first}," if most else f"{last} and {first}"
 
 
 def _paired(first: ReportOutcomes, other: ReportOutcomes, block_m: float | None) -> tuple[Mapping[str, Interval], str]:
