@@ -260,9 +260,7 @@ def _initialise(model: nn.Module) -> None:
 def _build_timm(name: str, num_channels: int, num_classes: int) -> nn.Module:
     try:
         import timm
-    except (
-        Exception
-    ) as err:  # it imports torchvision, which may be of another build than torch and then fails as it likes
+    except Exception as err:  # it imports torchvision, of which another build than torch's fails as it likes
         raise _timm_problem(name, err) from err
     if not timm.is_model(name):
         what, fix = unknown_name("timm model", name, timm.list_models())
