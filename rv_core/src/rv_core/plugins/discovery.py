@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import NamedTuple
 
-from rv_core.plugins.installed_versions import header
+from rv_core.plugins.installed_versions import headers
 
 GROUP = "rv"
 
@@ -33,7 +33,7 @@ def candidates(environ: Mapping[str, str]) -> list[Candidate]:
     disabled = disabled_names(environ)
     found: dict[tuple[str, str], Candidate] = {}
     for distribution in _with_entry_points():
-        name, version = header(distribution, "Name") or "unknown", header(distribution, "Version") or "unknown"
+        name, version = (next(iter(values), "") or "unknown" for values in headers(distribution, "Name", "Version"))
         for entry_point in distribution.entry_points.select(group=GROUP):
             is_disabled = bool({normalised(name), normalised(entry_point.name)} & disabled)
             candidate = Candidate(entry_point, name, version, is_disabled)

@@ -10,24 +10,25 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 
 def header(found: Distribution, name: str) -> str:
     """The first value of a header of the metadata of a distribution, "" where there is none."""
-    return next(iter(headers(found, name)), "")
+    return next(iter(headers(found, name)[0]), "")
 
 
-def headers(found: Distribution, name: str) -> list[str]:
-    """All values of a header of the metadata of a distribution.
+def headers(found: Distribution, *names: str) -> tuple[list[str], ...]:
+    """All values of headers of the metadata of a distribution, whose file is read once.
 
     Args:
         found: the distribution.
-        name: of a header that takes one line, as `Name`, `Version` and `Requires-Dist` do.
+        names: of headers that take one line, as `Name`, `Version` and `Requires-Dist` do.
     """
     text = found.read_text("METADATA") or found.read_text("PKG-INFO") or ""
-    begin, values = f"{name}:".lower(), []
+    values: dict[str, list[str]] = {name.lower(): [] for name in names}
     for line in text.splitlines():
         if not line:  # one of blanks alone goes on with a long licence
             break
-        if line[: len(begin)].lower() == begin:
-            values.append(line[len(begin) :].strip())
-    return values
+        name, _, value = line.partition(":")
+        if name.lower() in values:
+            values[name.lower()].append(value.strip())
+    return tuple(values.values())
 
 
 def version_of(name: str) -> str:
@@ -41,6 +42,6 @@ def version_of(name: str) -> str:
 def needs_of(name: str) -> list[str]:
     """What a distribution requires, extras included, as its metadata have it; nothing if it is not installed."""
     try:
-        return headers(distribution(name), "Requires-Dist")
+        return headers(distribution(name), "Requires-Dist")[0]
     except PackageNotFoundError:
         return []
