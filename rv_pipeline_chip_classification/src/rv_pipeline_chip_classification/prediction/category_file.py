@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from html import escape
 
 #: Columns of the table: name, type (0 a whole number, 2 text) and usage, as of `GDALRATFieldType` and `GDALRATFieldUsage`.
 _COLUMNS = (("Value", 0, 5), ("Class", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8))
@@ -20,14 +21,15 @@ def xml_text(text: str) -> str:
     return _NO_XML.sub("\ufffd", text)
 
 
-def escape(text: str) -> str:
-    """Text as the content of an element; `xml.sax.saxutils`, which has this, imports what speaks HTTP and TLS."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
 def quoted(text: str) -> str:
-    """Text as the value of an attribute, with its quotes."""
-    value = escape(text).replace("\n", "&#10;").replace("\r", "&#13;").replace("\t", "&#9;").replace('"', "&quot;")
+    """Text as the value of an attribute, with its quotes; `xml.sax.saxutils` imports what speaks HTTP and TLS."""
+    value = (
+        escape(text, quote=False)
+        .replace("\n", "&#10;")
+        .replace("\r", "&#13;")
+        .replace("\t", "&#9;")
+        .replace('"', "&quot;")
+    )
     return f'"{value}"'
 
 
@@ -38,7 +40,7 @@ def categories_text(names: Sequence[str], colors: Sequence[str]) -> str:
         names: class names by class id.
         colors: `#rrggbb` by class id.
     """
-    categories = "".join(f"   <Category>{escape(xml_text(name))}</Category>\n" for name in names)
+    categories = "".join(f"   <Category>{escape(xml_text(name), quote=False)}</Category>\n" for name in names)
     columns = "".join(
         f'   <FieldDefn index="{index}">\n    <Name>{name}</Name>\n    <Type>{kind}</Type>\n'
         f"    <Usage>{usage}</Usage>\n   </FieldDefn>\n"
@@ -56,6 +58,10 @@ def categories_text(names: Sequence[str], colors: Sequence[str]) -> str:
 
 
 def _row(class_id: int, name: str, color: str) -> str:
-    values = (class_id, escape(xml_text(name)), *(int(color[begin : begin + 2], 16) for begin in (1, 3, 5)))
+    values = (
+        class_id,
+        escape(xml_text(name), quote=False),
+        *(int(color[begin : begin + 2], 16) for begin in (1, 3, 5)),
+    )
     fields = "".join(f"    <F>{value}</F>\n" for value in values)
     return f'   <Row index="{class_id}">\n{fields}   </Row>\n'
