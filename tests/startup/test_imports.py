@@ -122,6 +122,22 @@ def test_a_task_loads_few_modules_of_the_core(tmp_path: Path, monkeypatch: pytes
     assert len(core) <= _MAX_MODULES_OF_A_TASK, f"a task of hello loads {len(core)} modules of rv_core:\n  {listed}"
     foreign = {name.partition(".")[0] for name in names} - {*sys.stdlib_module_names, "rv_core"}
     assert foreign == set()
+    assert names & {"inspect", "ipaddress"} == set()
+
+
+def test_a_module_that_was_spared_is_there_when_it_is_used() -> None:
+    code = (
+        "import sys\n"
+        "from rv_core.__main__ import _import_without\n"
+        "_import_without('inspect', 'dataclasses')\n"
+        "assert 'inspect' not in sys.modules\n"
+        "import dataclasses\n"
+        "Pair = dataclasses.make_dataclass('Pair', [('x', int)])\n"
+        "import inspect\n"
+        "print(Pair.__doc__, inspect.signature(Pair), inspect.__file__ is not None)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "Pair(x: int) (x: int) -> None True\n"
 
 
 def test_looking_at_a_run_loads_no_plugin() -> None:

@@ -11,6 +11,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from types import ModuleType
+from typing import Any
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,6 +44,8 @@ def _run(words: list[str]) -> int:
         is_task, rest = verb == RUN_COMMAND, [*leading, *behind]
     if is_task:
         with _kept():
+            _import_without("inspect", "dataclasses")
+            _import_without("ipaddress", "urllib.parse")
             from rv_core.task.process import main as run_task
         return run_task(rest)
     with _kept():
@@ -57,6 +62,26 @@ def _kept() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def _import_without(seldom_used: str, name: str) -> None:
+    """Import a module so that another, which it hardly ever asks for anything, is imported when it does ask.
+
+    With `inspect`, which `dataclasses` asks for the signature of a class without a docstring, comes a sixth of what a
+    task imports.
+    """
+    if name in sys.modules or seldom_used in sys.modules:
+        return
+    sys.modules[seldom_used] = _ImportedWhenUsed(seldom_used)
+    try:
+        import_module(name)
+    finally:
+        del sys.modules[seldom_used]  # everyone else who imports it gets the real one
+
+
+class _ImportedWhenUsed(ModuleType):
+    def __getattr__(self, name: str) -> Any:
+        return getattr(import_module(self.__name__), name)
 
 
 def _run_to_its_end(run_app: Callable[[Sequence[str]], int], words: list[str]) -> int:
