@@ -10,14 +10,13 @@ from typing import Annotated, Any, ClassVar, Literal, Optional
 import pytest
 
 from rv_core import AsBefore, Config, ConfigError, PipelineConfig, Range, Secret, Uri
+from rv_core.config.docstrings import descriptions_of, summary_of
 from rv_core.config.field_types import ChoiceType, ListType, ObjectType, UnionType
 from rv_core.config.fields import (
     UnsupportedAnnotationError,
     check_is_dataclass,
-    descriptions_of,
     field_type_of,
     fields_of,
-    summary_of,
 )
 
 

@@ -8,7 +8,8 @@ import re
 from typing import Any
 
 from rv_core.config.classes import Config
-from rv_core.config.fields import ConfigField, descriptions_of, fields_of, summary_of
+from rv_core.config.docstrings import descriptions_of, summary_of
+from rv_core.config.fields import ConfigField, fields_of
 from rv_core.config.type_hints import hint_of
 from rv_core.config.values import to_plain
 

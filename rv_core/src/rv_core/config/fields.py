@@ -1,4 +1,4 @@
-"""The fields of a config class (or of any dataclass, such as settings): names, types, defaults and descriptions.
+"""The fields of a config class (or of any dataclass, such as settings): names, types and defaults.
 
 The type of a field is read from its annotation; what JSON cannot hold is refused with what to write instead.
 """
@@ -6,7 +6,6 @@ The type of a field is read from its annotation; what JSON cannot hold is refuse
 from __future__ import annotations
 
 import dataclasses
-import re
 import sys
 import types
 from collections.abc import Iterator
@@ -167,45 +166,6 @@ def _type_of(cls: type, field: dataclasses.Field[Any], annotation: Any, before: 
 
 def _unusable(cls: type, name: str, why: str) -> ConfigError:
     return ConfigError(f"the field {cls.__name__}.{name} cannot be used", where=class_label(cls), why=why)
-
-
-_ARGUMENT = r"(?P<indent> +)\*{0,2}(?P<names>\w+(?:, \w+)*)(?: \([^)]*\))?:\s+(?P<text>.*)\Z"
-
-
-def descriptions_of(cls: type) -> dict[str, str]:
-    """Field -> what the `Args:` of the class's docstring (or of its bases') say about it."""
-    found: dict[str, str] = {}
-    for owner in reversed(cls.__mro__):
-        doc = owner.__dict__.get("__doc__") or ""
-        found.update(_arguments_of(doc))
-    return {name: text for name, text in found.items() if name in fields_of(cls)}
-
-
-def _arguments_of(doc: str) -> dict[str, str]:
-    lines = iter(doc.expandtabs().splitlines())
-    for line in lines:
-        if line.strip() in ("Args:", "Attributes:"):
-            break
-    found: dict[str, str] = {}
-    names: list[str] = []
-    indent = -1
-    for line in lines:
-        match = re.match(_ARGUMENT, line)
-        depth = len(line) - len(line.lstrip())
-        if match and (indent < 0 or depth == indent):
-            indent, names = depth, match["names"].split(", ")
-            found.update(dict.fromkeys(names, match["text"].strip()))
-        elif line.strip() and depth > indent >= 0:
-            found.update({name: f"{found[name]} {line.strip()}" for name in names})
-        elif line.strip():
-            break
-    return found
-
-
-def summary_of(cls: type) -> str:
-    """The first line of a class's own docstring; "" where there is none (dataclasses write a signature there)."""
-    doc = (cls.__dict__.get("__doc__") or "").strip()
-    return "" if doc.startswith(f"{cls.__name__}(") else doc.partition("\n")[0]
 
 
 def is_importable(cls: type) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rv_core.config.classes import Config
+from rv_core.config.docstrings import descriptions_of, summary_of
 from rv_core.config.field_types import (
     ChoiceType,
     DictType,
@@ -16,7 +17,7 @@ from rv_core.config.field_types import (
     TupleType,
     UnionType,
 )
-from rv_core.config.fields import ConfigField, descriptions_of, fields_of, summary_of
+from rv_core.config.fields import ConfigField, fields_of
 from rv_core.config.type_hints import TYPE_HINT, hint_of, is_abstract, with_subclasses
 from rv_core.config.values import to_plain
 
