@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
 
-from page_parts import arguments_of, page, table, text_of
+from page_parts import arguments_of, page, signature_as_written, table, text_of
 
 ROOT = Path(__file__).parent.parent
 #: Those that have pages of their own, with their methods.
@@ -174,22 +174,18 @@ def _endings(function: Any) -> Iterator[str]:
 def signature_of(function: Any) -> str:
     """A signature as it stands in the source, without `self`."""
     words, is_keyword_only = [], False
-    signature = inspect.signature(function)
+    signature = signature_as_written(function)
     for name, parameter in signature.parameters.items():
         if parameter.kind is parameter.KEYWORD_ONLY and not is_keyword_only:
             words.append("*")
             is_keyword_only = True
         if name not in ("self", "cls"):
             words.append(_parameter(parameter))
-    return f"({', '.join(words)}) -> {_plain(signature.return_annotation)}"
+    return f"({', '.join(words)}) -> {signature.return_annotation}"
 
 
 def _parameter(parameter: inspect.Parameter) -> str:
     star = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
-    annotation = "" if parameter.annotation is parameter.empty else f": {_plain(parameter.annotation)}"
+    annotation = "" if parameter.annotation is parameter.empty else f": {parameter.annotation}"
     default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}".replace("'", '"')
     return f"{star}{parameter.name}{annotation}{default}"
-
-
-def _plain(annotation: Any) -> str:
-    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", repr(annotation))

@@ -17,7 +17,7 @@ from typing import Any
 
 import api_pages
 import house
-from page_parts import arguments_of, page, table, text_of
+from page_parts import arguments_of, page, signature_as_written, table, text_of
 
 DOCS = Path(__file__).parent
 
@@ -39,7 +39,7 @@ def hooks() -> str:
 
 
 def _signature(function: Callable[..., Any]) -> str:
-    signature = inspect.signature(function)
+    signature = signature_as_written(function)
     words, is_keyword_only = [], False
     for parameter in signature.parameters.values():
         if parameter.kind is parameter.KEYWORD_ONLY and not is_keyword_only:
@@ -54,16 +54,25 @@ def _signature(function: Callable[..., Any]) -> str:
 
 def _fields(cls: Any) -> list[str]:
     meanings = arguments_of(cls)
-    rows = [(f"`{field.name}`", _default(field), meanings.get(field.name, "")) for field in dataclasses.fields(cls)]
+    if dataclasses.is_dataclass(cls):
+        defaults = {field.name: _default(field) for field in dataclasses.fields(cls)}
+    else:  # a named tuple
+        defaults = dict.fromkeys(cls._fields, "required")
+        defaults |= {name: _shown(value) for name, value in cls._field_defaults.items()}
+    rows = [(f"`{name}`", default, meanings.get(name, "")) for name, default in defaults.items()]
     return table(("field", "default", "meaning"), rows)
 
 
 def _default(field: dataclasses.Field[Any]) -> str:
     if field.default is not dataclasses.MISSING:
-        return f"`{field.default!r}`".replace("'", '"')
+        return _shown(field.default)
     if field.default_factory is not dataclasses.MISSING:
         return f"`{field.default_factory()!r}`"
     return "required"
+
+
+def _shown(default: object) -> str:
+    return f"`{default!r}`".replace("'", '"')
 
 
 def runners() -> str:

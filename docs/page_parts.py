@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
+import textwrap
 from typing import Any
 
 NOTE = "<!-- Written by docs/generate_reference.py from the code; do not edit. -->"
@@ -25,6 +27,23 @@ def arguments_of(documented: Any) -> dict[str, str]:
     ):
         found |= dict.fromkeys(entry[0].split(", "), " ".join(entry[1].split()))
     return found
+
+
+def signature_as_written(function: Any) -> inspect.Signature:
+    """The signature of a function with its annotations as texts, as they stand in the source."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function)))).body[0]
+    assert isinstance(tree, ast.FunctionDef)
+    arguments = ast.walk(tree.args)
+    texts = {node.arg: _text(node.annotation) for node in arguments if isinstance(node, ast.arg) and node.annotation}
+    signature = inspect.signature(function)
+    parameters = [p.replace(annotation=texts.get(p.name, p.empty)) for p in signature.parameters.values()]
+    return signature.replace(parameters=parameters, return_annotation=_text(tree.returns))
+
+
+def _text(annotation: ast.expr | None) -> str:
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        return annotation.value  # what is defined later
+    return "None" if annotation is None else ast.unparse(annotation)
 
 
 def anchor_free(text: str) -> str:
