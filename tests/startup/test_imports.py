@@ -42,9 +42,9 @@ print(json.dumps([code, names]), file=sys.stderr)
 """
 
 
-def imported(*words: str) -> set[str]:
-    """The modules that a command line adds to those of a bare interpreter."""
-    argv = [sys.executable, "-c", _RUN, *words]
+def imported(*words: str, first: str = "") -> set[str]:
+    """The modules that a command line adds to those of a bare interpreter that has done something first."""
+    argv = [sys.executable, "-c", first + _RUN, *words]
     done = subprocess.run(argv, capture_output=True, text=True, check=True, env=dict(os.environ))
     code, names = json.loads(done.stderr.splitlines()[-1])
     assert code == 0, done.stderr
@@ -104,7 +104,9 @@ def test_verbs_of_plugins_are_on_the_help_page_though_they_are_not_imported() ->
     assert "rv_pipeline_chip_classification.hooks" in imported("--help")
 
 
-def test_a_task_loads_few_modules_of_the_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def task_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The command line of the one task of a hello run, not done, and its environment."""
     root = tmp_path / "root"
     imported("-q", "run", "inprocess", "rv_core.hello", "-a", f"root_uri={root}", "-a", "num_items=1")
     (run_dir,) = (root / ".rv" / "runs").iterdir()
@@ -115,14 +117,23 @@ def test_a_task_loads_few_modules_of_the_core(tmp_path: Path, monkeypatch: pytes
     (root / MARKER).write_text(marker.to_text())
     monkeypatch.setenv("RV_RUN_ID", run_dir.name)
     monkeypatch.setenv("RV_RUN_DIR", str(run_dir))
-    names = imported("run-command", str(run_dir / "pipeline-config.json"), "cpu_task", "--runner", "local")
-    assert manifest.exists()
+    return ["run-command", str(run_dir / "pipeline-config.json"), "cpu_task", "--runner", "local"]
+
+
+def test_a_task_loads_few_modules_of_the_core(task_words: list[str]) -> None:
+    names = imported(*task_words)
     core = sorted(name for name in names if name.startswith("rv_core.") and not is_package(name))
     listed = "\n  ".join(core)
     assert len(core) <= _MAX_MODULES_OF_A_TASK, f"a task of hello loads {len(core)} modules of rv_core:\n  {listed}"
     foreign = {name.partition(".")[0] for name in names} - {*sys.stdlib_module_names, "rv_core"}
     assert foreign == set()
     assert names & {"inspect", "ipaddress"} == set()
+
+
+def test_a_task_makes_no_syntax_tree(task_words: list[str]) -> None:
+    # The first one of a process takes a tenth of a task's start; typing makes one for an annotation that is text, and
+    # so for the fields of a NamedTuple in a module with `from __future__ import annotations`.
+    imported(*task_words, first="import builtins\nbuiltins.compile = None\n")
 
 
 def test_a_module_that_was_spared_is_there_when_it_is_used() -> None:

@@ -5,10 +5,7 @@ without a traceback (`--traceback` shows it) and ends with the error's `exit_cod
 in a plugin and prints a traceback.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
 EXIT_DONE = 0
@@ -25,8 +22,7 @@ Severity = Literal["error", "warning", "skipped"]
 FindingKind = Literal["config", "environment"]
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One thing that is wrong (or could not be looked at) in a config, an input or the environment.
 
     Args:
@@ -45,7 +41,7 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         """The finding as plain JSON values."""
-        return asdict(self)
+        return self._asdict()
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""

@@ -242,6 +242,28 @@ def test_a_subclass_without_fields_needs_no_decorator() -> None:
     assert list(fields_of(OnlyBehaviour)) == ["names"]
 
 
+@dataclass(kw_only=True)
+class Tree(Config):
+    """Annotations that name what comes later, within others too, and a field with the name of a type."""
+
+    children: list["Twig"]  # noqa: UP037 - a name in text within an annotation that is text
+    int: Optional["Twig"] = None  # noqa: UP037, UP045
+
+
+@dataclass(kw_only=True)
+class Twig(Config):
+    """A part of a tree."""
+
+    length_cm: int = 1
+
+
+def test_names_in_text_are_found_within_annotations_too() -> None:
+    children = fields_of(Tree)["children"].type
+    assert isinstance(children, ListType)
+    assert children.item.annotation is Twig
+    assert fields_of(Tree)["int"].type.annotation == Twig | None
+
+
 def test_descriptions_come_from_the_docstring() -> None:
     assert descriptions_of(Leaf) == {"size_px": "side of it, in pixels.", "a": "two things.", "b": "two things."}
     assert summary_of(Leaf) == "A leaf."

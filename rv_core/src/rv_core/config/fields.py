@@ -134,7 +134,10 @@ def _read_fields(cls: type) -> dict[str, ConfigField]:
 
 def _annotations_of(cls: type) -> dict[str, Any]:
     try:
-        return get_type_hints(cls, include_extras=True)
+        found: dict[str, Any] = {}
+        for owner in reversed(cls.__mro__[:-1]):
+            found.update(_evaluated(owner))
+        return found
     except NameError as err:
         raise ConfigError(
             f"an annotation of {cls.__name__} names {err.name!r}, which its module does not define",
@@ -146,6 +149,23 @@ def _annotations_of(cls: type) -> dict[str, Any]:
         raise ConfigError(
             f"the annotations of {cls.__name__} cannot be read", where=class_label(cls), why=str(err)
         ) from err
+
+
+def _evaluated(owner: type) -> dict[str, Any]:
+    """What `typing.get_type_hints` says of the annotations of a class itself, with those that are text evaluated here.
+
+    It compiles each text to a syntax tree first, and the first tree of a process costs more than all fields of a config.
+    """
+    type_parameters = {parameter.__name__: parameter for parameter in getattr(owner, "__type_params__", ())}
+    names = {**vars(owner), **type_parameters}
+    module = getattr(
+        sys.modules.get(owner.__module__), "__dict__", {}
+    )  # its names win over those of the class, as there
+    values = dict(getattr(owner, "__annotations__", {}))
+    for name, text in values.items():
+        if isinstance(text, str):
+            values[name] = eval(text, names, module)  # noqa: S307 - written in a class that was imported
+    return get_type_hints(types.SimpleNamespace(__annotations__=values), names, module, include_extras=True)
 
 
 def _type_of(cls: type, field: dataclasses.Field[Any], annotation: Any, before: AsBefore | None) -> FieldType:

@@ -4,8 +4,6 @@ The text is `{"rv": {"format", "versions", "types", "packages", "code"}, "config
 carries `type_hint`, so that upgraders find each of them. Settings and secrets are never in it.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from copy import deepcopy

@@ -4,8 +4,6 @@ Nothing here validates or coerces: wrong values stay wrong, so that `schemas.che
 standard library only, since every task needs it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import Any, NamedTuple, TypeVar

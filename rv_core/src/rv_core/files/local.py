@@ -5,8 +5,6 @@ carries the attempt, this machine, the process and a counter, so no two writers 
 caller; everybody else names files by URI.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os

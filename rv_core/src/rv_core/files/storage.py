@@ -1,7 +1,5 @@
 """`Storage`: the files below one root, by name relative to it. Files of any URI are in `by_uri`."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager

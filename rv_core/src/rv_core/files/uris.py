@@ -15,12 +15,12 @@ from rv_core.machine.folders import resolved
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*\Z")
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-# Everything that breaks a line in a log, a Makefile or a JSON Lines file, and what UTF-8 cannot hold.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 # `PG:host=… password=…`, `NETCDF:file:variable`, and what GDAL parses as an inline document.
 _GDAL_PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_]*:(?!//)")
 _GDAL_INLINE = ("<", "{", "[")
 # Patterns that few processes need are compiled when they do: every task pays for the others.
+# Everything that breaks a line in a log, a Makefile or a JSON Lines file, and what UTF-8 cannot hold.
+_UNPRINTABLE = "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
 _GDAL_VSI = r"(?i:/?vsi[a-z0-9_]*(?:[/:?]|\Z))"
 _GDAL_SCHEMES = frozenset({"vrt", "gdalg"})
 #: Schemes of one store that have several names.
@@ -210,7 +210,7 @@ def problem_with(uri: str) -> str | None:
 def _problem_with_text(uri: str) -> str | None:
     if not uri:
         return "is empty"
-    if _UNPRINTABLE.search(uri):
+    if not uri.isprintable() and re.search(_UNPRINTABLE, uri):
         return "holds a line break or another control character"
     if uri != uri.strip():
         return "starts or ends with a space"
@@ -307,7 +307,7 @@ def check_relative_name(name: str) -> str:
         StorageError: if it is absolute, has empty, `.` or `..` parts, or control characters.
     """
     parts = name.split("/")
-    if "" in parts or "." in parts or ".." in parts or _UNPRINTABLE.search(name):
+    if "" in parts or "." in parts or ".." in parts or (not name.isprintable() and re.search(_UNPRINTABLE, name)):
         raise StorageError(
             f"refused name {name!r}",
             why="names are relative to the root, without '..', empty parts or control characters",

@@ -4,8 +4,6 @@ Linux is read from `/proc`; elsewhere `ps` is asked, which knows no sessions and
 found by its process group alone.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple

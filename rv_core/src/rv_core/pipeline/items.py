@@ -1,7 +1,5 @@
 """The items of a command: a task's share of them, and their ids."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 

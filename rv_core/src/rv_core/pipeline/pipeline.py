@@ -4,8 +4,6 @@ A pipeline is a class whose methods are marked with `@command`. rv calls them, e
 one, whole or a share of the items at a time; a command never knows which.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -147,7 +145,7 @@ class Pipeline:
     deep_check_ignores: tuple[str, ...] | None = None
     _rv_commands: ClassVar[dict[str, CommandInfo]]
 
-    def __init__(self, config: PipelineConfig) -> None:
+    def __init__(self, config: "PipelineConfig") -> None:
         self._config = config
         self._view: Any = config
         self._storage: Storage | None = None
@@ -176,7 +174,7 @@ class Pipeline:
         return self._view
 
     @property
-    def storage(self) -> Storage:
+    def storage(self) -> "Storage":
         """The files under `root_uri`; names are relative to it. What a command writes is recorded as its output."""
         if self._storage is None:
             from rv_core.files.storage import Storage
@@ -259,7 +257,7 @@ class Pipeline:
         """
         return ()
 
-    def summary(self, storage: Storage, done: Collection[str]) -> Summary | None:
+    def summary(self, storage: "Storage", done: Collection[str]) -> "Summary | None":
         """What came out, in a few lines: shown at the end of a run and by `rv status`. None where there is nothing to say.
 
         It reads small files that commands have written, computes and imports nothing heavy and writes nothing. An

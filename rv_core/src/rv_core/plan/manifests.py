@@ -1,7 +1,5 @@
 """Manifests: `.rv/done/<command>/<item>.<key>.json`, written last. The presence of one is what "done" means."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -98,7 +96,7 @@ class Manifest(NamedTuple):
         return "{\n" + ",\n".join(lines) + "\n}\n"
 
     @classmethod
-    def from_text(cls, text: str | bytes) -> Manifest:
+    def from_text(cls, text: str | bytes) -> "Manifest":
         """Read one back.
 
         Raises:
@@ -114,7 +112,7 @@ class Manifest(NamedTuple):
         return cls(**{**known, "outputs": tuple(plain["outputs"])})
 
 
-def output_json(output: FileOutput) -> dict[str, Any]:
+def output_json(output: "FileOutput") -> dict[str, Any]:
     """A written file as it stands in a manifest."""
     plain = {"path": output.path, "bytes": output.bytes, "sha256": output.sha256}
     return {**plain, "may_change": True} if output.may_change else plain

@@ -1,7 +1,5 @@
 """The record of a run under its root: its id, and what lies where in it."""
 
-from __future__ import annotations
-
 import os
 import re
 import time
@@ -104,7 +102,7 @@ class RunPaths(NamedTuple):
         return uris.join(self.folder, "items", f"{job}.json")
 
     @classmethod
-    def of_config(cls, config_uri: str) -> RunPaths | None:
+    def of_config(cls, config_uri: str) -> "RunPaths | None":
         """The run whose immutable config this is, or None if the URI is another config."""
         parts = config_uri.rstrip("/").split("/")
         if len(parts) >= 5 and parts[-1] == "pipeline-config.json" and parts[-4:-2] == [".rv", "runs"]:

@@ -3,8 +3,6 @@
 And whether that still holds while it works: the root is this run's.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -51,7 +49,7 @@ def read_written(uri: str) -> bytes:
     return when_written(uri, lambda: by_uri.read_bytes(uri))
 
 
-def read_record(paths: RunPaths, command: str, config_uri: str) -> dict[str, Any]:
+def read_record(paths: "RunPaths", command: str, config_uri: str) -> dict[str, Any]:
     """`items/<job>.json` of a command of a run.
 
     Args:
@@ -82,7 +80,7 @@ def read_record(paths: RunPaths, command: str, config_uri: str) -> dict[str, Any
     return _items(paths, jobs[command])
 
 
-def _items(paths: RunPaths, job: str) -> dict[str, Any]:
+def _items(paths: "RunPaths", job: str) -> dict[str, Any]:
     return _read_state(paths.items(job), _is_items, _ITEMS)
 
 
@@ -170,7 +168,7 @@ def _are_texts(values: list[Any]) -> bool:
     return True
 
 
-def check_environment(paths: RunPaths) -> None:
+def check_environment(paths: "RunPaths") -> None:
     """On another machine than the one that submitted: refuse to work with other code than that of the run.
 
     Raises:
@@ -183,7 +181,7 @@ def check_environment(paths: RunPaths) -> None:
         check_required(required)
 
 
-def check_requirements(paths: RunPaths, request: TaskRequest) -> None:
+def check_requirements(paths: "RunPaths", request: "TaskRequest") -> None:
     """Refuse to start while a required job is not done; a store that may list late is asked for some seconds.
 
     Raises:
@@ -198,7 +196,7 @@ def check_requirements(paths: RunPaths, request: TaskRequest) -> None:
     raise requirement_error(request.command, problems)
 
 
-def load_pipeline(paths: RunPaths) -> Pipeline:
+def load_pipeline(paths: "RunPaths") -> "Pipeline":
     """The pipeline of a run, built from the run's own immutable config and the code that travels with it."""
     from rv_core.config import saved as config_file
     from rv_core.pipeline.pipeline import PipelineConfig

@@ -4,8 +4,6 @@ Everything here counts in the price of a task, so nothing is imported before it 
 the plugins' entry points not at all.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import sys
