@@ -67,8 +67,8 @@ def _kept() -> Iterator[None]:
 def _import_without(seldom_used: str, name: str) -> None:
     """Import a module so that another, which it hardly ever asks for anything, is imported when it does ask.
 
-    With `inspect`, which `dataclasses` asks for the signature of a class without a docstring, comes a sixth of what a
-    task imports.
+    With `inspect`, which `dataclasses` of Python 3.11 asks for the signature of a class without a docstring alone, comes
+    a sixth of what a task imports.
     """
     if name in sys.modules or seldom_used in sys.modules:
         return
