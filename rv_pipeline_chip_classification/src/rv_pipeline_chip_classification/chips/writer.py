@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -18,6 +19,9 @@ from numpy.typing import NDArray
 
 from rv_pipeline_chip_classification.scenes.grid import Affine6
 from rv_pipeline_chip_classification.scenes.windows import WindowArray
+
+#: Lines of a list of chips that are put together at once: so few that their text stays in the cache of a core.
+_LINES_AT_ONCE = 1024
 
 
 class NpyWriter:
@@ -112,41 +116,54 @@ def bounds_of(windows: WindowArray, transform: Affine6) -> NDArray[np.float64]:
     return np.stack([x.min((0, 1)), y.min((0, 1)), x.max((0, 1)), y.max((0, 1))], axis=1)
 
 
-def index_lines(records: ChipRecords, class_names: Sequence[str], transform: Affine6) -> Iterator[str]:
-    """The lines of a scene's list of chips.
+def index_text(records: ChipRecords, class_names: Sequence[str], transform: Affine6) -> Iterator[bytes]:
+    """A scene's list of chips as UTF-8, some whole lines at a time.
 
-    The text is put together by hand: `json.dumps` per line takes longer than reading the pixels.
+    The text is put together by hand, column by column: `json.dumps` per line takes longer than reading the pixels.
     """
-    head = f'{{"scene": {json.dumps(records.scene_id)}, "window": ['
-    classes = [f'], "class_id": {i}, "class_name": {json.dumps(name)}, ' for i, name in enumerate(class_names)]
-    row_offs, col_offs, heights, widths = (column.tolist() for column in records.windows.T)
-    stored_rows, stored_cols = (column.tolist() for column in records.offsets.T)
-    left, bottom, right, top = (_texts(column) for column in bounds_of(records.windows, transform).T)
-    columns = zip(
-        row_offs, col_offs, heights, widths, stored_rows, stored_cols, left, bottom, right, top,
-        [classes[class_id] for class_id in records.class_ids.tolist()], _share_texts(records),
-        strict=True,
-    )  # fmt: skip
-    for row, col, height, width, stored_row, stored_col, x0, y0, x1, y1, class_text, shares in columns:
-        yield (
-            f'{head}{row}, {col}, {height}, {width}], "offset": [{stored_row}, {stored_col}], '
-            f'"bounds": [{x0}, {y0}, {x1}, {y1}{class_text}{shares}'
-        )
+    pieces = zip(*_columns(records, class_names, transform), strict=True)
+    while some := tuple(islice(pieces, _LINES_AT_ONCE)):
+        yield "".join(chain.from_iterable(some)).encode()
 
 
-def _texts(numbers: NDArray[np.float64]) -> list[str]:
-    """The shortest exact text of each number, NaN as null; made once per value, for windows share rows and columns."""
-    values, places = np.unique(numbers, return_inverse=True)
-    texts = np.array(["null" if math.isnan(value) else repr(value) for value in values.tolist()], object)
-    found: list[str] = texts[places].tolist()
-    return found
-
-
-def _share_texts(records: ChipRecords) -> Iterator[str]:
-    """The end of each line: share of the label, valid fraction, whether the chip is masked, and its context if any."""
-    key = json.dumps(records.share_name)
+def _columns(records: ChipRecords, class_names: Sequence[str], transform: Affine6) -> list[list[str]]:
+    """What the lines are made of from left to right: a text of each line in every column."""
+    row_offs, col_offs, heights, widths = records.windows.T
+    stored_rows, stored_cols = records.offsets.T
+    left, bottom, right, top = bounds_of(records.windows, transform).T
+    share_key = json.dumps(records.share_name)
+    names = [
+        f'], "class_id": {i}, "class_name": {json.dumps(name)}, {share_key}: ' for i, name in enumerate(class_names)
+    ]
     end = f', "context_px": {records.context_px}}}\n' if records.context_px else "}\n"
-    masked = np.where(records.is_masked, "true", "false").tolist()
-    columns = zip(_texts(records.shares), _texts(records.valid_fractions), masked, strict=True)
-    for share, valid_fraction, is_masked in columns:
-        yield f'{key}: {share}, "valid_fraction": {valid_fraction}, "masked": {is_masked}{end}'
+    return [
+        _texts(row_offs, f'{{"scene": {json.dumps(records.scene_id)}, "window": ['),
+        _texts(col_offs, ", "),
+        _texts(heights, ", "),
+        _texts(widths, ", "),
+        _texts(stored_rows, '], "offset": ['),
+        _texts(stored_cols, ", "),
+        _texts(left, '], "bounds": ['),
+        _texts(bottom, ", "),
+        _texts(right, ", "),
+        _texts(top, ", "),
+        _chosen(names, records.class_ids),
+        _texts(records.shares, ""),
+        _texts(records.valid_fractions, ', "valid_fraction": '),
+        _chosen([f', "masked": false{end}', f', "masked": true{end}'], records.is_masked.astype(np.int64)),
+    ]
+
+
+def _texts(numbers: NDArray[Any], begin: str) -> list[str]:
+    """The shortest exact text of each number behind the same words, NaN as null.
+
+    Made once for each value, for windows share rows and columns.
+    """
+    values, places = np.unique(numbers, return_inverse=True)
+    return _chosen([begin + ("null" if math.isnan(value) else repr(value)) for value in values.tolist()], places)
+
+
+def _chosen(texts: Sequence[str], places: NDArray[np.int64]) -> list[str]:
+    """The text at each place: the same objects again and again."""
+    found: list[str] = np.array(texts, object)[places].tolist()
+    return found

@@ -14,7 +14,7 @@ from rv_core import Storage
 from rv_pipeline_chip_classification.chips.counts import ChipCounts
 from rv_pipeline_chip_classification.chips.layout import ChipLayout, layout_of
 from rv_pipeline_chip_classification.chips.names import index_name, mask_name, parts_line, pixels_name
-from rv_pipeline_chip_classification.chips.writer import ChipRecords, NpyWriter, index_lines
+from rv_pipeline_chip_classification.chips.writer import ChipRecords, NpyWriter, index_text
 from rv_pipeline_chip_classification.config import ChipConfig, ClassConfig, SceneConfig
 from rv_pipeline_chip_classification.config_parts import cell_size_px
 from rv_pipeline_chip_classification.labels.aoi import Aoi, read_aoi
@@ -294,11 +294,8 @@ def _add_invalid(
 def _write_index(
     item_id: str, records: ChipRecords, classes: ClassConfig, raster: SceneRaster, storage: Storage
 ) -> None:
-    with (
-        storage.output_file(index_name(item_id)) as path,
-        path.open("w", encoding="utf-8", newline="\n") as file,
-    ):
-        file.writelines(index_lines(records, classes.names, raster.grid.transform))
+    with storage.output_file(index_name(item_id)) as path, path.open("wb") as file:
+        file.writelines(index_text(records, classes.names, raster.grid.transform))
 
 
 def _counts_of(
