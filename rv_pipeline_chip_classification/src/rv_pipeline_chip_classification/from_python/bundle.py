@@ -168,6 +168,8 @@ def _written(pixels: NDArray[Any], path: Path) -> str:
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
+    from rv_pipeline_chip_classification.raster_files.gdal_env import gdal_env
+
     if pixels.ndim != 3 or 0 in pixels.shape:
         raise UsageError(
             f"an array of the shape {pixels.shape} is no image",
@@ -176,7 +178,7 @@ def _written(pixels: NDArray[Any], path: Path) -> str:
     rows, cols, channels = pixels.shape
     mask = np.ma.getmask(pixels)
     try:
-        with warnings.catch_warnings(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        with warnings.catch_warnings(), gdal_env(GDAL_TIFF_INTERNAL_MASK=True):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             options = {"width": cols, "height": rows, "count": channels, "dtype": pixels.dtype}
             with rasterio.open(path, "w", driver="GTiff", photometric="minisblack", **options) as file:

@@ -28,6 +28,7 @@ from rasterio.windows import Window as RasterWindow
 
 from rv_pipeline_chip_classification.prediction.cell_scores import ScoredCells
 from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid
+from rv_pipeline_chip_classification.raster_files.gdal_env import gdal_env
 from rv_pipeline_chip_classification.scenes.grid import Grid
 
 _BLOCK_PX = 256
@@ -150,7 +151,7 @@ def write_optimized(draft: Path, path: Path, *, overviews: str, predictor: str) 
         "overviews": "ignore_existing",
     }
     # What the driver puts aside is as large as the overviews, and lies beside the file without this.
-    with warnings.catch_warnings(), rasterio.Env(CPL_TMPDIR=str(draft.parent)):
+    with warnings.catch_warnings(), gdal_env(CPL_TMPDIR=str(draft.parent)):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         rasterio.shutil.copy(draft, path, **options)
 

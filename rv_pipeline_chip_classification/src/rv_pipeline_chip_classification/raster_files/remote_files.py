@@ -11,7 +11,7 @@ import io
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -25,6 +25,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rv_core.errors import RvError, StorageError
 from rv_core.files import by_uri, uris
 from rv_pipeline_chip_classification.raster_files.dataset_files import remote_side_files
+from rv_pipeline_chip_classification.raster_files.gdal_env import gdal_env
 from rv_pipeline_chip_classification.raster_files.remote_bytes import HEAD_BYTES, RemoteBytes, Span
 
 _SCHEMES = ("http", "https", "s3", "s3a", "gs", "gcs", "az")
@@ -49,13 +50,17 @@ _bytes_of: WeakKeyDictionary[Any, RemoteBytes] = WeakKeyDictionary()
 
 
 @contextmanager
-def held_files(file_uris: Sequence[str]) -> Iterator[None]:
-    """Open files for the time of the block, all at once: the header of each is fetched once, however often it is opened."""
+def held_files(file_uris: Sequence[str]) -> Iterator[Collection[str]]:
+    """Open files for the time of the block, all at once: the header of each is fetched once, however often it is opened.
+
+    Yields:
+        Those that are read so; the others are left to GDAL.
+    """
     wanted = [uri for uri in dict.fromkeys(file_uris) if _may_be_read(uri)]
     files = _opened(wanted) if wanted else {}
     _held.stack.append(files)
     try:
-        yield
+        yield files
     finally:
         with suppress(ValueError):  # closed by another thread
             _held.stack.remove(files)
@@ -103,7 +108,7 @@ def open_held(uri: str) -> Any:
     if file is None:
         return None
     try:
-        with warnings.catch_warnings(), rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
+        with warnings.catch_warnings(), gdal_env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             dataset = rasterio.open(f"remote/{uris.name_of(uri)}", driver="GTiff", opener=_Container(file))
     except (RasterioError, CPLE_BaseError):

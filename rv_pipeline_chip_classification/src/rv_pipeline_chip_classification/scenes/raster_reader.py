@@ -29,6 +29,7 @@ from rv_pipeline_chip_classification.raster_files.dataset_files import (
     sources_of,
     why_not_opened,
 )
+from rv_pipeline_chip_classification.raster_files.gdal_env import gdal_env
 from rv_pipeline_chip_classification.raster_files.gdal_paths import DRIVERS, gdal_options, gdal_path, opened_path
 from rv_pipeline_chip_classification.raster_files.remote_files import announce, failure_of, held_files, open_held, want
 from rv_pipeline_chip_classification.scenes.grid import Pixels
@@ -69,9 +70,11 @@ class SourceFieldError(DataError):
 @contextmanager
 def raster_env(file_uris: Sequence[str]) -> Iterator[None]:
     """The one place where GDAL is set up: everything that reads rasters happens inside it."""
-    is_remote = any(not uris.is_local(uris.expand(uri)) for uri in file_uris)
-    with rasterio.Env(**gdal_options(os.environ, is_remote=is_remote)), held_files(file_uris if is_remote else ()):
-        yield
+    remote = [uri for uri in file_uris if not uris.is_local(uris.expand(uri))]
+    with held_files(remote) as held:
+        reads_s3 = any("s3" in uris.scheme_of(uris.expand(uri)) for uri in remote if uri not in held)
+        with gdal_env(reads_s3=reads_s3, **gdal_options(os.environ, is_remote=bool(remote))):
+            yield
 
 
 def open_dataset(uri: str, scene_id: str, what: str) -> Any:
@@ -130,7 +133,7 @@ def _open(uri: str, drivers: Sequence[str], named: str) -> Any:
     # Files beside a signed address would be asked for with its signature.
     alone = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"} if opened.signer else {}
     try:
-        with warnings.catch_warnings(), rasterio.Env(**alone):
+        with warnings.catch_warnings(), gdal_env(reads_s3="/vsis3/" in opened.path, **alone):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             # rasterio.open takes one driver alone.
             return DatasetReader(opened.path, driver=list(drivers))
