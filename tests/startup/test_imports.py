@@ -164,3 +164,20 @@ def test_a_module_that_was_spared_is_there_when_it_is_used() -> None:
 
 def test_looking_at_a_run_loads_no_plugin() -> None:
     assert not [name for name in imported("status", "--help") if name.startswith("rv_pipeline_chip_classification")]
+
+
+def test_marshmallow_comes_without_compiling_how_mail_addresses_look() -> None:
+    code = (
+        "import re, sys\n"
+        "import rv_core.config.validation.schemas\n"
+        "from marshmallow import ValidationError, validate\n"
+        "assert sys.modules['re'] is re and isinstance(re.compile('a'), re.Pattern)\n"
+        "assert not isinstance(validate.Email.DOMAIN_REGEX, re.Pattern)\n"
+        "print(validate.Email()('someone@dömain.org'), validate.Regexp('a+')('aa'))\n"
+        "try:\n"
+        "    validate.Email()('someone at home')\n"
+        "except ValidationError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "someone@dömain.org aa\nNot a valid email address.\n"

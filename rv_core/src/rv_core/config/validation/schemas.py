@@ -1,4 +1,4 @@
-"""Strict marshmallow schemas, derived from the annotations of config classes. The only module that imports marshmallow.
+"""Strict marshmallow schemas, derived from the annotations of config classes. The only module that uses marshmallow.
 
 A config that was built in Python and one that was read from JSON go through the same schema, and all problems come
 back at once as findings with dotted paths.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
-
-from marshmallow import RAISE, Schema, ValidationError, fields
 
 from rv_core.config.classes import Config
 from rv_core.config.dotted_paths import join
@@ -27,6 +25,7 @@ from rv_core.config.field_types import (
 from rv_core.config.fields import ConfigField, fields_of
 from rv_core.config.type_hints import TYPE_HINT, concrete_class
 from rv_core.config.validation.checks import built, findings_of_sound_parts, semantic_findings
+from rv_core.config.validation.quick_marshmallow import marshmallow
 from rv_core.config.values import Walked, walk_to_plain
 from rv_core.errors import ConfigError, Finding, nearest
 
@@ -38,12 +37,12 @@ class Problem(NamedTuple):
     fix: str = ""
 
 
-def refusal(what: str, fix: str = "") -> ValidationError:
+def refusal(what: str, fix: str = "") -> marshmallow.ValidationError:
     """The error that a field raises."""
-    return ValidationError([Problem(what, fix)])
+    return marshmallow.ValidationError([Problem(what, fix)])
 
 
-class StrictField(fields.Field[Any]):
+class StrictField(marshmallow.fields.Field[Any]):
     """A field that takes what its field type accepts and changes nothing.
 
     Args:
@@ -126,9 +125,9 @@ class ObjectField(StrictField):
         try:
             cls = concrete_class(self.field_type, value)
         except ConfigError as err:
-            raise ValidationError({TYPE_HINT: [Problem(err.one_line(), err.block.fix)]}) from err
+            raise marshmallow.ValidationError({TYPE_HINT: [Problem(err.one_line(), err.block.fix)]}) from err
         if errors := structural_errors(cls, value):
-            raise ValidationError(errors)
+            raise marshmallow.ValidationError(errors)
 
 
 class UnionField(StrictField):
@@ -152,10 +151,10 @@ def _check_children(field_type: FieldType, value: Any, errors: dict[Any, Any] | 
         field = made.setdefault(id(inner), field_for(inner))
         try:
             field.deserialize(child)
-        except ValidationError as err:
+        except marshmallow.ValidationError as err:
             errors.setdefault(step, err.messages)
     if errors:
-        raise ValidationError(errors)
+        raise marshmallow.ValidationError(errors)
 
 
 _FIELD_CLASSES: dict[type[FieldType], type[StrictField]] = {
@@ -193,16 +192,16 @@ def shown(value: Any) -> str:
     return text if isinstance(value, str | int | float | list | dict) else f"{type(value).__name__} {text}"
 
 
-class StrictSchema(Schema):
+class StrictSchema(marshmallow.Schema):
     """Base of every derived schema: unknown keys are refused with the near miss."""
 
     class Meta:
         """How marshmallow treats what the schema does not know."""
 
-        unknown = RAISE
+        unknown = marshmallow.RAISE
         register = False
 
-    def handle_error(self, error: ValidationError, data: Any, **kwargs: Any) -> None:
+    def handle_error(self, error: marshmallow.ValidationError, data: Any, **kwargs: Any) -> None:
         """Put the near miss into what marshmallow says about unknown keys."""
         if isinstance(error.messages, dict):
             for key in [key for key in error.messages if key not in self.fields and key != "_schema"]:
@@ -211,10 +210,10 @@ class StrictSchema(Schema):
                 error.messages[key] = [Problem("there is no such field", fix)]
 
 
-_SCHEMAS: dict[type, Schema] = {}
+_SCHEMAS: dict[type, marshmallow.Schema] = {}
 
 
-def schema_for(cls: type) -> Schema:
+def schema_for(cls: type) -> marshmallow.Schema:
     """The schema of a config or settings class, derived once.
 
     Raises:
