@@ -11,7 +11,7 @@ import re
 import shlex
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rv_core import Job, Plan, RunnerError, Task
 
@@ -123,8 +123,7 @@ def without_make_variables(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in MAKE_VARIABLES}
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(NamedTuple):
     """What make said of a recipe that failed.
 
     Args:

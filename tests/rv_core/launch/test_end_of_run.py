@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -121,7 +120,7 @@ def test_a_run_over_several_roots_is_told_of_once_whichever_is_looked_at(
 ) -> None:
     run = left_alone(run_folder, monkeypatch, "failed")
     seen = run_status(str(run.root))
-    other = replace(seen, files=replace(seen.files, paths=seen.files.paths._replace(root_uri=f"{run.root}-b")))
+    other = seen._replace(files=seen.files._replace(paths=seen.files.paths._replace(root_uri=f"{run.root}-b")))
     for status in (other, seen):
         tell_of_end(status, print)
     assert len(told()) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -131,19 +131,19 @@ def test_a_run_whose_submitting_process_is_alive_is_never_stale() -> None:
         started = str(process_started(process.pid))
         marker = Marker("r", "far", host_name(), process.pid, started, layout.utc_now(), detached=True)
         assert not is_stale(marker, lambda _: False)
-        assert is_stale(replace(marker, host="elsewhere"), lambda _: False)
-        assert not is_stale(replace(marker, host="elsewhere"), lambda _: True)
+        assert is_stale(marker._replace(host="elsewhere"), lambda _: False)
+        assert not is_stale(marker._replace(host="elsewhere"), lambda _: True)
     finally:
         process.kill()
         process.wait()
     assert is_stale(marker, lambda _: False)
-    assert is_stale(replace(marker, pid=os.getpid()), lambda _: False), "this process waits for nobody"
+    assert is_stale(marker._replace(pid=os.getpid()), lambda _: False), "this process waits for nobody"
 
 
 def test_a_marker_whose_record_is_not_there_yet_counts_for_a_minute(tmp_path: Path) -> None:
     marker = Marker("20261123-121500-3fa9c1", "far", "elsewhere", 1, "", layout.utc_now(), detached=True)
     assert is_running(str(tmp_path), marker)
-    assert not is_running(str(tmp_path), replace(marker, created="2026-01-01T00:00:00Z"))
+    assert not is_running(str(tmp_path), marker._replace(created="2026-01-01T00:00:00Z"))
 
 
 def test_hello_has_no_local_uri_beyond_its_root() -> None:

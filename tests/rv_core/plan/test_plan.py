@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Annotated, Any
 
@@ -238,7 +238,7 @@ def test_two_pipelines_are_one_plan_without_edges_between_them() -> None:
 def test_equal_pipelines_share_their_work_and_edges_go_to_those_before() -> None:
     other = config_of(root="/elsewhere")
     other.name = "pipe2"
-    states = [replace(state_of(config), kind="map") for config in (config_of(), other)]
+    states = [state_of(config)._replace(kind="map") for config in (config_of(), other)]
     plan = plan_run(states)
     assert {job.pipeline for job in plan.plan.jobs} == {"pipe1"}
     assert [c.decision for c in plan.commands] == ["run"] * 5 + ["shared"] * 5
@@ -247,7 +247,7 @@ def test_equal_pipelines_share_their_work_and_edges_go_to_those_before() -> None
     assert set(plan.of("pipe1.chip").also_for) == {"/elsewhere"}
     # One of them has done something: the other takes it, and shares the rest.
     done = finished(plan_run([states[1]]), without=("fit", "predict", "evaluate"))
-    plan = plan_run([states[0], replace(states[1], done=done)])
+    plan = plan_run([states[0], states[1]._replace(done=done)])
     first = {c.command: c.decision for c in plan.commands if c.pipeline == "pipe1"}
     assert (first["chip"], first["fit"]) == ("taken", "run")
     assert plan.plan.job("pipe1.fit").requires == ()
@@ -440,7 +440,7 @@ def test_what_a_pipeline_tells_of_a_command_enters_its_key_and_is_a_reason() -> 
     config = config_of()
     states = [
         state_of(config),
-        *(replace(state_of(config), pipeline=p(config)) for p in (TellingPipeline, RewrittenPipeline)),
+        *(state_of(config)._replace(pipeline=p(config)) for p in (TellingPipeline, RewrittenPipeline)),
     ]
     keys = [{entry.command: entry.key for entry in plan_run([state]).commands} for state in states]
     for before, after in ((keys[0], keys[1]), (keys[1], keys[2])):

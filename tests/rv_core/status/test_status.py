@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -156,8 +155,8 @@ def test_a_task_is_lost_when_another_process_has_got_its_id(run_folder: Make, sl
 def test_a_task_is_not_lost_because_the_clock_was_set_forward_after_it_began(sleeper: subprocess.Popen[bytes]) -> None:
     began = time.time() - 3600  # what its clock said, an hour behind
     own = TaskStatus("t", "running", host=os.uname().nodename, pid=sleeper.pid, started=began)
-    assert not status.is_gone(replace(own, process_started=process_started(sleeper.pid) or ""))
-    assert status.is_gone(replace(own, process_started="another boot:17"))
+    assert not status.is_gone(own._replace(process_started=process_started(sleeper.pid) or ""))
+    assert status.is_gone(own._replace(process_started="another boot:17"))
 
 
 def test_a_task_on_another_machine_is_never_called_lost(run_folder: Make, gone_pid: int) -> None:

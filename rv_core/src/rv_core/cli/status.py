@@ -107,7 +107,7 @@ def _show_runs(root_uri: str, *, as_json: bool) -> None:
     if not summaries:
         raise no_run_error(root_uri)
     if as_json:
-        print_json([summary.__dict__ for summary in summaries])
+        print_json([summary._asdict() for summary in summaries])
     else:
         print_lines(runs_lines(summaries))
 
@@ -136,7 +136,7 @@ def _show_differences(root_uri: str, *, as_json: bool) -> None:
             print_lines([line(f"{comparison.path}: {comparison.problem}{told}")])
     num_as_recorded = num_files - len(different)
     if as_json:
-        differences = [comparison.__dict__ for comparison in different]
+        differences = [comparison._asdict() for comparison in different]
         print_json({"files": num_files, "as_recorded": num_as_recorded, "differences": differences})
     else:
         print_lines([line(f"{num_as_recorded} of {num_files} files as recorded")])

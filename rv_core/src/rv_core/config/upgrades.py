@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 from rv_core.config.dotted_paths import join
 from rv_core.config.fields import fields_of
@@ -19,8 +18,7 @@ from rv_core.plugins.declarations import ConfigSpec
 FIRST_VERSION = 1
 
 
-@dataclass(frozen=True)
-class SavedTypes:
+class SavedTypes(NamedTuple):
     """What a saved config says about the classes in it.
 
     Args:

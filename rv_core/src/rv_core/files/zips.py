@@ -8,8 +8,8 @@ import re
 import stat
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from rv_core.errors import DataError, Finding
 
@@ -19,8 +19,7 @@ _ENCRYPTED = 0x1
 _RATIO_FREE_BYTES = 1_000_000
 
 
-@dataclass(frozen=True, kw_only=True)
-class ZipLimits:
+class ZipLimits(NamedTuple):
     """What a zip may hold at most.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rv_core.errors import RunnerError, StorageError, UsageError
 from rv_core.files import uris
@@ -17,8 +17,7 @@ from rv_core.record.reading import RunFiles, find_run, local_dirs, read_run
 _EXTRA_GRACE_S = 10.0
 
 
-@dataclass(frozen=True)
-class Cancellation:
+class Cancellation(NamedTuple):
     """What a request to cancel came to.
 
     Args:

@@ -158,7 +158,7 @@ def _plan_of_now(prepared: PreparedRun, show: Show) -> None:
     Raises:
         CheckError: if something speaks against what is to be done now.
     """
-    seen = {name: replace(RootSight.of(paths.root_uri), holder="") for name, paths in prepared.paths.items()}
+    seen = {name: RootSight.of(paths.root_uri)._replace(holder="") for name, paths in prepared.paths.items()}
     if seen == prepared.roots_seen or not plan_again(prepared):
         return
     show.planned_again(prepared, "another run was at work here meanwhile")

@@ -13,9 +13,8 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 from rv_core.errors import Finding, RvError, StorageError
 from rv_core.files import local
@@ -42,8 +41,7 @@ _VARIABLES = re.compile(
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
 
 
-@dataclass(frozen=True)
-class Subject:
+class Subject(NamedTuple):
     """What a deep check would look at.
 
     Args:

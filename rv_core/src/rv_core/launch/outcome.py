@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rv_core.errors import TaskError
 from rv_core.files import uris
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
     from rv_core.status.values import RunStatus
 
 
-@dataclass(frozen=True)
-class FailedTask:
+class FailedTask(NamedTuple):
     """A task that did not do all its items.
 
     Args:
@@ -45,8 +43,7 @@ class FailedTask:
     log: str
 
 
-@dataclass(frozen=True)
-class RunOutcome:
+class RunOutcome(NamedTuple):
     """What is done of a plan, and what kept the rest.
 
     Args:

@@ -8,9 +8,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rv_core.config import saved
 from rv_core.errors import EXIT_ENVIRONMENT, CheckError, Finding, RvError
@@ -140,8 +139,7 @@ def _unwritable(name: str, path: str) -> list[Finding]:
     ]
 
 
-@dataclass(frozen=True)
-class CheckRequest:
+class CheckRequest(NamedTuple):
     """What the deep check of a pipeline is asked.
 
     Args:

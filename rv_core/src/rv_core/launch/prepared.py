@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rv_core.config import saved
 from rv_core.errors import ConfigError, Finding, StorageError, UsageError
@@ -38,8 +38,7 @@ if TYPE_CHECKING:
 _MIN_FREE_FILES = 12
 
 
-@dataclass(frozen=True)
-class RunOptions:
+class RunOptions(NamedTuple):
     """What the user typed.
 
     Args:
@@ -65,7 +64,7 @@ class RunOptions:
     runner: str
     module: str = ""
     configs: tuple[PipelineConfig, ...] | None = None
-    selection: Selection = field(default_factory=Selection)
+    selection: Selection = Selection()
     arguments: tuple[tuple[str, str], ...] = ()
     sets: tuple[tuple[str, str], ...] = ()
     splits: int = 1
@@ -150,7 +149,7 @@ def prepare(options: RunOptions, *, is_dry_run: bool = False) -> PreparedRun:
         raise UsageError("--reuse does not go with --smoke", why="a smoke run does all of its work, and keeps nothing")
     if options.smoke:
         loaded = replace(loaded, configs=smoke_configs(loaded.configs))
-        options = replace(options, selection=replace(options.selection, rerun=True))
+        options = options._replace(selection=options.selection._replace(rerun=True))
     pipelines = {config.name: config.build() for config in loaded.configs}
     configs = {config.name: config for config in loaded.configs}
     roots = {name: config.root_uri for name, config in configs.items()}

@@ -6,8 +6,7 @@ Code that is found under a root is never imported for it: sections are those of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rv_core.config.type_hints import hint_of
 from rv_core.errors import RvError
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 _MAX_REASON = 300
 
 
-@dataclass(frozen=True)
-class ToldSections:
+class ToldSections(NamedTuple):
     """What the declared functions say of one pipeline of a run.
 
     Args:
@@ -51,8 +49,7 @@ def _told_of(status: RunStatus, name: str, root_uri: str) -> ToldSections:
     return ToldSections(name, root_uri, tuple(asked.answers), asked.problems)
 
 
-@dataclass(frozen=True)
-class ToldOutcomes:
+class ToldOutcomes(NamedTuple):
     """What the declared functions say was predicted in one pipeline of a run.
 
     Args:
@@ -70,8 +67,7 @@ def told_outcomes(status: RunStatus, name: str) -> ToldOutcomes:
     return ToldOutcomes(tuple(asked.answers), asked.problems)
 
 
-@dataclass(frozen=True)
-class _Asked:
+class _Asked(NamedTuple):
     answers: list[Any]
     problems: tuple[str, ...] = ()
 

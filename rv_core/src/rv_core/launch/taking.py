@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from threading import Event
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from rv_core.files import uris
 from rv_core.files.outputs import UnusableSourceError
@@ -60,8 +59,7 @@ def take_from_others(prepared: PreparedRun, show: Show) -> None:
         preflight.raise_if_wrong(findings_of(prepared))
 
 
-@dataclass(frozen=True)
-class _Share:
+class _Share(NamedTuple):
     """What one thread takes: items of one command."""
 
     root_uri: str

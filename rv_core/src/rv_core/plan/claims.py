@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from rv_core.plan.manifests import Manifest
@@ -21,8 +20,7 @@ class Owner(NamedTuple):
         return self.command if self.item == WHOLE else f"{self.item} of {self.command}"
 
 
-@dataclass(frozen=True)
-class SharedOutput:
+class SharedOutput(NamedTuple):
     """A file that two manifests name as theirs.
 
     Args:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Any, Literal, NamedTuple
 
 from rv_core.errors import Finding, PlanError
 from rv_core.pipeline.pipeline import CommandInfo
@@ -25,8 +25,7 @@ from rv_core.plan.verdicts import Verdict, share_work, verdicts_on
 Decision = Literal["run", "done", "taken", "shared", "not selected"]
 
 
-@dataclass(frozen=True)
-class CommandPlan:
+class CommandPlan(NamedTuple):
     """What was decided about one command of one pipeline, and why.
 
     Its items are to do, done, taken from other roots before the first task is started, or shared: done by the job of
@@ -44,12 +43,12 @@ class CommandPlan:
     to_do: tuple[PlannedItem, ...]
     done: tuple[PlannedItem, ...]
     requires: tuple[str, ...]
-    input_states: Mapping[str, Any] = field(default_factory=dict)
+    input_states: Mapping[str, Any] = {}
     taken: tuple[Taken, ...] = ()
     is_selected: bool = True
-    sources: Mapping[str, int] = field(default_factory=dict)
-    shared: Mapping[str, Sequence[PlannedItem]] = field(default_factory=dict)
-    also_for: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    sources: Mapping[str, int] = {}
+    shared: Mapping[str, Sequence[PlannedItem]] = {}
+    also_for: Mapping[str, Sequence[str]] = {}
 
     @property
     def shared_items(self) -> list[PlannedItem]:
@@ -105,8 +104,7 @@ class CommandPlan:
         }
 
 
-@dataclass(frozen=True)
-class RunPlan:
+class RunPlan(NamedTuple):
     """The plan for the runner, and beside it every command of every pipeline with its decision.
 
     Args:
@@ -119,7 +117,7 @@ class RunPlan:
     plan: Plan
     commands: tuple[CommandPlan, ...]
     roots: Mapping[str, str]
-    owners: Mapping[str, Mapping[str, Owner]] = field(default_factory=dict)
+    owners: Mapping[str, Mapping[str, Owner]] = {}
 
     @property
     def num_taken(self) -> int:

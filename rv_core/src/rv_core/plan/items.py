@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import reduce
 from operator import getitem
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rv_core.errors import PlanError
 from rv_core.pipeline.items import items_by_id
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
     from rv_core.plan.manifests import DoneState
 
 
-@dataclass(frozen=True)
-class PlannedItem:
+class PlannedItem(NamedTuple):
     """One item with its key, its group and the fingerprints of its own inputs (`./…`: under the root)."""
 
     id: str
@@ -31,8 +29,7 @@ class PlannedItem:
     value: Any
 
 
-@dataclass(frozen=True)
-class PipelineState:
+class PipelineState(NamedTuple):
     """A pipeline with what planning needs to know of the world.
 
     Args:
@@ -47,8 +44,8 @@ class PipelineState:
     pipeline: Pipeline
     name: str
     done: DoneState
-    fingerprints: Mapping[str, str] = field(default_factory=dict)
-    input_states: Mapping[str, Any] = field(default_factory=dict)
+    fingerprints: Mapping[str, str] = {}
+    input_states: Mapping[str, Any] = {}
     kind: str = ""
 
 

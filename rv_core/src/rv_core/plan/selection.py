@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rv_core.errors import Finding, PlanError, unknown_name
 from rv_core.pipeline.pipeline import CommandInfo, Pipeline
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(NamedTuple):
     """Which commands the user asked for.
 
     Args:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from rv_core.plan.claims import Owner, claim
@@ -14,8 +13,7 @@ from rv_core.plan.manifests import DoneState, Manifest
 Refused = Mapping[tuple[str, str], str]
 
 
-@dataclass(frozen=True)
-class OtherRoot:
+class OtherRoot(NamedTuple):
     """A root whose work may be taken.
 
     Args:

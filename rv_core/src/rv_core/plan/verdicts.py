@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from rv_core.pipeline.pipeline import CommandInfo
 from rv_core.plan.claims import Owner, claim, contradicted
@@ -14,8 +15,7 @@ from rv_core.plan.selection import Selection, ordered_commands, present_commands
 from rv_core.plan.sharing import OtherRoot, Refused, Taken, find_taken, why_refused
 
 
-@dataclass(frozen=True)
-class Keyed:
+class Keyed(NamedTuple):
     """A command with its items and keys, before anything was decided about it."""
 
     info: CommandInfo

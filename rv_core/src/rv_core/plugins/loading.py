@@ -68,7 +68,7 @@ def load(manager: pluggy.PluginManager, candidate: Candidate) -> LoadedPlugin:
     entry_point = candidate.entry_point
     record = PluginRecord(entry_point.name, candidate.distribution, candidate.version, entry_point.value)
     if candidate.is_disabled:
-        return LoadedPlugin(replace(record, status="disabled"))
+        return LoadedPlugin(record._replace(status="disabled"))
     try:
         # What a plugin prints while it is imported must not get into the output of `--json`.
         with contextlib.redirect_stdout(sys.stderr):
@@ -82,7 +82,7 @@ def load(manager: pluggy.PluginManager, candidate: Candidate) -> LoadedPlugin:
     except BaseException as error:  # noqa: BLE001 - also SystemExit: a plugin must not be able to end rv
         trace = "" if _is_plain_refusal(error) else "".join(traceback.format_exception(error))
         return LoadedPlugin(
-            replace(record, status="broken", error=cause_of(error, entry_point.module), traceback=trace)
+            record._replace(status="broken", error=cause_of(error, entry_point.module), traceback=trace)
         )
 
 
@@ -102,7 +102,7 @@ def _registered(manager: pluggy.PluginManager, record: PluginRecord, module: Mod
         raise
     hooks = tuple(hook for hook, _ in implementations(module))
     provides = tuple(provided for spec in specs for provided in provided_by(spec))
-    return LoadedPlugin(replace(record, hooks=hooks, provides=provides), module, specs)
+    return LoadedPlugin(record._replace(hooks=hooks, provides=provides), module, specs)
 
 
 def _declared(module: ModuleType) -> tuple[Any, ...]:
@@ -169,8 +169,7 @@ def _without(plugin: LoadedPlugin, clashes: dict[Key, list[LoadedPlugin]], texts
     if plugin.is_builtin or not own:
         return plugin
     kept = tuple(spec for spec in (_spec_without(spec, own) for spec in plugin.specs) if spec is not None)
-    record = replace(
-        plugin.record,
+    record = plugin.record._replace(
         provides=tuple(provided for spec in kept for provided in provided_by(spec)),
         problems=tuple(texts[key] for key in sorted(own)),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 Status = Literal["ok", "broken", "disabled"]
@@ -39,8 +38,7 @@ class Provided(NamedTuple):
         return f"{word_of(self.kind)} {self.name}"
 
 
-@dataclass(frozen=True)
-class PluginRecord:
+class PluginRecord(NamedTuple):
     """One entry point of the group `rv`, whether it works or not.
 
     Args:
@@ -74,7 +72,7 @@ class PluginRecord:
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain JSON values."""
-        plain = dict(self.__dict__)
+        plain = self._asdict()
         plain["provides"] = [provided._asdict() for provided in self.provides]
         plain["hooks"], plain["problems"] = list(self.hooks), list(self.problems)
         return plain

@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from rv_core.record.event_writer import SUBMISSION, SUFFIX, Event
@@ -175,7 +175,7 @@ class TaskBoard:
         since = account.own.started
         ends = [event for event in self.run_events if event["event"] == "cancelled"]
         later = [event for event in (*account.reports, *ends) if seconds_of(event.get("time", "")) >= since]
-        return replace(fold(later, account.own), updated=account.own.updated)
+        return fold(later, account.own)._replace(updated=account.own.updated)
 
     def own_status(self, task: str) -> TaskStatus:
         """What a task said of itself, without what its runner reports."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from rv_core import state_json
 from rv_core.files.problems import open_no_stream
@@ -74,8 +73,7 @@ def read_events(source: str | os.PathLike[str] | bytes) -> list[Event]:
         return []
 
 
-@dataclass(frozen=True)
-class TaskStatus:
+class TaskStatus(NamedTuple):
     """The state of one task, as far as somebody looked.
 
     Args:
@@ -100,7 +98,7 @@ class TaskStatus:
     attempt: int = 0
     done: float = 0
     total: float = 0
-    numbers: Mapping[str, Any] = field(default_factory=dict)
+    numbers: Mapping[str, Any] = {}
     started: float = 0.0
     ended: float = 0.0
     reason: str = ""
@@ -135,7 +133,7 @@ def fold(events: Iterable[Event], status: TaskStatus | None = None, *, task: str
         moment = seconds_of(event.get("time", ""))
         if step is not None:
             status = step(status, event, moment)
-        status = replace(status, updated=max(moment, status.updated))
+        status = status._replace(updated=max(moment, status.updated))
     return status
 
 
@@ -154,8 +152,7 @@ def _started(status: TaskStatus, event: Event, moment: float) -> TaskStatus:
 
 def _progressed(status: TaskStatus, event: Event, moment: float) -> TaskStatus:
     numbers = event.get("numbers")
-    return replace(
-        status,
+    return status._replace(
         done=_float(event.get("done")),
         total=_float(event.get("total")),
         numbers=numbers if isinstance(numbers, dict) else {},
@@ -163,39 +160,39 @@ def _progressed(status: TaskStatus, event: Event, moment: float) -> TaskStatus:
 
 
 def _item(status: TaskStatus, event: Event, moment: float) -> TaskStatus:
-    return replace(status, items_done=status.items_done + 1) if event.get("state") == "done" else status
+    return status._replace(items_done=status.items_done + 1) if event.get("state") == "done" else status
 
 
 def _finished(status: TaskStatus, event: Event, moment: float) -> TaskStatus:
     costs = {name: _float(event.get(name)) for name in ("duration_s", "cpu_s", "max_rss_mib")}
-    return replace(status, state="done", ended=moment, reason="", exit_code=0, **costs)  # type: ignore[arg-type]
+    return status._replace(state="done", ended=moment, reason="", exit_code=0, **costs)  # type: ignore[arg-type]
 
 
 def _failed(status: TaskStatus, event: Event, moment: float) -> TaskStatus:
     state: TaskState = "stopped" if event["event"] == "stopped" else "failed"
     reason, exit_code = _reason(event), _code(event.get("exit_code"))
-    return replace(status, state=state, ended=moment, reason=reason, exit_code=exit_code)
+    return status._replace(state=state, ended=moment, reason=reason, exit_code=exit_code)
 
 
 def _submitted(status: TaskStatus, event: Event, moment: float) -> TaskStatus:
     native_id = str(event.get("native_id") or status.native_id)
     state: TaskState = "submitted" if status.state == "waiting" else status.state
-    return replace(status, task=status.task or str(event.get("task") or ""), state=state, native_id=native_id)
+    return status._replace(task=status.task or str(event.get("task") or ""), state=state, native_id=native_id)
 
 
 def _reported(status: TaskStatus, event: Event, moment: float) -> TaskStatus:
     """What the runner saw. The task's own account of its end, where there is one, says more and stays."""
     native_id = str(event.get("native_id") or status.native_id)
-    status = replace(status, task=status.task or str(event.get("task") or ""), native_id=native_id)
+    status = status._replace(task=status.task or str(event.get("task") or ""), native_id=native_id)
     exit_code = _code(event.get("exit_code"))
     if status.state == "done" and exit_code not in (None, 0):
         said = _reason(event) or f"its process ended with exit code {exit_code}"
-        return replace(status, state="failed", exit_code=exit_code, reason=f"after it had finished: {said}")
+        return status._replace(state="failed", exit_code=exit_code, reason=f"after it had finished: {said}")
     if exit_code is None or (status.state in ENDED_STATES and status.exit_code is not None):
-        return replace(status, reason=status.reason or _reason(event))
+        return status._replace(reason=status.reason or _reason(event))
     state: TaskState = "done" if exit_code == 0 else "stopped" if exit_code == 75 else "failed"
     reason = status.reason or _reason(event)
-    return replace(status, state=state, ended=status.ended or moment, exit_code=exit_code, reason=reason)
+    return status._replace(state=state, ended=status.ended or moment, exit_code=exit_code, reason=reason)
 
 
 def _observed(status: TaskStatus, event: Event, moment: float) -> TaskStatus:
@@ -203,14 +200,14 @@ def _observed(status: TaskStatus, event: Event, moment: float) -> TaskStatus:
     reason = _reason(event) or (status.reason if status.state == event["state"] else "")
     exit_code = _code(event.get("exit_code"))
     ended = (status.ended or moment) if event["state"] in ENDED_STATES else 0.0
-    status = replace(status, task=status.task or str(event["task"]), state=event["state"], reason=reason, ended=ended)
-    return status if exit_code is None else replace(status, exit_code=exit_code)
+    status = status._replace(task=status.task or str(event["task"]), state=event["state"], reason=reason, ended=ended)
+    return status if exit_code is None else status._replace(exit_code=exit_code)
 
 
 def _cancelled(status: TaskStatus, event: Event, moment: float) -> TaskStatus:
     if status.state in ENDED_STATES:
         return status
-    return replace(status, state="cancelled", ended=moment, reason=_reason(event) or "cancelled")
+    return status._replace(state="cancelled", ended=moment, reason=_reason(event) or "cancelled")
 
 
 _STEPS: dict[str, Callable[[TaskStatus, Event, float], TaskStatus]] = {

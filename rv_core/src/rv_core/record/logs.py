@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rv_core.errors import StorageError, UsageError, nearest
 from rv_core.files import local, uris
@@ -28,8 +28,7 @@ _MAX_EXCERPT_LENGTH = 1000
 _TERMINAL_CODES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 
 
-@dataclass(frozen=True)
-class TaskLog:
+class TaskLog(NamedTuple):
     """The log of one attempt.
 
     Args:

@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
 from rv_core import state_json
 from rv_core.errors import RunnerError, UsageError
@@ -33,8 +33,7 @@ _SHAPE = {
 _HALF_WRITTEN_S = 3.0
 
 
-@dataclass(frozen=True)
-class Marker:
+class Marker(NamedTuple):
     """`.rv/active-run.json`: the one unfinished run of a root.
 
     Args:
@@ -61,7 +60,7 @@ class Marker:
 
     def to_text(self) -> str:
         """The marker as JSON."""
-        return json.dumps(self.__dict__) + "\n"
+        return json.dumps(self._asdict()) + "\n"
 
 
 def marker_uri(root_uri: str) -> str:
@@ -81,7 +80,7 @@ def parse_marker(content: bytes) -> Marker | None:
         plain = state_json.read(content, _SHAPE)
     except ValueError:
         return None
-    marker = Marker(**{field.name: plain[field.name] for field in fields(Marker) if field.name in plain})
+    marker = Marker(**{name: plain[name] for name in Marker._fields if name in plain})
     return marker if _is_name(marker.run_id) else None
 
 
@@ -250,7 +249,7 @@ def note_submitted(root_uri: str, run_id: str) -> None:
     found = _content(uri)
     marker = None if found is None else parse_marker(found)
     if found is not None and marker is not None and marker.run_id == run_id and marker.submitting:
-        by_uri.swap(uri, found, replace(marker, submitting=False).to_text().encode())
+        by_uri.swap(uri, found, marker._replace(submitting=False).to_text().encode())
 
 
 def is_marker_stale(marker: Marker) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from rv_core.plan.shares import job_of, natural_order
 from rv_core.record.event_tail import News, TaskBoard
@@ -17,8 +17,7 @@ _STEADY_S, _STEADY_STEPS, _STEADY_SHARE, _STEADY_ITEMS = 5.0, 2, 0.05, 3
 BAD_STATES: frozenset[TaskState] = frozenset({"failed", "lost"})
 
 
-@dataclass(frozen=True)
-class JobPlan:
+class JobPlan(NamedTuple):
     """What a display has to know of a job beforehand.
 
     Args:
@@ -207,8 +206,7 @@ def _together(name: str, jobs: Sequence[JobProgress]) -> JobProgress:
     return whole
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """A task went from one state to another."""
 
     job: JobProgress
@@ -235,7 +233,7 @@ class RunProgress:
         """Call tasks *lost* that say they run while their process is gone; for the last look."""
         running = [t for job in self.jobs.values() for t in job.tasks.values() if t.state == "running"]
         lost = [t for t in running if is_gone(t)]
-        return self._take([replace(t, state="lost", reason="its process ended without a word (killed?)") for t in lost])
+        return self._take([t._replace(state="lost", reason="its process ended without a word (killed?)") for t in lost])
 
     def is_over(self) -> bool:
         """Whether every job has ended, or the submitting process wrote that the run has."""

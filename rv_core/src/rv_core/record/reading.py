@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from rv_core import state_json
 from rv_core.errors import StorageError, UsageError, unknown_name
@@ -26,8 +26,7 @@ _ITEMS_SHAPE = {"items": [{"id": str, "key": str, "group?": str}], "done": [{"id
 _OTHER_RUNS = "`rv status` lists every run with --all and shows another one with --run"
 
 
-@dataclass(frozen=True)
-class RunFiles:
+class RunFiles(NamedTuple):
     """A run as its immutable record tells it.
 
     Args:
@@ -41,7 +40,7 @@ class RunFiles:
     paths: RunPaths
     record: RunRecord
     plan: Mapping[str, Any]
-    recorded_roots: Mapping[str, str] = field(default_factory=dict)
+    recorded_roots: Mapping[str, str] = {}
     doubts: tuple[str, ...] = ()
 
     @property

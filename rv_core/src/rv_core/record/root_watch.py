@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import atexit
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rv_core.errors import UsageError
 from rv_core.files import by_uri, uris
@@ -14,8 +14,7 @@ from rv_core.record.marker import Marker
 from rv_core.record.reading import known_run_ids
 
 
-@dataclass(frozen=True)
-class RootSight:
+class RootSight(NamedTuple):
     """What tells that a run has been at work under a root: every run sets the marker, then writes its config there.
 
     Args:

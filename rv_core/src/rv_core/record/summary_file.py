@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rv_core import state_json
 from rv_core.errors import StorageError
@@ -30,8 +30,7 @@ _MAX_BYTES = 64 << 20
 DAMAGED = "the summary of the results of this run is damaged"
 
 
-@dataclass(frozen=True)
-class StoredSummary:
+class StoredSummary(NamedTuple):
     """What `summary.json` says, as far as that still holds.
 
     Args:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rv_core.errors import ConfigError, Finding, unknown_name
 from rv_core.files.problems import open_no_stream
@@ -17,8 +16,7 @@ PROJECT_FILE = "rv.toml"
 _PROFILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
 
 
-@dataclass(frozen=True)
-class SettingsFile:
+class SettingsFile(NamedTuple):
     """One file with settings.
 
     Args:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from rv_core.config.classes import Range
 from rv_core.config.fields import ConfigField, UnsupportedAnnotationError, fields_of
@@ -49,8 +49,7 @@ class RunSettings:
         return variables
 
 
-@dataclass(frozen=True)
-class SettingOrigin:
+class SettingOrigin(NamedTuple):
     """One setting, for `rv config settings`.
 
     Args:
@@ -71,8 +70,7 @@ class SettingOrigin:
         return {"section": self.section, "key": self.key, "value": self.value, "origin": self.origin}
 
 
-@dataclass(frozen=True)
-class _Given:
+class _Given(NamedTuple):
     value: Any
     origin: str
 

@@ -8,7 +8,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rv_core.plan.shares import split_text
 from rv_core.record.events import TaskState, TaskStatus
@@ -36,8 +36,7 @@ _STATE_STYLES = {
 }
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One line: pieces of text, each with the name of a rich style or ""."""
 
     pieces: tuple[tuple[str, str], ...]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from rv_core.files import uris
 from rv_core.pipeline.summary import Summary, SummaryTable, Value
@@ -17,8 +16,7 @@ MAX_IN_FULL = 3
 _MAX_CELL = 40
 
 
-@dataclass(frozen=True)
-class PipelineSummary:
+class PipelineSummary(NamedTuple):
     """The results of one pipeline of a run.
 
     Args:

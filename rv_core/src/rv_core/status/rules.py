@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from rv_core.plan.graph import make_tasks
@@ -137,38 +136,37 @@ def _task_status(task: str, num_items: int, num_present: int, blocked: str, seen
     observed = seen.observed.get(task)
     told = status if observed is None else _with_observation(status, observed)
     if missing == 0 and told.state != "failed":
-        return replace(status, state="done", reason="", exit_code=0, items_done=num_present)
-    status = replace(told, items_done=max(num_present, seen.board.items_done(task)))
+        return status._replace(state="done", reason="", exit_code=0, items_done=num_present)
+    status = told._replace(items_done=max(num_present, seen.board.items_done(task)))
     if status.state == "done":
         return _done_without_manifests(status, own, missing, num_items)
     if status.state not in ENDED_STATES and observed is None and seen.observe_problem:
-        return replace(status, state="unknown", reason=seen.observe_problem)
+        return status._replace(state="unknown", reason=seen.observe_problem)
     if status.state == "running" and observed is None and seen.is_gone(status):
-        return replace(status, state="lost", reason=status.reason or "its process ended without a word (killed?)")
+        return status._replace(state="lost", reason=status.reason or "its process ended without a word (killed?)")
     if status.state == "waiting":
-        return replace(status, reason=status.reason or _why_waiting(blocked, seen))
+        return status._replace(reason=status.reason or _why_waiting(blocked, seen))
     return status
 
 
 def _task_of_unknown_items(task: str, why: str, seen: Sighting) -> TaskStatus:
     """A task of which nobody knows what it works through: that it runs, or how it failed; never that it is done."""
-    status = replace(seen.board.status(task), items_done=seen.board.items_done(task))
+    status = seen.board.status(task)._replace(items_done=seen.board.items_done(task))
     observed = seen.observed.get(task)
     if observed is not None:
         status = _with_observation(status, observed)
     if status.state == "running" and observed is None and seen.is_gone(status):
-        return replace(status, state="lost", reason=status.reason or "its process ended without a word (killed?)")
+        return status._replace(state="lost", reason=status.reason or "its process ended without a word (killed?)")
     if status.state in ("waiting", "done"):
         said = "it says that it is done, but " if status.state == "done" else ""
-        return replace(status, state="unknown", reason=said + why)
+        return status._replace(state="unknown", reason=said + why)
     return status
 
 
 def _with_observation(status: TaskStatus, observed: Observation) -> TaskStatus:
     """What the engine says counts before the last event; what the task said of its own end explains more."""
     reasons = [status.reason if status.state == observed.state else "", observed.reason]
-    return replace(
-        status,
+    return status._replace(
         state=observed.state,
         reason="; ".join(dict.fromkeys(filter(None, reasons))),
         exit_code=observed.exit_code if observed.exit_code is not None else status.exit_code,
@@ -181,9 +179,9 @@ def _with_observation(status: TaskStatus, observed: Observation) -> TaskStatus:
 
 def _done_without_manifests(status: TaskStatus, own: TaskStatus, missing: int, num_items: int) -> TaskStatus:
     if own.state == "done":
-        return replace(status, reason=f"{missing} of its {num_items} items were removed or replaced since")
+        return status._replace(reason=f"{missing} of its {num_items} items were removed or replaced since")
     reason = f"it ended without an error, but {missing} of its {num_items} items are not done"
-    return replace(status, state="failed", reason=reason)
+    return status._replace(state="failed", reason=reason)
 
 
 def _why_waiting(blocked: str, seen: Sighting) -> str:

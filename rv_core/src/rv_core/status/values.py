@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from rv_core.record.event_tail import TaskBoard
 from rv_core.record.events import TaskState, TaskStatus, seconds_of
@@ -17,8 +16,7 @@ from rv_core.runner.observation import Observation
 RunState = Literal["running", "submitted", "done", "failed", "stopped", "cancelled", "lost", "unknown"]
 
 
-@dataclass(frozen=True)
-class JobStatus:
+class JobStatus(NamedTuple):
     """The state of one job.
 
     Args:
@@ -55,8 +53,7 @@ class JobStatus:
         return sum(task.state in states for task in self.tasks)
 
 
-@dataclass(frozen=True)
-class RunStatus:
+class RunStatus(NamedTuple):
     """The state of a run.
 
     Args:
@@ -105,12 +102,11 @@ class RunStatus:
             "ended": self.ended or None,
             "problem": self.problem,
             "note": self.note,
-            "jobs": [asdict(job) for job in self.jobs],
+            "jobs": [{**job._asdict(), "tasks": [task._asdict() for task in job.tasks]} for job in self.jobs],
         }
 
 
-@dataclass(frozen=True)
-class RunSummary:
+class RunSummary(NamedTuple):
     """One line about a run, from its record and the events of its submission alone."""
 
     run_id: str
@@ -120,11 +116,10 @@ class RunSummary:
     runner: str
     pipelines: tuple[str, ...]
     state: str
-    argv: tuple[str, ...] = field(default=())
+    argv: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Sighting:
+class Sighting(NamedTuple):
     """All that was seen of a run besides its record; what states are worked out from.
 
     Args:
@@ -151,7 +146,7 @@ class Sighting:
     is_latest: bool
     is_gone: Callable[[TaskStatus], bool]
     may_submit: bool = True
-    unreadable: Mapping[str, str] = field(default_factory=dict)
+    unreadable: Mapping[str, str] = {}
 
 
 def created_s(record: RunRecord | RunSummary) -> float:

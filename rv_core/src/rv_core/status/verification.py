@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from rv_core.errors import StorageError
 from rv_core.files import by_uri, local, uris
@@ -27,8 +27,7 @@ _CODE_NAME = re.compile(r"([0-9a-f]{64})\.zip")
 _BATCH = 64
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(NamedTuple):
     """What came of looking at one file.
 
     Args:
@@ -43,8 +42,7 @@ class Comparison:
     recorded_in: str = ""
 
 
-@dataclass(frozen=True)
-class _Recorded:
+class _Recorded(NamedTuple):
     path: str
     sha256: str
     size: int | None

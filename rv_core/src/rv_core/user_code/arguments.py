@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 from rv_core.config.fields import UnsupportedAnnotationError
 from rv_core.config.from_text import convert
 from rv_core.errors import ConfigError, Finding, UsageError, nearest
 
 
-@dataclass(frozen=True)
-class Signature:
+class Signature(NamedTuple):
     """What a user's function takes.
 
     Args:

@@ -10,9 +10,8 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from rv_core.errors import DataError, Finding, UsageError, nearest
 from rv_core.files.zips import CODE_LIMITS, check_zip
@@ -25,8 +24,7 @@ _INSTALLED = ("site-packages", "dist-packages")
 _NEVER = ("rv_core",)
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(NamedTuple):
     """Where a top-level module or package is: a file, or a folder."""
 
     name: str
