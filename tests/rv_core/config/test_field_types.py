@@ -257,6 +257,37 @@ class Twig(Config):
     length_cm: int = 1
 
 
+class Counted:
+    """What is no dataclass, with an annotation that is text within text."""
+
+    count: "ClassVar[int]" = 0  # noqa: UP037
+
+
+@dataclass(kw_only=True)
+class CountedTree(Counted, Tree):
+    """A tree that is counted."""
+
+
+def test_text_within_text_may_be_that_of_a_class_variable() -> None:
+    assert list(fields_of(CountedTree)) == ["children", "int"]
+
+
+_KINDS: dict[int, Any] = {}
+
+
+@dataclass(kw_only=True)
+class Kinded(Config):
+    """An annotation that raises when it is evaluated."""
+
+    kind: _KINDS.pop(1) = None  # type: ignore[valid-type]
+
+
+def test_an_annotation_that_raises_is_refused_with_what_it_raises() -> None:
+    with pytest.raises(ConfigError, match="annotations of Kinded cannot be read") as caught:
+        fields_of(Kinded)
+    assert caught.value.block.why == "KeyError: 1"
+
+
 def test_names_in_text_are_found_within_annotations_too() -> None:
     children = fields_of(Tree)["children"].type
     assert isinstance(children, ListType)

@@ -10,7 +10,7 @@ import sys
 import types
 from collections.abc import Iterator
 from enum import Enum
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ForwardRef, Literal, Union, get_args, get_origin, get_type_hints
 
 from rv_core.config.classes import AsBefore, Config, Range, Secret, UriMark, split_mark
 from rv_core.config.field_types import (
@@ -145,9 +145,11 @@ def _annotations_of(cls: type) -> dict[str, Any]:
             why="annotations are read when the config is loaded; an import under TYPE_CHECKING is not there then",
             fix=f"import or define {err.name!r} at the top of {cls.__module__}",
         ) from err
-    except (TypeError, SyntaxError, AttributeError) as err:
+    except Exception as err:  # text of the user's that is evaluated raises what it likes
         raise ConfigError(
-            f"the annotations of {cls.__name__} cannot be read", where=class_label(cls), why=str(err)
+            f"the annotations of {cls.__name__} cannot be read",
+            where=class_label(cls),
+            why=f"{type(err).__name__}: {err}",
         ) from err
 
 
@@ -158,13 +160,14 @@ def _evaluated(owner: type) -> dict[str, Any]:
     """
     type_parameters = {parameter.__name__: parameter for parameter in getattr(owner, "__type_params__", ())}
     names = {**vars(owner), **type_parameters}
-    module = getattr(
-        sys.modules.get(owner.__module__), "__dict__", {}
-    )  # its names win over those of the class, as there
+    # The names of the module win over those of the class, as there.
+    module = getattr(sys.modules.get(owner.__module__), "__dict__", {})
     values = dict(getattr(owner, "__annotations__", {}))
     for name, text in values.items():
         if isinstance(text, str):
-            values[name] = eval(text, names, module)  # noqa: S307 - written in a class that was imported
+            value = eval(text, names, module)  # noqa: S307 - written in a class that was imported
+            # Text within text may say `ClassVar`, as the annotation of a class may, and others may not.
+            values[name] = ForwardRef(value, is_class=True) if isinstance(value, str) else value
     return get_type_hints(types.SimpleNamespace(__annotations__=values), names, module, include_extras=True)
 
 
