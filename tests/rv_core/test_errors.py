@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
-from rv_core.errors import Finding, RunnerError, StorageError, nearest
+from rv_core.errors import DataError, Finding, RunnerError, StorageError, nearest
 
 
 @pytest.mark.parametrize(
@@ -29,6 +31,12 @@ def test_an_error_is_a_finding_of_the_place_that_is_named_else_of_its_own() -> N
 
 def test_a_finding_may_be_about_this_machine() -> None:
     assert RunnerError("no network").as_finding("AWS", kind="environment").kind == "environment"
+
+
+def test_an_error_takes_a_finding_alone_for_one() -> None:
+    finding = Finding("scenes.0", "cannot be read", "ask for it")
+    assert DataError("an image is wrong", findings=finding).findings == (finding,)
+    assert pickle.loads(pickle.dumps(DataError("an image is wrong", findings=[finding]))).findings == (finding,)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ without a traceback (`--traceback` shows it) and ends with the error's `exit_cod
 in a plugin and prints a traceback.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
 EXIT_DONE = 0
@@ -49,6 +49,16 @@ class Finding(NamedTuple):
         return f"{place}{self.what}{fix}"
 
 
+def as_findings(returned: Any) -> Iterator[Finding]:
+    """What code of a plugin or of the user returned as findings: several, one alone, texts, or nothing.
+
+    Args:
+        returned: the findings. One alone is a tuple, which would be taken for five texts, and a text for its letters.
+    """
+    for found in (returned,) if isinstance(returned, Finding | str) else returned or ():
+        yield found if isinstance(found, Finding) else Finding("", str(found))
+
+
 class _Block(NamedTuple):
     what: str
     where: str = ""
@@ -75,7 +85,7 @@ class RvError(Exception):
         self, what: str, *, where: str = "", why: str = "", fix: str = "", findings: Iterable[Finding] = ()
     ) -> None:
         super().__init__(what)
-        self.block = _Block(what, where, why, fix, tuple(findings))
+        self.block = _Block(what, where, why, fix, tuple(as_findings(findings)))
 
     @property
     def findings(self) -> tuple[Finding, ...]:

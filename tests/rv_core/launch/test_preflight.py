@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rv_core import Finding, Pipeline, PipelineConfig, command
-from rv_core.launch.preflight import CheckRequest, found_text, pipeline_findings
+from rv_core import Capabilities, Finding, Pipeline, PipelineConfig, Plan, RunContext, Runner, command
+from rv_core.launch.preflight import CheckRequest, all_findings, found_text, pipeline_findings
+from rv_core.plan.decisions import RunPlan
 
 
 @dataclass(kw_only=True)
@@ -25,6 +27,26 @@ class ReadingPipeline(Pipeline):
     @command()
     def read(self) -> None:
         """Nothing."""
+
+
+@dataclass(kw_only=True)
+class AloneConfig(PipelineConfig):
+    def build(self) -> AlonePipeline:
+        return AlonePipeline(self)
+
+
+class AlonePipeline(Pipeline):
+    @command()
+    def read(self) -> None:
+        """Nothing."""
+
+    def preflight(self, todo: Any) -> Any:
+        return Finding("token", "is not set", "set it", kind="environment")
+
+
+class AloneRunner(Runner):
+    def preflight(self, plan: Plan, context: RunContext) -> Any:
+        return Finding("queue", "is not there")
 
 
 class _Forbidding:
@@ -43,6 +65,24 @@ def test_inputs_that_cannot_be_opened_here_are_skipped_and_said(
     (finding,) = pipeline_findings(CheckRequest(pipeline, {"read": ["all"]}, "", b"", (), ()))
     assert finding.severity == "skipped"
     assert finding.what == "the inputs were not opened: module_of_another_machine is not installed here"
+
+
+def test_a_finding_alone_is_one_and_keeps_its_kind_beside_other_pipelines() -> None:
+    pipeline = AlonePipeline(AloneConfig(root_uri="s3://bucket/root"))
+    names = ("first", "second")
+    found = all_findings(
+        RunPlan(Plan(()), (), {}),
+        dict.fromkeys(names, pipeline),
+        dict.fromkeys(names, ""),
+        AloneRunner(),
+        RunContext("run-1", "far", config_uris={}, run_dir=Path("/tmp"), capabilities=Capabilities()),
+        {name: {} for name in names},
+    )
+    assert found == [
+        Finding("first: token", "is not set", "set it", kind="environment"),
+        Finding("second: token", "is not set", "set it", kind="environment"),
+        Finding("queue", "is not there"),
+    ]
 
 
 def test_what_was_found_is_said_also_where_nothing_stops_the_run() -> None:

@@ -38,6 +38,7 @@ def main() -> int:
 
 def _findings(request: Mapping[str, Any], scratch: Path) -> list[Any]:
     from rv_core.config import saved
+    from rv_core.errors import as_findings
     from rv_core.pipeline.pipeline import PipelineConfig
 
     code = json.loads(request["config"])["rv"].get("code") or {}
@@ -48,7 +49,7 @@ def _findings(request: Mapping[str, Any], scratch: Path) -> list[Any]:
     if not request["target"]:
         return []
     module, _, name = request["target"].partition(":")
-    return list(getattr(import_module(module), name)(config, request["todo"]))
+    return list(as_findings(getattr(import_module(module), name)(config, request["todo"])))
 
 
 def _import_code(code: Mapping[str, Any], data: bytes, archive: Path) -> list[Any]:

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rv_core.config import saved
-from rv_core.errors import EXIT_ENVIRONMENT, CheckError, Finding, RvError
+from rv_core.errors import EXIT_ENVIRONMENT, CheckError, Finding, RvError, as_findings
 from rv_core.files import by_uri, uris
 from rv_core.files.local import leaves_folder
 from rv_core.machine.child import answer_of
@@ -169,7 +169,7 @@ class CheckRequest(NamedTuple):
 def pipeline_findings(request: CheckRequest) -> list[Finding]:
     """The pipeline's own findings: the cheap ones, then those of its deep check in a child process."""
     pipeline = request.pipeline
-    findings = list(pipeline.preflight(request.todo))
+    findings = list(as_findings(pipeline.preflight(request.todo)))
     if not request.is_needed:
         return findings
     missing = [name for name in pipeline.requires_modules if not _is_installed(name)]
@@ -303,12 +303,12 @@ def findings_without_plan(runner: Runner, context: RunContext, error: RvError) -
 
 def _placed(finding: Finding, name: str) -> Finding:
     where = f"{name}: {finding.where}" if finding.where else name
-    return Finding(where, finding.what, finding.fix, finding.severity)
+    return finding._replace(where=where)
 
 
 def _runner_findings(runner: Runner, run_plan: RunPlan, context: RunContext) -> list[Finding]:
     try:
-        return list(runner.preflight(run_plan.plan, context))
+        return list(as_findings(runner.preflight(run_plan.plan, context)))
     except RvError as error:
         if error.findings:
             return list(error.findings)

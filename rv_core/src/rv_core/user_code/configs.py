@@ -243,7 +243,7 @@ def _checked(configs: Sequence[PipelineConfig], sets: Pairs, label: str) -> tupl
         if changed is not None and loaded is not None:
             findings = [*findings, *post_init_findings(changed, loaded)]
         prefix = f"configs[{index}]" if len(configs) > 1 else ""
-        found.extend(Finding(join_paths(prefix, f.where), f.what, f.fix, f.severity) for f in findings)
+        found.extend(finding._replace(where=join_paths(prefix, finding.where)) for finding in findings)
         if loaded is not None:
             good.append(loaded)
     _raise_errors(found, label)

@@ -224,6 +224,24 @@ class Careless(Config):
 
 
 @dataclass
+class Single(Config):
+    def validate(self) -> Any:
+        return Finding("kind", "is not here", "bring it", kind="environment")
+
+
+@dataclass
+class SingleText(Config):
+    def validate(self) -> Any:
+        return "only a text"
+
+
+@dataclass
+class Singles(Config):
+    first: Single = field(default_factory=Single)
+    second: SingleText = field(default_factory=SingleText)
+
+
+@dataclass
 class Quiet(Config):
     def validate(self) -> Any:
         return None
@@ -238,6 +256,13 @@ def test_a_validate_that_raises_is_a_finding() -> None:
 def test_a_validate_may_return_texts_or_nothing() -> None:
     assert report(Careless()) == {"": "only a text"}
     assert report(Quiet()) == {}
+
+
+def test_a_finding_or_a_text_alone_is_one_finding_and_keeps_its_kind() -> None:
+    assert check(Singles()) == [
+        Finding("first.kind", "is not here", "bring it", kind="environment"),
+        Finding("second", "only a text"),
+    ]
 
 
 def test_warnings_do_not_stop_loading() -> None:

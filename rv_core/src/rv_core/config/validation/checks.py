@@ -11,7 +11,7 @@ from rv_core.config.field_types import FieldType, ObjectType, UnionType
 from rv_core.config.fields import fields_of
 from rv_core.config.type_hints import TYPE_HINT, concrete_class
 from rv_core.config.values import build_object, uris_of, walk
-from rv_core.errors import Finding
+from rv_core.errors import Finding, as_findings
 from rv_core.files import uris
 
 
@@ -76,7 +76,7 @@ def _sound_findings(field_type: FieldType, value: Any, path: str, places: _Place
 
 
 def _moved(finding: Finding, path: str) -> Finding:
-    return Finding(join_paths(path, finding.where), finding.what, finding.fix, finding.severity)
+    return finding._replace(where=join_paths(path, finding.where))
 
 
 def semantic_findings(config: Config, structural: Iterable[Finding]) -> list[Finding]:
@@ -100,16 +100,12 @@ def _own_findings(part: Config, path: str, *, is_sound: bool) -> list[Finding]:
     found: list[Finding] = []
     found.extend(_moved(finding, path) for finding in part._rv_findings())
     try:
-        found.extend(_moved(_as_finding(finding), path) for finding in part.validate() or ())
+        found.extend(_moved(finding, path) for finding in as_findings(part.validate()))
     except Exception as err:  # noqa: BLE001 - a validate() of a plugin or of the user raises what it likes
         if is_sound:  # else it most likely stumbled over what is reported already
             what = f"{type(part).__name__}.validate() raised {type(err).__name__}: {err}"
             found.append(Finding(path, what, "mend validate(): it must return findings"))
     return found
-
-
-def _as_finding(finding: Any) -> Finding:
-    return finding if isinstance(finding, Finding) else Finding("", str(finding))
 
 
 def _uri_findings(config: Config, places: _Places) -> Iterator[Finding]:
