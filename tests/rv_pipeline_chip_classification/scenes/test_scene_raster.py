@@ -287,6 +287,22 @@ def test_a_strip_of_small_pixels_is_of_no_more_of_them(write_image: WriteImage) 
     assert [(part.height, part.width) for part in parts] == [(512, 512)] * 8
 
 
+def test_strips_that_lie_side_by_side_are_joined_where_they_are_small_and_whole(write_image: WriteImage) -> None:
+    path = write_image("a.tif", np.ones((1024, 4096, 2), np.uint16), blockxsize=512, blockysize=512)
+    first = Window(0, 100, 512, 412)
+
+    def needed(strip: Window) -> Window:
+        if strip.row_off:
+            return strip._replace(height=100 + strip.col_off // 1024)
+        return first if strip.col_off == 0 else strip
+
+    with open_scene(path) as raster:
+        assert len(list(raster.iter_strips(raster.extent, needed))) == 16
+        parts = [part for part, _ in raster.iter_strips(raster.extent, needed, joined=True)]
+    expected = [Window(0, 100, 512, 924), *(Window(0, col, 512, 1024) for col in (1024, 2048, 3072))]
+    assert parts == expected + [Window(512, col, 100 + col // 1024, 1024) for col in (0, 1024, 2048, 3072)]
+
+
 def test_rows_that_are_not_asked_for_are_not_read(
     write_image: WriteImage, pixels: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -258,7 +258,7 @@ def _write_pixels(
         path = stack.enter_context(storage.output_file(pixels_name(item_id)))
         pixels_file = stack.enter_context(NpyWriter(path, (*shape, raster.num_channels), raster.dtype))
         mask_file: NpyWriter | None = None
-        for part, pixels in raster.iter_strips(layout.box, layout.needed_part):
+        for part, pixels in raster.iter_strips(layout.box, layout.needed_part, joined=True):
             for row, stored_row, height in layout.runs(part):
                 rows = slice(row, row + height)
                 pixels_file.write(stored_row, part.col_off - layout.box.col_off, pixels.values[rows])
@@ -266,14 +266,16 @@ def _write_pixels(
                     if mask_file is None:
                         mask_path = stack.enter_context(storage.output_file(mask_name(item_id)))
                         mask_file = stack.enter_context(NpyWriter(mask_path, shape, np.dtype(np.uint8), fill=1))
-                    mask = pixels.valid[rows].view(np.uint8)
-                    mask_file.write(stored_row, part.col_off - layout.box.col_off, mask)
+                    col = part.col_off - layout.box.col_off
+                    mask_file.write(stored_row, col, pixels.valid[rows].view(np.uint8))
             if pixels.valid is not None:
                 _add_invalid(num_invalid, inside, part, ~pixels.valid)
                 if inside is not layout.windows:
                     _add_invalid(num_in_chip, layout.windows, part, ~pixels.valid)
             if progress is not None:
                 progress(part.row_end - layout.box.row_off, layout.box.height)
+            # Or they would be held while the next ones are read.
+            del pixels
     if mask_file is None and storage.exists(mask_name(item_id)):
         storage.delete(mask_name(item_id))
     return num_invalid, num_in_chip
@@ -288,7 +290,7 @@ def _add_invalid(
     boxes[:, [0, 2]] = np.clip(boxes[:, [0, 2]], 0, part.height)
     boxes[:, [1, 3]] = np.clip(boxes[:, [1, 3]], 0, part.width)
     touched = np.flatnonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
-    num_invalid[touched] += box_sums(summed_area(invalid), boxes[touched])
+    num_invalid[touched] += box_sums(summed_area(invalid, np.uint32), boxes[touched])
 
 
 def _write_index(

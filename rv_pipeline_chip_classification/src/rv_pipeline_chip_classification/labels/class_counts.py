@@ -19,23 +19,28 @@ _NUMBERS_AT_ONCE = 1 << 22
 _MAX_TABLE = 1 << 16
 
 
-def box_sums(sums: NDArray[np.int64], boxes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sums over boxes from a table of sums: (N, ...) int64.
+def box_sums(sums: NDArray[Any], boxes: NDArray[np.int64]) -> NDArray[Any]:
+    """Sums over boxes from a table of sums: (N, ...) of its dtype.
 
     Args:
         sums: (rows + 1, cols + 1, ...) where `sums[r, c]` is the sum over all before row r and column c.
         boxes: (N, 4) int64 `row_begin, col_begin, row_end, col_end`, inside the table.
     """
     top, left, bottom, right = boxes.T
-    result: NDArray[np.int64] = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
+    result: NDArray[Any] = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
     return result
 
 
-def summed_area(values: NDArray[Any]) -> NDArray[np.int64]:
-    """The table of sums of an array (rows, cols, ...): (rows + 1, cols + 1, ...) int64."""
-    sums = np.zeros((values.shape[0] + 1, values.shape[1] + 1, *values.shape[2:]), np.int64)
-    np.cumsum(values, axis=0, dtype=np.int64, out=sums[1:, 1:])
-    np.cumsum(sums[1:, 1:], axis=1, out=sums[1:, 1:])
+def summed_area(values: NDArray[Any], dtype: type[np.integer[Any]] = np.int64) -> NDArray[Any]:
+    """The table of sums of an array (rows, cols, ...): (rows + 1, cols + 1, ...).
+
+    Args:
+        values: whole numbers, at least 0, or whether.
+        dtype: of the table. An unsigned one needs to hold no more than the sum over a box: what is above it cancels.
+    """
+    sums = np.zeros((values.shape[0] + 1, values.shape[1] + 1, *values.shape[2:]), dtype)
+    np.cumsum(values, axis=0, dtype=dtype, out=sums[1:, 1:])
+    np.cumsum(sums[1:, 1:], axis=1, dtype=dtype, out=sums[1:, 1:])
     return sums
 
 

@@ -143,7 +143,8 @@ def valid_pixels(values: NDArray[Any], nodata: Sequence[Any], mask: NDArray[Any]
         hits = is_nodata(values, value)
         if hits.any():
             channels = [channel for channel, its in enumerate(nodata) if its == value]
-            parts.append(hits[..., channels].any(axis=2))
+            parts.append((hits if len(channels) == len(nodata) else hits[..., channels]).any(axis=2))
+        del hits
     if values.dtype.kind == "f" and not (finite := np.isfinite(values)).all():
         parts.append(~finite.all(axis=2))
     if mask is not None:

@@ -83,6 +83,24 @@ def _cols_at_once(width: int, block_shape: tuple[int, int], pixel_bytes: int) ->
     return min(num_blocks, width // block_cols + 2) * block_cols
 
 
+def joined_in_rows(boxes: Iterable[Window], pixel_bytes: int) -> list[Window]:
+    """Boxes that follow each other and lie side by side as one, of `STRIP_BYTES` at most.
+
+    Args:
+        boxes: row by row, from left to right.
+        pixel_bytes: what a pixel counts for.
+    """
+    joined: list[Window] = []
+    for box in boxes:
+        last = joined[-1] if joined else Window(0, 0, 0, 0)
+        is_beside = (box.row_off, box.height, box.col_off) == (last.row_off, last.height, last.col_end)
+        if is_beside and last.height * (last.width + box.width) * pixel_bytes <= STRIP_BYTES:
+            joined[-1] = last._replace(width=last.width + box.width)
+        else:
+            joined.append(box)
+    return joined
+
+
 class RowReader:
     """Rows of a box, asked for from top to bottom; rows that were read and are needed again are kept.
 

@@ -17,7 +17,14 @@ from rv_pipeline_chip_classification.scenes.grid import Grid, Pixels
 from rv_pipeline_chip_classification.scenes.headers import Misplaced, RasterNote
 from rv_pipeline_chip_classification.scenes.mosaic import Mosaic
 from rv_pipeline_chip_classification.scenes.raster_reader import RasterFile, SourceFieldError, raster_env
-from rv_pipeline_chip_classification.scenes.row_reader import HELD_BYTES, RowReader, Rows, slices_of, strips_over
+from rv_pipeline_chip_classification.scenes.row_reader import (
+    HELD_BYTES,
+    RowReader,
+    Rows,
+    joined_in_rows,
+    slices_of,
+    strips_over,
+)
 from rv_pipeline_chip_classification.scenes.stack import RasterStack, open_pixels
 from rv_pipeline_chip_classification.scenes.windows import Window, WindowArray, bounding_window
 
@@ -25,6 +32,8 @@ _log = logging.getLogger(__name__)
 _MAX_ALPHA_LOOKS = 4
 #: What a pixel counts for in a strip at least: so much its mask takes while it is looked at, however small the values.
 _MIN_PIXEL_BYTES = 32
+#: What a mask and the table that counts its pixels take, for a pixel of strips that are joined.
+_MASK_PIXEL_BYTES = 8
 
 
 class ChipBatch(NamedTuple):
@@ -98,13 +107,18 @@ class SceneRaster:
         return Pixels(values, valid)
 
     def iter_strips(
-        self, box: Window, needed_part: Callable[[Window], Window] | None = None
+        self,
+        box: Window,
+        needed_part: Callable[[Window], Window] | None = None,
+        *,
+        joined: bool = False,
     ) -> Iterator[tuple[Window, Pixels]]:
         """The pixels of a box of the extent, strip by strip from top to bottom; each block is read once.
 
         Args:
             box: what to read.
             needed_part: which box of a strip is wanted; what is empty is not read.
+            joined: whether boxes that lie side by side come as one where they are small.
 
         Yields:
             (box, its pixels); the boxes do not overlap.
@@ -116,6 +130,9 @@ class SceneRaster:
         parts = [
             part for strip in strips if not (part := strip if needed_part is None else needed_part(strip)).is_empty
         ]
+        if joined:
+            pixel_bytes = max(_MIN_PIXEL_BYTES // 2, self._source.file_pixel_bytes + _MASK_PIXEL_BYTES)
+            parts = joined_in_rows(parts, pixel_bytes)
         if not isinstance(self._source, Mosaic):
             self._source.announce(parts)
         for part in parts:
