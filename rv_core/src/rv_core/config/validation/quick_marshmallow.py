@@ -26,17 +26,28 @@ class _Pattern:
 
 
 class _Re(ModuleType):
-    """What `marshmallow` has for `re`."""
-
-    compile = _Pattern
+    """What `marshmallow` has for `re` while it is imported."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(re, name)
 
+    def compile(self, pattern: Any, flags: int = 0) -> Any:
+        """A pattern of marshmallow, that waits; that of another module, which it imports or another thread, is compiled."""
+        asking = sys._getframe(1).f_globals.get("__name__", "")
+        return (_Pattern if asking.startswith("marshmallow.") else re.compile)(pattern, flags)
+
+
+def _import_quickly() -> None:
+    stand_in = sys.modules["re"] = _Re("re")
+    try:
+        import marshmallow  # noqa: F401
+    finally:
+        sys.modules["re"] = re
+        for module in list(sys.modules.values()):
+            if getattr(module, "__dict__", {}).get("re") is stand_in:
+                vars(module)["re"] = re
+
 
 if "marshmallow" not in sys.modules:
-    sys.modules["re"] = _Re("re")
-try:
-    import marshmallow
-finally:
-    sys.modules["re"] = re  # for everyone else who imports it
+    _import_quickly()
+import marshmallow  # noqa: E402
