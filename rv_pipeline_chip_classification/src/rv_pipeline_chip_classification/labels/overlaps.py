@@ -5,7 +5,6 @@ Coordinates are pixels: x is the column, y the row, and pixel (r, c) is the squa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -131,11 +130,21 @@ def _halves(polygons: Polygons, owners: NDArray[np.int64]) -> tuple[Polygons, ND
     return parts[is_area], np.concatenate([owners, owners])[places[is_area]]
 
 
-@dataclass(frozen=True)
-class _Edges:
-    """The edges of polygons, those of polygon i from `starts[i]` to `starts[i + 1]`; columns x1, y1, x2, y2."""
+class _Edges(NamedTuple):
+    """The edges of polygons, those of polygon i from `starts[i]` to `starts[i + 1]`.
 
-    points: NDArray[np.float64]
+    Args:
+        ends: (4, E) float64, x1, y1, x2, y2.
+        lows: (E,) float64, the smaller y.
+        highs: (E,) float64, the larger y.
+        rights: (E,) float64, the larger x.
+        starts: (M + 1,) int64.
+    """
+
+    ends: NDArray[np.float64]
+    lows: NDArray[np.float64]
+    highs: NDArray[np.float64]
+    rights: NDArray[np.float64]
     starts: NDArray[np.int64]
 
 
@@ -144,25 +153,30 @@ def _edges_of(polygons: Polygons) -> _Edges:
     rings, ring_owners = shapely.get_rings(shapely.normalize(polygons), return_index=True)
     corners, corner_rings = shapely.get_coordinates(rings, return_index=True)
     is_edge = (corner_rings[1:] == corner_rings[:-1]) & (corners[1:, 1] != corners[:-1, 1])
-    points = np.concatenate([corners[:-1], corners[1:]], axis=1)[is_edge]
+    ends = np.compress(is_edge, np.concatenate([corners[:-1].T, corners[1:].T]), axis=1)
     owners = ring_owners[corner_rings[:-1][is_edge]]
-    return _Edges(points, np.searchsorted(owners, np.arange(len(polygons) + 1)))
+    x1, y1, x2, y2 = ends
+    starts = np.searchsorted(owners, np.arange(len(polygons) + 1))
+    return _Edges(ends, np.minimum(y1, y2), np.maximum(y1, y2), np.maximum(x1, x2), starts)
 
 
 def _areas(
     windows: WindowArray, pieces: Polygons, window_numbers: NDArray[np.int64], piece_numbers: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Square pixels that each pair of a window and a piece share: (P,) float64."""
-    left, top, right, bottom = shapely.bounds(pieces)[piece_numbers].T
-    rows, cols, heights, widths = windows[window_numbers].T
-    shared_widths = np.minimum(right, cols + widths) - np.maximum(left, cols)
-    shared_heights = np.minimum(bottom, rows + heights) - np.maximum(top, rows)
+    left, top, right, bottom = np.take(shapely.bounds(pieces).T, piece_numbers, axis=1)
+    rows, cols = np.take(windows[:, :2].T, window_numbers, axis=1)
+    row_ends, col_ends = np.take((windows[:, :2] + windows[:, 2:]).T, window_numbers, axis=1)
+    shared_widths = np.minimum(right, col_ends) - np.maximum(left, cols)
+    shared_heights = np.minimum(bottom, row_ends) - np.maximum(top, rows)
     areas: NDArray[np.float64] = np.maximum(shared_widths, 0.0) * np.maximum(shared_heights, 0.0)
     # A piece fills a known share of its bounds: all for a box, so that is it; and all of a piece lies in some windows.
     fill_ratios = _fill_ratios(pieces)[piece_numbers]
     is_inside = (shared_widths == right - left) & (shared_heights == bottom - top)
     areas[is_inside] *= fill_ratios[is_inside]
     crossing = np.flatnonzero(~is_inside & (fill_ratios < 1.0) & (areas > 0))
+    if not len(crossing):
+        return areas
     edges = _edges_of(pieces)
     counts = (edges.starts[1:] - edges.starts[:-1])[piece_numbers[crossing]]
     ends = np.cumsum(counts)
@@ -192,27 +206,20 @@ def _crossing_areas(windows: WindowArray, edges: _Edges, piece_numbers: NDArray[
     rows this is the shared area. GEOS' general intersection takes ten times as long for small polygons.
     """
     pairs, places = _spread(edges.starts[piece_numbers], edges.starts[piece_numbers + 1])
-    counts_for_something = _counts_for_something(windows, edges, pairs, places)
-    pairs, places = pairs[counts_for_something], places[counts_for_something]
-    x1, y1, x2, y2 = (column[places] for column in edges.points.T)
-    rows, cols, heights, widths = (column[pairs] for column in windows.astype(np.float64).T)
+    boxes = np.ascontiguousarray(windows.T, np.float64)
+    rows, cols, heights, _ = boxes
+    # An edge can add to a shared area if it lies at the rows of the window and not all left of it.
+    is_met = (edges.lows[places] < (rows + heights)[pairs]) & (edges.highs[places] > rows[pairs])
+    is_met &= edges.rights[places] > cols[pairs]
+    pairs, places = pairs[is_met], places[is_met]
+    x1, y1, x2, y2 = np.take(edges.ends, places, axis=1)
+    rows, cols, heights, widths = np.take(boxes, pairs, axis=1)
     bottoms = rows + heights
     y_begin, y_end = np.minimum(np.maximum(y1, rows), bottoms), np.minimum(np.maximum(y2, rows), bottoms)
     slope = (x2 - x1) / (y2 - y1)
     x_begin, x_end = x1 + (y_begin - y1) * slope - cols, x1 + (y_end - y1) * slope - cols
     shares = _mean_clamped(x_begin, x_end, widths) * (y_end - y_begin)
     return np.abs(np.bincount(pairs, shares, minlength=len(piece_numbers)))
-
-
-def _counts_for_something(
-    windows: WindowArray, edges: _Edges, pairs: NDArray[np.int64], places: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    """Which edges can add to a shared area: those at the rows of the window and not all left of it: (E,) bool."""
-    low = np.minimum(edges.points[:, 1], edges.points[:, 3])[places]
-    high = np.maximum(edges.points[:, 1], edges.points[:, 3])[places]
-    right = np.maximum(edges.points[:, 0], edges.points[:, 2])[places]
-    tops, lefts, bottoms = windows[:, 0], windows[:, 1], windows[:, 0] + windows[:, 2]
-    return (low < bottoms[pairs]) & (high > tops[pairs]) & (right > lefts[pairs])
 
 
 def _mean_clamped(
