@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,11 +42,20 @@ class ChipLayout:
 
     def needed_part(self, strip: Window) -> Window:
         """The part of a strip that windows cover, as a box; empty if none does."""
-        row_off, col_off = self.windows[:, 0], self.windows[:, 1]
-        row_end, col_end = row_off + self.windows[:, 2], col_off + self.windows[:, 3]
+        row_off, col_off, row_end, col_end = self._sides
         touches = (row_off < strip.row_end) & (row_end > strip.row_off)
         touches &= (col_off < strip.col_end) & (col_end > strip.col_off)
-        return bounding_window(self.windows[touches]).intersection(strip)
+        if not touches.any():
+            return strip._replace(height=0, width=0)
+        sides = np.compress(touches, self._sides, axis=1)
+        (row, col), (row_end, col_end) = sides[:2].min(axis=1).tolist(), sides[2:].max(axis=1).tolist()
+        return Window(row, col, row_end - row, col_end - col).intersection(strip)
+
+    @cached_property
+    def _sides(self) -> NDArray[np.int64]:
+        """First row and column of each window, and those after its last: (4, N), each in one piece."""
+        begins, sizes = self.windows[:, :2], self.windows[:, 2:]
+        return np.ascontiguousarray(np.concatenate([begins, begins + sizes], axis=1).T)
 
     def runs(self, part: Window) -> list[tuple[int, int, int]]:
         """The runs of rows of a box that are stored: (row in the box, row in the array, number of rows)."""
