@@ -118,15 +118,16 @@ class Parts:
             if set(map(len, self._positions)) != {2}:
                 self._refuse_first(lambda position: len(position) < 2, "is not two numbers")
                 self._positions = [(position[0], position[1]) for position in self._positions]
+            numbers = list(chain.from_iterable(self._positions))
             # numpy takes true and false for numbers.
-            if not set(map(type, chain.from_iterable(self._positions))) <= {int, float}:
+            if not set(map(type, numbers)) <= {int, float}:
                 self._refuse_first(lambda position: not all(map(_is_number, position)), "is not two numbers")
-            found = np.array(self._positions).reshape(-1, 2)
+            found = np.array(numbers).reshape(-1, 2)
         except (TypeError, ValueError, IndexError, KeyError) as err:
             raise refused(self._uri, f"a position is not two numbers: {err}") from err
         if found.dtype.kind not in "iuf" and found.size:
             self._refuse_first(lambda position: max(map(abs, position)) > 1e300, "is not finite")
-        points = found.astype(np.float64)
+        points = found.astype(np.float64, copy=False)
         if not np.isfinite(points).all():
             self._refuse_first(lambda position: not np.isfinite(position).all(), "is not finite")
         return points
