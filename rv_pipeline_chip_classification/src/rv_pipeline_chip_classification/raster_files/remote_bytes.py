@@ -9,11 +9,12 @@ from __future__ import annotations
 import bisect
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from rv_core.errors import StorageError
 from rv_core.files import by_uri
+from rv_pipeline_chip_classification.raster_files.requests_ahead import Requests
 
 #: Fetched when the file is opened: the header of most files, with the offsets of their blocks.
 HEAD_BYTES = 64 * 1024
@@ -25,7 +26,8 @@ _GAP_BYTES = 16 * 1024
 _UNANNOUNCED_BYTES = 128 * 1024
 _AHEAD_BYTES = 6 * 1024**2
 _KEPT_BYTES = 8 * 1024**2
-_MAX_REQUESTS = 8
+#: On their way to begin with, of all files that are opened together: what a line of 100 MB/s holds at 40 ms.
+_FIRST_BYTES = 4 * 1024**2
 
 Span = tuple[int, int]
 
@@ -62,16 +64,17 @@ class RemoteBytes:
         uri: the file, as in the config.
         head: its first `HEAD_BYTES`.
         size: of the file in bytes.
+        num_files: how many are opened together: at first they share the line.
 
     Attributes:
         failure: why bytes could not be read, where GDAL says only that they could not; None if they could.
     """
 
-    def __init__(self, uri: str, head: bytes, size: int) -> None:
+    def __init__(self, uri: str, head: bytes, size: int, num_files: int = 1) -> None:
         self.uri, self.size = uri, size
         self.failure: StorageError | None = None
         self._head = head
-        self._pool: ThreadPoolExecutor | None = None
+        self._requests = Requests(self._fetch, _FIRST_BYTES // num_files)
         self._announced: deque[_Piece] = deque()
         self._pieces: dict[int, _Piece] = {}
         self._begins: list[int] = []
@@ -125,9 +128,7 @@ class RemoteBytes:
         self._pieces.clear()
         self._begins.clear()
         self._read.clear()
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            self._pool = None
+        self._requests.close()
 
     def _missing(self, spans: Iterable[Span]) -> Iterator[Span]:
         """What of spans is neither there nor on its way."""
@@ -165,8 +166,7 @@ class RemoteBytes:
         return self._start(_Piece(position, stop))
 
     def _start(self, piece: _Piece) -> _Piece:
-        self._pool = self._pool or ThreadPoolExecutor(_MAX_REQUESTS, thread_name_prefix="rv-remote")
-        piece.data = self._pool.submit(self._fetch, piece.begin, piece.end)
+        piece.data = self._requests.start(piece.begin, piece.end)
         self._pieces[piece.begin] = piece
         bisect.insort(self._begins, piece.begin)
         return piece
@@ -179,6 +179,7 @@ class RemoteBytes:
 
     def _content(self, piece: _Piece) -> bytes:
         assert piece.data is not None
+        self._requests.hurry(piece.data)
         try:
             data = piece.data.result()
         except StorageError as err:

@@ -82,16 +82,20 @@ def _opened(wanted: Sequence[str]) -> dict[str, RemoteBytes]:
     files = {}
     with ThreadPoolExecutor(min(_MAX_OPENED, 5 * len(wanted))) as pool:
         heads = [pool.submit(_answer, by_uri.read_range, uri, 0, HEAD_BYTES) for uri in wanted]
-        # A server that knows no ranges gives the beginning of a file and nothing else.
-        parts = [pool.submit(_answer, by_uri.read_range, uri, 1, 2) for uri in wanted]
+        parts = [pool.submit(_reads_parts, uri) for uri in wanted]
         infos = [pool.submit(_answer, by_uri.stat, uri) for uri in wanted]
         beside = [[pool.submit(_answer, by_uri.stat, side) for side in remote_side_files(uri)] for uri in wanted]
         for uri, asked, part, info, sides in zip(wanted, heads, parts, infos, beside, strict=True):
             head, size = asked.result(), getattr(info.result(), "size", -1)
             is_whole = head is not None and len(head) == min(size, HEAD_BYTES) and part.result()
             if is_whole and head[:4] in _MAGIC and not any(side.result() for side in sides):
-                files[uri] = RemoteBytes(uri, head, size)
+                files[uri] = RemoteBytes(uri, head, size, len(wanted))
     return files
+
+
+def _reads_parts(uri: str) -> bool:
+    """Whether more than the beginning of a file can be asked for: object stores know ranges, web servers may not."""
+    return not uris.expand(uri).startswith("http") or bool(_answer(by_uri.read_range, uri, 1, 2))
 
 
 def _answer(question: Callable[..., Any], *asked: Any) -> Any:
