@@ -30,8 +30,9 @@ DRIVERS = (
     *("netCDF", "HDF5", "HDF5Image", "BAG", "GRIB", "RST", "SAGA", "GSAG", "GSBG", "GS7BG", "RMF", "KRO", "GPKG"),
 )
 
-#: GDAL keeps decoded blocks in memory up to this: a strip (`row_reader.STRIP_BYTES`) and what warping it takes, twice.
-CACHE_BYTES = 16 * 1024**2
+#: GDAL keeps decoded blocks in memory up to this: a strip (`row_reader.STRIP_BYTES`) and what warping it takes. With more, a
+#: part of a large scene takes over 1.2 times the memory of a small one, which does not fill it.
+CACHE_BYTES = 14 * 1024**2
 
 
 class OpenedPath(NamedTuple):
