@@ -148,6 +148,9 @@ class Stretch:
             valid: (H, W) bool.
             names: of the channels.
         """
+        # To the eye the percentiles of a few hundred thousand pixels are those of all.
+        step = max(1, max(valid.shape) // PANEL_PX)
+        values, valid = values[::step, ::step], valid[::step, ::step]
         channels, is_whole = tuple(rgb_channels(names)), bool(valid.all())
         shown = (values[..., channel] for channel in channels)
         return cls(channels, tuple(_ends(channel if is_whole else channel[valid]) for channel in shown))
@@ -221,7 +224,11 @@ def _stretched(channel: NDArray[Any], ends: tuple[float, float] | None) -> Rgb:
     if ends is None:
         return np.zeros(channel.shape, np.uint8)
     if channel.dtype.kind == "u" and channel.dtype.itemsize <= _COUNTED_BYTES:
-        return _shades(np.arange(np.iinfo(channel.dtype).max + 1), ends)[channel]
+        shades = _shades(np.arange(np.iinfo(channel.dtype).max + 1), ends)
+        if len(shades) > 256:
+            return np.asarray(np.take(shades, channel))
+        # In half the time, as no number is made of each byte.
+        return np.frombuffer(channel.tobytes().translate(shades.tobytes()), np.uint8).reshape(channel.shape)
     return _shades(channel, ends)
 
 
