@@ -24,6 +24,7 @@ from rv_pipeline_chip_classification.config import (
     RasterSourceConfig,
     SceneConfig,
 )
+from rv_pipeline_chip_classification.maps.probe_file import ProbeWriter
 from rv_pipeline_chip_classification.prediction.cell_scores import ScoredCells
 from rv_pipeline_chip_classification.prediction.geojson_file import GeoJsonWriter
 from rv_pipeline_chip_classification.scenes.grid import Grid
@@ -146,6 +147,21 @@ def test_the_simplest_answers_are_scored_on_the_same_cells(
     on_the_map = [f["properties"] for f in json.loads(storage.read_text("eval/test/a.geojson"))["features"]]
     assert [cell["outcome"] for cell in on_the_map] == ["right", "right", "wrong", "not predicted"]
     assert on_the_map[2]["margin"] == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize(("kept", "accuracy"), [([2, 1, 0, 2], 1.0), ([2, 1, 0], 0.0), (None, 0.0)])
+def test_what_predict_left_of_the_linear_probe_is_taken_if_it_is_of_these_cells(
+    kept: list[int] | None, accuracy: float, make_scene: Any, storage: Storage, control: RecordingControl
+) -> None:
+    # From pixels it answers the first class.
+    probe = {"num_cells": 9, "offset": [0.0] * 6, "weights": [[0.0] * 3] * 6, "bias": [0.9, 0.1, 0.0]}
+    storage.write_text("train/linear-probe.json", json.dumps(probe))
+    write_prediction(storage, "a", [0, 1, -1, 2])
+    if kept is not None:
+        with storage.output_file("predict/a.probe.npy") as path, ProbeWriter(path, len(kept)) as writer:
+            writer.write(np.array(kept))
+    run_evaluate(config_of([make_scene("a", [None, 1, 1, 2])]), storage, control)
+    assert report(storage)["baselines"]["linear_probe"]["accuracy"] == accuracy
 
 
 def test_without_what_a_training_leaves_there_is_nothing_to_compare_with_and_no_picture_is_no_failure(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,12 +17,14 @@ import torch
 
 from rv_core.errors import DataError, StorageError
 from rv_core.files.storage import Storage
+from rv_pipeline_chip_classification.commands.evaluate import run_evaluate
 from rv_pipeline_chip_classification.commands.predict import Predictor, SceneWriter, open_predictor
 from rv_pipeline_chip_classification.config import (
     ChipClassificationConfig,
     ChipConfig,
     ClassConfig,
     DatasetConfig,
+    EvalConfig,
     GeoJsonLabelsConfig,
     ModelConfig,
     PredictConfig,
@@ -51,6 +54,11 @@ class RecordingControl:
 
     def stopped(self) -> NoReturn:
         raise KeyboardInterrupt
+
+
+class EvaluatingControl(RecordingControl):
+    def progress(self, done: int, total: int, **numbers: float) -> None:
+        self.steps.append((done, total))
 
 
 @pytest.fixture
@@ -346,6 +354,55 @@ def test_the_trained_model_is_used_and_gives_the_same_bytes_every_time(
     assert found[0] == found[1]
     assert len(found[0]) == 5
     assert len(features(storage)) == 35
+
+
+@pytest.mark.parametrize("cell", [{}, {"infer_cells": False}, {"cell_size_px": 24}])
+def test_the_linear_probe_says_of_cells_what_eval_finds_in_their_pixels(
+    cell: dict[str, Any], write_trained: Any, write_image: Any, write_labels: Any, square: Any, storage: Storage
+) -> None:
+    write_trained(storage, context_px=8)
+    rng = np.random.default_rng(0)
+    probe = {
+        "offset": [1000.0] * 3 + [0.0] * 3,
+        "weights": rng.normal(size=(6, 3)).tolist(),
+        "bias": [0.0] * 3,
+        "num_cells": 9,
+    }
+    storage.write_text("train/linear-probe.json", json.dumps(probe))
+    array = np.kron(rng.integers(1, 2000, (5, 7, 3)), np.ones((16, 16, 1), int))[:, :100]
+    array[20:60, 30:50] = 0
+    labels = [(square(16 * row, 16 * col, 16), {"class_id": (row + col) % 3}) for row in range(5) for col in range(6)]
+    image = write_image("a.tif", array.astype(np.uint16), nodata=0)
+    scene = scene_of(image, labels=GeoJsonLabelsConfig(uri=write_labels("a.geojson", labels), **cell))
+    config = replace(config_of(storage.root_uri, scene), eval=EvalConfig(subsets=["test"]))
+    open_predictor(config, storage).predict_scene(scene, storage, RecordingControl())
+    kept = np.load(storage.input_file("predict/s1.probe.npy"))
+    assert len(set(kept.tolist())) > 1
+    found = []
+    for _ in range(2):
+        run_evaluate(config, storage, EvaluatingControl())
+        found.append(storage.read_bytes("eval/test/eval.json"))
+        storage.delete("predict/s1.probe.npy")
+    assert found[0] == found[1]
+
+
+def test_nothing_is_kept_of_the_probe_where_it_is_not_asked(
+    write_trained: Any, write_image: Any, write_labels: Any, square: Any, pixels: Any, storage: Storage
+) -> None:
+    write_trained(storage)
+    image, labels = write_image("a.tif", pixels(32, 32, 3)), write_labels("a.geojson", [(square(0, 0, 16), {})])
+    probe = {"offset": [0.0] * 6, "weights": [[0.0] * 3] * 6, "bias": [0.0] * 3, "num_cells": 9}
+    storage.write_text("train/linear-probe.json", json.dumps(probe))
+    labelled = scene_of(image, labels=GeoJsonLabelsConfig(uri=labels))
+    config = config_of(storage.root_uri, labelled)
+    averaged = replace(config, predict=PredictConfig(stride_px=8, overlap="average"))
+    for scene, chosen, is_there in ((labelled, config, True), (scene_of(image), config, False)):
+        open_predictor(config, storage).predict_scene(labelled, storage, RecordingControl())
+        open_predictor(chosen, storage).predict_scene(scene, storage, RecordingControl())
+        assert storage.exists("predict/s1.probe.npy") is is_there
+    open_predictor(config, storage).predict_scene(labelled, storage, RecordingControl())
+    open_predictor(averaged, storage).predict_scene(labelled, storage, RecordingControl())
+    assert not storage.exists("predict/s1.probe.npy")
 
 
 def test_a_file_of_the_root_never_names_the_code_that_is_imported(

@@ -68,6 +68,9 @@ class ComparedCells:
         margins: (N,) float64, by how much that is more than the next class; NaN likewise.
         coverage: of them.
         sizes: sides of labelled and of predicted cells in words, for messages.
+        numbers: (N,) int64, which of the predicted cells each is, negative for none; where these were taken together,
+            which of what came of them.
+        num_predictions: how many of these there are.
     """
 
     windows: WindowArray
@@ -76,7 +79,9 @@ class ComparedCells:
     scores: NDArray[np.float64]
     margins: NDArray[np.float64]
     coverage: Coverage
-    sizes: str = ""
+    sizes: str
+    numbers: NDArray[np.int64]
+    num_predictions: int
 
     @property
     def is_matched(self) -> NDArray[np.bool_]:
@@ -117,10 +122,11 @@ def compare_cells(
     places = {window: place for place, window in enumerate(map(tuple, labelled.windows.tolist()))}
     predicted = np.full(len(places), NO_CLASS, np.int64)
     scores, margins = np.full(len(places), np.nan), np.full(len(places), np.nan)
+    numbers, number = np.full(len(places), -1, np.int64), -1
     num_predicted = num_without_data = num_abstained = 0
     sides: set[tuple[int, int]] = set()
     cells = predicted_cells(scene_id, storage) if cells is None else cells
-    for cell in cells if answers is None else joined_cells(cells, labelled.windows, answers):
+    for number, cell in enumerate(cells if answers is None else joined_cells(cells, labelled.windows, answers)):
         sides.add(cell.window[2:])
         place = places.get(cell.window)
         if cell.class_id is None or cell.scores is None:
@@ -131,12 +137,14 @@ def compare_cells(
         num_predicted += 1
         if place is not None:
             others = [score for class_id, score in enumerate(cell.scores) if class_id != cell.class_id]
-            predicted[place], scores[place] = cell.class_id, cell.scores[cell.class_id]
+            predicted[place], scores[place], numbers[place] = cell.class_id, cell.scores[cell.class_id], number
             margins[place] = cell.scores[cell.class_id] - max(others, default=0.0)
     num_matched = int((predicted != NO_CLASS).sum())
     coverage = Coverage(len(places), num_predicted, num_matched, num_without_data, num_abstained)
     words = f"labelled cells of {_in_words({window[2:] for window in places})}, predicted cells of {_in_words(sides)}"
-    return ComparedCells(labelled.windows, labelled.class_ids, predicted, scores, margins, coverage, words)
+    return ComparedCells(
+        labelled.windows, labelled.class_ids, predicted, scores, margins, coverage, words, numbers, number + 1
+    )
 
 
 def predicted_cells(scene_id: str, storage: Storage) -> Iterator[PredictedCell]:

@@ -44,7 +44,8 @@ from rv_pipeline_chip_classification.config import ChipClassificationConfig, Sce
 from rv_pipeline_chip_classification.control import Control
 from rv_pipeline_chip_classification.labels.cells import LabelledCells, labelled_cells
 from rv_pipeline_chip_classification.maps.formats import ENDINGS
-from rv_pipeline_chip_classification.prediction.cell_scores import answers_of
+from rv_pipeline_chip_classification.maps.probe_file import read_probe_answers
+from rv_pipeline_chip_classification.prediction.cell_scores import answers_of, prediction_names
 from rv_pipeline_chip_classification.prediction.cell_windows import CellList
 from rv_pipeline_chip_classification.prediction.geojson_file import PredictedCell
 from rv_pipeline_chip_classification.prediction.outcome_file import Outcomes, write_outcomes
@@ -57,7 +58,6 @@ from rv_pipeline_chip_classification.training.calibration import (
     blocks_of,
     calibration_error,
 )
-from rv_pipeline_chip_classification.training.linear_probe import band_statistics
 from rv_pipeline_chip_classification.training.metrics import Confusion, confusion_matrix, metrics_of
 
 _log = logging.getLogger(__name__)
@@ -232,17 +232,21 @@ class Evaluation:
             _log.warning("there is no picture of scene %s: %s", raster.scene_id, err.block.what)
 
     def _probed(self, raster: SceneRaster, cells: ComparedCells) -> NDArray[np.int64] | None:
-        """What the linear probe says of the matched cells, from their pixels; None where there is none."""
+        """What the linear probe says of the matched cells; None where there is none."""
         probe = self.baselines.probe
-        if probe is None or 2 * raster.num_channels != len(probe.offset):
+        if probe is None or not probe.fits(raster.num_channels):
             return None
+        kept = read_probe_answers(self.storage, prediction_names(raster.scene_id).probe)
+        if kept is not None and len(kept) == cells.num_predictions:
+            return kept[cells.numbers[cells.is_matched]].astype(np.int64)
+        # Cells were averaged, or an older version predicted them.
         windows = cells.windows[cells.is_matched]
         order = np.argsort(windows[:, 0], kind="stable")
         answers = np.empty(len(windows), np.int64)
         try:
             for batch in CellList(windows[order]).iter_chips(raster, lambda _: _CELLS_AT_ONCE):
                 place = order[batch.first : batch.first + len(batch.chips)]
-                answers[place] = probe.classes_of(band_statistics(batch.chips, batch.valid))
+                answers[place] = probe.classes_of_chips(batch.chips, batch.valid)
         except DataError as err:
             _log.warning("scene %s is not compared with the linear probe: %s", raster.scene_id, err.block.what)
             return None

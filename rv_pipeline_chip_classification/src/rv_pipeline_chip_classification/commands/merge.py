@@ -15,6 +15,7 @@ from rv_core import Storage
 from rv_core.errors import DataError
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig
 from rv_pipeline_chip_classification.control import Control
+from rv_pipeline_chip_classification.maps.probe_file import ProbeWriter, read_probe_answers
 from rv_pipeline_chip_classification.maps.scene_files import CellCounts, SceneFiles, grid_of
 from rv_pipeline_chip_classification.neighbours.refinement import refined, scored_grid, written_grid
 from rv_pipeline_chip_classification.parts.scene_parts import Part, num_predict_parts, part_id
@@ -26,6 +27,7 @@ from rv_pipeline_chip_classification.prediction.cell_scores import (
     answers_of,
     no_numbers,
     part_name,
+    part_probe_name,
 )
 from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid
 from rv_pipeline_chip_classification.prediction.score_file import read_scores
@@ -104,16 +106,32 @@ def merge_parts(
     counts = CellCounts(np.zeros(len(files.class_names), np.int64))
     scored = scored_grid(cells, parts.answers)
     found = refined(_found(scored, parts, len(files.class_names), storage, control), scored, parts.answers)
+    names = PredictionNames(f"{parts.folder}/{parts.scene_id}")
     files.write(
         raster,
         written_grid(scored),
         _counted(found, counts, parts.scene_id),
-        PredictionNames(f"{parts.folder}/{parts.scene_id}"),
+        names,
         storage,
     )
+    if files.keeps_cells:
+        _merge_probe(parts, written_grid(scored).num_cells, names, storage)
     control.record(**counts.to_json(files.class_names))
     counts.tell(parts.scene_id)
     return counts
+
+
+def _merge_probe(parts: PartsOfScene, num_cells: int, names: PredictionNames, storage: Storage) -> None:
+    """What the linear probe says of the scene, where it was asked of every part."""
+    answers = [read_probe_answers(storage, part_probe_name(name)) for name in parts.names()]
+    known = [answer for answer in answers if answer is not None]
+    if len(known) < len(answers) or sum(map(len, known)) != num_cells:
+        if storage.exists(names.probe):
+            storage.delete(names.probe)
+        return
+    with storage.output_file(names.probe) as path, ProbeWriter(path, num_cells) as writer:
+        for answer in known:
+            writer.write(answer)
 
 
 def _found(

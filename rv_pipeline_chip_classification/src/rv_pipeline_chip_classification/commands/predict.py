@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from rv_core import DataError, Storage
+from rv_pipeline_chip_classification.commands.baselines import read_baselines
 from rv_pipeline_chip_classification.config import (
     ChipClassificationConfig,
     ChipConfig,
@@ -20,6 +22,7 @@ from rv_pipeline_chip_classification.config import (
 from rv_pipeline_chip_classification.config_parts import cell_size_px
 from rv_pipeline_chip_classification.control import Control
 from rv_pipeline_chip_classification.labels.sources import open_labels
+from rv_pipeline_chip_classification.maps.probe_file import ProbeWriter
 from rv_pipeline_chip_classification.maps.scene_files import CellCounts, SceneFiles, grid_of
 from rv_pipeline_chip_classification.model.contract import ModelContract, check_image
 from rv_pipeline_chip_classification.model.source_fit import (
@@ -39,13 +42,15 @@ from rv_pipeline_chip_classification.prediction.cell_scores import (
     ScoredCells,
     answers_of,
     part_name,
+    part_probe_name,
     prediction_names,
 )
 from rv_pipeline_chip_classification.prediction.cell_windows import CellGrid, CellList, GridPart, part_of_grid
 from rv_pipeline_chip_classification.prediction.classifier import Classifier
 from rv_pipeline_chip_classification.prediction.score_file import ScoreWriter
-from rv_pipeline_chip_classification.prediction.value_watch import WatchedCells, sample_of
+from rv_pipeline_chip_classification.prediction.value_watch import OnPixels, WatchedCells, sample_of
 from rv_pipeline_chip_classification.scenes.scene_raster import SceneRaster
+from rv_pipeline_chip_classification.training.linear_probe import LinearProbe
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +81,7 @@ class SceneWriter:
         batch_size: chips per forward pass at most: where the parts of a scene begin.
         vector: the format of the vector file, or `none`.
         keeps_cells: whether cells are written for `eval` and others where there is no GeoJSON.
+        probe: asked of every cell, for `eval`, unless cells are averaged; None for none.
     """
 
     classifier: Classifier
@@ -84,6 +90,7 @@ class SceneWriter:
     batch_size: int = 256
     vector: str = "geojson"
     keeps_cells: bool = False
+    probe: LinearProbe | None = None
     _started_s: float = field(default=0.0, init=False)
 
     @property
@@ -105,14 +112,15 @@ class SceneWriter:
             DataError: if pixels cannot be read, or the image does not fit the model.
         """
         answers = self.classifier.answers
-        if isinstance(cells, CellGrid):
-            scored = scored_grid(cells, answers)
-            counts, watched = self._begin(raster, scored)
-            cells, found = written_grid(scored), refined(self.classifier.classify(watched, raster), scored, answers)
-        else:
-            counts, watched = self._begin(raster, cells)
-            found = self.classifier.classify(watched, raster)
-        self._files.write(raster, cells, self._scored(found, counts, cells.num_cells, control), names, storage)
+        with ExitStack() as stack:
+            if isinstance(cells, CellGrid):
+                scored = scored_grid(cells, answers)
+                counts, watched = self._begin(raster, scored, self._asked(stack, names.probe, scored, raster, storage))
+                cells, found = written_grid(scored), refined(self.classifier.classify(watched, raster), scored, answers)
+            else:
+                counts, watched = self._begin(raster, cells, self._asked(stack, names.probe, cells, raster, storage))
+                found = self.classifier.classify(watched, raster)
+            self._files.write(raster, cells, self._scored(found, counts, cells.num_cells, control), names, storage)
         counts.seconds = time.monotonic() - self._started_s
         if self.tells_drift:
             counts.drift = drift_in_words(drift_notes(self.contract.values, watched.sample, self.contract.channels))
@@ -139,11 +147,13 @@ class SceneWriter:
         answers = self.classifier.answers
         grid = scored_grid(grid, answers)
         cells = part_of_grid(grid, part, batch_size=self.batch_size, context_px=context_px)
-        counts, watched = self._begin(raster, cells)
-        found = self.classifier.classify(watched, raster, is_all=False)
-        scored = self._scored(found, counts, cells.num_cells, control, is_finished=not answers.are_refined)
-        with storage.output_file(name) as path, ScoreWriter(path, cells.num_cells, self.contract.num_classes) as writer:
-            for some in scored:
+        with ExitStack() as stack:
+            asked = self._asked(stack, part_probe_name(name), cells, raster, storage)
+            counts, watched = self._begin(raster, cells, asked)
+            found = self.classifier.classify(watched, raster, is_all=False)
+            path = stack.enter_context(storage.output_file(name))
+            writer = stack.enter_context(ScoreWriter(path, cells.num_cells, self.contract.num_classes))
+            for some in self._scored(found, counts, cells.num_cells, control, is_finished=not answers.are_refined):
                 writer.write(some)
         counts.seconds = time.monotonic() - self._started_s
         if self.tells_drift and part.number == 1:
@@ -165,11 +175,27 @@ class SceneWriter:
             keeps_cells=self.keeps_cells,
         )
 
-    def _begin(self, raster: SceneRaster, cells: CellGrid | CellList | GridPart) -> tuple[CellCounts, WatchedCells]:
+    def _asked(
+        self, stack: ExitStack, name: str, cells: CellGrid | CellList | GridPart, raster: SceneRaster, storage: Storage
+    ) -> OnPixels | None:
+        """What is given the pixels of the cells for the linear probe, whose answers go to a file; None without one."""
+        if self.probe is None or not self.probe.fits(raster.num_channels) or self.classifier.answers.averages_overlaps:
+            if self.keeps_cells and storage.exists(name):
+                storage.delete(name)
+            return None
+        path = stack.enter_context(storage.output_file(name))
+        writer, probe = stack.enter_context(ProbeWriter(path, cells.num_cells)), self.probe
+        return lambda pixels, valid: writer.write(probe.classes_of_chips(pixels, valid))
+
+    def _begin(
+        self, raster: SceneRaster, cells: CellGrid | CellList | GridPart, on_pixels: OnPixels | None
+    ) -> tuple[CellCounts, WatchedCells]:
         check_image(self.contract, raster.num_channels, raster.dtype, where=raster.scene_id)
         _check_number(cells.num_cells, raster)
         self._started_s = time.monotonic()
-        return CellCounts(np.zeros(self.contract.num_classes, np.int64)), WatchedCells(cells, raster.num_channels)
+        return CellCounts(np.zeros(self.contract.num_classes, np.int64)), WatchedCells(
+            cells, raster.num_channels, on_pixels
+        )
 
     def _scored(
         self,
@@ -229,11 +255,12 @@ class Predictor:
                 raster.tell_notes()
             self._look_at(scene, raster, is_told=is_told)
             cells = self._cells_of(scene, raster)
+            # Nothing else is evaluated.
+            writer = self._writer if scene.labels is not None else replace(self._writer, probe=None)
             if part is None or not isinstance(cells, CellGrid):
-                counts = self._writer.write(raster, cells, prediction_names(scene.id), storage, control)
+                counts = writer.write(raster, cells, prediction_names(scene.id), storage, control)
             else:
-                name = part_name(FOLDER, item.id)
-                counts = self._writer.write_part(raster, cells, part, name, storage, control)
+                counts = writer.write_part(raster, cells, part, part_name(FOLDER, item.id), storage, control)
         control.record(**counts.to_json(self._classes.names))
         counts.tell(item.id)
         return counts
@@ -281,6 +308,7 @@ def open_predictor(config: ChipClassificationConfig, storage: Storage) -> Predic
         batch_size=config.predict.batch_size,
         vector=config.predict.vector,
         keeps_cells=True,
+        probe=read_baselines(storage, len(config.classes.names)).probe,
     )
     if contract.values is None and config.predict.on_drift == "warn":
         _log.info("%s", UNKNOWN_VALUES)

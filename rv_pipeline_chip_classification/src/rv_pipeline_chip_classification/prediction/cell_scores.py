@@ -18,6 +18,9 @@ NO_CLASS = -1
 FOLDER = "predict"
 #: What the name of the file of cells for `eval` and others ends with.
 CELLS_ENDING = "cells.npy"
+#: And that of the file of what the linear probe says of them.
+PROBE_ENDING = "probe.npy"
+_PART_ENDING = "scores.npy"
 #: Decimals of a score wherever it is written.
 SCORE_DECIMALS = 6
 
@@ -160,6 +163,11 @@ class PredictionNames:
         """The cells for `eval` and others, where there is no GeoJSON."""
         return f"{self.stem}.{CELLS_ENDING}"
 
+    @property
+    def probe(self) -> str:
+        """What the linear probe says of the cells, for `eval`."""
+        return f"{self.stem}.{PROBE_ENDING}"
+
     def vector(self, ending: str) -> str:
         """The cells in another format, by what names of its files end with."""
         return f"{self.stem}.{ending}"
@@ -192,7 +200,12 @@ def part_name(folder: str, item_id: str) -> str:
         folder: of the predictions, under a storage's root.
         item_id: of the part.
     """
-    return f"{folder}/{item_id}.scores.npy"
+    return f"{folder}/{item_id}.{_PART_ENDING}"
+
+
+def part_probe_name(scores_name: str) -> str:
+    """The file of what the linear probe says of a part, beside that of its scores, of which this is the name."""
+    return f"{scores_name.removesuffix(_PART_ENDING)}{PROBE_ENDING}"
 
 
 def prediction_names(scene_id: str) -> PredictionNames:

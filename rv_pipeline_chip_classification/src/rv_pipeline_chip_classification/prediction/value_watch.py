@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rv_pipeline_chip_classification.model.value_histogram import PixelSample
 from rv_pipeline_chip_classification.prediction.cell_windows import BatchSizeOf, CellChips, CellGrid, CellList, GridPart
@@ -13,6 +15,8 @@ from rv_pipeline_chip_classification.scenes.windows import Window
 
 #: Places along each side, and the side of what is read at each of them: no more than a block of most files.
 _PLACES, _PLACE_PX = 6, 128
+#: Called with the pixels of cells (B, H, W, C), and which are valid (B, H, W), None for all.
+OnPixels = Callable[[NDArray[Any], NDArray[np.bool_] | None], None]
 
 
 def sample_of(raster: SceneRaster, places: int = _PLACES) -> PixelSample:
@@ -51,10 +55,16 @@ class WatchedCells:
     Args:
         cells: which cells.
         num_channels: C.
+        on_pixels: called with those of some cells after those of the cells before them.
     """
 
-    def __init__(self, cells: CellGrid | CellList | GridPart, num_channels: int) -> None:
-        self._cells = cells
+    def __init__(
+        self,
+        cells: CellGrid | CellList | GridPart,
+        num_channels: int,
+        on_pixels: OnPixels | None = None,
+    ) -> None:
+        self._cells, self._on_pixels = cells, on_pixels
         self.sample = PixelSample(num_channels, cells.num_pixels)
 
     @property
@@ -67,5 +77,8 @@ class WatchedCells:
         for batch in self._cells.iter_chips(raster, batch_size_of, context_px):
             height, width = batch.chips.shape[1:3]
             cell = np.s_[:, context_px : height - context_px, context_px : width - context_px]
-            self.sample.add(batch.chips[cell], None if batch.valid is None else batch.valid[cell])
+            pixels, valid = batch.chips[cell], None if batch.valid is None else batch.valid[cell]
+            self.sample.add(pixels, valid)
+            if self._on_pixels is not None:
+                self._on_pixels(pixels, valid)
             yield batch

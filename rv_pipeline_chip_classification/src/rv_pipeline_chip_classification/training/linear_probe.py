@@ -69,6 +69,14 @@ class LinearProbe:
         centred = np.nan_to_num(features - self.offset, nan=0.0, posinf=0.0, neginf=0.0)
         return np.asarray((centred @ self.weights + self.bias).argmax(axis=1), np.int64)
 
+    def fits(self, num_channels: int) -> bool:
+        """Whether its features are those of so many channels."""
+        return 2 * num_channels == len(self.offset)
+
+    def classes_of_chips(self, chips: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+        """The class id of each chip: (N,) int64. Arguments: as of `band_statistics`."""
+        return self.classes_of(band_statistics(chips, valid))
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
