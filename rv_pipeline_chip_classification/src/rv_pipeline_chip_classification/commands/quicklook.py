@@ -73,7 +73,7 @@ def write_quicklook(
     Raises:
         DataError: if image or predictions cannot be read.
     """
-    extent, image = raster.extent, render_image(raster)
+    extent, image = raster.extent, render_image(raster, PANEL_PX)
     cells = list(predictions)
     windows = np.array([cell.window for cell in cells], np.int64).reshape(-1, 4)
     class_ids = np.array([-1 if cell.class_id is None else cell.class_id for cell in cells], np.int64)
@@ -91,8 +91,7 @@ def write_quicklook(
     if (class_ids < 0).any():
         extra["no data"] = _NO_DATA
     colors = {name: classes.color_of(class_id) for class_id, name in enumerate(classes.names)}
-    picture = compose(panels, {**colors, **extra}, title=title, note=note)
-    write_png(target, np.asarray(picture))
+    write_png(target, np.asarray(compose(panels, {**colors, **extra}, title=title, note=note)))
 
 
 def _true_ids(truth: LabelledCells, windows: WindowArray) -> NDArray[np.int64]:
@@ -109,19 +108,20 @@ def _hits_in_words(num_compared: int, num_wrong: int) -> str:
     return f": {num_compared - num_wrong} of {num_compared} labelled cells right{framed}"
 
 
-def render_image(raster: SceneRaster) -> Rgb:
+def render_image(raster: SceneRaster, least_px: int = 2 * PANEL_PX) -> Rgb:
     """The extent in colours, every so-many-th pixel of it: (H, W, 3) uint8; what is not valid is grey.
 
     Channels described as red, green and blue are shown as such, else the first three, or the only one in grey; each is
-    stretched from its 2nd to its 98th percentile, and dark tones are lightened.
+    stretched from its 2nd to its 98th percentile, and dark tones are lightened. Of a large image the longer side has
+    `least_px` or more, less than twice as many.
     """
-    return render_image_and_stretch(raster)[0]
+    return render_image_and_stretch(raster, least_px)[0]
 
 
-def render_image_and_stretch(raster: SceneRaster) -> tuple[Rgb, Stretch]:
+def render_image_and_stretch(raster: SceneRaster, least_px: int = 2 * PANEL_PX) -> tuple[Rgb, Stretch]:
     """As `render_image`, and how its colours were made, for parts of it in full resolution."""
     extent = raster.extent
-    step = max(1, max(extent.height, extent.width) // (2 * PANEL_PX))
+    step = max(1, max(extent.height, extent.width) // least_px)
     values, valid = _sampled(raster, step)
     stretch = Stretch.of(values, valid, raster.channel_names)
     return stretch.rendered(values, valid), stretch
@@ -257,14 +257,16 @@ def render_cells(
         is_framed: (N,) bool, the cells to frame, black around white, which is seen on every colour.
     """
     scale = min(1.0, PANEL_PX / max(extent.height, extent.width))
-    shape = (max(1, round(extent.height * scale)), max(1, round(extent.width * scale)), 3)
-    pixels = np.full(shape, rgb_of(_NO_CELL), np.uint8)
-    names = [*(classes.color_of(index) for index in range(len(classes.names))), _NO_DATA]
-    colors = np.array([rgb_of(name) for name in names], np.uint8)
+    shape = (max(1, round(extent.height * scale)), max(1, round(extent.width * scale)))
+    names = [_NO_CELL, _NO_DATA, *(classes.color_of(index) for index in range(len(classes.names)))]
+    # Rows of one number are filled many times as fast as rows of three.
+    shown = np.zeros(shape, np.intp)
     begins = windows[:, :2] - (extent.row_off, extent.col_off)
     corners = np.round(np.concatenate([begins, begins + windows[:, 2:]], axis=1) * scale).astype(np.int64)
-    for (top, left, bottom, right), class_id in zip(np.maximum(corners, 0).tolist(), class_ids.tolist(), strict=True):
-        pixels[top:bottom, left:right] = colors[max(class_id, -1)]
+    places = (np.maximum(class_ids, -1) + 2).tolist()
+    for (top, left, bottom, right), place in zip(np.maximum(corners, 0).tolist(), places, strict=True):
+        shown[top:bottom, left:right] = place
+    pixels = np.take(np.array([rgb_of(name) for name in names], np.uint8), shown, axis=0)
     for top, left, bottom, right in corners[is_framed].tolist() if is_framed is not None else ():
         frame(pixels[max(top, 0) : bottom, max(left, 0) : right], widest_px=1 if scale < 1 else 2)
     return pixels
@@ -321,8 +323,7 @@ def _fitted(pixels: Rgb) -> Image.Image:
     # Of those that average, Lanczos takes four times as long, and what it sharpens is not seen at this size.
     smooth = Image.Resampling.LANCZOS if factor > 1 else Image.Resampling.HAMMING
     resampling = Image.Resampling.NEAREST if factor >= 2 else smooth
-    # Whole factors are plain means, and what is left of the way is resampled.
-    return Image.fromarray(pixels).resize(size, resampling, reducing_gap=1.0)
+    return Image.fromarray(pixels).resize(size, resampling)
 
 
 @cache
