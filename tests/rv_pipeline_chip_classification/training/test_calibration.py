@@ -7,6 +7,7 @@ import pytest
 
 from rv_pipeline_chip_classification.training.calibration import (
     Reliability,
+    _percentile,
     blocks_of,
     calibration_error,
     choose_temperature,
@@ -83,6 +84,14 @@ def test_folds_are_scenes_or_else_strips_across_the_longer_side() -> None:
     folds, by = folds_of(np.repeat(np.arange(7), [30, 10, 10, 10, 10, 15, 15]), windows)
     assert by == "scene"
     assert np.bincount(folds).tolist() == [30, 15, 15, 20, 20]
+
+
+@pytest.mark.parametrize("count", [1, 2, 41, 1000])
+def test_percentiles_are_those_of_numpy_to_the_last_bit(count: int) -> None:
+    rng = np.random.default_rng(count)
+    for numbers in (rng.random(count), rng.integers(0, 9, count) / 7):
+        found = [_percentile(np.sort(numbers), percent) for percent in (2.5, 50, 97.5, 100)]
+        assert found == np.percentile(numbers, (2.5, 50, 97.5, 100)).tolist()
 
 
 def test_the_error_has_an_interval_by_blocks() -> None:

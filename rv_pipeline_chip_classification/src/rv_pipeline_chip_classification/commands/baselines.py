@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +33,7 @@ _CHIPS_AT_ONCE = 64
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Baselines:
+class Baselines(NamedTuple):
     """The simplest answers that a training leaves.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,8 +56,7 @@ class Coverage:
         )
 
 
-@dataclass(frozen=True)
-class ComparedCells:
+class ComparedCells(NamedTuple):
     """The labelled cells of a scene, row by row, and what is predicted for each.
 
     Args:

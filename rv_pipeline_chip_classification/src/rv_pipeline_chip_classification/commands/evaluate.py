@@ -24,8 +24,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,8 +67,7 @@ _CELLS_AT_ONCE = 64
 _NO_DATA = "no valid pixel, or none that the model gives numbers for"
 
 
-@dataclass(frozen=True)
-class SceneResult:
+class SceneResult(NamedTuple):
     """The comparison of one scene.
 
     Args:
@@ -159,8 +157,7 @@ def run_evaluate(config: ChipClassificationConfig, storage: Storage, control: Co
             control.record(**_figures(subset, report["overall"]))
 
 
-@dataclass(frozen=True)
-class Evaluation:
+class Evaluation(NamedTuple):
     """What scenes are evaluated with.
 
     Args:

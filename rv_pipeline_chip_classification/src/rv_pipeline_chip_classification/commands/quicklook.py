@@ -6,10 +6,9 @@ Pillow draws it: it brings a font, and rasters of a few hundred pixels need no m
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +35,7 @@ _RGB_NAMES = (("red", "green", "blue"), ("r", "g", "b"))
 Rgb = NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class Panel:
+class Panel(NamedTuple):
     """One picture with what is written above it.
 
     Args:
@@ -127,8 +125,7 @@ def render_image_and_stretch(raster: SceneRaster, least_px: int = 2 * PANEL_PX) 
     return stretch.rendered(values, valid), stretch
 
 
-@dataclass(frozen=True)
-class Stretch:
+class Stretch(NamedTuple):
     """How values of an image become colours.
 
     Args:
@@ -180,8 +177,7 @@ def _sampled(raster: SceneRaster, step: int) -> tuple[NDArray[Any], NDArray[np.b
     return values, valid
 
 
-@dataclass(frozen=True)
-class _Samples:
+class _Samples(NamedTuple):
     first: int
     target: int
     target_end: int

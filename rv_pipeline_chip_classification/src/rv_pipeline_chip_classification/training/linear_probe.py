@@ -8,8 +8,7 @@ deviation 1 over the training cells, the targets to mean 0, and the weights are 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +43,7 @@ def band_statistics(chips: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDA
     return np.concatenate([mean, spread], axis=1)
 
 
-@dataclass(frozen=True)
-class LinearProbe:
+class LinearProbe(NamedTuple):
     """The fitted model.
 
     Args:
