@@ -161,7 +161,8 @@ def test_cells_for_other_commands_are_read_like_the_geojson(
     assert cells_name(storage, names) == names.cells
     path = storage.input_file(names.cells)
     expected = list(read_predictions(geojson, where="a"))
-    assert list(read_cells(path, where="a")) == expected
+    # Only the GeoJSON has geometries.
+    assert list(read_cells(path, where="a")) == [cell._replace(geometry=None) for cell in expected]
     assert list(read_cells(geojson, where="a")) == expected
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(DataError, match="cannot be read"):

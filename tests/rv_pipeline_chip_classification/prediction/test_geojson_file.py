@@ -67,7 +67,19 @@ def test_a_cell_without_data_has_no_class_and_no_scores(tmp_path: Path) -> None:
     properties = feature["properties"]
     assert [properties[name] for name in ("class_id", "class_name", "score", "scores")] == [None] * 4
     assert properties["valid_fraction"] == 0.0
-    assert list(read_predictions(path, where="x")) == [((0, 0, 32, 32), None, None)]
+    (cell,) = read_predictions(path, where="x")
+    assert cell[:3] == ((0, 0, 32, 32), None, None)
+
+
+def test_geometries_are_handed_on_as_they_were_written_and_files_that_others_wrote_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.geojson"
+    features = write(path, UTM, scored([[0, 0, 32, 32], [0, 32, 32, 32]]))["features"]
+    cells = list(read_predictions(path, where="x"))
+    assert [json.loads(cell.geometry or "") for cell in cells] == [feature["geometry"] for feature in features]
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    swapped = [json.dumps({name: one[name] for name in ("geometry", "type", "properties")}) for one in features]
+    path.write_text(lines[0] + ",\n".join(swapped) + "\n" + lines[-1], encoding="utf-8")
+    assert [cell[:3] for cell in read_predictions(path, where="x")] == [cell[:3] for cell in cells]
 
 
 @pytest.mark.parametrize(

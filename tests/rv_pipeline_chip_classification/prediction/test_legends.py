@@ -77,6 +77,17 @@ def test_right_wrong_and_not_predicted_cells_are_told_apart(tmp_path: Path) -> N
     assert known == {"right", "wrong", "not predicted"}
 
 
+def test_geometries_of_the_prediction_are_written_again_and_others_are_made(tmp_path: Path) -> None:
+    windows = np.array([[0, 0, 20, 20], [0, 20, 20, 20], [20, 0, 20, 20]], np.int64)
+    cells = Outcomes(windows, *(np.zeros(3, np.int64),) * 2, *(np.ones(3),) * 2)
+    own = '{"type": "Polygon", "coordinates": []}'
+    for name, given in (("a", cells), ("b", cells._replace(geometries=[None, own, None]))):
+        write_outcomes(tmp_path / name, given, GRID, scene_id="a", class_names=NAMES)
+    made, taken = ((tmp_path / name).read_text().splitlines() for name in "ab")
+    assert [one == other for one, other in zip(made, taken, strict=True)] == [True, True, False, True, True]
+    assert taken[2].endswith(f'"geometry": {own}}},')
+
+
 def test_a_scene_without_labelled_cells_is_an_empty_collection(tmp_path: Path) -> None:
     nothing = Outcomes(np.empty((0, 4), np.int64), *(np.empty(0, np.int64),) * 2, *(np.empty(0),) * 2)
     write_outcomes(tmp_path / "a.geojson", nothing, GRID, scene_id="a", class_names=NAMES)

@@ -70,6 +70,7 @@ class ComparedCells(NamedTuple):
         numbers: (N,) int64, which of the predicted cells each is, negative for none; where these were taken together,
             which of what came of them.
         num_predictions: how many of these there are.
+        geometries: of each the text in the GeoJSON of the prediction; None where that has none.
     """
 
     windows: WindowArray
@@ -81,6 +82,7 @@ class ComparedCells(NamedTuple):
     sizes: str
     numbers: NDArray[np.int64]
     num_predictions: int
+    geometries: list[str | None]
 
     @property
     def is_matched(self) -> NDArray[np.bool_]:
@@ -122,12 +124,15 @@ def compare_cells(
     predicted = np.full(len(places), NO_CLASS, np.int64)
     scores, margins = np.full(len(places), np.nan), np.full(len(places), np.nan)
     numbers, number = np.full(len(places), -1, np.int64), -1
+    geometries: list[str | None] = [None] * len(places)
     num_predicted = num_without_data = num_abstained = 0
     sides: set[tuple[int, int]] = set()
     cells = predicted_cells(scene_id, storage) if cells is None else cells
     for number, cell in enumerate(cells if answers is None else joined_cells(cells, labelled.windows, answers)):
         sides.add(cell.window[2:])
         place = places.get(cell.window)
+        if place is not None:
+            geometries[place] = cell.geometry
         if cell.class_id is None or cell.scores is None:
             num_without_data += place is not None and cell.scores is None
             num_abstained += place is not None and cell.scores is not None
@@ -142,7 +147,16 @@ def compare_cells(
     coverage = Coverage(len(places), num_predicted, num_matched, num_without_data, num_abstained)
     words = f"labelled cells of {_in_words({window[2:] for window in places})}, predicted cells of {_in_words(sides)}"
     return ComparedCells(
-        labelled.windows, labelled.class_ids, predicted, scores, margins, coverage, words, numbers, number + 1
+        labelled.windows,
+        labelled.class_ids,
+        predicted,
+        scores,
+        margins,
+        coverage,
+        words,
+        numbers,
+        number + 1,
+        geometries,
     )
 
 

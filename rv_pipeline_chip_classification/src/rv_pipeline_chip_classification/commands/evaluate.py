@@ -202,7 +202,7 @@ class Evaluation(NamedTuple):
 
     def _write_outcomes(self, subset: str, scene: SceneConfig, cells: ComparedCells, grid: Grid) -> None:
         """The labelled cells on the map, right and wrong."""
-        outcomes = Outcomes(cells.windows, cells.truth, cells.predicted, cells.scores, cells.margins)
+        outcomes = Outcomes(cells.windows, cells.truth, cells.predicted, cells.scores, cells.margins, cells.geometries)
         with self.storage.output_file(outcomes_name(subset, scene.id)) as path:
             write_outcomes(path, outcomes, grid, scene_id=scene.id, class_names=self.config.classes.names)
         if (kind := self.config.eval.vector) != "geojson":

@@ -37,6 +37,8 @@ _SEAM_DEG = 1e-9
 _CELLS_AT_ONCE = 1024
 _NOWHERE = "null"
 _SCENE, _LOGITS = '"scene": ', '"rv:scores": "logits", '
+_PROPERTIES, _GEOMETRY = '{"type": "Feature", "properties": ', ', "geometry": '
+_POLYGON, _POLYGON_END = '{"type": "Polygon", "coordinates": [', "]}"
 _FIRST_FEATURE, _LAST_LINE = '"features": [', "]}"
 
 
@@ -47,11 +49,13 @@ class PredictedCell(NamedTuple):
         window: (row_off, col_off, height, width).
         class_id: None where the cell has no valid pixel, or scores that say too little.
         scores: by class id, probabilities; None where it has no valid pixel.
+        geometry: its text in the GeoJSON; None where it has none, or another place than `GeoJsonWriter` gives it.
     """
 
     window: tuple[int, int, int, int]
     class_id: int | None
     scores: tuple[float, ...] | None
+    geometry: str | None = None
 
 
 class GeoJsonWriter:
@@ -127,9 +131,8 @@ class GeoJsonWriter:
                 known = {"class_id": class_id, "class_name": name, "score": score, "scores": scores}
             properties = json.dumps(known, ensure_ascii=False)[:-1]
             self._file.write(
-                f'{self._separator}{{"type": "Feature", "properties": {properties}, "scene": {self._scene}, '
-                f'"window": {window}, "valid_fraction": {fraction}}}, '
-                f'"geometry": {next(geometries)}}}'
+                f'{self._separator}{_PROPERTIES}{properties}, "scene": {self._scene}, '
+                f'"window": {window}, "valid_fraction": {fraction}}}{_GEOMETRY}{next(geometries)}}}'
             )
             self._separator = ",\n"
 
@@ -144,7 +147,7 @@ def collection_head(grid: Grid, scene_id: str, *, gives_logits: bool = False) ->
 def geometry_texts(windows: WindowArray, grid: Grid, *, where: str) -> list[str]:
     """The geometries of cells as JSON; `null` for one with a corner that is not on Earth. Arguments: as of `cell_rings`."""
     return [
-        _NOWHERE if ring is None else f'{{"type": "Polygon", "coordinates": [{json.dumps(ring)}]}}'
+        _NOWHERE if ring is None else f"{_POLYGON}{json.dumps(ring)}{_POLYGON_END}"
         for ring in outlines_of_windows(windows, grid, where=where)
     ]
 
@@ -250,9 +253,9 @@ def read_predictions(path: Path, *, where: str) -> Iterator[PredictedCell]:
     """
     with path.open(encoding="utf-8") as file:
         are_logits = _LOGITS in file.readline().partition(_SCENE)[0]
-    for number, feature in enumerate(read_features(path, where=where), 2):
+    for number, text in enumerate(_feature_texts(path, where), 2):
         try:
-            yield _cell_of(feature, are_logits=are_logits)
+            yield _cell_of(text, are_logits=are_logits)
         except (ValueError, KeyError, TypeError) as err:
             raise damaged_cells(where, number, f"{type(err).__name__}: {err}") from err
 
@@ -268,24 +271,34 @@ def read_features(path: Path, *, where: str, made_by: str = "predict") -> Iterat
     Raises:
         DataError: if it is cut short or was changed to another layout.
     """
+    for number, text in enumerate(_feature_texts(path, where, made_by), 2):
+        try:
+            feature = json.loads(text)
+        except ValueError as err:
+            raise damaged_cells(where, number, f"{type(err).__name__}: {err}", made_by=made_by) from err
+        yield feature
+
+
+def _feature_texts(path: Path, where: str, made_by: str = "predict") -> Iterator[str]:
     with path.open(encoding="utf-8") as file:
         line, number = file.readline(), 1
         if not line.rstrip().endswith(_FIRST_FEATURE):
             raise damaged_cells(where, number, "it does not begin like a file of predictions", made_by=made_by)
-        for number, line in enumerate(file, 2):
-            text = line.strip()
+        for line in file:
+            number, text = number + 1, line.strip()
             if text == _LAST_LINE:
                 return
-            try:
-                feature = json.loads(text.removesuffix(","))
-            except ValueError as err:
-                raise damaged_cells(where, number, f"{type(err).__name__}: {err}", made_by=made_by) from err
-            yield feature
+            yield text.removesuffix(",")
         raise damaged_cells(where, number, "the file ends too early", made_by=made_by)
 
 
-def _cell_of(feature: Any, *, are_logits: bool) -> PredictedCell:
-    properties = feature["properties"]
+def _cell_of(text: str, *, are_logits: bool) -> PredictedCell:
+    before, _, after = text.partition(_GEOMETRY)
+    if before.startswith(_PROPERTIES) and after.startswith(_POLYGON) and after.endswith(f"{_POLYGON_END}}}"):
+        # Its coordinates take longer to read than all else, and longer still to write.
+        properties, geometry = json.loads(before.removeprefix(_PROPERTIES)), after[:-1]
+    else:
+        properties, geometry = json.loads(text)["properties"], None
     row_off, col_off, height, width = (int(number) for number in properties["window"])
     class_id, scores = properties["class_id"], properties["scores"]
     if are_logits and scores is not None:
@@ -294,6 +307,7 @@ def _cell_of(feature: Any, *, are_logits: bool) -> PredictedCell:
         (row_off, col_off, height, width),
         None if class_id is None else int(class_id),
         None if scores is None else tuple(map(float, scores)),
+        geometry,
     )
 
 

@@ -39,6 +39,7 @@ class Outcomes(NamedTuple):
         predicted: (N,) int64, class ids; negative for what is not predicted.
         scores: (N,) float64.
         margins: (N,) float64.
+        geometries: of each its text in the GeoJSON of the prediction, or None; None where no one has any.
     """
 
     windows: WindowArray
@@ -46,6 +47,7 @@ class Outcomes(NamedTuple):
     predicted: NDArray[np.int64]
     scores: NDArray[np.float64]
     margins: NDArray[np.float64]
+    geometries: Sequence[str | None] | None = None
 
 
 def write_outcomes(path: Path, cells: Outcomes, grid: Grid, *, scene_id: str, class_names: Sequence[str]) -> None:
@@ -66,14 +68,23 @@ def write_outcomes(path: Path, cells: Outcomes, grid: Grid, *, scene_id: str, cl
         separator = ""
         for begin in range(0, len(cells.windows), _CELLS_AT_ONCE):
             part = slice(begin, begin + _CELLS_AT_ONCE)
-            geometries = geometry_texts(cells.windows[part], grid, where=scene_id)
-            columns = zip(*(column[part].tolist() for column in cells), geometries, strict=True)
+            geometries = _geometries_of(cells, part, grid, scene_id)
+            columns = zip(*(column[part].tolist() for column in cells[:5]), geometries, strict=True)
             for window, truth, predicted, score, margin, geometry in columns:
                 known = _properties(truth, predicted, score, margin, class_names)
                 properties = json.dumps({**known, "scene": scene_id, "window": window}, ensure_ascii=False)
                 file.write(f'{separator}{{"type": "Feature", "properties": {properties}, "geometry": {geometry}}}')
                 separator = ",\n"
         file.write("\n]}\n" if separator else "]}\n")
+
+
+def _geometries_of(cells: Outcomes, part: slice, grid: Grid, scene_id: str) -> list[str]:
+    """The geometries of some cells as JSON: those of the prediction, and what that has not."""
+    windows = cells.windows[part]
+    texts = [None] * len(windows) if cells.geometries is None else cells.geometries[part]
+    missing = [place for place, text in enumerate(texts) if text is None]
+    made = iter(geometry_texts(windows[missing], grid, where=scene_id)) if missing else iter(())
+    return [next(made) if text is None else text for text in texts]
 
 
 class Outcome(NamedTuple):
