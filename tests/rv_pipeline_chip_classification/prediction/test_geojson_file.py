@@ -82,6 +82,17 @@ def test_geometries_are_handed_on_as_they_were_written_and_files_that_others_wro
     assert [cell[:3] for cell in read_predictions(path, where="x")] == [cell[:3] for cell in cells]
 
 
+@pytest.mark.parametrize("damage", [("[[[", "[[{"), ("]]]", "]],"), (", ", "  "), (".", ".."), ("-", "--")])
+def test_a_damaged_geometry_is_not_handed_on(damage: tuple[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "a.geojson"
+    write(path, UTM, scored([[0, 0, 32, 32]]))
+    before, name, after = path.read_text(encoding="utf-8").partition('"coordinates": ')
+    assert damage[0] in after
+    path.write_text(before + name + after.replace(*damage, 1), encoding="utf-8")
+    with pytest.raises(DataError, match="cannot be read"):
+        list(read_predictions(path, where="x"))
+
+
 @pytest.mark.parametrize(
     "transform",
     [

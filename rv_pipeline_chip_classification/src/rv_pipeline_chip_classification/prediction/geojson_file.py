@@ -15,6 +15,7 @@ it is no class, and never evaluated as one. A cell whose scores say too little h
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -39,6 +40,11 @@ _NOWHERE = "null"
 _SCENE, _LOGITS = '"scene": ', '"rv:scores": "logits", '
 _PROPERTIES, _GEOMETRY = '{"type": "Feature", "properties": ', ', "geometry": '
 _POLYGON, _POLYGON_END = '{"type": "Polygon", "coordinates": [', "]}"
+_NUMBER = r"-?\d+(?:\.\d+)?(?:e-?\d+)?"
+_POSITION = rf"\[{_NUMBER}, {_NUMBER}\]"
+_RING = rf"\[{_POSITION}(?:, {_POSITION})+\]"
+#: The end of a feature as it is written here; anything else, such as damage, is for a reader of JSON.
+_WRITTEN_GEOMETRY = re.compile(f"{re.escape(_POLYGON)}{_RING}{re.escape(_POLYGON_END)}}}")
 _FIRST_FEATURE, _LAST_LINE = '"features": [', "]}"
 
 
@@ -294,7 +300,7 @@ def _feature_texts(path: Path, where: str, made_by: str = "predict") -> Iterator
 
 def _cell_of(text: str, *, are_logits: bool) -> PredictedCell:
     before, _, after = text.partition(_GEOMETRY)
-    if before.startswith(_PROPERTIES) and after.startswith(_POLYGON) and after.endswith(f"{_POLYGON_END}}}"):
+    if before.startswith(_PROPERTIES) and _WRITTEN_GEOMETRY.fullmatch(after):
         # Its coordinates take longer to read than all else, and longer still to write.
         properties, geometry = json.loads(before.removeprefix(_PROPERTIES)), after[:-1]
     else:
