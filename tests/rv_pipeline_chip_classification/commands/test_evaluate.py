@@ -149,7 +149,9 @@ def test_the_simplest_answers_are_scored_on_the_same_cells(
     assert on_the_map[2]["margin"] == pytest.approx(0.7)
 
 
-@pytest.mark.parametrize(("kept", "accuracy"), [([2, 1, 0, 2], 1.0), ([2, 1, 0], 0.0), (None, 0.0)])
+@pytest.mark.parametrize(
+    ("kept", "accuracy"), [([2, 1, 0, 2], 1.0), ([2, 1, 0], 0.0), ([3, 1, -1, 2], 0.0), (None, 0.0)]
+)
 def test_what_predict_left_of_the_linear_probe_is_taken_if_it_is_of_these_cells(
     kept: list[int] | None, accuracy: float, make_scene: Any, storage: Storage, control: RecordingControl
 ) -> None:

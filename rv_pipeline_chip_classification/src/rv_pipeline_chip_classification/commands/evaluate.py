@@ -233,7 +233,7 @@ class Evaluation(NamedTuple):
         probe = self.baselines.probe
         if probe is None or not probe.fits(raster.num_channels):
             return None
-        kept = read_probe_answers(self.storage, prediction_names(raster.scene_id).probe)
+        kept = read_probe_answers(self.storage, prediction_names(raster.scene_id).probe, len(self.config.classes.names))
         if kept is not None and len(kept) == cells.num_predictions:
             return kept[cells.numbers[cells.is_matched]].astype(np.int64)
         # Cells were averaged, or an older version predicted them.

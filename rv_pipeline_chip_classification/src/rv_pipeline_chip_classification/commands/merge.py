@@ -106,24 +106,24 @@ def merge_parts(
     counts = CellCounts(np.zeros(len(files.class_names), np.int64))
     scored = scored_grid(cells, parts.answers)
     found = refined(_found(scored, parts, len(files.class_names), storage, control), scored, parts.answers)
-    names = PredictionNames(f"{parts.folder}/{parts.scene_id}")
     files.write(
         raster,
         written_grid(scored),
         _counted(found, counts, parts.scene_id),
-        names,
+        PredictionNames(f"{parts.folder}/{parts.scene_id}"),
         storage,
     )
     if files.keeps_cells:
-        _merge_probe(parts, written_grid(scored).num_cells, names, storage)
+        _merge_probe(parts, written_grid(scored).num_cells, len(files.class_names), storage)
     control.record(**counts.to_json(files.class_names))
     counts.tell(parts.scene_id)
     return counts
 
 
-def _merge_probe(parts: PartsOfScene, num_cells: int, names: PredictionNames, storage: Storage) -> None:
+def _merge_probe(parts: PartsOfScene, num_cells: int, num_classes: int, storage: Storage) -> None:
     """What the linear probe says of the scene, where it was asked of every part."""
-    answers = [read_probe_answers(storage, part_probe_name(name)) for name in parts.names()]
+    names = PredictionNames(f"{parts.folder}/{parts.scene_id}")
+    answers = [read_probe_answers(storage, part_probe_name(name), num_classes) for name in parts.names()]
     known = [answer for answer in answers if answer is not None]
     if len(known) < len(answers) or sum(map(len, known)) != num_cells:
         if storage.exists(names.probe):

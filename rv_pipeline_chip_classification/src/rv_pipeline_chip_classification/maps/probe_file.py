@@ -43,12 +43,13 @@ class ProbeWriter:
         self._file.close()
 
 
-def read_probe_answers(storage: Storage, name: str) -> NDArray[np.int32] | None:
+def read_probe_answers(storage: Storage, name: str, num_classes: int) -> NDArray[np.int32] | None:
     """The class ids of a file; None where there is none, or something else.
 
     Args:
         storage: the root.
         name: of the file.
+        num_classes: ids lie below it.
     """
     if not storage.exists(name):
         return None
@@ -56,4 +57,6 @@ def read_probe_answers(storage: Storage, name: str) -> NDArray[np.int32] | None:
         found: NDArray[np.int32] = np.load(storage.input_file(name), allow_pickle=False)
     except (ValueError, EOFError):
         return None
-    return found if found.dtype == _DTYPE and found.ndim == 1 else None
+    if found.dtype != _DTYPE or found.ndim != 1 or not ((found >= 0) & (found < num_classes)).all():
+        return None
+    return found
