@@ -24,7 +24,7 @@ from rv_pipeline_chip_classification.config import (
     RasterSourceConfig,
     SceneConfig,
 )
-from rv_pipeline_chip_classification.maps.probe_file import ProbeWriter
+from rv_pipeline_chip_classification.maps.probe_file import probe_file
 from rv_pipeline_chip_classification.prediction.cell_scores import ScoredCells
 from rv_pipeline_chip_classification.prediction.geojson_file import GeoJsonWriter
 from rv_pipeline_chip_classification.scenes.grid import Grid
@@ -160,8 +160,8 @@ def test_what_predict_left_of_the_linear_probe_is_taken_if_it_is_of_these_cells(
     storage.write_text("train/linear-probe.json", json.dumps(probe))
     write_prediction(storage, "a", [0, 1, -1, 2])
     if kept is not None:
-        with storage.output_file("predict/a.probe.npy") as path, ProbeWriter(path, len(kept)) as writer:
-            writer.write(np.array(kept))
+        with storage.output_file("predict/a.probe.npy") as path, probe_file(path, len(kept)) as write:
+            write(np.array(kept))
     run_evaluate(config_of([make_scene("a", [None, 1, 1, 2])]), storage, control)
     assert report(storage)["baselines"]["linear_probe"]["accuracy"] == accuracy
 

@@ -15,7 +15,7 @@ from rv_core import Storage
 from rv_core.errors import DataError
 from rv_pipeline_chip_classification.config import ChipClassificationConfig, SceneConfig
 from rv_pipeline_chip_classification.control import Control
-from rv_pipeline_chip_classification.maps.probe_file import ProbeWriter, read_probe_answers
+from rv_pipeline_chip_classification.maps.probe_file import probe_file, read_probe_answers
 from rv_pipeline_chip_classification.maps.scene_files import CellCounts, SceneFiles, grid_of
 from rv_pipeline_chip_classification.neighbours.refinement import refined, scored_grid, written_grid
 from rv_pipeline_chip_classification.parts.scene_parts import Part, num_predict_parts, part_id
@@ -129,9 +129,9 @@ def _merge_probe(parts: PartsOfScene, num_cells: int, num_classes: int, storage:
         if storage.exists(names.probe):
             storage.delete(names.probe)
         return
-    with storage.output_file(names.probe) as path, ProbeWriter(path, num_cells) as writer:
+    with storage.output_file(names.probe) as path, probe_file(path, num_cells) as write:
         for answer in known:
-            writer.write(answer)
+            write(answer)
 
 
 def _found(

@@ -22,7 +22,7 @@ from rv_pipeline_chip_classification.config import (
 from rv_pipeline_chip_classification.config_parts import cell_size_px
 from rv_pipeline_chip_classification.control import Control
 from rv_pipeline_chip_classification.labels.sources import open_labels
-from rv_pipeline_chip_classification.maps.probe_file import ProbeWriter
+from rv_pipeline_chip_classification.maps.probe_file import probe_file
 from rv_pipeline_chip_classification.maps.scene_files import CellCounts, SceneFiles, grid_of
 from rv_pipeline_chip_classification.model.contract import ModelContract, check_image
 from rv_pipeline_chip_classification.model.source_fit import (
@@ -184,8 +184,8 @@ class SceneWriter:
                 storage.delete(name)
             return None
         path = stack.enter_context(storage.output_file(name))
-        writer, probe = stack.enter_context(ProbeWriter(path, cells.num_cells)), self.probe
-        return lambda pixels, valid: writer.write(probe.classes_of_chips(pixels, valid))
+        write, probe = stack.enter_context(probe_file(path, cells.num_cells)), self.probe
+        return lambda pixels, valid: write(probe.classes_of_chips(pixels, valid))
 
     def _begin(
         self, raster: SceneRaster, cells: CellGrid | CellList | GridPart, on_pixels: OnPixels | None

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,30 +18,25 @@ from rv_core import Storage
 _DTYPE = np.dtype("<i4")
 
 
-class ProbeWriter:
-    """Writes class ids as they come; a context manager.
+@contextmanager
+def probe_file(path: Path, num_cells: int) -> Iterator[Callable[[NDArray[np.integer[Any]]], None]]:
+    """A file of class ids that are written as they come.
 
     Args:
         path: where to.
         num_cells: how many there will be.
+
+    Yields:
+        What appends class ids.
     """
-
-    def __init__(self, path: Path, num_cells: int) -> None:
-        self._file = path.open("wb")
+    with path.open("wb") as file:
         header = {"descr": np.lib.format.dtype_to_descr(_DTYPE), "fortran_order": False, "shape": (num_cells,)}
-        np.lib.format.write_array_header_1_0(self._file, header)
+        np.lib.format.write_array_header_1_0(file, header)
 
-    def write(self, class_ids: NDArray[np.integer[Any]]) -> None:
-        """Append class ids."""
-        self._file.write(class_ids.astype(_DTYPE).tobytes())
+        def write(class_ids: NDArray[np.integer[Any]]) -> None:
+            file.write(class_ids.astype(_DTYPE).tobytes())
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._file.close()
+        yield write
 
 
 def read_probe_answers(storage: Storage, name: str, num_classes: int) -> NDArray[np.int32] | None:
