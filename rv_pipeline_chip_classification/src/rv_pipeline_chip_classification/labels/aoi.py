@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
@@ -25,8 +24,7 @@ from rv_pipeline_chip_classification.vectors.table import VectorChoice, choice_o
 _TOLERANCE_PX = 1e-3
 
 
-@dataclass(frozen=True)
-class Aoi:
+class Aoi(NamedTuple):
     """The area of interest of one scene.
 
     Args:

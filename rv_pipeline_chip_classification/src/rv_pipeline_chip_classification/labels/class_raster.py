@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -258,7 +257,7 @@ def _turned(grid: Grid) -> list[Grid]:
         return [grid]
     a, b, c, d, e, f = grid.transform
     x, y = a * turn[0] + b * turn[1], d * turn[0] + e * turn[1]
-    return [replace(grid, transform=(a, b, c + turns * x, d, e, f + turns * y)) for turns in (0, -1, 1)]
+    return [grid._replace(transform=(a, b, c + turns * x, d, e, f + turns * y)) for turns in (0, -1, 1)]
 
 
 def _covered_part(raster: Grid, grid: Grid, uri: str) -> Window:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -25,8 +24,7 @@ _PART_ENDING = "scores.npy"
 SCORE_DECIMALS = 6
 
 
-@dataclass(frozen=True)
-class Answers:
+class Answers(NamedTuple):
     """How a model answers.
 
     Args:
@@ -143,8 +141,7 @@ def no_numbers(window: Window, scene_id: str) -> DataError:
     )
 
 
-@dataclass(frozen=True)
-class PredictionNames:
+class PredictionNames(NamedTuple):
     """Names of the files of one prediction under a storage's root.
 
     Args:

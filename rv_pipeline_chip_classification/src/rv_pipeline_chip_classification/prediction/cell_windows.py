@@ -138,8 +138,7 @@ class CellGrid:
         return range(begin + max(0, left), begin + min(right, self.extent.width))
 
 
-@dataclass(frozen=True)
-class GridPart:
+class GridPart(NamedTuple):
     """Some of the cells of a grid that follow each other.
 
     Args:
@@ -228,8 +227,7 @@ def _boxes(values: Any, left: int, stride_px: int, size_px: int, count: int) -> 
     return np.moveaxis(boxes, -1, 2)
 
 
-@dataclass(frozen=True)
-class CellList:
+class CellList(NamedTuple):
     """Cells anywhere, each as large as it is.
 
     Args:

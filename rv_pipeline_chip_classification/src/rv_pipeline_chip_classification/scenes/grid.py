@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,8 +41,7 @@ def with_scales(values: NDArray[Any], scales: Scales) -> NDArray[np.float32]:
     return (values * scale + offset).astype(np.float32)
 
 
-@dataclass(frozen=True)
-class Grid:
+class Grid(NamedTuple):
     """The pixel grid of a raster.
 
     Args:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +21,7 @@ from rv_pipeline_chip_classification.scenes.windows import Window
 _GRID_TOLERANCE_PX = 0.01
 
 
-@dataclass(frozen=True)
-class PlacedFile:
+class PlacedFile(NamedTuple):
     """A file and the box of the mosaic's grid that it fills."""
 
     file: RasterFile

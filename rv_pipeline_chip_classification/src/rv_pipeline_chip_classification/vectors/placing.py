@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
@@ -29,8 +29,7 @@ _POINT, _LINE = 0, 1
 _QUARTER = 16
 
 
-@dataclass(frozen=True)
-class Spread:
+class Spread(NamedTuple):
     """What points and lines cover.
 
     Args:

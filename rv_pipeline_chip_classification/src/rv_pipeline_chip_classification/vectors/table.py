@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
@@ -32,8 +31,7 @@ class VectorFieldError(DataError):
         self.field = field
 
 
-@dataclass(frozen=True)
-class VectorChoice:
+class VectorChoice(NamedTuple):
     """Which features of a file are meant, as configs say it.
 
     Args:
@@ -59,8 +57,7 @@ def choice_of(config: VectorLabelsConfig | VectorAreaConfig, properties: tuple[s
     return VectorChoice(config.uri, config.layer, config.where, config.crs, columns, properties)
 
 
-@dataclass(frozen=True)
-class FeatureTable:
+class FeatureTable(NamedTuple):
     """Features of a file.
 
     Args:
