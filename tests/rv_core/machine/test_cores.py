@@ -44,13 +44,15 @@ def test_tasks_at_once_never_use_more_threads_than_cores_unless_one_each(cores: 
 
 
 def test_the_environment_names_every_library() -> None:
-    assert thread_environ(3) == dict.fromkeys(THREAD_VARIABLES, "3")
+    threads_wait = {"OPENBLAS_THREAD_TIMEOUT": "16"}
+    assert thread_environ(3) == {**dict.fromkeys(THREAD_VARIABLES, "3"), **threads_wait}
     assert {"OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"} <= set(thread_environ(1))
 
 
 def test_what_the_user_set_stays() -> None:
-    environ = thread_environ(3, {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": ""})
-    assert "OMP_NUM_THREADS" not in environ
+    given = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "", "OPENBLAS_THREAD_TIMEOUT": "26"}
+    environ = thread_environ(3, given)
+    assert not {"OMP_NUM_THREADS", "OPENBLAS_THREAD_TIMEOUT"} & set(environ)
     assert environ["MKL_NUM_THREADS"] == "3"
 
 

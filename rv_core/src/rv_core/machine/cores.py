@@ -14,6 +14,9 @@ THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
+#: For how many turns, as a power of two, threads of OpenBLAS wait for work before they sleep. With its own 26 each of them
+#: takes 0.08 s when numpy is imported; with this they are as fast at small products.
+_TURNS = {"OPENBLAS_THREAD_TIMEOUT": "16"}
 
 
 def thread_share(cores: int, *, jobs: int, num_tasks: int) -> int:
@@ -30,13 +33,14 @@ def thread_share(cores: int, *, jobs: int, num_tasks: int) -> int:
 
 
 def thread_environ(num_threads: int, given: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What tells the numeric libraries how many threads to use.
+    """What tells the numeric libraries how many threads to use, and not to let them wait on a core.
 
     Args:
         num_threads: the share of this task.
         given: the environment as it is; what the user set there stays.
     """
-    return {name: str(num_threads) for name in THREAD_VARIABLES if not (given or {}).get(name)}
+    wanted = {**dict.fromkeys(THREAD_VARIABLES, str(num_threads)), **_TURNS}
+    return {name: value for name, value in wanted.items() if not (given or {}).get(name)}
 
 
 def available_cores() -> int:
