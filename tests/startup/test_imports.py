@@ -60,6 +60,11 @@ def imported(*words: str, first: str = "") -> set[str]:
     return set(names)
 
 
+def printed_by(code: str) -> str:
+    """What a fresh interpreter prints that runs some lines."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
 def is_package(name: str) -> bool:
     spec = find_spec(name)
     assert spec is not None
@@ -94,9 +99,8 @@ def test_the_version_costs_next_to_nothing() -> None:
     code = (
         "import sys; before = set(sys.modules); import argparse, json, logging; print(len(set(sys.modules) - before))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     names = imported("--version")
-    assert len(names) <= int(done.stdout), sorted(names)
+    assert len(names) <= int(printed_by(code)), sorted(names)
     assert names & {"dataclasses", "inspect", "argparse"} == set()
 
 
@@ -158,8 +162,7 @@ def test_a_module_that_was_spared_is_there_when_it_is_used() -> None:
         "import inspect\n"
         "print(Pair.__doc__, inspect.signature(Pair), inspect.__file__ is not None)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "Pair(x: int) (x: int) -> None True\n"
+    assert printed_by(code) == "Pair(x: int) (x: int) -> None True\n"
 
 
 def test_looking_at_a_run_loads_no_plugin() -> None:
@@ -179,5 +182,4 @@ def test_marshmallow_comes_without_compiling_how_mail_addresses_look() -> None:
         "except ValidationError as error:\n"
         "    print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "someone@dömain.org aa\nNot a valid email address.\n"
+    assert printed_by(code) == "someone@dömain.org aa\nNot a valid email address.\n"
